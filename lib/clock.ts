@@ -1,0 +1,59 @@
+import { performance } from 'node:perf_hooks';
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+
+/** Sources of time. Every value is in milliseconds; only `wall` relates to the calendar. */
+export interface Clock {
+  /** Milliseconds since the Unix epoch by the system's wall clock; may step either way. */
+  wall(): number;
+  /** Monotonic milliseconds with a fractional part; does not count suspend (CLOCK_MONOTONIC). */
+  monotonic(): number;
+  /** Milliseconds since the kernel booted, suspend included (CLOCK_BOOTTIME, /proc/uptime). */
+  boot(): number;
+  /** Resolves after `ms` milliseconds; rejects with the signal's reason when it is aborted first. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+const RECALIBRATE_AFTER_MS = 200;
+const SUSPEND_THRESHOLD_MS = 150;
+const LONGEST_TIMER_MS = 2_000_000_000;
+
+function readUptimeMs(): number {
+  const text = readFileSync('/proc/uptime', 'latin1');
+  return Number.parseFloat(text) * 1000;
+}
+
+/**
+ * The machine's own clock. The boot clock runs on the monotonic clock and is corrected from /proc/uptime (10 ms
+ * resolution) whenever the two part by more than a suspend could be mistaken for.
+ */
+export function createSystemClock(): Clock {
+  let offset = readUptimeMs() - performance.now();
+  let checkedAt = performance.now();
+  return {
+    wall: () => Date.now(),
+    monotonic: () => performance.now(),
+    boot() {
+      const now = performance.now();
+      if (now - checkedAt > RECALIBRATE_AFTER_MS) {
+        checkedAt = now;
+        const measured = readUptimeMs() - performance.now();
+        if (Math.abs(measured - offset) > SUSPEND_THRESHOLD_MS) offset = measured;
+      }
+      return now + offset;
+    },
+    async sleep(ms, signal) {
+      await delay(Math.min(Math.max(ms, 0), LONGEST_TIMER_MS), undefined, signal ? { signal } : {});
+    },
+  };
+}
+
+/** The kernel's boot id (a UUID that changes with every boot), from /proc/sys/kernel/random/boot_id. */
+export function readBootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+}
+
+/** RFC 3339 in UTC with milliseconds. */
+export function toRfc3339(ms: number): string {
+  return new Date(ms).toISOString();
+}

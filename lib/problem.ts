@@ -1,0 +1,49 @@
+import { PROBLEM_CODES, type ProblemCode } from './problem-codes.js';
+
+/** One rejected field: a JSON pointer as a URI fragment (`#/a/b`) and how to mend it. */
+export interface FieldError {
+  readonly pointer: string;
+  readonly detail: string;
+}
+
+export interface ProblemFacts {
+  /** For a human: what is wrong and how to mend it. */
+  readonly detail?: string;
+  readonly errors?: readonly FieldError[];
+  /** Seconds for a `Retry-After` header. */
+  readonly retryAfterSeconds?: number;
+  /** Further members of the problem document, such as the locking policy's name. */
+  readonly members?: Readonly<Record<string, unknown>>;
+}
+
+/** An expected failure, by a code of the one table. Everything else that is thrown is a bug and reads `internal`. */
+export class Problem extends Error {
+  readonly code: ProblemCode;
+  readonly facts: ProblemFacts;
+
+  constructor(code: ProblemCode, facts: ProblemFacts = {}, cause?: unknown) {
+    super(facts.detail ?? PROBLEM_CODES[code].title, cause === undefined ? {} : { cause });
+    this.name = 'Problem';
+    this.code = code;
+    this.facts = facts;
+  }
+
+  get status(): number {
+    return PROBLEM_CODES[this.code].status;
+  }
+}
+
+/** Builds `request-invalid` from the rejected fields. */
+export function invalidFields(errors: readonly FieldError[]): Problem {
+  const count = errors.length === 1 ? '1 field was rejected' : `${errors.length} fields were rejected`;
+  return new Problem('request-invalid', { detail: `${count}.`, errors });
+}
+
+/** The document of RFC 9457. Nothing of a 500 is told but its title and instance. */
+export function toProblemDocument(problem: Problem, instance: string): Record<string, unknown> {
+  const { status, title } = PROBLEM_CODES[problem.code];
+  const base = { type: `/problems/${problem.code}`, title, status, instance };
+  if (status === 500) return base;
+  const { detail = title, errors, members } = problem.facts;
+  return { ...base, ...members, detail, ...(errors ? { errors } : {}) };
+}
