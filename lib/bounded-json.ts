@@ -5,6 +5,10 @@ export const MAX_JSON_DEPTH = 64;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
 const FORBIDDEN_KEYS: ReadonlySet<string> = new Set(['__proto__']);
 
 /**
@@ -37,18 +41,22 @@ function decodeUtf8(body: Buffer): string {
 
 function assertDepth(body: Buffer): void {
   let depth = 0;
-  let inString = false;
   for (let index = 0; index < body.length; index += 1) {
     const byte = body[index];
-    if (inString) {
-      if (byte === BACKSLASH) index += 1;
-      else if (byte === QUOTE) inString = false;
-    } else if (byte === QUOTE) inString = true;
-    else if (byte === 0x7b || byte === 0x5b) {
-      depth += 1;
-      if (depth > MAX_JSON_DEPTH) throw invalid(`The body is nested deeper than ${MAX_JSON_DEPTH} levels.`);
-    } else if (byte === 0x7d || byte === 0x5d) depth -= 1;
+    if (byte === QUOTE) index = endOfString(body, index);
+    else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) depth += 1;
+    else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) depth -= 1;
+    if (depth > MAX_JSON_DEPTH) throw invalid(`The body is nested deeper than ${MAX_JSON_DEPTH} levels.`);
   }
+}
+
+/** The index of the quote that ends the string begun at `start`, or the body's end. */
+function endOfString(body: Buffer, start: number): number {
+  for (let index = start + 1; index < body.length; index += 1) {
+    if (body[index] === BACKSLASH) index += 1;
+    else if (body[index] === QUOTE) return index;
+  }
+  return body.length;
 }
 
 function invalid(detail: string, cause?: unknown): Problem {
