@@ -1,0 +1,143 @@
+import {
+  array,
+  boolean,
+  integer,
+  json,
+  nullable,
+  number,
+  object,
+  oneOf,
+  optional,
+  sha256Hex,
+  string,
+  uuid,
+  type TypeOf,
+} from '../lib/schema.js';
+
+/** The spool's lanes, each with its own quota and acknowledged position (design: a backlog of logs never holds back a detection). */
+export const LANES = ['control', 'detection', 'log', 'metric'] as const;
+export type Lane = (typeof LANES)[number];
+
+export const SEVERITIES = ['info', 'low', 'medium', 'high', 'critical'] as const;
+export type Severity = (typeof SEVERITIES)[number];
+
+export const GOODBYE_REASONS = ['shutdown', 'restart', 'update', 'uninstall', 'suspended'] as const;
+export type GoodbyeReason = (typeof GOODBYE_REASONS)[number];
+
+/** A report carries at most this many events over all lanes. */
+export const MAX_EVENTS_PER_REPORT = 1000;
+/** Bodies over this are refused with 413 before they are read to the end. */
+export const MAX_REPORT_BYTES = 2 * 1024 * 1024;
+
+const LATEST_INSTANT_MS = 8_640_000_000_000_000;
+const sequence = integer(0, Number.MAX_SAFE_INTEGER);
+/** An instant that an agent claims, Unix milliseconds; kept as a claim. */
+const claimedInstant = number(-LATEST_INSTANT_MS, LATEST_INSTANT_MS);
+const durationMs = number(0, Number.MAX_SAFE_INTEGER);
+
+export const eventSchema = object({
+  sequence,
+  occurredAt: claimedInstant,
+  kind: string({ min: 1, max: 64 }),
+  code: optional(integer(0, 1_000_000)),
+  severity: oneOf(...SEVERITIES),
+  message: string({ max: 8192 }),
+  data: optional(json(32_768)),
+});
+export type AgentEvent = TypeOf<typeof eventSchema>;
+
+/** One lane's batch: records of one epoch, ascending by sequence. An empty batch names the epoch it stands at. */
+export const laneBatchSchema = object({
+  lane: oneOf(...LANES),
+  epoch: string({ min: 1, max: 64 }),
+  events: array(eventSchema, MAX_EVENTS_PER_REPORT),
+});
+export type LaneBatch = TypeOf<typeof laneBatchSchema>;
+
+/** A watched component (kind of the setting `componentsWatched`) or a part of the agent itself (kind `agentPart`). */
+export const componentSchema = object({
+  name: string({ min: 1, max: 128 }),
+  kind: oneOf('agentPart', 'process', 'systemdUnit', 'kernelModule'),
+  state: oneOf('online', 'offline', 'unknown'),
+  detail: optional(string({ max: 1024 })),
+});
+export type ComponentReport = TypeOf<typeof componentSchema>;
+
+const generationSchema = object({ epoch: uuid, counter: sequence });
+export type SettingsGeneration = TypeOf<typeof generationSchema>;
+
+export const transportErrorSchema = object({
+  code: string({ max: 64 }),
+  at: claimedInstant,
+  detail: string({ max: 1024 }),
+});
+
+/** The report of one heartbeat, agent to manager. The identity comes from the certificate; `computerId` may only agree. */
+export const reportSchema = object({
+  protocolVersion: integer(1, 1000),
+  computerId: optional(uuid),
+  reportId: uuid,
+  sequence,
+  bootId: string({ min: 1, max: 64 }),
+  instanceId: uuid,
+  agentTime: claimedInstant,
+  uptimeMs: durationMs,
+  previousExchange: optional(object({ sequence, sentAt: claimedInstant, receivedAt: claimedInstant })),
+  identityToken: optional(string({ max: 256 })),
+  agentVersion: string({ min: 1, max: 64 }),
+  platform: string({ min: 1, max: 128 }),
+  capabilities: array(string({ max: 64 }), 64),
+  factsDigest: sha256Hex,
+  /** Present when changed since the manager last acknowledged them, or when a full report was asked for. */
+  facts: optional(json(65_536)),
+  components: array(componentSchema, 256),
+  counters: json(32_768),
+  appliedFingerprint: optional(sha256Hex),
+  settingsGeneration: optional(generationSchema),
+  /** The interval the agent runs on. */
+  intervalSeconds: integer(1, 86_400),
+  candidate: optional(json(4096)),
+  lastTransportError: optional(transportErrorSchema),
+  proxy: optional(string({ max: 2048 })),
+  lanes: array(laneBatchSchema, LANES.length),
+  commandResults: optional(array(json(65_536), 100)),
+  goodbye: optional(object({ reason: oneOf(...GOODBYE_REASONS), expectedBackMs: optional(durationMs) })),
+});
+export type Report = TypeOf<typeof reportSchema>;
+
+/** New settings: `json` is the canonical JSON (RFC 8785) whose exact UTF-8 bytes the fingerprint is taken over. */
+export const settingsOrderSchema = object({
+  fingerprint: sha256Hex,
+  generation: generationSchema,
+  json: string({ min: 2, max: 1_000_000 }),
+});
+export type SettingsOrder = TypeOf<typeof settingsOrderSchema>;
+
+/**
+ * The orders that answer a report. `effect`: `accepted`, `repeat` (the same report again: same effects and positions,
+ * times computed anew) or `older` (counted and ignored). `nextContactInMs` counts by the agent's boot clock from the
+ * start of the attempt that was answered.
+ */
+export const ordersSchema = object({
+  protocolVersion: integer(1, 1000),
+  computerId: uuid,
+  reportId: uuid,
+  effect: oneOf('accepted', 'repeat', 'older'),
+  managerReceivedAt: claimedInstant,
+  managerSentAt: claimedInstant,
+  acknowledged: array(
+    object({ lane: oneOf(...LANES), epoch: string({ max: 64 }), position: integer(-1, Number.MAX_SAFE_INTEGER) }),
+    LANES.length,
+  ),
+  settings: nullable(settingsOrderSchema),
+  settingsGeneration: generationSchema,
+  commands: array(json(65_536), 100),
+  nextContactInMs: durationMs,
+  identityToken: string({ max: 256 }),
+  eventQuota: object({ maxEventsPerReport: integer(0, MAX_EVENTS_PER_REPORT), drain: boolean }),
+  fullReport: boolean,
+});
+export type Orders = TypeOf<typeof ordersSchema>;
+
+/** The acknowledged position of a lane of which nothing was stored yet. */
+export const NOTHING_ACKNOWLEDGED = -1;

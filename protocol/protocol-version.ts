@@ -1,0 +1,11 @@
+/** The version this build speaks, and the range it accepts: one older and one newer work. */
+export const PROTOCOL_VERSION = 1;
+export const OLDEST_PROTOCOL_VERSION = 1;
+export const NEWEST_PROTOCOL_VERSION = 2;
+
+/** Paths on the agent port. */
+export const AGENT_PATHS = {
+  enroll: '/agent/v1/enroll',
+  heartbeat: '/agent/v1/heartbeat',
+  channel: '/agent/v1/channel',
+} as const;
