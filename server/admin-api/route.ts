@@ -1,0 +1,65 @@
+import type { Actor, Role } from '../access/actor.js';
+import type { Scope } from '../access/scope.js';
+
+/** A class with class-validator decorators: validation and OpenAPI are both made from it. */
+export type DtoClass<T extends object = object> = new () => T;
+
+/** `public` needs no caller; a role admits every role that includes it. */
+export type Permission = 'public' | Role;
+
+export interface AdminRequest<Body = undefined, Query = undefined> {
+  readonly actor: Actor;
+  readonly scope: Scope;
+  /** Path parameters; `:id` and other ids are checked to be UUIDs before the handler runs. */
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: Query;
+  readonly body: Body;
+  /** The revision named by `If-Match`; present when the route says `needsIfMatch`. */
+  readonly ifMatch: number | undefined;
+  /** The session's id when a cookie authenticated the call. */
+  readonly sessionId: string | undefined;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+}
+
+export interface Reply {
+  readonly status?: number;
+  readonly body?: unknown;
+  /** Becomes `ETag: "<revision>"`. */
+  readonly revision?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface RouteDefinition {
+  readonly method: 'get' | 'post' | 'patch' | 'put' | 'delete';
+  /** Below /api/v1, Express style: `/policies/:id`. */
+  readonly path: string;
+  readonly permission: Permission;
+  readonly summary: string;
+  readonly tag: string;
+  /** DTO of the body; or `free` with a JSON schema where the keys come from a catalogue. */
+  readonly body?: DtoClass | { readonly free: Readonly<Record<string, unknown>> };
+  readonly query?: DtoClass;
+  readonly needsIfMatch?: boolean;
+  readonly reply: {
+    readonly status: number;
+    readonly body?: DtoClass | { readonly free: Readonly<Record<string, unknown>> };
+  };
+  readonly handle: (request: AdminRequest<never, never>) => Promise<Reply>;
+}
+
+type InstanceOf<C> = C extends DtoClass<infer T> ? T : undefined;
+type BodyOf<B> = B extends { readonly free: unknown } ? unknown : InstanceOf<B>;
+
+/** Declares a route with its handler typed by its DTOs. */
+export function defineRoute<
+  B extends DtoClass | { readonly free: Readonly<Record<string, unknown>> } | undefined = undefined,
+  Q extends DtoClass | undefined = undefined,
+>(
+  route: Omit<RouteDefinition, 'body' | 'query' | 'handle'> & {
+    readonly body?: B;
+    readonly query?: Q;
+    readonly handle: (request: AdminRequest<BodyOf<B>, InstanceOf<Q>>) => Promise<Reply>;
+  },
+): RouteDefinition {
+  return route as unknown as RouteDefinition;
+}

@@ -1,0 +1,26 @@
+import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
+import type { Sql } from '../database/sql.js';
+
+export type AlertState = 'raised' | 'acknowledged' | 'resolved' | 'dismissed';
+
+/** A condition that begins: one open alert per type and subject; a repeat keeps the first time and is counted. */
+export interface AlertCondition {
+  readonly type: string;
+  /** What it is about: a computer id, or `<computer id>/<kind>/<name>` for a component. */
+  readonly subject: string;
+  readonly computerId: string | null;
+  readonly raisedAt: FleetInstant;
+  readonly reason: string;
+  readonly detail: Readonly<Record<string, unknown>>;
+}
+
+export interface AlertWriter {
+  /** Opens what is not open yet; type, severity and on/off come from the table of alert types. */
+  raise(sql: Sql, conditions: readonly AlertCondition[]): Promise<void>;
+  /** Resolves the open alerts of a type for these subjects; none open is no error. */
+  resolve(
+    sql: Sql,
+    type: string,
+    ended: readonly { readonly subject: string; readonly at: FleetInstant }[],
+  ): Promise<void>;
+}
