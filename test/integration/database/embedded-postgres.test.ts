@@ -99,6 +99,8 @@ describe('the embedded PostgreSQL', function () {
     const pid = postmasterPid(folder);
     child.kill('SIGKILL');
     await eventually('PostgreSQL ends', () => !isRunning(pid), 10_000);
+    // The next start also takes away the socket folder that was left behind.
+    await create(folder).start();
   });
 
   it('mends a first start that was killed at any moment', async () => {

@@ -5,7 +5,8 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { dumpSchema, SCHEMA_FILE } from '../../../scripts/schema-dump.js';
-import { createPool } from '../../../server/database/data-source.js';
+import type { DatabaseAddress } from '../../../server/database/connection.js';
+import { createDataSource, createPool } from '../../../server/database/data-source.js';
 import { migrate, readRole } from '../../../server/database/migrate.js';
 import { sqlOfClient } from '../../../server/database/sql.js';
 import { createDatabase, useDatabase, type Database } from '../../support/database.js';
@@ -79,6 +80,28 @@ describe('migrations', function () {
         [APP_ROLE],
       );
       expect(rows).to.deep.equal([{ reads: true, changes: false }]);
+    });
+
+    it('take URLs as well, and so do pools and data sources', async () => {
+      const toUrl = ({ host, port, user, password, database: name }: DatabaseAddress) => ({
+        connectionString: `postgresql://${user}:${password}@/${name}?host=${encodeURIComponent(host)}&port=${port}`,
+      });
+      const app = toUrl(database.appConnection);
+      const appRole = await readRole(app);
+      expect(appRole).to.equal(APP_ROLE);
+      expect(await migrate({ owner: toUrl(database.ownerConnection), appRole })).to.deep.equal({
+        auditProtected: true,
+      });
+      const pool = createPool({ connection: app, poolSize: 1, applicationName: 'by-url', statementTimeoutMs: 1234 });
+      const asked =
+        "SELECT current_user AS who, current_setting('application_name') AS name, current_setting('statement_timeout') AS timeout";
+      const expected = [{ who: APP_ROLE, name: 'by-url', timeout: '1234ms' }];
+      expect((await pool.query(asked)).rows).to.deep.equal(expected);
+      await pool.end();
+      const options = { connection: app, entities: [], applicationName: 'by-url', statementTimeoutMs: 1234 };
+      const dataSource = await createDataSource(options).initialize();
+      expect(await dataSource.query(asked)).to.deep.equal(expected);
+      await dataSource.destroy();
     });
 
     it('do not call the audit log protected when everybody may change it', async () => {

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createSystemClock } from '../../../../lib/clock.js';
 import { claimFolder } from '../../../../server/database/embedded/owner-file.js';
 import { parsePostmasterFile } from '../../../../server/database/embedded/postmaster-file.js';
 import { levelOf } from '../../../../server/database/embedded/postmaster.js';
@@ -62,25 +63,28 @@ describe('supervising an embedded PostgreSQL', () => {
     beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'wardbeat-owner-'))));
     afterEach(() => rmSync(folder, { recursive: true }));
 
-    it('once at a time', () => {
+    const clock = createSystemClock();
+
+    it('once at a time', async () => {
       const path = join(folder, 'owner.json');
-      const release = claimFolder(path);
-      expect(() => claimFolder(path)).to.throw(`in use by process ${process.pid}`);
+      const release = await claimFolder(path, clock);
+      const refusal = await claimFolder(path, clock).catch((error: Error) => error.message);
+      expect(refusal).to.include(`in use by process ${process.pid}`);
       release();
-      claimFolder(path)();
+      (await claimFolder(path, clock))();
     });
 
-    it('from a process that is gone, has another start, or ran under another kernel', () => {
+    it('from a process that is gone, has another start, or ran under another kernel', async () => {
       const path = join(folder, 'owner.json');
-      const release = claimFolder(path);
+      const release = await claimFolder(path, clock);
       const mine = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
       release();
       for (const stale of [{ pid: 2_147_483_647 }, { startTicks: '1' }, { bootId: 'other' }]) {
         writeFileSync(path, JSON.stringify({ ...mine, ...stale }));
-        claimFolder(path)();
+        (await claimFolder(path, clock))();
       }
       writeFileSync(path, '{"pid":');
-      claimFolder(path)();
+      (await claimFolder(path, clock))();
     });
   });
 });
