@@ -81,7 +81,12 @@ const NAMES = [
   'DIAL_ALLOWED_CIDRS',
 ].map((name) => `WARDBEAT_${name}`);
 /** Read by the agent and by the tests; no fault in the manager's environment. */
-const OTHERS = ['WARDBEAT_ENROLLMENT_TOKEN', 'WARDBEAT_ENROLLMENT_TOKEN_FILE', 'WARDBEAT_TEST_DATABASE'];
+const OTHERS = [
+  'WARDBEAT_ENROLLMENT_TOKEN',
+  'WARDBEAT_ENROLLMENT_TOKEN_FILE',
+  'WARDBEAT_TEST_DATABASE',
+  'WARDBEAT_TEST_KILLS',
+];
 
 /** The manager's environment, or ConfigurationError with every fault. */
 export function readConfig(env: Environment = process.env): { readonly config: Config; readonly secrets: Secrets } {
