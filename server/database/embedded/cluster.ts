@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { writeDurably } from '../../../lib/durable-file.js';
 import type { Random } from '../../../lib/random.js';
-import { initdbAccount, makeOwnFolder, type Account } from './launcher.js';
+import { initdbAccount, makeOwnFolder, underSomeName, type Account } from './launcher.js';
 import { renderMaintenanceAccess, SUPERUSER } from './postgres-settings.js';
 import { startPostmaster, type PostmasterSite } from './postmaster.js';
 import { setUpRoles, type RolePasswords } from './roles.js';
@@ -63,7 +63,7 @@ async function initialise(options: ClusterOptions): Promise<string> {
   writeFileSync(passwordFile, options.random.bytes(32).toString('hex'), { mode: 0o600 });
   if (maker) chownSync(passwordFile, maker.uid, maker.gid);
   const program = options.launcher.program(options.binaries.initdb, initdbArguments(folder, passwordFile), maker);
-  const { succeeded, output } = await runProgram(program);
+  const { succeeded, output } = await runProgram(account ? program : underSomeName(program));
   rmSync(passwordFile);
   if (!succeeded) throw new Error(`initdb failed: ${output}`);
   if (account) chownTree(folder, account);

@@ -1,4 +1,5 @@
 import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { Log } from '../../../lib/log.js';
 import { userIdsInUse } from './process-table.js';
@@ -113,6 +114,26 @@ export function initdbAccount(account: Account): Account {
   const uid = idle.at(-1) ?? named.find((id) => id > 0);
   if (uid === undefined) throw new Error('/etc/passwd names no user but root, and initdb needs one');
   return { uid, gid: account.gid };
+}
+
+/**
+ * The same program for an ordinary user without a name (a container's arbitrary user id): initdb insists on one, so it
+ * runs in a user namespace in which the id is that of a named system account. Files keep their real owner.
+ */
+export function underSomeName(program: Program): Program {
+  if (hasName()) return program;
+  const uid = readUserIds().findLast((id) => id > 0 && id < 65_535);
+  if (uid === undefined) throw new Error('/etc/passwd names no user but root, and initdb needs one');
+  const namespace = [`--map-user=${uid}`, `--map-group=${uid}`, '--', program.command, ...program.args];
+  return { ...program, command: 'unshare', args: namespace };
+}
+
+function hasName(): boolean {
+  try {
+    return userInfo().username !== '';
+  } catch {
+    return false;
+  }
 }
 
 function readUserIds(): readonly number[] {

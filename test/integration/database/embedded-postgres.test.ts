@@ -268,18 +268,15 @@ describe('the embedded PostgreSQL', function () {
     expect(statSync(`/proc/${pid}`).uid).to.not.be.oneOf([0, 65534]);
   });
 
-  it('works for an ordinary user', async function () {
+  it('works for an ordinary user without a name', async function () {
     if (!isRoot) return;
-    const passwd = readFileSync('/etc/passwd', 'utf8').split('\n');
-    const user = passwd.map((line) => line.split(':')).find(([, , uid]) => Number(uid) > 0 && Number(uid) < 1000);
-    if (!user) skipFor(this, 'a named user beside root');
     for (const path of [process.execPath, CHILD]) if (!isOpenToAll(path)) skipFor(this, `${path} readable by all`);
-    chownSync(folder, Number(user[2]), ORDINARY_ID);
-    const become = ['setpriv', `--reuid=${user[2]}`, `--regid=${ORDINARY_ID}`, '--clear-groups', '--inh-caps=-all'];
+    chownSync(folder, ORDINARY_ID, ORDINARY_ID);
+    const become = ['setpriv', `--reuid=${ORDINARY_ID}`, `--regid=${ORDINARY_ID}`, '--clear-groups', '--inh-caps=-all'];
     const [child, { appConnection, ownerConnection }] = await startChild(join(folder, 'data'), become);
     expect(await query(appConnection, 'SELECT 1 AS one')).to.deep.equal([{ one: 1 }]);
     await query(ownerConnection, 'CREATE TABLE kept (id integer)');
-    expect(statSync(join(folder, 'data', 'postgres', 'cluster')).uid).to.equal(Number(user[2]));
+    expect(statSync(join(folder, 'data', 'postgres', 'cluster')).uid).to.equal(ORDINARY_ID);
     child.kill('SIGKILL');
     await once(child, 'exit');
     const [, again] = await startChild(join(folder, 'data'), become);
