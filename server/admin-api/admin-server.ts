@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { TLS_OPTIONS } from '../../certs/tls-profile.js';
 import type { Clock } from '../../lib/clock.js';
 import { shareRun, type Lifecycle } from '../../lib/lifecycle.js';
 import type { Log } from '../../lib/log.js';
@@ -40,23 +41,14 @@ const TIMEOUTS = {
 const STOP_GRACE_MS = 5_000;
 const STOP_POLL_MS = 50;
 
-/** AEAD with forward secrecy only. */
-const TLS_PROFILE = {
-  minVersion: 'TLSv1.2',
-  ciphers:
-    'TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:' +
-    'ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:' +
-    'ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256',
-  honorCipherOrder: true,
-  handshakeTimeout: 10_000,
-} as const;
+const HANDSHAKE_TIMEOUT_MS = 10_000;
 
 /** The listener of the admin port. Throws when it would speak plain HTTP off loopback. */
 export function createAdminServer(options: AdminServerOptions): AdminServer {
   const { host, port, tls, log } = options;
   if (!tls && !isLoopbackHost(host)) throw new Error(`Off loopback the admin port needs TLS: ${host}`);
   const server = tls
-    ? createTlsServer({ ...TIMEOUTS, ...TLS_PROFILE, ...tls }, options.app)
+    ? createTlsServer({ ...TIMEOUTS, ...TLS_OPTIONS, handshakeTimeout: HANDSHAKE_TIMEOUT_MS, ...tls }, options.app)
     : createServer(TIMEOUTS, options.app);
   server.on('error', (error) => log.error({ err: error }, 'the admin port failed'));
   return {
@@ -72,7 +64,7 @@ export function createAdminServer(options: AdminServerOptions): AdminServer {
       return `${tls ? 'https' : 'http'}://${shownHost(host)}:${address.port}`;
     },
     useTls(next) {
-      if (tls) (server as TlsServer).setSecureContext({ ...TLS_PROFILE, ...next });
+      if (tls) (server as TlsServer).setSecureContext({ ...TLS_OPTIONS, ...next });
     },
   };
 }

@@ -1,15 +1,17 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ConnectionOptions } from 'node:tls';
 import { Registry } from 'prom-client';
 import { createSystemClock, type Clock } from '../../../lib/clock.js';
 import { createLog } from '../../../lib/log.js';
 import { Problem } from '../../../lib/problem.js';
 import { createSystemRandom } from '../../../lib/random.js';
 import type { Role } from '../../../server/access/actor.js';
-import { createAdminServer, type AdminServer } from '../../../server/admin-api/admin-server.js';
+import { createAdminServer, type AdminServer, type AdminTls } from '../../../server/admin-api/admin-server.js';
 import { composeAdminApi, type AdminApi } from '../../../server/admin-api/compose-admin-api.js';
 import type { ReadinessCheck } from '../../../server/admin-api/health-routes.js';
 import { defineRoute } from '../../../server/admin-api/route.js';
@@ -44,6 +46,7 @@ export interface RawRequest {
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Buffer;
+  readonly clientTls?: ConnectionOptions;
 }
 
 export interface RawAnswer {
@@ -55,6 +58,9 @@ export interface RawAnswer {
 export interface WorldOptions {
   readonly checks?: readonly ReadinessCheck[];
   readonly adminOrigin?: string;
+  readonly tls?: AdminTls;
+  /** Options of the client's TLS connections. */
+  readonly clientTls?: ConnectionOptions;
 }
 
 /** The real application on a real port and database, with scrypt at a low cost. */
@@ -72,7 +78,7 @@ export async function startAdminWorld(database: TestDatabase, options: WorldOpti
     sql: sqlOfClient(database.pool),
     audit: createAuditLog({ clock, random }),
     passwords: createPasswordHasher({ random, log2N: 10 }),
-    secure: false,
+    secure: options.tls !== undefined,
     adminOrigin: options.adminOrigin,
     version: '0.0.0',
     routes: TEST_ROUTES,
@@ -80,19 +86,21 @@ export async function startAdminWorld(database: TestDatabase, options: WorldOpti
     metrics: new Registry(),
   });
   await api.firstAdministrator.ensure({ password: ADMIN_PASSWORD });
-  const server = createAdminServer({ host: '127.0.0.1', port: 0, tls: null, app: api.app, clock, log });
+  const server = createAdminServer({ host: '127.0.0.1', port: 0, tls: options.tls ?? null, app: api.app, clock, log });
   await server.start();
-  return worldOf({ server, api, dataDir, advance: clock.advance });
+  const clientTls = options.clientTls ?? {};
+  return worldOf({ server, api, dataDir, clientTls, advance: clock.advance });
 }
 
 interface Started {
   readonly server: AdminServer;
   readonly api: AdminApi;
   readonly dataDir: string;
+  readonly clientTls: ConnectionOptions;
   readonly advance: (ms: number) => void;
 }
 
-function worldOf({ server, api, dataDir, advance }: Started): AdminWorld {
+function worldOf({ server, api, dataDir, clientTls, advance }: Started): AdminWorld {
   const url = server.url();
   let keysMade = 0;
   const client = () => createApiClient(url);
@@ -113,7 +121,7 @@ function worldOf({ server, api, dataDir, advance }: Started): AdminWorld {
       const made = await (await admin()).post<{ key: string }>('/api-keys', { name: `test ${role} ${keysMade}`, role });
       return { authorization: `Bearer ${made.key}` };
     },
-    raw: (request) => sendRaw(url, request),
+    raw: (request) => sendRaw(url, { clientTls, ...request }),
     async close() {
       await server.stop();
       rmSync(dataDir, { recursive: true, force: true });
@@ -174,10 +182,12 @@ const TEST_ROUTES = [
   }),
 ];
 
-export function sendRaw(url: string, { method, path, headers = {}, body }: RawRequest): Promise<RawAnswer> {
-  const { hostname, port } = new URL(url);
+export function sendRaw(url: string, { method, path, headers = {}, body, clientTls }: RawRequest): Promise<RawAnswer> {
+  const { hostname, port, protocol } = new URL(url);
+  const send = protocol === 'https:' ? httpsRequest : httpRequest;
   return new Promise((resolve, reject) => {
-    const request = httpRequest({ host: hostname, port, method, path, headers, agent: false }, (response) => {
+    const options = { ...clientTls, host: hostname, port, method, path, headers, agent: false } as const;
+    const request = send(options, (response) => {
       const chunks: Buffer[] = [];
       response.on('data', (chunk: Buffer) => chunks.push(chunk));
       response.on('end', () =>
