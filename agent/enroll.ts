@@ -23,7 +23,7 @@ import {
   type IdentityFile,
 } from './data-directory.js';
 import { withDeadline } from './deadline.js';
-import { openConnection, type ManagerAddress } from './transport/tls-connection.js';
+import { createContext, openConnection, type ManagerAddress } from './transport/tls-connection.js';
 import { toTransportError, TransportError } from './transport/transport-error.js';
 
 export interface EnrollmentOptions {
@@ -89,8 +89,7 @@ interface Asking {
 async function ask(request: EnrollRequest, { options, fingerprint, signal }: Asking): Promise<EnrollResponse> {
   const connection = await openConnection({
     address: options.manager,
-    // An empty list: the roots of the system are not trusted.
-    tls: { ca: [] },
+    context: createContext({}),
     verify: (socket) => verifyUnknownManager(socket, { fingerprint, at: options.clock.wall() }),
     signal,
   });

@@ -266,11 +266,10 @@ export class Exchanger {
     return settings.applied?.fingerprint !== before;
   }
 
-  /** A backlog goes on while the manager takes it: positions that did not move mean that it sheds. */
+  /** A backlog goes on while the manager takes it: positions that did not move mean that it sheds, or that we cannot read. */
   #drainsOn({ eventQuota, acknowledged }: Orders, { report }: Round): boolean {
     if (!eventQuota.drain || eventQuota.maxEventsPerReport === 0) return false;
-    const moved = carriedCount(report) === 0 || acknowledgesSome(acknowledged, report);
-    return moved && this.#deps.spool.hasBacklog();
+    return acknowledgesSome(acknowledged, report) && this.#deps.spool.hasBacklog();
   }
 
   /** A report that waited says how things were: a fresh one follows. */

@@ -31,6 +31,7 @@ export class HeartbeatLoop {
   readonly #stop = new AbortController();
   #wakeUp = new AbortController();
   #running: Promise<void> | undefined;
+  #leaving = false;
   #contact: ContactState = 'starting';
   #failures = 0;
   #lastStartBoot = Number.NEGATIVE_INFINITY;
@@ -64,19 +65,26 @@ export class HeartbeatLoop {
 
   /** Says goodbye in bounded time, after the exchange in flight; then no more exchanges. */
   async leave(reason: GoodbyeReason): Promise<void> {
-    const { clock, exchanger, log } = this.#deps;
-    const end = clock.monotonic() + GOODBYE_LIMIT_MS;
-    const finish = this.#finish();
+    const { clock, log } = this.#deps;
+    let farewell: Promise<unknown> = Promise.resolve();
     try {
-      await withDeadline({ clock, milliseconds: GOODBYE_LIMIT_MS }, async (signal) => {
-        await finish;
-        await exchanger.run({ signal, goodbye: reason });
+      await withDeadline({ clock, milliseconds: GOODBYE_LIMIT_MS }, (signal) => {
+        farewell = this.#sayGoodbye(reason, signal);
+        return farewell;
       });
       log.info({ reason }, 'Said goodbye to the manager');
     } catch (error) {
-      log.warn({ code: codeOf(error), waitedMs: GOODBYE_LIMIT_MS - (end - clock.monotonic()) }, 'Left without goodbye');
+      log.warn({ code: codeOf(error) }, 'Left without goodbye');
     }
+    this.#stop.abort();
+    await Promise.allSettled([farewell, this.#running]);
     this.#setContact('stopped');
+  }
+
+  async #sayGoodbye(reason: GoodbyeReason, signal: AbortSignal): Promise<void> {
+    await this.#finish();
+    signal.throwIfAborted();
+    await this.#deps.exchanger.run({ signal, goodbye: reason });
   }
 
   /** Stops at once, as if the process had been killed. */
@@ -93,8 +101,6 @@ export class HeartbeatLoop {
     this.#wakeUp.abort();
     await this.#running;
   }
-
-  #leaving = false;
 
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted && !this.#leaving) {

@@ -1,4 +1,5 @@
 import type { Clock } from '../lib/clock.js';
+import { shareRun } from '../lib/lifecycle.js';
 import type { Log } from '../lib/log.js';
 import type { Random } from '../lib/random.js';
 import type { ComponentReport } from '../protocol/heartbeat-messages.js';
@@ -52,7 +53,10 @@ export class Observer {
     this.#spoolError = error instanceof Error ? error.message : String(error);
   }
 
-  async observe(): Promise<void> {
+  /** One look at a time: the heartbeat and the watch between heartbeats share it. */
+  readonly observe = shareRun(() => this.#observe());
+
+  async #observe(): Promise<void> {
     const { collectors, settings, spool, log } = this.#deps;
     await this.#mendStore();
     this.#snapshot = await collectors.snapshot(settings.values.componentsWatched);

@@ -68,6 +68,7 @@ export class DurableStore {
       return { store: new DurableStore(path, await openPatiently(path, clock)), setAside: undefined };
     } catch (error) {
       if (isLocked(error)) throw new StoreInUse(dirname(path));
+      if (isEnvironment(error)) throw error;
       const setAside = setDatabaseAside(path, clock, describe(error));
       return { store: new DurableStore(path, await openDatabase(path)), setAside };
     }
@@ -211,6 +212,11 @@ function codes(error: unknown): string[] {
 
 function isLocked(error: unknown): boolean {
   return codes(error).includes('LEVEL_LOCKED');
+}
+
+/** The machine's fault, not the database's: what is on disk must stay where it is. */
+function isEnvironment(error: unknown): boolean {
+  return /no space|quota exceeded|permission denied|read-only|too many open files|not permitted/i.test(describe(error));
 }
 
 function isCorruption(error: unknown): boolean {

@@ -164,9 +164,21 @@ export class Spool {
       segment,
       Array.from({ length: count }, () => event),
     );
-    await this.#store.write(operations, { durable: true });
+    await this.#writeRecords(lane, segment, operations);
     this.#epoch.stored = true;
     return { lane, epoch: segment.epoch, first, last: first + count - 1 };
+  }
+
+  /** What could not be written was not accepted; its sequences stay unused. */
+  async #writeRecords(lane: Lane, segment: Segment, operations: readonly StoreOperation[]): Promise<void> {
+    try {
+      await this.#store.write(operations, { durable: true });
+    } catch (error) {
+      for (const operation of operations)
+        if (operation.type === 'put' && operation.key.startsWith('r!'))
+          addRecord(this.#lanes[lane], segment, -(operation.key.length + Buffer.byteLength(operation.value)));
+      throw error;
+    }
   }
 
   /** Takes the next sequences; must be followed by the write in the same turn, so that order of sequence is order of write. */

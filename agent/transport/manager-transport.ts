@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import type { TLSSocket } from 'node:tls';
+import type { SecureContext, TLSSocket } from 'node:tls';
 
 import { certificatesOf } from '../../certs/pem.js';
 import { peerCertificates, verifyPeerPath } from '../../certs/verify-path.js';
@@ -7,7 +7,13 @@ import type { Clock } from '../../lib/clock.js';
 import { withDeadline } from '../deadline.js';
 import type { Identity } from '../data-directory.js';
 import type { TimeAnchor } from '../state-store.js';
-import { openConnection, parseManagerUrl, type ManagerAddress, type ManagerConnection } from './tls-connection.js';
+import {
+  createContext,
+  openConnection,
+  parseManagerUrl,
+  type ManagerAddress,
+  type ManagerConnection,
+} from './tls-connection.js';
 import { toTransportError, TransportError } from './transport-error.js';
 
 export interface TransportOptions {
@@ -27,6 +33,7 @@ const SHORTEST_SHARE_MS = 2000;
 export class ManagerTransport {
   readonly #options: TransportOptions;
   #addresses: readonly ManagerAddress[];
+  #context: SecureContext;
   #cursor = 0;
   #sessions = new Map<string, Buffer>();
   #warning: TransportError | undefined;
@@ -34,6 +41,7 @@ export class ManagerTransport {
   constructor(options: TransportOptions) {
     this.#options = options;
     this.#addresses = parseAddresses(options.identity.managerUrls);
+    this.#context = contextOf(options.identity);
   }
 
   /** What the last handshake tolerated: dates of the manager's certificate that only an unproven clock calls wrong. */
@@ -45,10 +53,11 @@ export class ManagerTransport {
     return this.#addresses[this.#cursor % this.#addresses.length]?.url ?? '';
   }
 
-  /** Drops TLS sessions and contexts; names are resolved anew at every connection anyway. */
+  /** Drops TLS sessions and context; names are resolved anew at every connection anyway. */
   rebuild(): void {
     this.#sessions = new Map();
     this.#addresses = parseAddresses(this.#options.identity.managerUrls);
+    this.#context = contextOf(this.#options.identity);
   }
 
   /** Tries the URLs in turn within `milliseconds`; throws the last `TransportError`. */
@@ -74,18 +83,14 @@ export class ManagerTransport {
   }
 
   #open(address: ManagerAddress, milliseconds: number, outer: AbortSignal): Promise<ManagerConnection> {
-    const { identity, clock } = this.#options;
+    const { clock } = this.#options;
     const session = this.#sessions.get(address.url);
     return withDeadline({ clock, milliseconds, signal: outer }, (signal) =>
       openConnection({
         address,
         signal,
-        tls: {
-          key: identity.keyPem,
-          cert: identity.certificatePem,
-          ca: identity.rootPem,
-          ...(session ? { session } : {}),
-        },
+        context: this.#context,
+        session,
         verify: (socket) => this.#verify(socket),
         onSession: (fresh) => this.#sessions.set(address.url, fresh),
       }),
@@ -109,6 +114,10 @@ export class ManagerTransport {
   }
 }
 
+function contextOf({ keyPem, certificatePem, rootPem }: Identity): SecureContext {
+  return createContext({ key: keyPem, cert: certificatePem, ca: rootPem });
+}
+
 function parseAddresses(urls: readonly string[]): ManagerAddress[] {
   return urls.map(parseManagerUrl).filter((address) => address !== undefined);
 }
@@ -121,8 +130,9 @@ interface VerifyFacts {
 }
 
 /**
- * Throws unless the peer is a manager under our root. Dates are judged against trusted time; while there is none, what
- * the wall clock alone calls expired is answered as a warning: a computer that lost its clock must still get help.
+ * Throws unless the peer is a manager under our root. Dates count as wrong when they are so by the time the manager told
+ * and by the wall clock, so that one clock set wrong, here or there, cuts nobody off; while the manager told none since
+ * this boot, the wall clock alone is no proof. What was tolerated is answered.
  */
 export function verifyManager(socket: TLSSocket, { identity, wall, trusted }: VerifyFacts): TransportError | undefined {
   const peer = peerCertificates(socket);
@@ -138,6 +148,6 @@ export function verifyManager(socket: TLSSocket, { identity, wall, trusted }: Ve
   const code = verdict.reason === 'profile' ? 'tls-unknown-ca' : verdict.reason;
   const error = new TransportError(code, verdict.detail);
   const isDate = verdict.reason === 'tls-expired' || verdict.reason === 'tls-not-yet-valid';
-  if (isDate && trusted === undefined) return error;
+  if (isDate && (trusted === undefined || verifyPeerPath({ ...path, at: wall }).ok)) return error;
   throw error;
 }

@@ -1,6 +1,6 @@
 import { isIP, type Socket } from 'node:net';
 import { Agent, request } from 'node:http';
-import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
+import { connect, createSecureContext, type SecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
 
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
 import { parseBoundedJson } from '../../lib/bounded-json.js';
@@ -30,8 +30,10 @@ export function parseManagerUrl(text: string): ManagerAddress | undefined {
 
 export interface OpenOptions {
   readonly address: ManagerAddress;
-  /** Key, certificate, trusted roots, a session to resume. */
-  readonly tls: Pick<ConnectionOptions, 'key' | 'cert' | 'ca' | 'session'>;
+  /** Made once by `createContext`: parsing key and certificates costs more than a resumed handshake. */
+  readonly context: SecureContext;
+  /** A TLS session to resume. */
+  readonly session?: Buffer | undefined;
   /** Called at the end of the handshake, before any byte of a request: throws where the peer is no manager of ours. */
   readonly verify: (socket: TLSSocket) => void;
   readonly onSession?: (session: Buffer) => void;
@@ -51,6 +53,11 @@ export interface ManagerConnection {
   close(): void;
 }
 
+/** Our key and certificate, if any, and the roots; an empty list keeps the roots of the system out. */
+export function createContext(options: Pick<SecureContextOptions, 'key' | 'cert' | 'ca'>): SecureContext {
+  return createSecureContext({ ...TLS_OPTIONS, ca: [], ...options });
+}
+
 /** Opens the connection and verifies the peer; nothing but the handshake is sent before. */
 export async function openConnection(options: OpenOptions): Promise<ManagerConnection> {
   const socket = await handshake(options);
@@ -63,11 +70,11 @@ export async function openConnection(options: OpenOptions): Promise<ManagerConne
   return createConnection(options.address, socket);
 }
 
-function handshake({ address, tls, onSession, signal }: OpenOptions): Promise<TLSSocket> {
+function handshake({ address, context, session, onSession, signal }: OpenOptions): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const socket = connect({
-      ...TLS_OPTIONS,
-      ...tls,
+      secureContext: context,
+      ...(session ? { session } : {}),
       host: address.host,
       port: address.port,
       ...(isIP(address.host) === 0 ? { servername: address.host } : {}),
@@ -81,7 +88,7 @@ function handshake({ address, tls, onSession, signal }: OpenOptions): Promise<TL
       socket.destroy();
       reject(toTransportError(error));
     };
-    socket.on('session', (session: Buffer) => onSession?.(session));
+    socket.on('session', (fresh: Buffer) => onSession?.(fresh));
     socket.once('error', fail);
     const closed = (): void => fail(new TransportError('reset', 'The connection was closed during the handshake'));
     socket.once('close', closed);
