@@ -206,7 +206,7 @@ function readFleetFlags(argv: readonly string[]): FleetFlags | readonly string[]
 function readFleetFiles(values: ReadonlyMap<string, string>, tokenFile: string) {
   return {
     token: readFileSync(tokenFile, 'utf8').trim(),
-    directory: values.get('dir') ?? 'fleet-data',
+    directory: values.get('dir') ?? 'agent-data/fleet',
     staggerMs: Number(values.get('stagger-seconds') ?? DEFAULT_STAGGER_SECONDS) * 1000,
   };
 }
