@@ -1,0 +1,18 @@
+import type { Clock } from '../lib/clock.js';
+import type { Log } from '../lib/log.js';
+import type { Random } from '../lib/random.js';
+import type { HostCollectors } from './collectors/host-collectors.js';
+import type { DataDirectory } from './data-directory.js';
+import type { ContactState } from './heartbeat-loop.js';
+
+export interface AgentOptions {
+  readonly directory: DataDirectory;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly bootId: string;
+  readonly clockDetection: boolean;
+  /** Shared by the agents of a fleet; each builds its own otherwise. */
+  readonly collectors?: HostCollectors;
+  readonly onStateChange?: (state: ContactState) => void;
+}

@@ -1,0 +1,53 @@
+import type { Clock } from '../lib/clock.js';
+import { toRfc3339 } from '../lib/clock.js';
+import { clockEvents, type ClockReading } from './beat-rules.js';
+import { sleepUnlessAborted } from './deadline.js';
+import type { IncomingEvent } from './spool/event-intake.js';
+
+/** The agent's event code of a changed clock. */
+export const CLOCK_CHANGE_CODE = 5004;
+const LOOK_EVERY_MS = 1000;
+
+/** Looks at the three clocks every second and hands over an event for each step and each suspend. */
+export async function watchClock(
+  clock: Clock,
+  signal: AbortSignal,
+  report: (event: IncomingEvent) => Promise<void>,
+): Promise<void> {
+  let before = readClock(clock);
+  while (!signal.aborted) {
+    await sleepUnlessAborted(clock, LOOK_EVERY_MS, signal);
+    if (signal.aborted) return;
+    const after = readClock(clock);
+    for (const event of toEvents(before, after)) await report(event);
+    before = after;
+  }
+}
+
+function readClock(clock: Clock): ClockReading {
+  return { wall: clock.wall(), monotonic: clock.monotonic(), boot: clock.boot() };
+}
+
+function toEvents(before: ClockReading, after: ClockReading): IncomingEvent[] {
+  const { stepMs, suspendedMs } = clockEvents(before, after);
+  const events: IncomingEvent[] = [];
+  if (stepMs !== 0) events.push(stepEvent(before, after, Math.round(stepMs)));
+  if (suspendedMs !== 0)
+    events.push({
+      kind: 'computer-resumed',
+      severity: 'info',
+      message: 'The computer was suspended',
+      data: { suspendedMs: Math.round(suspendedMs) },
+    });
+  return events;
+}
+
+function stepEvent(before: ClockReading, after: ClockReading, stepMs: number): IncomingEvent {
+  return {
+    kind: 'clock-changed',
+    code: CLOCK_CHANGE_CODE,
+    severity: 'medium',
+    message: `The clock was set ${stepMs < 0 ? 'back' : 'forward'} by ${Math.abs(stepMs)} ms`,
+    data: { stepMs, from: toRfc3339(after.wall - stepMs), to: toRfc3339(after.wall), lookedAt: toRfc3339(before.wall) },
+  };
+}

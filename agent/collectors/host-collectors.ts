@@ -1,0 +1,111 @@
+import { createHash } from 'node:crypto';
+
+import { canonicalJson, type JsonValue } from '../../lib/canonical-json.js';
+import type { Clock } from '../../lib/clock.js';
+import type { WatchedComponent } from '../../policies/setting-values.js';
+import type { ComponentReport } from '../../protocol/heartbeat-messages.js';
+import { toStorableJson } from '../storable.js';
+import { createBoundedCollector, type Collector, type CollectorState } from './collector.js';
+import { createCountersCollector, ownCounters } from './counters-collector.js';
+import { createFactsCollector } from './facts-collector.js';
+import { createProcessCollector, watchedStates, type RunningProcess } from './process-collector.js';
+
+export interface HostSnapshot {
+  readonly facts: JsonValue;
+  /** Lower-case hex SHA-256 of the facts' canonical JSON. */
+  readonly factsDigest: string;
+  readonly counters: JsonValue;
+  readonly components: readonly ComponentReport[];
+  /** What failed or hangs; empty when all is well. */
+  readonly errors: readonly string[];
+}
+
+/** Everything a report says of this machine. `snapshot` always answers, within about a second. */
+export interface HostCollectors {
+  snapshot(watched: readonly WatchedComponent[]): Promise<HostSnapshot>;
+}
+
+export interface HostSources {
+  readonly counters: Collector<JsonValue>;
+  readonly facts: Collector<JsonValue>;
+  readonly processes: Collector<readonly RunningProcess[]>;
+}
+
+export function systemSources(folder: string): HostSources {
+  return {
+    counters: createCountersCollector(folder),
+    facts: createFactsCollector(),
+    processes: createProcessCollector(),
+  };
+}
+
+const FACTS_AGE_MS = 60_000;
+const MAX_COUNTERS_LENGTH = 32_000;
+const MAX_FACTS_LENGTH = 65_000;
+
+export interface HostCollectorOptions {
+  readonly clock: Clock;
+  readonly sources: HostSources;
+  /** A reading this young is answered again; many agents of one process share it. */
+  readonly reuseMs?: number;
+  readonly limitMs?: number;
+}
+
+export function createHostCollectors(options: HostCollectorOptions): HostCollectors {
+  const { clock, sources, reuseMs = 0 } = options;
+  const bounds = { clock, ...(options.limitMs === undefined ? {} : { limitMs: options.limitMs }) };
+  const counters = reusing(createBoundedCollector(sources.counters, bounds), clock, reuseMs);
+  const facts = reusing(createBoundedCollector(sources.facts, bounds), clock, FACTS_AGE_MS);
+  const processes = reusing(createBoundedCollector(sources.processes, bounds), clock, reuseMs);
+  let described: { readonly from: JsonValue | undefined; readonly facts: JsonValue; readonly digest: string } = {
+    from: undefined,
+    ...describe(undefined),
+  };
+  return {
+    async snapshot(watched) {
+      const needsProcesses = watched.some(({ kind }) => kind === 'process');
+      const idle = Promise.resolve<CollectorState<readonly RunningProcess[]>>({ value: undefined, error: undefined });
+      const [read, known, running] = await Promise.all([counters(), facts(), needsProcesses ? processes() : idle]);
+      if (described.from !== known.value) described = { from: known.value, ...describe(known.value) };
+      return {
+        facts: described.facts,
+        factsDigest: described.digest,
+        counters: bounded({ host: read.value ?? null, agent: ownCounters() }, MAX_COUNTERS_LENGTH),
+        components: watchedStates(watched, running.error === undefined ? running.value : undefined),
+        errors: [read.error, known.error, running.error].filter((error) => error !== undefined),
+      };
+    },
+  };
+}
+
+/** One refresh at a time, shared by whoever asks meanwhile; a good reading is answered again for `reuseMs`. */
+function reusing<T>(
+  collector: { refresh(): Promise<CollectorState<T>> },
+  clock: Clock,
+  reuseMs: number,
+): () => Promise<CollectorState<T>> {
+  let running: Promise<CollectorState<T>> | undefined;
+  let last: { readonly at: number; readonly state: CollectorState<T> } | undefined;
+  const refresh = async (): Promise<CollectorState<T>> => {
+    const state = await collector.refresh();
+    last = state.error === undefined ? { at: clock.monotonic(), state } : undefined;
+    running = undefined;
+    return state;
+  };
+  return async () => {
+    if (running) return running;
+    if (last && clock.monotonic() - last.at < reuseMs) return last.state;
+    running = refresh();
+    return running;
+  };
+}
+
+function describe(value: JsonValue | undefined): { facts: JsonValue; digest: string } {
+  const facts = bounded(value ?? {}, MAX_FACTS_LENGTH);
+  return { facts, digest: createHash('sha256').update(canonicalJson(facts)).digest('hex') };
+}
+
+function bounded(value: JsonValue, maxLength: number): JsonValue {
+  const storable = toStorableJson(value);
+  return JSON.stringify(storable).length <= maxLength ? storable : {};
+}

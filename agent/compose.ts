@@ -1,0 +1,69 @@
+import { CleanupStack } from '../lib/lifecycle.js';
+import type { AgentOptions } from './agent-options.js';
+import { Settings } from './apply-settings.js';
+import { createHostCollectors, systemSources } from './collectors/host-collectors.js';
+import { Daemon } from './daemon.js';
+import { prepareDirectory, readIdentity, type Identity } from './data-directory.js';
+import { Exchanger } from './exchange.js';
+import { HeartbeatLoop } from './heartbeat-loop.js';
+import { Observer } from './observer.js';
+import { DurableStore, type SetAside } from './spool/durable-store.js';
+import { Spool } from './spool/spool.js';
+import { StateStore } from './state-store.js';
+import { ManagerTransport } from './transport/manager-transport.js';
+
+/** The directory was never enrolled. */
+export class NotEnrolled extends Error {}
+
+/** Builds an agent on an enrolled directory and takes its lock. Throws `NotEnrolled` or `StoreInUse`. */
+export async function composeAgent(options: AgentOptions): Promise<Daemon> {
+  const { directory, clock } = options;
+  const identity = readIdentity(directory);
+  if (!identity) throw new NotEnrolled(`${directory.path} is not enrolled`);
+  prepareDirectory(directory);
+  const { store, setAside } = await DurableStore.open(directory.store, clock);
+  const cleanup = new CleanupStack();
+  cleanup.push('store', () => store.close());
+  try {
+    return await composeOn(store, { options, identity, setAside, cleanup });
+  } catch (error) {
+    await cleanup.unwind();
+    throw error;
+  }
+}
+
+interface Opened {
+  readonly options: AgentOptions;
+  readonly identity: Identity;
+  readonly setAside: SetAside | undefined;
+  readonly cleanup: CleanupStack;
+}
+
+async function composeOn(store: DurableStore, { options, identity, setAside, cleanup }: Opened): Promise<Daemon> {
+  const { directory, clock, random, log, bootId } = options;
+  // Later than what a lost database can have used: the wall clock in milliseconds outruns one report per heartbeat.
+  const state = await StateStore.open(store, Math.floor(clock.wall()));
+  const spool = await Spool.open({ store, clock, random, maxMegabytes: 256 });
+  const settings = new Settings(state, spool);
+  const collectors = options.collectors ?? createHostCollectors({ clock, sources: systemSources(directory.path) });
+  const observer = new Observer({ clock, random, log, store, spool, state, settings, collectors });
+  const transport = new ManagerTransport({ identity, clock, bootId, anchor: () => state.progress.anchor });
+  const incarnation = {
+    computerId: identity.computerId,
+    instanceId: random.uuid(),
+    bootId,
+    capabilities: options.clockDetection ? ['clockChangeEvents'] : [],
+  };
+  const exchanger = new Exchanger({ clock, random, log, incarnation, state, spool, settings, transport, observer });
+  const loop = new HeartbeatLoop({
+    clock,
+    random,
+    log,
+    exchanger,
+    state,
+    transport,
+    intervalSeconds: () => settings.values.heartbeatIntervalSeconds,
+    onStateChange: options.onStateChange,
+  });
+  return new Daemon({ options, identity, setAside, cleanup, state, spool, settings, observer, loop });
+}

@@ -1,0 +1,226 @@
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+
+import { SEVERITIES, type Severity } from '../protocol/heartbeat-messages.js';
+import { readFlags, type FlagTable, type ReadFlags } from './arguments.js';
+import { dataDirectory, type DataDirectory } from './data-directory.js';
+import { EMIT_KINDS, MAX_EMIT_COUNT } from './local-socket/local-requests.js';
+import { toStorableCut } from './storable.js';
+import { parseManagerUrl, type ManagerAddress } from './transport/tls-connection.js';
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
+const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent'];
+
+export interface EnrollCommand {
+  readonly command: 'enroll';
+  readonly directory: DataDirectory;
+  readonly manager: ManagerAddress;
+  readonly token: string;
+  readonly name: string;
+  readonly json: boolean;
+}
+
+export interface RunCommand {
+  readonly command: 'run';
+  readonly directory: DataDirectory;
+  readonly clockDetection: boolean;
+  readonly logLevel: LogLevel;
+}
+
+export interface StatusCommand {
+  readonly command: 'status';
+  readonly directory: DataDirectory;
+  readonly json: boolean;
+}
+
+export interface EmitCommand {
+  readonly command: 'emit';
+  readonly directory: DataDirectory;
+  readonly kind: (typeof EMIT_KINDS)[number];
+  readonly severity: Severity;
+  readonly message: string;
+  readonly data: unknown;
+  readonly count: number;
+}
+
+export interface HelpCommand {
+  readonly command: 'help';
+}
+
+export type AgentCommand = EnrollCommand | RunCommand | StatusCommand | EmitCommand | HelpCommand;
+
+/** What stands outside the arguments. */
+export interface Surroundings {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly readFile: (path: string) => string;
+  readonly hostname: string;
+  readonly warn: (text: string) => void;
+}
+
+/** Arguments, environment or a file named by them are wrong; every fault is listed. */
+export class UsageError extends Error {
+  constructor(readonly faults: readonly string[]) {
+    super(faults.join('\n'));
+  }
+}
+
+export const USAGE = `wardbeat-agent COMMAND [--dir DIR]
+  enroll --manager URL (--token-file F | --token - | --token T) [--name NAME] [--json]
+  run    [--no-clock-detection]
+  status [--json]
+  emit   --kind detection|log|metric --severity ${SEVERITIES.join('|')} --message M [--data JSON] [--count N]
+DIR is agent-data unless given. WARDBEAT_ENROLLMENT_TOKEN or WARDBEAT_ENROLLMENT_TOKEN_FILE serve as the token too.`;
+
+const STDIN = 0;
+const DEFAULT_DIRECTORY = 'agent-data';
+const LATER: readonly string[] = ['proxy', 'release'];
+
+/** The process's own surroundings: the only reader of the environment. */
+export function processSurroundings(warn: (text: string) => void): Surroundings {
+  return {
+    env: process.env,
+    readFile: (path) => readFileSync(path === '-' ? STDIN : path, 'utf8'),
+    hostname: hostname(),
+    warn,
+  };
+}
+
+/** Reads the command line; throws `UsageError` with every fault. */
+export function parseCommand(argv: readonly string[], around: Surroundings): AgentCommand {
+  const [command = '', ...rest] = argv;
+  if (['help', '--help', '-h'].includes(command)) return { command: 'help' };
+  if (LATER.includes(command)) throw new UsageError([`"${command}" is not available in this version`]);
+  const parser = Object.hasOwn(PARSERS, command) ? PARSERS[command] : undefined;
+  if (!parser) throw new UsageError([command === '' ? 'a command is missing' : `unknown command "${command}"`]);
+  const flags = readFlags(rest, { values: [...parser.flags.values, 'dir'], switches: parser.flags.switches });
+  const faults = [...flags.faults];
+  const given = flags.values.get('dir') ?? DEFAULT_DIRECTORY;
+  if (given === '') faults.push('--dir must not be empty');
+  const parsed = parser.parse({ flags, directory: dataDirectory(given), around, faults });
+  if (faults.length > 0) throw new UsageError(faults);
+  return parsed;
+}
+
+interface Parsing {
+  readonly flags: ReadFlags;
+  readonly directory: DataDirectory;
+  readonly around: Surroundings;
+  /** Faults are added to it. */
+  readonly faults: string[];
+}
+
+interface CommandParser {
+  readonly flags: FlagTable;
+  readonly parse: (parsing: Parsing) => AgentCommand;
+}
+
+const PARSERS: Readonly<Record<string, CommandParser>> = {
+  enroll: {
+    flags: { values: ['manager', 'token', 'token-file', 'name', 'proxy'], switches: ['json'] },
+    parse: parseEnroll,
+  },
+  run: { flags: { values: [], switches: ['no-clock-detection'] }, parse: parseRun },
+  status: {
+    flags: { values: [], switches: ['json'] },
+    parse: ({ flags, directory }) => ({ command: 'status', directory, json: flags.switches.has('json') }),
+  },
+  emit: { flags: { values: ['kind', 'severity', 'message', 'data', 'count'], switches: [] }, parse: parseEmit },
+};
+
+function parseEnroll({ flags, directory, around, faults }: Parsing): AgentCommand {
+  const { values, switches } = flags;
+  const url = values.get('manager');
+  const manager = url === undefined ? undefined : parseManagerUrl(url);
+  if (url === undefined) faults.push('--manager URL is missing');
+  else if (!manager) faults.push(`--manager must be https://host:port, not "${url}"`);
+  if (values.has('proxy')) faults.push('--proxy is not available in this version');
+  const name = toStorableCut(values.get('name') ?? around.hostname, 253);
+  if (name === '') faults.push('--name must not be empty');
+  return {
+    command: 'enroll',
+    directory,
+    manager: manager ?? { url: '', host: '', port: 0 },
+    token: readToken(flags, around, faults),
+    name,
+    json: switches.has('json'),
+  };
+}
+
+function readToken({ values }: ReadFlags, around: Surroundings, faults: string[]): string {
+  const [given, file] = [values.get('token'), values.get('token-file')];
+  if (given !== undefined && file !== undefined) faults.push('--token and --token-file exclude each other');
+  if (file !== undefined) return readTokenFile(file, around, faults);
+  if (given === '-') return readTokenFile('-', around, faults);
+  if (given !== undefined) {
+    around.warn('warning: a token on the command line can be read in the process list; prefer --token-file');
+    return given;
+  }
+  const fromEnvironment = around.env['WARDBEAT_ENROLLMENT_TOKEN'];
+  if (fromEnvironment) return fromEnvironment;
+  const fileFromEnvironment = around.env['WARDBEAT_ENROLLMENT_TOKEN_FILE'];
+  if (fileFromEnvironment) return readTokenFile(fileFromEnvironment, around, faults);
+  faults.push('a token is missing: --token-file F, --token - or WARDBEAT_ENROLLMENT_TOKEN');
+  return '';
+}
+
+function readTokenFile(path: string, { readFile }: Surroundings, faults: string[]): string {
+  try {
+    return readFile(path).trim();
+  } catch (error) {
+    faults.push(`the token file cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+    return '';
+  }
+}
+
+function parseRun({ flags, directory, around, faults }: Parsing): AgentCommand {
+  const level = (around.env['WARDBEAT_LOG_LEVEL'] ?? 'info') as LogLevel;
+  if (!LOG_LEVELS.includes(level)) faults.push(`WARDBEAT_LOG_LEVEL must be one of ${LOG_LEVELS.join(', ')}`);
+  return {
+    command: 'run',
+    directory,
+    clockDetection: !flags.switches.has('no-clock-detection'),
+    logLevel: level,
+  };
+}
+
+function parseEmit({ flags, directory, faults }: Parsing): AgentCommand {
+  const { values } = flags;
+  const message = values.get('message');
+  if (message === undefined) faults.push('--message M is missing');
+  return {
+    command: 'emit',
+    directory,
+    kind: choice(values, { name: 'kind', choices: EMIT_KINDS, faults }),
+    severity: choice(values, { name: 'severity', choices: SEVERITIES, faults }),
+    message: message ?? '',
+    data: parseData(values.get('data'), faults),
+    count: parseCount(values.get('count'), faults),
+  };
+}
+
+function choice<const T extends string>(
+  values: ReadonlyMap<string, string>,
+  { name, choices, faults }: { name: string; choices: readonly [T, ...T[]]; faults: string[] },
+): T {
+  const given = values.get(name);
+  const found = choices.find((candidate) => candidate === given);
+  if (!found) faults.push(`--${name} must be one of ${choices.join(', ')}`);
+  return found ?? choices[0];
+}
+
+function parseData(text: string | undefined, faults: string[]): unknown {
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    faults.push('--data must be JSON');
+    return undefined;
+  }
+}
+
+function parseCount(text: string | undefined, faults: string[]): number {
+  const count = text === undefined ? 1 : Number(text);
+  const isGood = Number.isInteger(count) && count >= 1 && count <= MAX_EMIT_COUNT && text !== '';
+  if (!isGood) faults.push(`--count must be an integer from 1 to ${MAX_EMIT_COUNT}`);
+  return isGood ? count : 1;
+}

@@ -1,0 +1,157 @@
+import type { CleanupStack, Lifecycle } from '../lib/lifecycle.js';
+import type { AgentOptions } from './agent-options.js';
+import { AGENT_VERSION } from './agent-version.js';
+import type { Settings } from './apply-settings.js';
+import { watchClock } from './clock-watch.js';
+import type { Identity } from './data-directory.js';
+import { sleepUnlessAborted } from './deadline.js';
+import type { HeartbeatLoop } from './heartbeat-loop.js';
+import { createLocalHandler } from './local-socket/local-requests.js';
+import { serveLocalSocket, type LocalSocketServer } from './local-socket/socket-server.js';
+import type { Observer } from './observer.js';
+import type { SetAside } from './spool/durable-store.js';
+import type { IncomingEvent } from './spool/event-intake.js';
+import type { Spool } from './spool/spool.js';
+import type { StateStore } from './state-store.js';
+import { toStatus, type AgentStatus } from './status.js';
+
+export interface DaemonParts {
+  readonly options: AgentOptions;
+  readonly identity: Identity;
+  readonly setAside: SetAside | undefined;
+  readonly cleanup: CleanupStack;
+  readonly state: StateStore;
+  readonly spool: Spool;
+  readonly settings: Settings;
+  readonly observer: Observer;
+  readonly loop: HeartbeatLoop;
+}
+
+const LOOK_AT_COMPONENTS_MS = 10_000;
+
+/** The running agent: heartbeats, local socket, clock watch. `stop` says goodbye, `abort` does not. */
+export class Daemon implements Lifecycle {
+  readonly #parts: DaemonParts;
+  readonly #watching = new AbortController();
+  #watches: Promise<unknown> = Promise.resolve();
+  #socket: LocalSocketServer | undefined;
+  #starting: Promise<void> | undefined;
+  #stopping: Promise<void> | undefined;
+
+  constructor(parts: DaemonParts) {
+    this.#parts = parts;
+  }
+
+  get computerId(): string {
+    return this.#parts.identity.computerId;
+  }
+
+  start(): Promise<void> {
+    this.#starting ??= this.#start();
+    return this.#starting;
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  /** Ends without goodbye and without a last event, as a kill would; the directory can be opened again after. */
+  abort(): Promise<void> {
+    this.#stopping ??= this.#end(() => this.#parts.loop.abort());
+    return this.#stopping;
+  }
+
+  /** Hands in an event, as `emit` does. */
+  get spool(): Spool {
+    return this.#parts.spool;
+  }
+
+  status(): AgentStatus {
+    const { identity, loop, state, settings, spool } = this.#parts;
+    return toStatus({
+      identity,
+      contact: loop.contact,
+      progress: state.progress,
+      settings: settings.values,
+      appliedFingerprint: settings.applied?.fingerprint,
+      spool: spool.status(),
+      nextContactAt: loop.nextContactAt,
+    });
+  }
+
+  async #start(): Promise<void> {
+    const { options, loop, spool, setAside } = this.#parts;
+    if (setAside) await this.#report(setAsideEvent(setAside));
+    await this.#report({
+      kind: 'agent-started',
+      severity: 'info',
+      message: 'The agent was started',
+      data: { version: AGENT_VERSION, pid: process.pid },
+    });
+    this.#socket = await serveLocalSocket({
+      folder: options.directory.path,
+      name: options.directory.socketName,
+      log: options.log,
+      handle: createLocalHandler({ spool, status: () => this.status() }),
+    });
+    loop.start();
+    const { signal } = this.#watching;
+    const watches = [this.#watchComponents(signal)];
+    if (options.clockDetection) watches.push(watchClock(options.clock, signal, (event) => this.#reportNow(event)));
+    this.#watches = Promise.all(watches);
+    options.log.info({ computerId: this.computerId, directory: options.directory.path }, 'Agent started');
+  }
+
+  /** Between heartbeats, so that a component's event bears the time of the change. */
+  async #watchComponents(signal: AbortSignal): Promise<void> {
+    const { options, settings, observer } = this.#parts;
+    while (!signal.aborted) {
+      await sleepUnlessAborted(options.clock, LOOK_AT_COMPONENTS_MS, signal);
+      if (!signal.aborted && settings.values.componentsWatched.length > 0) await observer.observe();
+    }
+  }
+
+  async #stop(): Promise<void> {
+    const { loop } = this.#parts;
+    await this.#starting?.catch(() => undefined);
+    await this.#end(async () => {
+      await this.#report({ kind: 'agent-stopped', severity: 'info', message: 'The agent was stopped' });
+      await loop.leave('shutdown');
+    });
+  }
+
+  async #end(finish: () => Promise<void>): Promise<void> {
+    const { cleanup, options } = this.#parts;
+    this.#watching.abort();
+    await this.#watches;
+    await finish();
+    await this.#socket?.close();
+    await cleanup.unwind((name, error) => options.log.error({ name, err: error }, 'Could not close'));
+    options.log.info('Agent stopped');
+  }
+
+  async #reportNow(event: IncomingEvent): Promise<void> {
+    await this.#report(event);
+    this.#parts.loop.wake();
+  }
+
+  /** A disk that fails must not end the agent. */
+  async #report(event: IncomingEvent): Promise<void> {
+    try {
+      await this.#parts.spool.append('control', event);
+    } catch (error) {
+      this.#parts.options.log.error({ err: error, kind: event.kind }, 'An event cannot be spooled');
+      this.#parts.observer.spoolFailed(error);
+    }
+  }
+}
+
+function setAsideEvent(setAside: SetAside): IncomingEvent {
+  return {
+    kind: 'spool-set-aside',
+    severity: 'high',
+    message: 'The spool could not be read and was set aside',
+    data: { ...setAside },
+  };
+}

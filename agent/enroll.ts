@@ -1,0 +1,180 @@
+import { createPrivateKey, generateKeyPair, X509Certificate, type KeyObject } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import type { TLSSocket } from 'node:tls';
+import { promisify } from 'node:util';
+
+import { parseSpiffeId } from '../certs/certificate-profile.js';
+import { readCertificate } from '../certs/certificate-reader.js';
+import { createSigningRequest } from '../certs/csr.js';
+import { certificatesOf, joinPemBundle, sha256Fingerprint } from '../certs/pem.js';
+import { peerCertificates, verifyPeerPath } from '../certs/verify-path.js';
+import type { Clock } from '../lib/clock.js';
+import { writeDurably } from '../lib/durable-file.js';
+import { readBy } from '../lib/schema.js';
+import { enrollResponseSchema, type EnrollRequest, type EnrollResponse } from '../protocol/enrollment-messages.js';
+import { parseEnrollmentToken } from '../protocol/enrollment-token.js';
+import { AGENT_PATHS, PROTOCOL_VERSION } from '../protocol/protocol-version.js';
+import { ATTEMPT_LIMIT_MS } from './beat-rules.js';
+import {
+  prepareDirectory,
+  readIdentity,
+  writeIdentity,
+  type DataDirectory,
+  type IdentityFile,
+} from './data-directory.js';
+import { withDeadline } from './deadline.js';
+import { createContext, openConnection, type ManagerAddress } from './transport/tls-connection.js';
+import { toTransportError, TransportError } from './transport/transport-error.js';
+
+export interface EnrollmentOptions {
+  readonly directory: DataDirectory;
+  readonly manager: ManagerAddress;
+  /** `wbt_…` as the operator gave it. */
+  readonly token: string;
+  readonly name: string;
+  readonly agentVersion: string;
+  readonly platform: string;
+  readonly machineId?: string | undefined;
+  readonly clock: Clock;
+}
+
+/** The token is not one, or the directory belongs to another manager. */
+export class EnrollmentInputInvalid extends Error {}
+
+const generate = promisify(generateKeyPair);
+
+/**
+ * Enrolls the directory, or answers what an enrolled one has. The key is durable before anything is sent, and the
+ * manager is verified against the token's fingerprint before anything is sent; asking again with the same key after a
+ * lost reply gives the same answer. Throws `TransportError`, `ManagerRefusal` or `EnrollmentInputInvalid`.
+ */
+export async function enroll(options: EnrollmentOptions): Promise<IdentityFile> {
+  const { directory, clock } = options;
+  prepareDirectory(directory);
+  const known = readIdentity(directory);
+  if (known) return known;
+  const token = parseEnrollmentToken(options.token);
+  if (!token) throw new EnrollmentInputInvalid('The enrollment token must read wbt_<secret>_<fingerprint>');
+  const key = await openKey(directory);
+  const request: EnrollRequest = {
+    protocolVersion: PROTOCOL_VERSION,
+    token: options.token.trim(),
+    csr: createSigningRequest(key),
+    name: options.name,
+    agentVersion: options.agentVersion,
+    platform: options.platform,
+    ...(options.machineId === undefined ? {} : { machineId: options.machineId }),
+  };
+  const answer = await withDeadline({ clock, milliseconds: ATTEMPT_LIMIT_MS }, (signal) =>
+    ask(request, { options, fingerprint: token.caFingerprint, signal }),
+  ).catch((error: unknown) => {
+    throw error instanceof Error && 'status' in error ? error : toTransportError(error);
+  });
+  return keep(answer, { options, key, fingerprint: token.caFingerprint });
+}
+
+async function openKey({ keyFile }: DataDirectory): Promise<KeyObject> {
+  if (existsSync(keyFile)) return createPrivateKey(readFileSync(keyFile, 'utf8'));
+  const { privateKey } = await generate('ec', { namedCurve: 'P-256' });
+  writeDurably(keyFile, privateKey.export({ type: 'pkcs8', format: 'pem' }));
+  return privateKey;
+}
+
+interface Asking {
+  readonly options: EnrollmentOptions;
+  readonly fingerprint: string;
+  readonly signal: AbortSignal;
+}
+
+async function ask(request: EnrollRequest, { options, fingerprint, signal }: Asking): Promise<EnrollResponse> {
+  const connection = await openConnection({
+    address: options.manager,
+    context: createContext({}),
+    verify: (socket) => verifyUnknownManager(socket, { fingerprint, at: options.clock.wall() }),
+    signal,
+  });
+  try {
+    const answer = await connection.post(AGENT_PATHS.enroll, JSON.stringify(request), signal);
+    return readAnswer(answer);
+  } finally {
+    connection.close();
+  }
+}
+
+function readAnswer(answer: unknown): EnrollResponse {
+  try {
+    return readBy(enrollResponseSchema, answer);
+  } catch (error) {
+    throw new TransportError('protocol', 'The manager answered no enrollment', error);
+  }
+}
+
+/** The presented chain must hold the root that the token names, and lead from it to a manager's certificate. */
+export function verifyUnknownManager(
+  socket: TLSSocket,
+  { fingerprint, at }: { readonly fingerprint: string; readonly at: number },
+): void {
+  const peer = peerCertificates(socket);
+  const root = peer?.intermediates.find((der) => sha256Fingerprint(der) === fingerprint);
+  if (!peer || !root)
+    throw new TransportError('tls-unknown-ca', 'The manager did not present the root that the token names');
+  const verdict = verifyPeerPath({
+    ...peer,
+    roots: [new X509Certificate(root)],
+    trustDomain: trustDomainOf(peer.leafDer),
+    role: 'manager',
+    at,
+  });
+  if (verdict.ok) return;
+  throw new TransportError(verdict.reason === 'profile' ? 'tls-unknown-ca' : verdict.reason, verdict.detail);
+}
+
+function trustDomainOf(leafDer: Buffer): string {
+  try {
+    const [uri = ''] = readCertificate(leafDer).uris;
+    return parseSpiffeId(uri)?.trustDomain ?? '';
+  } catch {
+    return '';
+  }
+}
+
+interface Keeping {
+  readonly options: EnrollmentOptions;
+  readonly key: KeyObject;
+  readonly fingerprint: string;
+}
+
+/** Checks that the certificate is ours and under the token's root, then writes the identity. */
+function keep(answer: EnrollResponse, { options, key, fingerprint }: Keeping): IdentityFile {
+  const [leafDer, ...others] = [answer.certificate, ...answer.chain].flatMap(certificatesOf);
+  const rootDer = others.find((der) => sha256Fingerprint(der) === fingerprint);
+  if (!leafDer || !rootDer)
+    throw new TransportError('tls-unknown-ca', 'The answer lacks the root that the token names');
+  const leaf = new X509Certificate(leafDer);
+  const root = new X509Certificate(rootDer);
+  const verdict = verifyPeerPath({
+    leafDer,
+    intermediates: others,
+    roots: [root],
+    trustDomain: answer.trustDomain,
+    role: 'computer',
+    // Its dates are the manager's; a computer with a wrong clock may enroll.
+    at: Date.parse(leaf.validFrom),
+  });
+  if (!verdict.ok || verdict.id !== answer.computerId || !leaf.checkPrivateKey(key))
+    throw new TransportError('protocol', 'The certificate in the answer is not for this key and computer');
+  const identity = {
+    computerId: answer.computerId,
+    name: answer.name,
+    policy: answer.policy,
+    trustDomain: answer.trustDomain,
+    managerUrls: answer.managerUrls.length > 0 ? answer.managerUrls : [options.manager.url],
+  };
+  const intermediates = others.filter((der) => !der.equals(rootDer)).map((der) => new X509Certificate(der).toString());
+  writeIdentity(options.directory, {
+    ...identity,
+    certificatePem: joinPemBundle([leaf.toString(), ...intermediates]),
+    rootPem: joinPemBundle([root.toString()]),
+  });
+  return identity;
+}

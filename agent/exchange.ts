@@ -1,0 +1,298 @@
+import type { Clock } from '../lib/clock.js';
+import type { Log } from '../lib/log.js';
+import type { Random } from '../lib/random.js';
+import { readBy } from '../lib/schema.js';
+import {
+  LANES,
+  MAX_EVENTS_PER_REPORT,
+  ordersSchema,
+  type GoodbyeReason,
+  type Orders,
+} from '../protocol/heartbeat-messages.js';
+import { AGENT_PATHS } from '../protocol/protocol-version.js';
+import type { Settings } from './apply-settings.js';
+import {
+  ATTEMPT_LIMIT_MS,
+  clockAheadMs,
+  MAX_REPORTS_PER_EXCHANGE,
+  nextContactAt,
+  nextContactWithBacklog,
+  reactionTo,
+  sequenceAfterOlder,
+} from './beat-rules.js';
+import { withDeadline } from './deadline.js';
+import type { Observer } from './observer.js';
+import { buildReport, carriedCount, EVENT_BYTES_PER_REPORT, type Incarnation } from './report-builder.js';
+import type { CarriedRange, ReadBatch, Spool } from './spool/spool.js';
+import type { Progress, StateStore, UnansweredReport } from './state-store.js';
+import type { ManagerTransport } from './transport/manager-transport.js';
+import type { ManagerConnection } from './transport/tls-connection.js';
+import { ManagerRefusal, TransportError } from './transport/transport-error.js';
+
+export interface ExchangeDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly incarnation: Incarnation;
+  readonly state: StateStore;
+  readonly spool: Spool;
+  readonly settings: Settings;
+  readonly transport: ManagerTransport;
+  readonly observer: Observer;
+}
+
+export interface ExchangeOutcome {
+  /** When the next attempt begins, by the boot clock. */
+  readonly nextContactBoot: number;
+}
+
+export interface ExchangeOptions {
+  readonly signal: AbortSignal;
+  readonly goodbye?: GoodbyeReason;
+}
+
+/** One report on its way. */
+interface Round {
+  readonly report: UnansweredReport;
+  /** Whether it was stored before this exchange: then a fresh one follows. */
+  readonly isOld: boolean;
+  readonly isGoodbye: boolean;
+}
+
+const REDUCED_REPORTS = 10;
+
+/** Runs exchanges, one at a time (the loop's lock): reports until nothing is left to say, over one connection. */
+export class Exchanger {
+  readonly #deps: ExchangeDeps;
+  #maxEvents = MAX_EVENTS_PER_REPORT;
+  #fullReport = false;
+  #reducedReports = 0;
+  #olderAnswers = 0;
+
+  constructor(deps: ExchangeDeps) {
+    this.#deps = deps;
+    deps.spool.carry(deps.state.unanswered?.ranges ?? []);
+  }
+
+  /** Throws `TransportError` or `ManagerRefusal`; an unanswered report stays stored and is sent first next time. */
+  async run(options: ExchangeOptions): Promise<ExchangeOutcome> {
+    const { clock, transport, observer } = this.#deps;
+    const begun = { boot: clock.boot(), monotonic: clock.monotonic() };
+    const end = begun.monotonic + ATTEMPT_LIMIT_MS;
+    await observer.observe();
+    const connection = await transport.connect(end - clock.monotonic(), options.signal);
+    try {
+      return await this.#converse(connection, { ...options, startBoot: begun.boot, end });
+    } finally {
+      connection.close();
+    }
+  }
+
+  async #converse(
+    connection: ManagerConnection,
+    { signal, goodbye, startBoot, end }: ExchangeOptions & { startBoot: number; end: number },
+  ): Promise<ExchangeOutcome> {
+    const { clock } = this.#deps;
+    let attempt = { startBoot, end };
+    let nextContactBoot = startBoot + this.#deps.settings.values.heartbeatIntervalSeconds * 1000;
+    for (let reports = 1; ; reports += 1) {
+      const round = await this.#nextRound(goodbye);
+      const orders = await this.#send(connection, round, { signal, end: attempt.end });
+      if (orders) nextContactBoot = nextContactAt(attempt.startBoot, orders.nextContactInMs);
+      const again = orders ? await this.#follow(orders, round, goodbye !== undefined) : true;
+      if (!again) return { nextContactBoot };
+      if (reports >= MAX_REPORTS_PER_EXCHANGE)
+        return { nextContactBoot: nextContactWithBacklog(nextContactBoot, clock.boot()) };
+      attempt = { startBoot: clock.boot(), end: clock.monotonic() + ATTEMPT_LIMIT_MS };
+    }
+  }
+
+  async #nextRound(goodbye: GoodbyeReason | undefined): Promise<Round> {
+    const { state } = this.#deps;
+    if (state.unanswered) return { report: state.unanswered, isOld: true, isGoodbye: false };
+    const report = await this.#buildAndKeep(goodbye);
+    return { report, isOld: false, isGoodbye: goodbye !== undefined };
+  }
+
+  /** A disk that fails costs the events of this report, never the heartbeat. */
+  async #buildAndKeep(goodbye: GoodbyeReason | undefined): Promise<UnansweredReport> {
+    const { state, spool, log, observer } = this.#deps;
+    try {
+      const batches = await spool.read({ maxEvents: this.#maxEvents, maxBytes: EVENT_BYTES_PER_REPORT });
+      const report = this.#build(batches, goodbye);
+      await state.keepUnanswered(report);
+      spool.carry(report.ranges);
+      return report;
+    } catch (error) {
+      log.warn({ err: error }, 'The spool cannot be used: this report goes without events');
+      observer.spoolFailed(error);
+      return this.#build([], goodbye);
+    }
+  }
+
+  #build(batches: readonly ReadBatch[], goodbye: GoodbyeReason | undefined): UnansweredReport {
+    const { clock, random, incarnation, state, settings, observer } = this.#deps;
+    const reduced = this.#reducedReports > 0;
+    if (reduced) this.#reducedReports -= 1;
+    return buildReport({
+      incarnation,
+      reportId: random.uuid(),
+      sequence: state.progress.sequence + 1,
+      wall: clock.wall(),
+      boot: clock.boot(),
+      progress: state.progress,
+      applied: settings.applied,
+      settings: settings.values,
+      snapshot: observer.snapshot,
+      agentParts: observer.agentParts,
+      batches,
+      full: this.#fullReport,
+      reduced,
+      goodbye,
+    });
+  }
+
+  /** Undefined where the manager refused the report for its content and it was given up. */
+  async #send(
+    connection: ManagerConnection,
+    round: Round,
+    { signal, end }: { signal: AbortSignal; end: number },
+  ): Promise<Orders | undefined> {
+    const { clock } = this.#deps;
+    const sentAt = clock.wall();
+    try {
+      const answer = await withDeadline(
+        { clock, milliseconds: Math.max(0, end - clock.monotonic()), signal },
+        (bounded) => connection.post(AGENT_PATHS.heartbeat, round.report.body, bounded),
+      );
+      const orders = this.#readOrders(answer, round.report);
+      await this.#settle(orders, round, { sentAt, managerUrl: connection.address.url });
+      return orders;
+    } catch (error) {
+      if (!(error instanceof ManagerRefusal)) throw error;
+      return this.#afterRefusal(error, round.report);
+    }
+  }
+
+  #readOrders(answer: unknown, report: UnansweredReport): Orders {
+    let orders: Orders;
+    try {
+      orders = readBy(ordersSchema, answer);
+    } catch (error) {
+      throw new TransportError('protocol', 'The manager answered no orders', error);
+    }
+    if (orders.reportId !== report.reportId || orders.computerId !== this.#deps.incarnation.computerId)
+      throw new TransportError('protocol', 'The orders answer another report');
+    return orders;
+  }
+
+  async #afterRefusal(refusal: ManagerRefusal, report: UnansweredReport): Promise<undefined> {
+    const { state, spool, log } = this.#deps;
+    const reaction = reactionTo(refusal.code, { carriesEvents: carriedCount(report) > 0 });
+    if (reaction === 'repeat' || reaction === 'try-slowly') throw refusal;
+    log.warn({ code: refusal.code, detail: refusal.message, reaction }, 'The manager refused a report');
+    if (reaction === 'give-up-events') await spool.giveUp(blamedRanges(refusal, report), refusal.code);
+    await state.settle({});
+    if (reaction === 'give-up-events') return undefined;
+    this.#reducedReports = REDUCED_REPORTS;
+    throw refusal;
+  }
+
+  async #settle(
+    orders: Orders,
+    { report }: Round,
+    { sentAt, managerUrl }: { sentAt: number; managerUrl: string },
+  ): Promise<void> {
+    const { clock, state, spool, transport, incarnation } = this.#deps;
+    const receivedAt = clock.wall();
+    const { managerReceivedAt, managerSentAt } = orders;
+    const { warning } = transport;
+    const progress: Partial<Progress> = {
+      previousExchange: { sequence: report.sequence, sentAt: Math.round(sentAt), receivedAt: Math.round(receivedAt) },
+      identityToken: orders.identityToken,
+      ...(report.factsDigest === null ? {} : { acknowledgedFacts: report.factsDigest }),
+      lastExchangeAt: receivedAt,
+      nextContactAt: receivedAt + orders.nextContactInMs,
+      clockOffsetMs: clockAheadMs({ sentAt, managerReceivedAt, managerSentAt, receivedAt }),
+      managerUrl,
+      anchor: { bootId: incarnation.bootId, boot: clock.boot(), managerWall: managerSentAt },
+      lastError: warning ? { code: warning.code, at: receivedAt, detail: warning.message } : null,
+      ...this.#nextSequence(orders),
+    };
+    await this.#despiteDisk(async () => {
+      for (const { lane, epoch, position } of orders.acknowledged) await spool.acknowledge(lane, epoch, position);
+    });
+    await this.#despiteDisk(() => state.settle(progress));
+  }
+
+  /** The manager has the report already: a disk that fails now costs a repeat, not the heartbeat. */
+  async #despiteDisk(action: () => Promise<unknown>): Promise<void> {
+    try {
+      await action();
+    } catch (error) {
+      this.#deps.log.warn({ err: error }, 'The state after an exchange cannot be stored');
+      this.#deps.observer.spoolFailed(error);
+    }
+  }
+
+  /** Our database was lost or set back: go on beyond what the manager has seen. */
+  #nextSequence(orders: Orders): Partial<Progress> {
+    if (orders.effect !== 'older') {
+      this.#olderAnswers = 0;
+      return {};
+    }
+    this.#olderAnswers += 1;
+    return { sequence: sequenceAfterOlder(this.#deps.state.progress.sequence, this.#olderAnswers) };
+  }
+
+  /** Carries the orders out; whether another report belongs to this exchange. */
+  async #follow(orders: Orders, round: Round, leaving: boolean): Promise<boolean> {
+    if (leaving) return !round.isGoodbye;
+    this.#maxEvents = orders.eventQuota.maxEventsPerReport;
+    const isChanged = await this.#followSettings(orders);
+    const wantsFacts = orders.fullReport && round.report.factsDigest === null;
+    this.#fullReport = wantsFacts;
+    if (isChanged || wantsFacts || orders.effect === 'older' || this.#isStale(round)) return true;
+    return this.#drainsOn(orders, round);
+  }
+
+  /** Whether other settings are in force now. */
+  async #followSettings(orders: Orders): Promise<boolean> {
+    const { settings } = this.#deps;
+    const before = settings.applied?.fingerprint;
+    await this.#despiteDisk(() =>
+      orders.settings ? settings.apply(orders.settings) : settings.confirm(orders.settingsGeneration),
+    );
+    return settings.applied?.fingerprint !== before;
+  }
+
+  /** A backlog goes on while the manager takes it: positions that did not move mean that it sheds, or that we cannot read. */
+  #drainsOn({ eventQuota, acknowledged }: Orders, { report }: Round): boolean {
+    if (!eventQuota.drain || eventQuota.maxEventsPerReport === 0) return false;
+    return acknowledgesSome(acknowledged, report) && this.#deps.spool.hasBacklog();
+  }
+
+  /** A report that waited says how things were: a fresh one follows. */
+  #isStale({ isOld, report }: Round): boolean {
+    const { incarnation, clock, settings } = this.#deps;
+    if (!isOld) return false;
+    if (report.instanceId !== incarnation.instanceId || report.bootId !== incarnation.bootId) return true;
+    return clock.boot() - report.builtAtBoot > (settings.values.heartbeatIntervalSeconds * 1000) / 2;
+  }
+}
+
+/** The ranges of the lanes that the refusal names; all of them where it names none that carried events. */
+function blamedRanges({ facts }: ManagerRefusal, { ranges }: UnansweredReport): readonly CarriedRange[] {
+  // A report lists its lanes in the order of LANES.
+  const blamed = LANES.filter((_lane, index) =>
+    facts.pointers?.some((pointer) => pointer.startsWith(`#/lanes/${index}/events/`)),
+  );
+  const named = ranges.filter(({ lane }) => blamed.includes(lane));
+  return named.length > 0 ? named : ranges;
+}
+
+function acknowledgesSome(acknowledged: Orders['acknowledged'], { ranges }: UnansweredReport): boolean {
+  return ranges.some(({ lane, epoch, from }) =>
+    acknowledged.some((a) => a.lane === lane && a.epoch === epoch && a.position >= from),
+  );
+}

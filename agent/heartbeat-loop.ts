@@ -1,0 +1,182 @@
+import type { Clock } from '../lib/clock.js';
+import type { Log } from '../lib/log.js';
+import type { Random } from '../lib/random.js';
+import type { GoodbyeReason } from '../protocol/heartbeat-messages.js';
+import { FAILURES_UNTIL_REBUILD, GOODBYE_LIMIT_MS, reactionTo, retryDelayMs } from './beat-rules.js';
+import { sleepUnlessAborted, withDeadline } from './deadline.js';
+import type { Exchanger } from './exchange.js';
+import type { StateStore } from './state-store.js';
+import type { ManagerTransport } from './transport/manager-transport.js';
+import { ManagerRefusal, toTransportError, TransportError } from './transport/transport-error.js';
+
+export type ContactState = 'starting' | 'online' | 'retrying' | 'refused' | 'stopped';
+
+export interface LoopDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly exchanger: Exchanger;
+  readonly state: StateStore;
+  readonly transport: ManagerTransport;
+  readonly intervalSeconds: () => number;
+  readonly onStateChange?: ((state: ContactState) => void) | undefined;
+}
+
+const LONGEST_SLEEP_MS = 30_000;
+const SHORTEST_PAUSE_MS = 1000;
+
+/** Begins exchanges when they are due and never gives up; it alone begins them, so that one is in flight. */
+export class HeartbeatLoop {
+  readonly #deps: LoopDeps;
+  readonly #stop = new AbortController();
+  #wakeUp = new AbortController();
+  #running: Promise<void> | undefined;
+  #leaving = false;
+  #contact: ContactState = 'starting';
+  #failures = 0;
+  #lastStartBoot = Number.NEGATIVE_INFINITY;
+  #nextBoot = 0;
+
+  constructor(deps: LoopDeps) {
+    this.#deps = deps;
+  }
+
+  get contact(): ContactState {
+    return this.#contact;
+  }
+
+  /** The wall time of the next attempt, Unix milliseconds. */
+  get nextContactAt(): number {
+    const { clock } = this.#deps;
+    return clock.wall() + Math.max(0, this.#nextBoot - clock.boot());
+  }
+
+  start(): void {
+    this.#nextBoot = this.#deps.clock.boot();
+    this.#running ??= this.#run(this.#stop.signal);
+  }
+
+  /** Something must be told now. */
+  wake(): void {
+    const { clock } = this.#deps;
+    this.#nextBoot = Math.min(this.#nextBoot, Math.max(clock.boot(), this.#lastStartBoot + SHORTEST_PAUSE_MS));
+    this.#wakeUp.abort();
+  }
+
+  /** Says goodbye in bounded time, after the exchange in flight; then no more exchanges. */
+  async leave(reason: GoodbyeReason): Promise<void> {
+    const { clock, log } = this.#deps;
+    let farewell: Promise<unknown> = Promise.resolve();
+    try {
+      await withDeadline({ clock, milliseconds: GOODBYE_LIMIT_MS }, (signal) => {
+        farewell = this.#sayGoodbye(reason, signal);
+        return farewell;
+      });
+      log.info({ reason }, 'Said goodbye to the manager');
+    } catch (error) {
+      log.warn({ code: codeOf(error) }, 'Left without goodbye');
+    }
+    this.#stop.abort();
+    await Promise.allSettled([farewell, this.#running]);
+    this.#setContact('stopped');
+  }
+
+  async #sayGoodbye(reason: GoodbyeReason, signal: AbortSignal): Promise<void> {
+    await this.#finish();
+    signal.throwIfAborted();
+    await this.#deps.exchanger.run({ signal, goodbye: reason });
+  }
+
+  /** Stops at once, as if the process had been killed. */
+  async abort(): Promise<void> {
+    this.#stop.abort();
+    this.#wakeUp.abort();
+    await this.#running;
+    this.#setContact('stopped');
+  }
+
+  /** Lets the exchange in flight end; begins no other. */
+  async #finish(): Promise<void> {
+    this.#leaving = true;
+    this.#wakeUp.abort();
+    await this.#running;
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && !this.#leaving) {
+      await this.#waitUntilDue();
+      if (signal.aborted || this.#leaving) return;
+      await this.#attempt(signal);
+    }
+  }
+
+  /** Slices: timers do not count suspend, the boot clock does. */
+  async #waitUntilDue(): Promise<void> {
+    const { clock } = this.#deps;
+    while (!this.#stop.signal.aborted && !this.#leaving) {
+      const left = this.#nextBoot - clock.boot();
+      if (left <= 0) return;
+      if (this.#wakeUp.signal.aborted) this.#wakeUp = new AbortController();
+      await sleepUnlessAborted(clock, Math.min(left, LONGEST_SLEEP_MS), this.#wakeUp.signal);
+    }
+  }
+
+  async #attempt(signal: AbortSignal): Promise<void> {
+    const { clock, exchanger } = this.#deps;
+    this.#lastStartBoot = clock.boot();
+    try {
+      const { nextContactBoot } = await exchanger.run({ signal });
+      this.#failures = 0;
+      this.#nextBoot = nextContactBoot;
+      this.#setContact('online');
+    } catch (error) {
+      if (signal.aborted) return;
+      await this.#afterFailure(error);
+    }
+  }
+
+  async #afterFailure(error: unknown): Promise<void> {
+    const { clock, random, log, transport, intervalSeconds } = this.#deps;
+    this.#failures += 1;
+    const failure = error instanceof ManagerRefusal ? error : toTransportError(error);
+    if (failure instanceof TransportError && failure.code === 'unknown')
+      log.error({ err: error }, 'An exchange failed for an unexpected reason');
+    const isRefused = failure instanceof ManagerRefusal;
+    const reaction = isRefused ? reactionTo(failure.code, { carriesEvents: false }) : 'repeat';
+    const delayMs = retryDelayMs(
+      {
+        failures: this.#failures,
+        intervalSeconds: intervalSeconds(),
+        retryAfterMs: isRefused ? failure.facts.retryAfterMs : undefined,
+        reaction,
+      },
+      random,
+    );
+    this.#nextBoot = clock.boot() + delayMs;
+    log.warn({ code: failure.code, detail: failure.message, failures: this.#failures, delayMs }, 'No contact');
+    await this.#note(failure.code, failure.message);
+    this.#setContact(reaction === 'try-slowly' ? 'refused' : 'retrying');
+    if (this.#failures % FAILURES_UNTIL_REBUILD === 0) transport.rebuild();
+  }
+
+  async #note(code: string, detail: string): Promise<void> {
+    const { clock, state, log } = this.#deps;
+    const lastError = { code: code.slice(0, 64), at: Math.round(clock.wall()), detail: detail.slice(0, 1024) };
+    try {
+      await state.note({ lastError, nextContactAt: this.nextContactAt });
+    } catch (error) {
+      log.warn({ err: error }, 'The last error cannot be stored');
+    }
+  }
+
+  #setContact(contact: ContactState): void {
+    if (this.#contact === contact) return;
+    this.#contact = contact;
+    this.#deps.log.info({ contact }, 'Contact changed');
+    this.#deps.onStateChange?.(contact);
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof ManagerRefusal ? error.code : toTransportError(error).code;
+}

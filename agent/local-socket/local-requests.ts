@@ -1,0 +1,39 @@
+import { Problem } from '../../lib/problem.js';
+import { integer, object, oneOf, optional, readBy, string, type Schema } from '../../lib/schema.js';
+import { SEVERITIES } from '../../protocol/heartbeat-messages.js';
+import type { AppendedRange, Spool } from '../spool/spool.js';
+import type { AgentStatus } from '../status.js';
+
+export const EMIT_KINDS = ['detection', 'log', 'metric'] as const;
+export const MAX_EMIT_COUNT = 100_000;
+
+const anything: Schema<unknown> = (value) => value;
+/** Not `string`: what is not storable is replaced at intake, not refused. */
+const anyText: Schema<string> = (value, pointer, errors) => {
+  if (typeof value === 'string') return value;
+  errors.push({ pointer, detail: 'must be a string' });
+  return undefined;
+};
+
+const requestSchema = object({ op: string({ max: 16 }) });
+const emitSchema = object({
+  kind: oneOf(...EMIT_KINDS),
+  severity: oneOf(...SEVERITIES),
+  message: anyText,
+  data: optional(anything),
+  count: optional(integer(1, MAX_EMIT_COUNT)),
+});
+
+/** The operations of the local socket: `emit` answers after the records are durable, `status` at once. */
+export function createLocalHandler(deps: {
+  readonly spool: Spool;
+  readonly status: () => AgentStatus;
+}): (request: unknown) => Promise<AppendedRange | AgentStatus> {
+  return async (request) => {
+    const { op } = readBy(requestSchema, request);
+    if (op === 'status') return deps.status();
+    if (op !== 'emit') throw new Problem('request-invalid', { detail: `There is no operation "${op}".` });
+    const { kind, severity, message, data, count } = readBy(emitSchema, request);
+    return deps.spool.append(kind, { kind, severity, message, data }, count ?? 1);
+  };
+}

@@ -1,0 +1,30 @@
+#!/usr/bin/env node
+import { createSystemClock } from '../lib/clock.js';
+import { createSystemRandom } from '../lib/random.js';
+import { runCommandLine } from './commands.js';
+import { processSurroundings } from './config.js';
+
+const complain = (text: string): void => void process.stderr.write(`${text}\n`);
+
+/** The second request ends the process at once. */
+function untilAskedToStop(): Promise<void> {
+  return new Promise((resolve) => {
+    let asked = false;
+    const ask = (): void => {
+      if (asked) process.exit(1);
+      asked = true;
+      resolve();
+    };
+    process.on('SIGTERM', ask);
+    process.on('SIGINT', ask);
+  });
+}
+
+process.exitCode = await runCommandLine(process.argv.slice(2), {
+  clock: createSystemClock(),
+  random: createSystemRandom(),
+  around: processSurroundings(complain),
+  print: (text) => void process.stdout.write(`${text}\n`),
+  complain,
+  untilAskedToStop,
+});

@@ -1,0 +1,102 @@
+import type { Clock } from '../lib/clock.js';
+import { shareRun } from '../lib/lifecycle.js';
+import type { Log } from '../lib/log.js';
+import type { Random } from '../lib/random.js';
+import type { ComponentReport } from '../protocol/heartbeat-messages.js';
+import type { Settings } from './apply-settings.js';
+import type { HostCollectors, HostSnapshot } from './collectors/host-collectors.js';
+import { ComponentWatch } from './component-watch.js';
+import type { DurableStore } from './spool/durable-store.js';
+import type { Spool } from './spool/spool.js';
+import type { StateStore } from './state-store.js';
+
+export interface ObserverDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly store: DurableStore;
+  readonly spool: Spool;
+  readonly state: StateStore;
+  readonly settings: Settings;
+  readonly collectors: HostCollectors;
+}
+
+/** Looks at the machine and at the agent itself before each report; never throws and never waits long. */
+export class Observer {
+  readonly #deps: ObserverDeps;
+  readonly #watch = new ComponentWatch();
+  #snapshot: HostSnapshot | undefined;
+  #spoolError: string | undefined;
+
+  constructor(deps: ObserverDeps) {
+    this.#deps = deps;
+  }
+
+  /** The last look; `observe` comes first. */
+  get snapshot(): HostSnapshot {
+    if (!this.#snapshot) throw new Error('Nothing was observed yet');
+    return this.#snapshot;
+  }
+
+  /** The agent's own parts. Whoever reads this in a report knows that the transport works. */
+  get agentParts(): readonly ComponentReport[] {
+    const failing = this.#snapshot?.errors ?? [];
+    return [
+      part('spool', this.#spoolError),
+      part('collectors', failing.length > 0 ? failing.join('; ') : undefined),
+      { name: 'transport', kind: 'agentPart', state: 'online' },
+      { name: 'listener', kind: 'agentPart', state: 'unknown', detail: 'not part of this version' },
+    ];
+  }
+
+  spoolFailed(error: unknown): void {
+    this.#spoolError = error instanceof Error ? error.message : String(error);
+  }
+
+  /** One look at a time: the heartbeat and the watch between heartbeats share it. */
+  readonly observe = shareRun(() => this.#observe());
+
+  async #observe(): Promise<void> {
+    const { collectors, settings, spool, log } = this.#deps;
+    await this.#mendStore();
+    this.#snapshot = await collectors.snapshot(settings.values.componentsWatched);
+    const components = [...this.agentParts, ...this.#snapshot.components];
+    try {
+      for (const event of this.#watch.changes(components)) await spool.append('control', event);
+    } catch (error) {
+      log.warn({ err: error }, 'A component event cannot be spooled');
+      this.spoolFailed(error);
+    }
+  }
+
+  async #mendStore(): Promise<void> {
+    const { store, log } = this.#deps;
+    if (!store.failure) return;
+    try {
+      await this.#reopenStore();
+      this.#spoolError = undefined;
+    } catch (error) {
+      log.warn({ err: error }, 'The spool cannot be opened again');
+      this.spoolFailed(error);
+    }
+  }
+
+  async #reopenStore(): Promise<void> {
+    const { store, spool, state, clock, random } = this.#deps;
+    const setAside = await store.recover(clock);
+    if (!setAside) return spool.reload();
+    const lost = spool.reset(random);
+    await state.rewrite();
+    await spool.append('control', {
+      kind: 'spool-set-aside',
+      severity: 'high',
+      message: 'The spool could not be read and was set aside',
+      data: { ...setAside, lost: lost.map((gap) => ({ ...gap })) },
+    });
+  }
+}
+
+function part(name: string, error: string | undefined): ComponentReport {
+  if (error === undefined) return { name, kind: 'agentPart', state: 'online' };
+  return { name, kind: 'agentPart', state: 'offline', detail: error.slice(0, 1024) };
+}

@@ -1,0 +1,102 @@
+import type { SettingValues } from '../policies/setting-values.js';
+import { type ComponentReport, type GoodbyeReason, type Report } from '../protocol/heartbeat-messages.js';
+import { PROTOCOL_VERSION } from '../protocol/protocol-version.js';
+import { AGENT_VERSION, platform } from './agent-version.js';
+import type { HostSnapshot } from './collectors/host-collectors.js';
+import type { CarriedRange, ReadBatch } from './spool/spool.js';
+import type { AppliedSettings, Progress, UnansweredReport } from './state-store.js';
+
+/** Room for events in a report of at most 2 MiB, beside facts, counters and components. */
+export const EVENT_BYTES_PER_REPORT = 1_250_000;
+const MAX_COMPONENTS = 256;
+
+/** The same for every report of one process. */
+export interface Incarnation {
+  readonly computerId: string;
+  readonly instanceId: string;
+  readonly bootId: string;
+  readonly capabilities: readonly string[];
+}
+
+export interface ReportInputs {
+  readonly incarnation: Incarnation;
+  readonly reportId: string;
+  readonly sequence: number;
+  readonly wall: number;
+  readonly boot: number;
+  readonly progress: Progress;
+  readonly applied: AppliedSettings | undefined;
+  readonly settings: SettingValues;
+  readonly snapshot: HostSnapshot;
+  readonly agentParts: readonly ComponentReport[];
+  readonly batches: readonly ReadBatch[];
+  /** Whether facts go along although the manager knows them. */
+  readonly full: boolean;
+  /** Only what liveness needs, after the manager refused more. */
+  readonly reduced: boolean;
+  readonly goodbye?: GoodbyeReason | undefined;
+}
+
+/** Builds a report and what the agent must remember of it until it is answered. */
+export function buildReport(inputs: ReportInputs): UnansweredReport {
+  const { snapshot, progress, reduced, incarnation } = inputs;
+  const withFacts = !reduced && (inputs.full || progress.acknowledgedFacts !== snapshot.factsDigest);
+  const report: Report = {
+    ...identityPart(inputs),
+    factsDigest: snapshot.factsDigest,
+    ...(withFacts ? { facts: snapshot.facts } : {}),
+    components: reduced ? [] : [...inputs.agentParts, ...snapshot.components].slice(0, MAX_COMPONENTS),
+    counters: reduced ? {} : snapshot.counters,
+    ...settingsPart(inputs),
+    ...(progress.lastError ? { lastTransportError: progress.lastError } : {}),
+    lanes: inputs.batches.map(({ lane, epoch, events }) => ({ lane, epoch, events })),
+    ...(inputs.goodbye ? { goodbye: { reason: inputs.goodbye } } : {}),
+  };
+  return {
+    reportId: inputs.reportId,
+    sequence: inputs.sequence,
+    body: JSON.stringify(report),
+    factsDigest: withFacts ? snapshot.factsDigest : null,
+    ranges: inputs.batches.flatMap(toRange),
+    instanceId: incarnation.instanceId,
+    bootId: incarnation.bootId,
+    builtAtBoot: inputs.boot,
+  };
+}
+
+function identityPart(inputs: ReportInputs) {
+  const { incarnation, progress } = inputs;
+  return {
+    protocolVersion: PROTOCOL_VERSION,
+    computerId: incarnation.computerId,
+    reportId: inputs.reportId,
+    sequence: inputs.sequence,
+    bootId: incarnation.bootId,
+    instanceId: incarnation.instanceId,
+    agentTime: Math.round(inputs.wall),
+    uptimeMs: Math.round(inputs.boot),
+    ...(progress.previousExchange ? { previousExchange: progress.previousExchange } : {}),
+    ...(progress.identityToken === undefined ? {} : { identityToken: progress.identityToken }),
+    agentVersion: AGENT_VERSION,
+    platform: platform(),
+    capabilities: incarnation.capabilities,
+  };
+}
+
+function settingsPart({ applied, settings }: ReportInputs) {
+  return {
+    ...(applied ? { appliedFingerprint: applied.fingerprint, settingsGeneration: applied.generation } : {}),
+    intervalSeconds: settings.heartbeatIntervalSeconds,
+  };
+}
+
+function toRange({ lane, epoch, events }: ReadBatch): CarriedRange[] {
+  const first = events[0];
+  const last = events.at(-1);
+  if (!first || !last) return [];
+  return [{ lane, epoch, from: first.sequence, through: last.sequence, count: events.length }];
+}
+
+export function carriedCount({ ranges }: Pick<UnansweredReport, 'ranges'>): number {
+  return ranges.reduce((sum, { count }) => sum + count, 0);
+}

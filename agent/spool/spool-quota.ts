@@ -1,0 +1,66 @@
+import { NOTHING_ACKNOWLEDGED, type Lane } from '../../protocol/heartbeat-messages.js';
+import type { DurableStore, StoreOperation } from './durable-store.js';
+import type { IncomingEvent } from './event-intake.js';
+import { droppedKey, recordKey } from './spool-keys.js';
+import type { Gap, LaneState, Segment } from './spool-lanes.js';
+
+export function gapEvent(gap: Gap, reason = 'quota'): IncomingEvent {
+  return {
+    kind: 'spool-gap',
+    severity: 'medium',
+    message: `${gap.count} records of lane ${gap.lane} were dropped`,
+    data: { ...gap, reason },
+  };
+}
+
+/**
+ * Takes the oldest records of a lane out until it holds at most `toBytes`; the operations delete them on disk. What a
+ * stored report carries leaves without being counted: the report still brings it to the manager.
+ */
+export async function dropOldest(
+  store: DurableStore,
+  lane: Lane,
+  { state, toBytes }: { state: LaneState; toBytes: number },
+): Promise<{ operations: StoreOperation[]; gaps: Gap[] }> {
+  const operations: StoreOperation[] = [];
+  const gaps: Gap[] = [];
+  for (const segment of state.segments) {
+    if (state.bytes <= toBytes) break;
+    const gap = await dropFromSegment(store, { lane, state, segment, toBytes, operations });
+    if (gap) gaps.push(gap);
+  }
+  state.dropped += gaps.reduce((sum, { count }) => sum + count, 0);
+  if (gaps.length > 0) operations.push({ type: 'put', key: droppedKey(lane), value: String(state.dropped) });
+  return { operations, gaps };
+}
+
+interface SegmentDrop {
+  readonly lane: Lane;
+  readonly state: LaneState;
+  readonly segment: Segment;
+  readonly toBytes: number;
+  readonly operations: StoreOperation[];
+}
+
+async function dropFromSegment(
+  store: DurableStore,
+  { lane, state, segment, toBytes, operations }: SegmentDrop,
+): Promise<Gap | undefined> {
+  const dropped = { from: NOTHING_ACKNOWLEDGED, to: NOTHING_ACKNOWLEDGED, count: 0 };
+  const range = { gte: recordKey(lane, segment.ordinal, 0), lte: recordKey(lane, segment.ordinal, segment.next) };
+  await store.scan(range, (key, value) => {
+    if (state.bytes <= toBytes) return false;
+    const sequence = Number.parseInt(key.slice(key.lastIndexOf('!') + 1), 16);
+    const bytes = key.length + Buffer.byteLength(value);
+    operations.push({ type: 'del', key });
+    state.bytes -= bytes;
+    segment.bytes -= bytes;
+    segment.count -= 1;
+    if (sequence <= segment.carriedThrough) return true;
+    if (dropped.count === 0) dropped.from = sequence;
+    dropped.to = sequence;
+    dropped.count += 1;
+    return true;
+  });
+  return dropped.count > 0 ? { lane, epoch: segment.epoch, ...dropped } : undefined;
+}

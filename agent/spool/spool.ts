@@ -1,0 +1,397 @@
+import type { Clock } from '../../lib/clock.js';
+import type { Random } from '../../lib/random.js';
+import { LANES, NOTHING_ACKNOWLEDGED, type AgentEvent, type Lane } from '../../protocol/heartbeat-messages.js';
+import type { DurableStore, StoreOperation } from './durable-store.js';
+import { toSpoolable, type IncomingEvent, type SpoolableEvent } from './event-intake.js';
+import { acknowledgedKey, droppedKey, epochKey, recordKey } from './spool-keys.js';
+import {
+  createLanes,
+  laneStatus,
+  loadLanes,
+  type Gap,
+  type LaneState,
+  type LaneStatus,
+  type Segment,
+} from './spool-lanes.js';
+import { dropOldest, gapEvent } from './spool-quota.js';
+
+/** Records of one lane and epoch that a stored report carries. */
+export interface CarriedRange {
+  readonly lane: Lane;
+  readonly epoch: string;
+  readonly from: number;
+  readonly through: number;
+  readonly count: number;
+}
+
+export interface ReadBatch {
+  readonly lane: Lane;
+  readonly epoch: string;
+  readonly events: readonly AgentEvent[];
+}
+
+export interface AppendedRange {
+  readonly lane: Lane;
+  readonly epoch: string;
+  readonly first: number;
+  readonly last: number;
+}
+
+export interface SpoolStatus {
+  readonly bytes: number;
+  readonly lanes: Readonly<Record<Lane, LaneStatus>>;
+}
+
+/** Shares of `spoolMaxMegabytes`. */
+export const LANE_SHARES: Readonly<Record<Lane, number>> = { control: 0.1, detection: 0.4, log: 0.35, metric: 0.15 };
+const BYTES_PER_MEGABYTE = 1024 * 1024;
+const CHUNK_BYTES = 512 * 1024;
+const CHUNK_RECORDS = 1000;
+
+export interface SpoolOptions {
+  readonly store: DurableStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly maxMegabytes: number;
+}
+
+/** The durable, bounded queue of events: see the folder's invariants in agent/README.md. */
+export class Spool {
+  readonly #store: DurableStore;
+  readonly #clock: Clock;
+  #epoch: { readonly ordinal: number; readonly name: string; stored: boolean };
+  #lanes: Record<Lane, LaneState>;
+  #maxBytes: number;
+
+  private constructor({ store, clock, maxMegabytes }: SpoolOptions, lanes: Record<Lane, LaneState>, epoch: NewEpoch) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#lanes = lanes;
+    this.#maxBytes = maxMegabytes * BYTES_PER_MEGABYTE;
+    this.#epoch = { ...epoch, stored: false };
+  }
+
+  /** Begins a new epoch over what earlier processes left. */
+  static async open(options: SpoolOptions): Promise<Spool> {
+    const { lanes, lastOrdinal } = await loadLanes(options.store);
+    await options.store.write(forgetDrained(lanes), { durable: false });
+    return new Spool(options, lanes, { ordinal: lastOrdinal + 1, name: options.random.bytes(16).toString('hex') });
+  }
+
+  /** After the database was opened again: the counts follow what is really on disk. */
+  async reload(): Promise<void> {
+    const { lanes } = await loadLanes(this.#store);
+    for (const lane of LANES) {
+      const [fresh, known] = [lanes[lane], this.#lanes[lane]];
+      fresh.dropped = Math.max(fresh.dropped, known.dropped);
+      for (const segment of fresh.segments) {
+        const before = known.segments.find(({ ordinal }) => ordinal === segment.ordinal);
+        segment.next = Math.max(segment.next, before?.next ?? 0);
+        segment.carriedThrough = Math.max(segment.carriedThrough, before?.carriedThrough ?? NOTHING_ACKNOWLEDGED);
+      }
+    }
+    this.#epoch.stored = false;
+    this.#lanes = lanes;
+  }
+
+  /** What a stopped agent's spool holds; begins no epoch and writes nothing. */
+  static async inspect(store: DurableStore): Promise<SpoolStatus> {
+    const { lanes } = await loadLanes(store);
+    return spoolStatus(lanes, undefined);
+  }
+
+  /** After the database was set aside: nothing is left, a new epoch begins. Answers what was lost, by lane and epoch. */
+  reset(random: Random): Gap[] {
+    const lost = LANES.flatMap((lane) =>
+      this.#lanes[lane].segments
+        .filter(({ count }) => count > 0)
+        .map((segment) => ({
+          lane,
+          epoch: segment.epoch,
+          from: segment.acknowledged + 1,
+          to: segment.next - 1,
+          count: segment.count,
+        })),
+    );
+    const dropped = LANES.map((lane) => this.#lanes[lane].dropped);
+    this.#lanes = createLanes();
+    LANES.forEach((lane, index) => (this.#lanes[lane].dropped = dropped[index] ?? 0));
+    for (const gap of lost) this.#lanes[gap.lane].dropped += gap.count;
+    this.#epoch = { ordinal: this.#epoch.ordinal + 1, name: random.bytes(16).toString('hex'), stored: false };
+    return lost;
+  }
+
+  setMaxMegabytes(maxMegabytes: number): void {
+    this.#maxBytes = maxMegabytes * BYTES_PER_MEGABYTE;
+  }
+
+  /** Appends `count` copies; resolves when all are on disk. Their sequences are consecutive. Throws `request-invalid`. */
+  async append(lane: Lane, event: IncomingEvent, count = 1): Promise<AppendedRange> {
+    const spoolable = toSpoolable(event, this.#clock.wall());
+    const state = this.#lanes[lane];
+    while (state.bulk) await state.bulk;
+    if (count <= CHUNK_RECORDS) return this.#appendChunk(lane, spoolable, count);
+    const run = this.#appendInChunks(lane, spoolable, count);
+    state.bulk = run.then(
+      () => undefined,
+      () => undefined,
+    );
+    try {
+      return await run;
+    } finally {
+      state.bulk = undefined;
+    }
+  }
+
+  async #appendInChunks(lane: Lane, event: SpoolableEvent, count: number): Promise<AppendedRange> {
+    const perChunk = Math.max(1, Math.min(CHUNK_RECORDS, Math.floor(CHUNK_BYTES / JSON.stringify(event).length)));
+    const ranges: AppendedRange[] = [];
+    for (let left = count; left > 0; left -= perChunk)
+      ranges.push(await this.#appendChunk(lane, event, Math.min(left, perChunk)));
+    const [first] = ranges;
+    const last = ranges.at(-1);
+    if (!first || !last) throw new RangeError('Nothing to append');
+    return { ...first, last: last.last };
+  }
+
+  async #appendChunk(lane: Lane, event: SpoolableEvent, count: number): Promise<AppendedRange> {
+    const estimated = (JSON.stringify(event).length + 64) * count;
+    await this.#makeRoom(lane, estimated);
+    const segment = this.#currentSegment(lane);
+    const first = segment.next;
+    const operations = this.#recordOperations(
+      lane,
+      segment,
+      Array.from({ length: count }, () => event),
+    );
+    await this.#writeRecords(lane, segment, operations);
+    this.#epoch.stored = true;
+    return { lane, epoch: segment.epoch, first, last: first + count - 1 };
+  }
+
+  /** What could not be written was not accepted; its sequences stay unused. */
+  async #writeRecords(lane: Lane, segment: Segment, operations: readonly StoreOperation[]): Promise<void> {
+    try {
+      await this.#store.write(operations, { durable: true });
+    } catch (error) {
+      for (const operation of operations)
+        if (operation.type === 'put' && operation.key.startsWith('r!'))
+          addRecord(this.#lanes[lane], segment, -(operation.key.length + Buffer.byteLength(operation.value)));
+      throw error;
+    }
+  }
+
+  /** Takes the next sequences; must be followed by the write in the same turn, so that order of sequence is order of write. */
+  #recordOperations(lane: Lane, segment: Segment, events: readonly SpoolableEvent[]): StoreOperation[] {
+    const operations: StoreOperation[] = [];
+    if (!this.#epoch.stored) operations.push({ type: 'put', key: epochKey(segment.ordinal), value: segment.epoch });
+    for (const event of events) {
+      const key = recordKey(lane, segment.ordinal, segment.next);
+      const value = JSON.stringify({ sequence: segment.next, ...event });
+      operations.push({ type: 'put', key, value });
+      segment.next += 1;
+      addRecord(this.#lanes[lane], segment, key.length + Buffer.byteLength(value));
+    }
+    return operations;
+  }
+
+  #currentSegment(lane: Lane): Segment {
+    const state = this.#lanes[lane];
+    const last = state.segments.at(-1);
+    if (last?.ordinal === this.#epoch.ordinal) return last;
+    const segment: Segment = {
+      ordinal: this.#epoch.ordinal,
+      epoch: this.#epoch.name,
+      next: 0,
+      acknowledged: NOTHING_ACKNOWLEDGED,
+      carriedThrough: NOTHING_ACKNOWLEDGED,
+      bytes: 0,
+      count: 0,
+    };
+    state.segments.push(segment);
+    return segment;
+  }
+
+  async #makeRoom(lane: Lane, incoming: number): Promise<void> {
+    const state = this.#lanes[lane];
+    const target = (): number => this.#maxBytes * LANE_SHARES[lane] - incoming;
+    if (state.bytes <= target() || state.bytes === 0) return;
+    await exclusively(state, async () => {
+      if (state.bytes > target()) await this.#trim(lane, target());
+    });
+  }
+
+  /** Drops to a tenth below the target, so that a flood costs few gap events. */
+  async #trim(lane: Lane, target: number): Promise<void> {
+    const dropped = await dropOldest(this.#store, lane, {
+      state: this.#lanes[lane],
+      toBytes: Math.max(0, target * 0.9),
+    });
+    const gaps = dropped.gaps.flatMap((gap) => this.#gapOperations(gap));
+    await this.#store.write([...dropped.operations, ...gaps], { durable: true });
+    if (gaps.length > 0) this.#epoch.stored = true;
+  }
+
+  /** Counts dropped records in a gap event; an unsent one that ends where this begins is extended. */
+  #gapOperations(gap: Gap): StoreOperation[] {
+    const control = this.#lanes.control;
+    const open = control.openGaps[gap.lane];
+    const segment = this.#currentSegment('control');
+    const extends_ =
+      open &&
+      open.gap.epoch === gap.epoch &&
+      open.ordinal === segment.ordinal &&
+      open.sequence > segment.carriedThrough;
+    if (open && extends_) {
+      const merged = { ...open.gap, to: gap.to, count: open.gap.count + gap.count };
+      control.openGaps[gap.lane] = { ...open, gap: merged };
+      const event = toSpoolable(gapEvent(merged), this.#clock.wall());
+      const value = JSON.stringify({ sequence: open.sequence, ...event });
+      return [{ type: 'put', key: recordKey('control', open.ordinal, open.sequence), value }];
+    }
+    control.openGaps[gap.lane] = { gap, ordinal: segment.ordinal, sequence: segment.next };
+    return this.#recordOperations('control', segment, [toSpoolable(gapEvent(gap), this.#clock.wall())]);
+  }
+
+  /** The oldest unacknowledged epoch of every lane, lanes in order of urgency, at most `maxEvents` and `maxBytes` in all. */
+  async read(limits: { readonly maxEvents: number; readonly maxBytes: number }): Promise<ReadBatch[]> {
+    const batches: ReadBatch[] = [];
+    const left = { events: limits.maxEvents, bytes: limits.maxBytes };
+    for (const lane of LANES) {
+      const segment = this.#lanes[lane].segments.find(({ count }) => count > 0);
+      if (!segment) {
+        batches.push({ lane, epoch: this.#epoch.name, events: [] });
+        continue;
+      }
+      batches.push({ lane, epoch: segment.epoch, events: await this.#readSegment(lane, segment, left) });
+    }
+    return batches;
+  }
+
+  async #readSegment(
+    lane: Lane,
+    segment: Segment,
+    left: { events: number; bytes: number },
+  ): Promise<readonly AgentEvent[]> {
+    const events: AgentEvent[] = [];
+    if (left.events <= 0 || left.bytes <= 0) return events;
+    const range = {
+      gte: recordKey(lane, segment.ordinal, segment.acknowledged + 1),
+      lte: recordKey(lane, segment.ordinal, segment.next),
+    };
+    await this.#store.scan(range, (_key, value) => {
+      left.bytes -= Buffer.byteLength(value) + 1;
+      if (left.bytes < 0) return false;
+      events.push(JSON.parse(value) as AgentEvent);
+      left.events -= 1;
+      return left.events > 0;
+    });
+    return events;
+  }
+
+  /** Tells which records a stored report carries: they are no longer counted as dropped when their lane must shrink. */
+  carry(ranges: readonly CarriedRange[]): void {
+    for (const range of ranges) {
+      const segment = this.#lanes[range.lane].segments.find(({ epoch }) => epoch === range.epoch);
+      if (segment) segment.carriedThrough = Math.max(segment.carriedThrough, range.through);
+    }
+  }
+
+  /** Forgets what the manager has stored. A position beyond what was ever sent counts only up to there. */
+  async acknowledge(lane: Lane, epoch: string, position: number): Promise<void> {
+    const state = this.#lanes[lane];
+    const segment = state.segments.find((candidate) => candidate.epoch === epoch);
+    const through = segment ? Math.min(position, segment.carriedThrough) : NOTHING_ACKNOWLEDGED;
+    if (!segment || through <= segment.acknowledged) return;
+    await exclusively(state, () => this.#forget(lane, segment, through));
+  }
+
+  async #forget(lane: Lane, segment: Segment, through: number): Promise<void> {
+    const state = this.#lanes[lane];
+    const operations: StoreOperation[] = [];
+    const range = {
+      gte: recordKey(lane, segment.ordinal, segment.acknowledged + 1),
+      lte: recordKey(lane, segment.ordinal, through),
+    };
+    await this.#store.scan(range, (key, value) => {
+      operations.push({ type: 'del', key });
+      addRecord(state, segment, -(key.length + Buffer.byteLength(value)));
+      return true;
+    });
+    segment.acknowledged = Math.max(segment.acknowledged, through);
+    const isDone = segment.count === 0 && segment.ordinal !== this.#epoch.ordinal;
+    if (isDone) state.segments = state.segments.filter((candidate) => candidate !== segment);
+    operations.push(...positionOperations(lane, segment, isDone));
+    // Not synced: after a power cut the records are sent once more and discarded by the manager's position.
+    await this.#store.write(operations, { durable: false });
+  }
+
+  /** Gives up records that a refused report carried: deleted and counted in gap events. */
+  async giveUp(ranges: readonly CarriedRange[], reason: string): Promise<void> {
+    for (const range of ranges.filter(({ count }) => count > 0)) {
+      const { lane, epoch, from, through, count } = range;
+      const state = this.#lanes[lane];
+      state.dropped += count;
+      await this.#store.write([{ type: 'put', key: droppedKey(lane), value: String(state.dropped) }], {
+        durable: false,
+      });
+      await this.append('control', gapEvent({ lane, epoch, from, to: through, count }, reason));
+      await this.acknowledge(lane, epoch, through);
+    }
+  }
+
+  /** Whether any lane holds records beyond those that reports carry already. */
+  hasBacklog(): boolean {
+    return LANES.some((lane) => this.#lanes[lane].segments.some(({ count }) => count > 0));
+  }
+
+  status(): SpoolStatus {
+    return spoolStatus(this.#lanes, this.#epoch.name);
+  }
+}
+
+interface NewEpoch {
+  readonly ordinal: number;
+  readonly name: string;
+}
+
+/** One at a time per lane: trims and acknowledgements count the same records. */
+async function exclusively(state: LaneState, action: () => Promise<void>): Promise<void> {
+  while (state.exclusive) await state.exclusive;
+  const run = action();
+  state.exclusive = run.catch(() => undefined);
+  try {
+    await run;
+  } finally {
+    state.exclusive = undefined;
+  }
+}
+
+function positionOperations(lane: Lane, segment: Segment, isDone: boolean): StoreOperation[] {
+  const key = acknowledgedKey(lane, segment.ordinal);
+  return [isDone ? { type: 'del', key } : { type: 'put', key, value: String(segment.acknowledged) }];
+}
+
+/** Takes the drained epochs of earlier processes out of the lanes. */
+function forgetDrained(lanes: Record<Lane, LaneState>): StoreOperation[] {
+  return LANES.flatMap((lane) => {
+    const drained = lanes[lane].segments.filter(({ count }) => count === 0);
+    lanes[lane].segments = lanes[lane].segments.filter(({ count }) => count > 0);
+    return drained.flatMap((segment) => positionOperations(lane, segment, true));
+  });
+}
+
+function addRecord(state: LaneState, segment: Segment, bytes: number): void {
+  const records = Math.sign(bytes);
+  segment.count += records;
+  segment.bytes += bytes;
+  state.bytes += bytes;
+}
+
+function spoolStatus(lanes: Record<Lane, LaneState>, epoch: string | undefined): SpoolStatus {
+  const states = LANES.map((lane) => [lane, laneStatus(lanes[lane], epoch)]);
+  return {
+    bytes: LANES.reduce((sum, lane) => sum + lanes[lane].bytes, 0),
+    lanes: Object.fromEntries(states) as Record<Lane, LaneStatus>,
+  };
+}

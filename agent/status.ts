@@ -1,0 +1,85 @@
+import { readCertificate } from '../certs/certificate-reader.js';
+import { certificatesOf } from '../certs/pem.js';
+import { toRfc3339 } from '../lib/clock.js';
+import type { SettingValues } from '../policies/setting-values.js';
+import type { IdentityFile } from './data-directory.js';
+import type { ContactState } from './heartbeat-loop.js';
+import type { SpoolStatus } from './spool/spool.js';
+import type { Progress } from './state-store.js';
+
+/** What `wardbeat-agent status --json` prints; names are public (contract). */
+export interface AgentStatus {
+  readonly computerId: string;
+  readonly name: string;
+  readonly state: ContactState;
+  readonly direction: string;
+  readonly connectionMode: string;
+  readonly managerUrl: string | null;
+  readonly proxy: string | null;
+  readonly lastExchangeAt: string | null;
+  readonly nextContactAt: string | null;
+  readonly lastError: { readonly code: string; readonly at: string; readonly detail: string } | null;
+  readonly settings: { readonly applied: string | null; readonly candidate: null };
+  readonly spool: SpoolStatus;
+  readonly certificate: { readonly serial: string; readonly notAfter: string };
+  /** Positive: this computer's clock is ahead of the manager's. */
+  readonly clockOffsetMs: number | null;
+}
+
+export interface StatusInputs {
+  readonly identity: Pick<IdentityFile, 'computerId' | 'name' | 'managerUrls'> & { readonly certificatePem: string };
+  readonly contact: ContactState;
+  readonly progress: Progress;
+  readonly settings: SettingValues;
+  readonly appliedFingerprint: string | undefined;
+  readonly spool: SpoolStatus;
+  readonly nextContactAt: number | undefined;
+}
+
+export function toStatus({ identity, progress, settings, spool, ...inputs }: StatusInputs): AgentStatus {
+  const { lastError } = progress;
+  const [leaf] = certificatesOf(identity.certificatePem);
+  if (!leaf) throw new Error('agent.crt holds no certificate');
+  const { serial, notAfter } = readCertificate(leaf);
+  return {
+    computerId: identity.computerId,
+    name: identity.name,
+    state: inputs.contact,
+    direction: settings.communicationDirection,
+    connectionMode: settings.connectionMode,
+    managerUrl: progress.managerUrl ?? identity.managerUrls[0] ?? null,
+    proxy: null,
+    lastExchangeAt: instant(progress.lastExchangeAt),
+    nextContactAt: instant(inputs.nextContactAt),
+    lastError: lastError ? { ...lastError, at: toRfc3339(lastError.at) } : null,
+    settings: { applied: inputs.appliedFingerprint ?? null, candidate: null },
+    spool,
+    certificate: { serial, notAfter: toRfc3339(notAfter) },
+    clockOffsetMs: progress.clockOffsetMs ?? null,
+  };
+}
+
+function instant(at: number | undefined): string | null {
+  return at === undefined ? null : toRfc3339(at);
+}
+
+/** For a person at a terminal. */
+export function describeStatus(status: AgentStatus): string {
+  const { lastError, spool } = status;
+  const lines: readonly (readonly [string, string])[] = [
+    ['computer', `${status.name} (${status.computerId})`],
+    ['state', status.state],
+    ['manager', status.managerUrl ?? '-'],
+    ['last exchange', status.lastExchangeAt ?? 'never'],
+    ['next contact', status.nextContactAt ?? '-'],
+    ['last error', lastError ? `${lastError.code} at ${lastError.at}: ${lastError.detail}` : 'none'],
+    ['settings', status.settings.applied ?? 'none yet'],
+    ['spool', `${spool.bytes} bytes`],
+    ...Object.entries(spool.lanes).map(
+      ([lane, { next, acknowledged, dropped }]) =>
+        [`  ${lane}`, `next ${next}, acknowledged ${acknowledged}, dropped ${dropped}`] as const,
+    ),
+    ['certificate', `${status.certificate.serial}, until ${status.certificate.notAfter}`],
+  ];
+  return lines.map(([label, text]) => `${label.padEnd(14)} ${text}`).join('\n');
+}

@@ -1,0 +1,219 @@
+import { isIP, type Socket } from 'node:net';
+import { Agent, request } from 'node:http';
+import { connect, createSecureContext, type SecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
+
+import { TLS_OPTIONS } from '../../certs/tls-profile.js';
+import { parseBoundedJson } from '../../lib/bounded-json.js';
+import { isPlainObject } from '../../lib/schema.js';
+import { ManagerRefusal, toTransportError, TransportError } from './transport-error.js';
+
+/** `https://host:port` of a manager's agent port. */
+export interface ManagerAddress {
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+const DEFAULT_AGENT_PORT = 4120;
+const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
+
+/** Undefined for anything but an https URL without path, query and user info. */
+export function parseManagerUrl(text: string): ManagerAddress | undefined {
+  if (!URL.canParse(text)) return undefined;
+  const url = new URL(text);
+  const isBare = url.pathname === '/' && url.search === '' && url.hash === '' && url.username === '';
+  if (url.protocol !== 'https:' || !isBare || url.password !== '') return undefined;
+  const port = url.port === '' ? (/:443\/?$/.test(text) ? 443 : DEFAULT_AGENT_PORT) : Number(url.port);
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  return { url: `https://${url.hostname}:${port}`, host, port };
+}
+
+export interface OpenOptions {
+  readonly address: ManagerAddress;
+  /** Made once by `createContext`: parsing key and certificates costs more than a resumed handshake. */
+  readonly context: SecureContext;
+  /** A TLS session to resume. */
+  readonly session?: Buffer | undefined;
+  /** Called at the end of the handshake, before any byte of a request: throws where the peer is no manager of ours. */
+  readonly verify: (socket: TLSSocket) => void;
+  readonly onSession?: (session: Buffer) => void;
+  readonly signal: AbortSignal;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+/** One verified TLS connection; requests follow one another on it. */
+export interface ManagerConnection {
+  readonly address: ManagerAddress;
+  /** Sends JSON text; answers the JSON of a 2xx, throws `ManagerRefusal` or `TransportError`. */
+  post(path: string, body: string, signal: AbortSignal): Promise<unknown>;
+  close(): void;
+}
+
+/** Our key and certificate, if any, and the roots; an empty list keeps the roots of the system out. */
+export function createContext(options: Pick<SecureContextOptions, 'key' | 'cert' | 'ca'>): SecureContext {
+  return createSecureContext({ ...TLS_OPTIONS, ca: [], ...options });
+}
+
+/** Opens the connection and verifies the peer; nothing but the handshake is sent before. */
+export async function openConnection(options: OpenOptions): Promise<ManagerConnection> {
+  const socket = await handshake(options);
+  try {
+    options.verify(socket);
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+  return createConnection(options.address, socket);
+}
+
+function handshake({ address, context, session, onSession, signal }: OpenOptions): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({
+      secureContext: context,
+      ...(session ? { session } : {}),
+      host: address.host,
+      port: address.port,
+      ...(isIP(address.host) === 0 ? { servername: address.host } : {}),
+      ALPNProtocols: ['http/1.1'],
+      // The path is verified by certs/, which knows roles and key usages; Node's own verdict is not used.
+      rejectUnauthorized: false,
+    });
+    const abort = (): void => void socket.destroy(signal.reason as Error);
+    const fail = (error: unknown): void => {
+      signal.removeEventListener('abort', abort);
+      socket.destroy();
+      reject(toTransportError(error));
+    };
+    socket.on('session', (fresh: Buffer) => onSession?.(fresh));
+    socket.once('error', fail);
+    const closed = (): void => fail(new TransportError('reset', 'The connection was closed during the handshake'));
+    socket.once('close', closed);
+    socket.once('secureConnect', () => {
+      signal.removeEventListener('abort', abort);
+      socket.removeListener('close', closed);
+      socket.removeListener('error', fail);
+      // A reset between two requests must not end the process; the next request fails by itself.
+      socket.on('error', () => undefined);
+      resolve(socket);
+    });
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
+  });
+}
+
+function createConnection(address: ManagerAddress, socket: TLSSocket): ManagerConnection {
+  const agent = new SingleSocketAgent(socket);
+  return {
+    address,
+    async post(path, body, signal) {
+      const { status, headers, bytes } = await send({ agent, address, path, body, signal });
+      if (status >= 200 && status < 300) return parseAnswer(bytes);
+      throw toRefusal(status, headers['retry-after'], bytes);
+    },
+    close() {
+      socket.end();
+      agent.destroy();
+      socket.destroySoon();
+    },
+  };
+}
+
+/** Hands out the one verified socket and never opens another. */
+class SingleSocketAgent extends Agent {
+  #socket: TLSSocket | undefined;
+
+  constructor(socket: TLSSocket) {
+    super({ keepAlive: true, maxSockets: 1 });
+    this.#socket = socket;
+  }
+
+  override createConnection(): Socket {
+    const socket = this.#socket;
+    this.#socket = undefined;
+    if (!socket || socket.destroyed) throw new TransportError('reset', 'The manager closed the connection');
+    return socket;
+  }
+}
+
+interface Sending {
+  readonly agent: Agent;
+  readonly address: ManagerAddress;
+  readonly path: string;
+  readonly body: string;
+  readonly signal: AbortSignal;
+}
+
+interface RawAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly bytes: Buffer;
+}
+
+function send({ agent, address, path, body, signal }: Sending): Promise<RawAnswer> {
+  return new Promise((resolve, reject) => {
+    const fail = (error: unknown): void => reject(toTransportError(signal.aborted ? signal.reason : error));
+    const outgoing = request({
+      agent,
+      host: address.host,
+      port: address.port,
+      path,
+      method: 'POST',
+      signal,
+      headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
+    });
+    outgoing.on('error', fail);
+    outgoing.on('response', (response) => {
+      const chunks: Buffer[] = [];
+      let length = 0;
+      response.on('data', (chunk: Buffer) => {
+        length += chunk.length;
+        if (length > MAX_ANSWER_BYTES) outgoing.destroy(new TransportError('protocol', 'The answer is too large'));
+        else chunks.push(chunk);
+      });
+      response.on('error', fail);
+      response.on('aborted', () => fail(new TransportError('reset', 'The answer was cut off')));
+      response.on('end', () =>
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, bytes: Buffer.concat(chunks) }),
+      );
+    });
+    outgoing.end(body);
+  });
+}
+
+function parseAnswer(bytes: Buffer): unknown {
+  try {
+    return parseBoundedJson(bytes);
+  } catch (error) {
+    throw new TransportError('protocol', 'The manager answered something else than JSON', error);
+  }
+}
+
+function toRefusal(status: number, retryAfter: string | string[] | undefined, bytes: Buffer): ManagerRefusal {
+  const problem = problemOf(bytes);
+  const seconds = Number(retryAfter);
+  const type = typeof problem['type'] === 'string' ? problem['type'] : '';
+  const detail = typeof problem['detail'] === 'string' ? problem['detail'] : `The manager answered ${status}`;
+  return new ManagerRefusal(type.startsWith('/problems/') ? type.slice('/problems/'.length) : 'unknown', status, {
+    detail: detail.slice(0, 1024),
+    pointers: pointersOf(problem['errors']),
+    ...(retryAfter !== undefined && seconds >= 0 ? { retryAfterMs: seconds * 1000 } : {}),
+  });
+}
+
+function pointersOf(errors: unknown): string[] {
+  const faults = Array.isArray(errors) ? errors.filter(isPlainObject) : [];
+  return faults.map(({ pointer }) => String(pointer)).slice(0, 100);
+}
+
+function problemOf(bytes: Buffer): Record<string, unknown> {
+  try {
+    const problem = parseBoundedJson(bytes);
+    return isPlainObject(problem) ? problem : {};
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,258 @@
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+import { readFlags } from '../agent/arguments.js';
+import { AGENT_VERSION, platform } from '../agent/agent-version.js';
+import { createHostCollectors, systemSources, type HostCollectors } from '../agent/collectors/host-collectors.js';
+import { composeAgent } from '../agent/compose.js';
+import type { Daemon } from '../agent/daemon.js';
+import { dataDirectory, prepareDirectory, readIdentity, type IdentityFile } from '../agent/data-directory.js';
+import { enroll } from '../agent/enroll.js';
+import type { ContactState } from '../agent/heartbeat-loop.js';
+import { parseManagerUrl, type ManagerAddress } from '../agent/transport/tls-connection.js';
+import { ManagerRefusal, TransportError } from '../agent/transport/transport-error.js';
+import { backoffDelayMs } from '../lib/backoff.js';
+import { createSystemClock, readBootId, type Clock } from '../lib/clock.js';
+import { createLog, type Log } from '../lib/log.js';
+import { createSystemRandom, type Random } from '../lib/random.js';
+
+export interface FleetOptions {
+  readonly agents: number;
+  readonly manager: ManagerAddress;
+  readonly token: string;
+  /** Each agent gets a folder in it. */
+  readonly directory: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** The starts are spread over so many milliseconds. */
+  readonly staggerMs?: number;
+  readonly namePrefix?: string;
+  /** An agent changed its state. */
+  readonly onChange?: () => void;
+}
+
+export type FleetCounts = Readonly<Record<ContactState, number>>;
+
+export interface FleetAgent {
+  readonly computerId: string;
+  readonly name: string;
+  readonly directory: string;
+  /** Undefined while stopped. */
+  readonly daemon: Daemon | undefined;
+  start(): Promise<void>;
+  /** With goodbye. */
+  stop(): Promise<void>;
+  /** Without goodbye, as a kill would. */
+  kill(): Promise<void>;
+}
+
+export interface Fleet {
+  readonly agents: readonly FleetAgent[];
+  counts(): FleetCounts;
+  /** Stops all, with goodbyes. */
+  stop(): Promise<void>;
+}
+
+const ENROLLING_AT_ONCE = 8;
+const STOPPING_AT_ONCE = 32;
+const REUSE_READINGS_MS = 1000;
+const ENROLLMENT_RETRY = { firstMs: 500, capMs: 5000 };
+const MAX_ENROLLMENT_ATTEMPTS = 120;
+
+/** Enrolls and starts real agents in this process; what is enrolled already in the directory is taken over. */
+export async function startFleet(options: FleetOptions): Promise<Fleet> {
+  const { clock, agents: count, staggerMs = 0 } = options;
+  const directory = resolve(options.directory);
+  prepareDirectory(dataDirectory(directory));
+  const collectors = createHostCollectors({
+    clock,
+    sources: systemSources(directory),
+    reuseMs: REUSE_READINGS_MS,
+  });
+  const members: Member[] = Array.from({ length: count }, (_, index) => createMember(index, options, collectors));
+  await inParallel(members, ENROLLING_AT_ONCE, (member) => member.enroll());
+  const fleet = { agents: members, counts: () => countStates(members), stop: () => stopAll(members) };
+  try {
+    for (const member of members) {
+      await member.start();
+      if (staggerMs > 0) await clock.sleep(staggerMs / count);
+    }
+  } catch (error) {
+    await fleet.stop();
+    throw error;
+  }
+  return fleet;
+}
+
+async function stopAll(members: readonly Member[]): Promise<void> {
+  await inParallel(members, STOPPING_AT_ONCE, (member) => member.stop());
+}
+
+function countStates(members: readonly Member[]): FleetCounts {
+  const counts = { starting: 0, online: 0, retrying: 0, refused: 0, stopped: 0 };
+  for (const { contact } of members) counts[contact] += 1;
+  return counts;
+}
+
+interface Member extends FleetAgent {
+  readonly contact: ContactState;
+  enroll(): Promise<void>;
+}
+
+function createMember(index: number, options: FleetOptions, collectors: HostCollectors): Member {
+  const { clock, random, log, namePrefix = 'fleet' } = options;
+  const name = `${namePrefix}-${String(index + 1).padStart(5, '0')}`;
+  const directory = dataDirectory(join(options.directory, name));
+  let identity: IdentityFile | undefined;
+  let daemon: Daemon | undefined;
+  const end = async (how: 'stop' | 'abort'): Promise<void> => {
+    const running = daemon;
+    daemon = undefined;
+    await running?.[how]();
+    options.onChange?.();
+  };
+  return {
+    name,
+    directory: directory.path,
+    get computerId() {
+      return identity?.computerId ?? '';
+    },
+    get daemon() {
+      return daemon;
+    },
+    get contact() {
+      return daemon?.status().state ?? 'stopped';
+    },
+    async enroll() {
+      identity = readIdentity(directory) ?? (await enrollPatiently({ ...options, directory, name }));
+    },
+    async start() {
+      daemon ??= await composeAgent({
+        directory,
+        clock,
+        random,
+        log: log.child({ agent: name }),
+        bootId: readBootId(),
+        clockDetection: false,
+        collectors,
+        onStateChange: () => options.onChange?.(),
+      });
+      await daemon.start();
+    },
+    stop: () => end('stop'),
+    kill: () => end('abort'),
+  };
+}
+
+/** The manager limits enrollments: what it turns away for now is asked again. */
+async function enrollPatiently(
+  options: Omit<FleetOptions, 'directory'> & { directory: ReturnType<typeof dataDirectory>; name: string },
+): Promise<IdentityFile> {
+  const { clock, random } = options;
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await enroll({ ...options, agentVersion: AGENT_VERSION, platform: platform() });
+    } catch (error) {
+      if (attempt >= MAX_ENROLLMENT_ATTEMPTS || !isForNow(error)) throw error;
+      const asked = error instanceof ManagerRefusal ? (error.facts.retryAfterMs ?? 0) : 0;
+      await clock.sleep(asked + backoffDelayMs(attempt, ENROLLMENT_RETRY, random));
+    }
+  }
+}
+
+function isForNow(error: unknown): boolean {
+  if (error instanceof ManagerRefusal) return error.status === 429 || error.status === 503;
+  return error instanceof TransportError && !error.code.startsWith('tls-');
+}
+
+async function inParallel<T>(items: readonly T[], width: number, work: (item: T) => Promise<void>): Promise<void> {
+  const left = [...items];
+  const run = async (): Promise<void> => {
+    for (let item = left.shift(); item !== undefined; item = left.shift()) await work(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(width, items.length) }, run));
+}
+
+const FLAGS = {
+  values: ['agents', 'manager', 'token-file', 'dir', 'direction', 'listener-base-port', 'stagger-seconds'],
+  switches: [],
+};
+const DEFAULT_STAGGER_SECONDS = 5;
+
+interface FleetFlags {
+  readonly agents: number;
+  readonly manager: ManagerAddress;
+  readonly token: string;
+  readonly directory: string;
+  readonly staggerMs: number;
+}
+
+function readFleetFlags(argv: readonly string[]): FleetFlags | readonly string[] {
+  const { values, faults } = readFlags(argv, FLAGS);
+  const manager = parseManagerUrl(values.get('manager') ?? '');
+  const agents = Number(values.get('agents'));
+  const tokenFile = values.get('token-file') ?? '';
+  const later = ['direction', 'listener-base-port'].filter((name) => values.has(name));
+  const all = [...faults, ...later.map((name) => `--${name} is not available in this version`)];
+  if (!Number.isInteger(agents) || agents < 1) all.push('--agents must be a positive integer');
+  if (tokenFile === '') all.push('--token-file F is missing');
+  if (!manager) all.push('--manager must be https://host:port');
+  if (all.length > 0 || !manager) return all;
+  return { agents, manager, ...readFleetFiles(values, tokenFile) };
+}
+
+function readFleetFiles(values: ReadonlyMap<string, string>, tokenFile: string) {
+  return {
+    token: readFileSync(tokenFile, 'utf8').trim(),
+    directory: values.get('dir') ?? 'agent-data/fleet',
+    staggerMs: Number(values.get('stagger-seconds') ?? DEFAULT_STAGGER_SECONDS) * 1000,
+  };
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  const flags = readFleetFlags(argv);
+  if (!('agents' in flags)) {
+    for (const fault of flags) console.error(`fleet: ${fault}`);
+    return 2;
+  }
+  const clock = createSystemClock();
+  const stopping = new AbortController();
+  process.once('SIGTERM', () => stopping.abort());
+  process.once('SIGINT', () => stopping.abort());
+  const summary = createSummary(clock, stopping.signal);
+  const fleet = await startFleet({
+    ...flags,
+    clock,
+    random: createSystemRandom(),
+    log: createLog({ name: 'fleet', level: 'error', toStderr: true }),
+    onChange: summary.changed,
+  });
+  await summary.follow(fleet);
+  await fleet.stop();
+  summary.print(fleet);
+  return 0;
+}
+
+const SUMMARY_EVERY_MS = 1000;
+
+/** One JSON line on stderr per second in which something changed. */
+function createSummary(clock: Clock, signal: AbortSignal) {
+  let isDue = true;
+  const print = (fleet: Fleet): void =>
+    console.error(JSON.stringify({ agents: fleet.agents.length, ...fleet.counts() }));
+  return {
+    changed: (): void => void (isDue = true),
+    print,
+    async follow(fleet: Fleet): Promise<void> {
+      while (!signal.aborted) {
+        if (isDue) print(fleet);
+        isDue = false;
+        await clock.sleep(SUMMARY_EVERY_MS, signal).catch(() => undefined);
+      }
+    },
+  };
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,161 @@
+import { expect } from 'chai';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import type { AgentStatus } from '../../../agent/status.js';
+import { FakeManager, POLICY } from '../../support/agent-fake-manager.js';
+import { runAgent, spawnAgent, temporaryFolder, until, type AgentProcess } from '../../support/agent-process.js';
+
+describe('the wardbeat-agent command line', function () {
+  this.timeout(30_000);
+  let folder: ReturnType<typeof temporaryFolder>;
+  let manager: FakeManager;
+  const running: AgentProcess[] = [];
+
+  const dir = () => join(folder.path, 'agent');
+  const tokenFile = () => join(folder.path, 'token');
+  const enrollHere = () =>
+    runAgent([
+      'enroll',
+      '--manager',
+      manager.url,
+      '--token-file',
+      tokenFile(),
+      '--dir',
+      dir(),
+      '--name',
+      'web1',
+      '--json',
+    ]);
+  const startHere = (): AgentProcess => {
+    const agent = spawnAgent(['run', '--dir', dir()]);
+    running.push(agent);
+    return agent;
+  };
+  const status = async (): Promise<{ code: number | null; status: AgentStatus }> => {
+    const { code, stdout } = await runAgent(['status', '--json', '--dir', dir()]);
+    return { code, status: JSON.parse(stdout || 'null') as AgentStatus };
+  };
+  const emit = (...args: string[]) => runAgent(['emit', '--dir', dir(), ...args]);
+
+  beforeEach(async () => {
+    folder = temporaryFolder();
+    manager = await FakeManager.start(folder.path);
+    writeFileSync(tokenFile(), `${manager.token}\n`);
+  });
+
+  afterEach(async () => {
+    await Promise.all(running.splice(0).map((agent) => agent.kill('SIGKILL')));
+    await manager.close();
+    folder.remove();
+  });
+
+  it('lists every bad flag and exits 2', async () => {
+    const { code, stderr, stdout } = await runAgent(['enroll', '--manger', 'x', '--name']);
+    expect(code).to.equal(2);
+    expect(stdout).to.equal('');
+    for (const fault of ['--manger', '--name needs a value', '--manager URL is missing', 'a token is missing'])
+      expect(stderr).to.contain(fault);
+    expect((await runAgent(['proxy', 'set'])).code).to.equal(2);
+    expect((await runAgent([])).code).to.equal(2);
+  });
+
+  it('enrolls by file, by standard input and by environment; exits 0 again when enrolled', async () => {
+    const { code, stdout } = await enrollHere();
+    expect(code).to.equal(0);
+    const answer = JSON.parse(stdout) as { computerId: string };
+    expect(answer).to.deep.equal({ computerId: answer.computerId, name: 'web1', policy: POLICY });
+    expect(JSON.parse((await enrollHere()).stdout)).to.deep.equal(answer);
+    const args = ['enroll', '--manager', manager.url, '--json', '--dir'];
+    const byStdin = await runAgent([...args, join(folder.path, 'b'), '--token', '-'], { input: manager.token });
+    const byEnvironment = await runAgent([...args, join(folder.path, 'c')], {
+      env: { WARDBEAT_ENROLLMENT_TOKEN_FILE: tokenFile() },
+    });
+    expect([byStdin.code, byEnvironment.code]).to.deep.equal([0, 0]);
+    const byFlag = await runAgent([...args, join(folder.path, 'd'), '--token', manager.token]);
+    expect(byFlag.code).to.equal(0);
+    expect(byFlag.stderr).to.contain('process list').and.not.contain(manager.token);
+  });
+
+  it('exits 4 with the problem code when refused, 4 for a stranger, 1 when nobody answers', async () => {
+    manager.faults.push({ kind: 'problem', status: 403, code: 'enrollment-token-refused' });
+    const refused = await enrollHere();
+    expect([refused.code, refused.stderr.split(':')[0]]).to.deep.equal([4, 'enrollment-token-refused']);
+    writeFileSync(tokenFile(), `wbt_${'0'.repeat(64)}_${'1'.repeat(64)}`);
+    const stranger = await enrollHere();
+    expect([stranger.code, stranger.stderr.split(':')[0]]).to.deep.equal([4, 'tls-unknown-ca']);
+    await manager.close();
+    const nobody = await enrollHere();
+    expect([nobody.code, nobody.stderr.split(':')[0]]).to.deep.equal([1, 'refused']);
+  });
+
+  it('exits 3 where nothing is enrolled, and emit exits 1 where nothing runs', async () => {
+    expect((await runAgent(['run', '--dir', dir()])).code).to.equal(3);
+    expect((await runAgent(['status', '--dir', dir()])).code).to.equal(3);
+    expect((await emit('--kind', 'log', '--severity', 'info', '--message', 'x')).code).to.equal(1);
+    await enrollHere();
+    expect((await emit('--kind', 'log', '--severity', 'info', '--message', 'x')).code).to.equal(1);
+    const stopped = await status();
+    expect([stopped.code, stopped.status.state]).to.deep.equal([1, 'stopped']);
+  });
+
+  it('reports contact, refuses a second agent with exit 5, stops with a goodbye on SIGTERM', async () => {
+    await enrollHere();
+    const agent = startHere();
+    await until('in contact', async () => (await status()).code === 0);
+    const shown = (await status()).status;
+    expect(shown).to.include({ name: 'web1', state: 'online', managerUrl: manager.url, lastError: null });
+    expect(shown.certificate.serial).to.match(/^[0-9a-f]{32}$/);
+    expect((await runAgent(['run', '--dir', dir()])).code).to.equal(5);
+    const { code } = await agent.kill('SIGTERM');
+    expect(code).to.equal(0);
+    expect(manager.reports.at(-1)?.report.goodbye).to.deep.equal({ reason: 'shutdown' });
+    const after = await status();
+    expect([after.code, after.status.state]).to.deep.equal([1, 'stopped']);
+    expect(after.status.settings.applied).to.equal(shown.settings.applied);
+    expect(existsSync(join(dir(), 'agent.sock'))).to.equal(false);
+  });
+
+  it('answers emit with its range, refuses bad severities and bad data', async () => {
+    await enrollHere();
+    startHere();
+    await until('in contact', async () => (await status()).code === 0);
+    const { code, stdout } = await emit('--kind', 'metric', '--severity', 'low', '--message', 'm', '--data', '{"a":1}');
+    const range = JSON.parse(stdout) as { epoch: string };
+    expect(code).to.equal(0);
+    expect(range).to.deep.equal({ lane: 'metric', epoch: range.epoch, first: 0, last: 0 });
+    expect((await emit('--kind', 'metric', '--severity', 'bad', '--message', 'm')).code).to.equal(2);
+    expect((await emit('--kind', 'log', '--severity', 'low', '--message', 'm', '--data', '{')).code).to.equal(2);
+    const large = JSON.stringify('z'.repeat(40_000));
+    expect((await emit('--kind', 'log', '--severity', 'low', '--message', 'm', '--data', large)).code).to.equal(2);
+    expect((await status()).status.spool.lanes.log.next).to.equal(0);
+  });
+
+  it('delivers 10,000 emitted events exactly once although both sides are killed', async () => {
+    await enrollHere();
+    await manager.close();
+    const first = startHere();
+    await until('the socket is there', () => existsSync(join(dir(), 'agent.sock')));
+    const one = await emit('--kind', 'log', '--severity', 'info', '--message', 'a', '--count', '6000');
+    expect(JSON.parse(one.stdout)).to.include({ first: 0, last: 5999 });
+    await first.kill('SIGKILL');
+    startHere();
+    await until('it runs again', async () => (await status()).status.state === 'retrying');
+    await emit('--kind', 'log', '--severity', 'info', '--message', 'b', '--count', '4000');
+    manager.faults.push({ kind: 'lose-reply' });
+    await manager.listen();
+    await until('a first report', () => manager.reports.length >= 1, 15_000);
+    await manager.close();
+    await manager.listen();
+    await until('all arrived', () => manager.events('log').length >= 10_000, 20_000);
+    expect(manager.events('log')).to.have.length(10_000);
+  });
+
+  it('works in a directory whose path is longer than a socket path may be', async () => {
+    const deep = join(folder.path, 'd'.repeat(60), 'e'.repeat(60));
+    mkdirSync(deep, { recursive: true });
+    await runAgent(['enroll', '--manager', manager.url, '--token-file', tokenFile(), '--dir', deep]);
+    running.push(spawnAgent(['run', '--dir', deep]));
+    await until('in contact', async () => (await runAgent(['status', '--dir', deep])).code === 0);
+  });
+});

@@ -1,0 +1,225 @@
+import { createServer, type Server } from 'node:https';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { join } from 'node:path';
+
+import { openAuthority, type CertificateAuthority } from '../../certs/certificate-authority.js';
+import { readSigningRequest } from '../../certs/csr.js';
+import { openManagerIdentity } from '../../certs/manager-identity.js';
+import { certificatesOf } from '../../certs/pem.js';
+import { TLS_OPTIONS } from '../../certs/tls-profile.js';
+import { createSystemClock } from '../../lib/clock.js';
+import { createSystemRandom } from '../../lib/random.js';
+import { readBy } from '../../lib/schema.js';
+import { parseBoundedJson } from '../../lib/bounded-json.js';
+import { enrollRequestSchema, type EnrollResponse } from '../../protocol/enrollment-messages.js';
+import { formatEnrollmentToken } from '../../protocol/enrollment-token.js';
+import { reportSchema, type AgentEvent, type Orders, type Report } from '../../protocol/heartbeat-messages.js';
+import { settingsDocument } from '../../policies/fingerprint.js';
+import { catalogueDefaults } from '../../policies/settings-catalogue.js';
+import type { SettingValues } from '../../policies/setting-values.js';
+
+export const POLICY = { id: '11111111-1111-4111-8111-111111111111', name: 'Base Policy' };
+const GENERATION_EPOCH = '22222222-2222-4222-8222-222222222222';
+
+/** How the next request is treated instead of being answered. */
+export type Fault =
+  | {
+      readonly kind: 'problem';
+      readonly status: number;
+      readonly code: string;
+      readonly retryAfter?: number;
+      readonly errors?: readonly object[];
+    }
+  /** Stored, then the connection is cut. */
+  | { readonly kind: 'lose-reply' }
+  | { readonly kind: 'orders'; readonly orders: Partial<Orders> };
+
+/** A manager in miniature for tests of the agent: real TLS, real schemas, everything in memory. */
+export class FakeManager {
+  readonly reports: { report: Report; body: string; resumed: boolean }[] = [];
+  readonly stored = new Map<string, AgentEvent>();
+  readonly positions = new Map<string, number>();
+  readonly faults: Fault[] = [];
+  readonly enrolled = new Map<string, EnrollResponse>();
+  dials = 0;
+  connections = 0;
+  bytesReceived = 0;
+  intervalMs = 60_000;
+  maxEventsPerReport = 1000;
+  generation = 1;
+  settings: SettingValues = catalogueDefaults();
+  readonly secret = 'ab'.repeat(32);
+  #server: Server | undefined;
+  #port = 0;
+  readonly #seen = new Map<string, string>();
+
+  private constructor(
+    readonly authority: CertificateAuthority,
+    readonly folder: string,
+  ) {}
+
+  static async start(folder: string, authority?: CertificateAuthority): Promise<FakeManager> {
+    const own =
+      authority ??
+      (await openAuthority({
+        dir: join(folder, 'authority'),
+        trustDomain: 'test.wardbeat',
+        clock: createSystemClock(),
+        random: createSystemRandom(),
+      }));
+    const manager = new FakeManager(own, folder);
+    await manager.listen();
+    return manager;
+  }
+
+  get url(): string {
+    return `https://127.0.0.1:${this.#port}`;
+  }
+
+  get token(): string {
+    return formatEnrollmentToken({ secret: this.secret, caFingerprint: this.authority.rootFingerprint });
+  }
+
+  setSettings(changes: Partial<SettingValues>): void {
+    this.settings = { ...this.settings, ...changes };
+    this.generation += 1;
+  }
+
+  async listen(): Promise<void> {
+    const identity = await openManagerIdentity({
+      dir: join(this.folder, 'manager-identity'),
+      authority: this.authority,
+      node: 'node-1',
+      hosts: ['localhost'],
+      clock: createSystemClock(),
+    });
+    const server = createServer(
+      {
+        ...TLS_OPTIONS,
+        key: identity.keyPem,
+        cert: identity.certPem + identity.chainPem,
+        ca: this.authority.rootPem,
+        requestCert: true,
+        rejectUnauthorized: false,
+      },
+      (request, response) => void this.#answer(request, response),
+    );
+    server.on('connection', () => (this.dials += 1));
+    server.on('secureConnection', (socket: TLSSocket) => {
+      this.connections += 1;
+      socket.on('data', (chunk: Buffer) => (this.bytesReceived += chunk.length));
+    });
+    await new Promise<void>((resolve) => server.listen(this.#port, '127.0.0.1', resolve));
+    this.#port = (server.address() as AddressInfo).port;
+    this.#server = server;
+  }
+
+  async close(): Promise<void> {
+    const server = this.#server;
+    this.#server = undefined;
+    if (!server) return;
+    await new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const body = Buffer.concat(chunks);
+    const fault = this.faults.shift();
+    if (fault?.kind === 'problem') {
+      if (fault.retryAfter !== undefined) response.setHeader('retry-after', fault.retryAfter);
+      response.writeHead(fault.status, { 'content-type': 'application/problem+json' });
+      response.end(
+        JSON.stringify({
+          type: `/problems/${fault.code}`,
+          status: fault.status,
+          detail: fault.code,
+          errors: fault.errors,
+        }),
+      );
+      return;
+    }
+    const answer = request.url === '/agent/v1/enroll' ? this.#enroll(body) : this.#heartbeat(request, body);
+    if (fault?.kind === 'lose-reply') {
+      request.socket.destroy();
+      return;
+    }
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ ...answer, ...(fault?.kind === 'orders' ? fault.orders : {}) }));
+  }
+
+  #enroll(body: Buffer): EnrollResponse {
+    const request = readBy(enrollRequestSchema, parseBoundedJson(body));
+    const { spkiDer, keyDigest } = readSigningRequest(request.csr);
+    const known = this.enrolled.get(keyDigest);
+    if (known) return known;
+    const computerId = createSystemRandom().uuid();
+    const { pem } = this.authority.issueComputer({ computerId, spkiDer, lifetimeDays: 30 });
+    const answer = {
+      protocolVersion: 1,
+      computerId,
+      name: request.name,
+      policy: POLICY,
+      certificate: pem,
+      chain: [this.authority.intermediatePem, this.authority.rootPem],
+      trustDomain: this.authority.trustDomain,
+      managerUrls: [],
+      managerTime: Date.now(),
+      identityToken: null,
+    };
+    this.enrolled.set(keyDigest, answer);
+    return answer;
+  }
+
+  #heartbeat(request: IncomingMessage, body: Buffer): Orders {
+    const socket = request.socket as TLSSocket;
+    const report = readBy(reportSchema, parseBoundedJson(body));
+    this.reports.push({ report, body: body.toString('utf8'), resumed: socket.isSessionReused() });
+    const computerId = report.computerId ?? '';
+    const isRepeat = this.#seen.get(computerId) === report.reportId;
+    this.#seen.set(computerId, report.reportId);
+    const document = settingsDocument(this.settings);
+    const settings = report.appliedFingerprint === document.fingerprint ? null : document;
+    const generation = { epoch: GENERATION_EPOCH, counter: this.generation };
+    return {
+      protocolVersion: 1,
+      computerId,
+      reportId: report.reportId,
+      effect: isRepeat ? 'repeat' : 'accepted',
+      managerReceivedAt: Date.now(),
+      managerSentAt: Date.now(),
+      acknowledged: report.lanes.map((batch) => this.#store(computerId, batch)),
+      settings: settings && { ...settings, generation },
+      settingsGeneration: generation,
+      commands: [],
+      nextContactInMs: this.intervalMs,
+      identityToken: `token-${this.reports.length}`,
+      eventQuota: { maxEventsPerReport: this.maxEventsPerReport, drain: true },
+      fullReport: false,
+    };
+  }
+
+  #store(computerId: string, { lane, epoch, events }: Report['lanes'][number]): Orders['acknowledged'][number] {
+    const key = `${computerId}/${lane}/${epoch}`;
+    for (const event of events) {
+      if (event.sequence <= (this.positions.get(key) ?? -1)) continue;
+      this.stored.set(`${key}/${event.sequence}`, event);
+      this.positions.set(key, event.sequence);
+    }
+    return { lane, epoch, position: this.positions.get(key) ?? -1 };
+  }
+
+  /** Stored events of a lane, in order of arrival. */
+  events(lane: string): AgentEvent[] {
+    return [...this.stored].filter(([key]) => key.split('/')[1] === lane).map(([, event]) => event);
+  }
+
+  get rootDer(): Buffer {
+    return certificatesOf(this.authority.rootPem)[0]!;
+  }
+}

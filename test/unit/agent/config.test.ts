@@ -1,0 +1,94 @@
+import { expect } from 'chai';
+
+import { parseCommand, UsageError, type EnrollCommand, type Surroundings } from '../../../agent/config.js';
+import { parseManagerUrl } from '../../../agent/transport/tls-connection.js';
+
+function surroundings(env: Record<string, string> = {}): Surroundings & { warnings: string[] } {
+  const warnings: string[] = [];
+  return {
+    env,
+    hostname: 'web1',
+    readFile: (path) => (path === 'token-file' || path === '-' ? ' from-file\n' : failToRead(path)),
+    warn: (text) => void warnings.push(text),
+    warnings,
+  };
+}
+
+function failToRead(path: string): never {
+  throw new Error(`no ${path}`);
+}
+
+function faultsOf(argv: readonly string[], env: Record<string, string> = {}): readonly string[] {
+  try {
+    parseCommand(argv, surroundings(env));
+  } catch (error) {
+    if (error instanceof UsageError) return error.faults;
+    throw error;
+  }
+  return [];
+}
+
+const ENROLL = ['enroll', '--manager', 'https://manager:4120'];
+
+describe('the command line of the agent', () => {
+  const rows: readonly [string, readonly string[], number][] = [
+    ['no command', [], 1],
+    ['unknown command', ['dance'], 1],
+    ['a later command', ['proxy', 'set'], 1],
+    ['a prototype name', ['constructor'], 1],
+    ['enroll without anything', ['enroll'], 2],
+    ['a plain http manager', ['enroll', '--manager', 'http://x:1', '--token-file', 'token-file'], 1],
+    ['two tokens', [...ENROLL, '--token', 'a', '--token-file', 'token-file'], 1],
+    ['an unreadable token file', [...ENROLL, '--token-file', 'absent'], 1],
+    ['unknown, valueless and positional at once', ['run', '--colour', '--dir', '--no-clock-detection=1', 'now'], 3],
+    ['emit without anything', ['emit'], 3],
+    [
+      'emit with bad values',
+      ['emit', '--kind', 'x', '--severity', 'y', '--message', 'm', '--count', '0', '--data', '{'],
+      4,
+    ],
+    ['too many events', ['emit', '--kind', 'log', '--severity', 'info', '--message', 'm', '--count', '100001'], 1],
+    ['a good emit', ['emit', '--kind', 'log', '--severity', 'info', '--message', 'm', '--count', '100000'], 0],
+    ['a flag given twice', ['status', '--dir', 'a', '--dir', 'b'], 1],
+  ];
+  for (const [name, argv, count] of rows)
+    it(`finds ${count} faults in ${name}`, () => {
+      expect(faultsOf(argv)).to.have.length(count);
+    });
+
+  it('takes the token from flag, file, standard input and environment, and warns of the flag only', () => {
+    const tokenOf = (argv: readonly string[], env: Record<string, string> = {}) => {
+      const around = surroundings(env);
+      return { token: (parseCommand(argv, around) as EnrollCommand).token, warned: around.warnings.length };
+    };
+    expect(tokenOf([...ENROLL, '--token', 't'])).to.deep.equal({ token: 't', warned: 1 });
+    expect(tokenOf([...ENROLL, '--token', '-'])).to.deep.equal({ token: 'from-file', warned: 0 });
+    expect(tokenOf([...ENROLL, '--token-file', 'token-file'])).to.deep.equal({ token: 'from-file', warned: 0 });
+    expect(tokenOf(ENROLL, { WARDBEAT_ENROLLMENT_TOKEN: 'e' })).to.deep.equal({ token: 'e', warned: 0 });
+    expect(tokenOf(ENROLL, { WARDBEAT_ENROLLMENT_TOKEN_FILE: 'token-file' }).token).to.equal('from-file');
+  });
+
+  it('defaults to agent-data and the host name', () => {
+    const command = parseCommand([...ENROLL, '--token-file', 'token-file'], surroundings()) as EnrollCommand;
+    expect(command.name).to.equal('web1');
+    expect(command.directory.path).to.match(/\/agent-data$/);
+  });
+});
+
+describe('the URL of a manager', () => {
+  const rows: readonly [string, { host: string; port: number } | undefined][] = [
+    ['https://manager:4120', { host: 'manager', port: 4120 }],
+    ['https://manager', { host: 'manager', port: 4120 }],
+    ['https://manager:443', { host: 'manager', port: 443 }],
+    ['https://[::1]:9', { host: '::1', port: 9 }],
+    ['https://user:pw@manager', undefined],
+    ['https://manager/path', undefined],
+    ['http://manager', undefined],
+    ['manager:4120', undefined],
+  ];
+  for (const [text, expected] of rows)
+    it(`reads ${text}`, () => {
+      const address = parseManagerUrl(text);
+      expect(address && { host: address.host, port: address.port }).to.deep.equal(expected);
+    });
+});
