@@ -51,6 +51,7 @@ const RETRY_PROOF_MS = 200;
 const RETRY_FAILURE_MS = 1000;
 const SET_ASIDE_MS = 60_000;
 const LONGEST_SLEEP_MS = 60_000;
+const HELD_AFTER_REFUSAL_MS = 2000;
 const PAUSE_MS = 50;
 
 export function createVerdictJob(deps: VerdictJobDeps): VerdictJob {
@@ -66,7 +67,8 @@ class Job implements VerdictJob {
   #refreshAt = Number.NEGATIVE_INFINITY;
   #nextRefreshed = 0;
   #areGroupsStale = false;
-  #unprovenSince: FleetInstant | undefined;
+  /** The last instant through which another listener had not proven yet. */
+  #unprovenAt = Number.NEGATIVE_INFINITY;
   #hasClaimed = false;
   #arithmetic: { readonly spans: readonly DeafSpan[]; readonly ledger: Ledger } | undefined;
   #rearm = new AbortController();
@@ -109,7 +111,7 @@ class Job implements VerdictJob {
       if (suspects.length > 0) await this.#judge(suspects);
       else if (this.#shards.earliest() > at) break;
       else await nextTurn();
-      if (this.#unprovenSince !== undefined) break;
+      if (this.#unprovenAt >= at) break;
       await this.#holdLeases();
     }
     await this.#refreshNext(signal);
@@ -148,7 +150,8 @@ class Job implements VerdictJob {
       return { state: 'warming', reason: 'loading' };
     const deafness = this.#deps.ledger.deafness();
     if (deafness) return { state: 'held', reason: deafness.cause };
-    if (this.#unprovenSince !== undefined) return { state: 'held', reason: 'listener-behind' };
+    if (this.#deps.fleetClock.fleet() - this.#unprovenAt < HELD_AFTER_REFUSAL_MS)
+      return { state: 'held', reason: 'listener-behind' };
     return { state: 'active', reason: null };
   }
 
@@ -245,11 +248,10 @@ class Job implements VerdictJob {
   #remember(suspects: readonly Suspect[], outcome: BatchOutcome): void {
     const { at, isProven } = outcome;
     if (!isProven) {
-      this.#unprovenSince ??= at;
+      this.#unprovenAt = at;
       this.#shards.postpone(suspects, at + RETRY_PROOF_MS);
       return;
     }
-    this.#unprovenSince = undefined;
     const judged = new Map(outcome.judged.map((one) => [one.row.computer_id, one]));
     const failed = new Set(outcome.failed);
     for (const suspect of suspects) {
