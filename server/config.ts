@@ -1,0 +1,149 @@
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
+import type { LevelWithSilent } from 'pino';
+import { EnvironmentReader, type Environment } from './environment-reader.js';
+
+/** The manager's configuration, fully defaulted and frozen. Secrets live apart. */
+export interface Config {
+  readonly dataDir: string;
+  readonly node: string;
+  readonly adminHost: string;
+  readonly adminPort: number;
+  readonly adminOrigin: string | undefined;
+  readonly adminTls: { readonly certPath: string; readonly keyPath: string } | undefined;
+  /** Undefined: all addresses. */
+  readonly agentHost: string | undefined;
+  readonly agentPort: number;
+  readonly publicHosts: readonly string[];
+  readonly logLevel: LevelWithSilent;
+  readonly trustDomain: string;
+  readonly roles: ReadonlySet<ManagerRole>;
+  readonly enrollPerAddressPerSecond: number;
+  readonly enrollTotalPerSecond: number;
+}
+
+export const MANAGER_ROLES = ['agents', 'admin', 'jobs'] as const;
+export type ManagerRole = (typeof MANAGER_ROLES)[number];
+
+/** What must never reach a log: `toJSON` and `util.inspect` redact it. */
+export class Secrets {
+  readonly databaseUrl: string | undefined;
+  readonly databaseOwnerUrl: string | undefined;
+  readonly adminPassword: string | undefined;
+
+  constructor(values: {
+    databaseUrl?: string | undefined;
+    databaseOwnerUrl?: string | undefined;
+    adminPassword?: string | undefined;
+  }) {
+    this.databaseUrl = values.databaseUrl;
+    this.databaseOwnerUrl = values.databaseOwnerUrl ?? values.databaseUrl;
+    this.adminPassword = values.adminPassword;
+  }
+
+  toJSON(): string {
+    return '[redacted]';
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return 'Secrets [redacted]';
+  }
+}
+
+/** A start that the configuration forbids: every fault is listed. */
+export class ConfigurationError extends Error {
+  constructor(readonly faults: readonly string[]) {
+    super(
+      `The configuration has ${faults.length === 1 ? 'a fault' : `${faults.length} faults`}:\n- ${faults.join('\n- ')}`,
+    );
+    this.name = 'ConfigurationError';
+  }
+}
+
+const NAMES = [
+  'DATA_DIR',
+  'NODE',
+  'ADMIN_HOST',
+  'ADMIN_PORT',
+  'ADMIN_TLS_CERT',
+  'ADMIN_TLS_KEY',
+  'AGENT_HOST',
+  'AGENT_PORT',
+  'PUBLIC_HOSTS',
+  'ADMIN_PASSWORD',
+  'ADMIN_PASSWORD_FILE',
+  'LOG_LEVEL',
+  'TRUST_DOMAIN',
+  'ADMIN_ORIGIN',
+  'ROLES',
+  'ENROLL_PER_ADDRESS',
+  'ENROLL_TOTAL',
+  'DIAL_ALLOWED_CIDRS',
+].map((name) => `WARDBEAT_${name}`);
+/** Read by the agent and by the tests; no fault in the manager's environment. */
+const OTHERS = ['WARDBEAT_ENROLLMENT_TOKEN', 'WARDBEAT_ENROLLMENT_TOKEN_FILE', 'WARDBEAT_TEST_DATABASE'];
+
+/** The manager's environment, or ConfigurationError with every fault. */
+export function readConfig(env: Environment = process.env): { readonly config: Config; readonly secrets: Secrets } {
+  const faults: string[] = [];
+  const reader = new EnvironmentReader(env, faults);
+  faults.push(...unknownNames(env));
+  const config = parseConfig(reader);
+  const secrets = new Secrets({
+    databaseUrl: reader.secret('DATABASE_URL', DATABASE_URL),
+    databaseOwnerUrl: reader.secret('DATABASE_OWNER_URL', DATABASE_URL),
+    adminPassword: reader.secret('WARDBEAT_ADMIN_PASSWORD', PASSWORD),
+  });
+  if (faults.length > 0) throw new ConfigurationError(faults);
+  return { config: Object.freeze(config), secrets };
+}
+
+function parseConfig(reader: EnvironmentReader): Config {
+  return {
+    dataDir: resolve(reader.text('WARDBEAT_DATA_DIR', 'data')),
+    node: reader.matching('WARDBEAT_NODE', defaultNode(), {
+      pattern: /^[a-z0-9][a-z0-9.-]{0,62}$/,
+      says: 'a lower-case host-like name',
+    }),
+    adminHost: reader.host('WARDBEAT_ADMIN_HOST') ?? '127.0.0.1',
+    adminPort: reader.port('WARDBEAT_ADMIN_PORT', 4119),
+    adminOrigin: reader.origin('WARDBEAT_ADMIN_ORIGIN'),
+    adminTls: reader.filePair('WARDBEAT_ADMIN_TLS_CERT', 'WARDBEAT_ADMIN_TLS_KEY'),
+    agentHost: reader.host('WARDBEAT_AGENT_HOST'),
+    agentPort: reader.port('WARDBEAT_AGENT_PORT', 4120),
+    publicHosts: reader.hosts('WARDBEAT_PUBLIC_HOSTS'),
+    logLevel: reader.choice('WARDBEAT_LOG_LEVEL', 'info', ['silent', 'error', 'warn', 'info', 'debug', 'trace']),
+    trustDomain: reader.matching('WARDBEAT_TRUST_DOMAIN', 'wardbeat.internal', {
+      pattern: /^[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?$/,
+      says: 'a lower-case SPIFFE trust domain',
+    }),
+    roles: new Set(reader.choices('WARDBEAT_ROLES', MANAGER_ROLES)),
+    enrollPerAddressPerSecond: reader.rate('WARDBEAT_ENROLL_PER_ADDRESS', 1),
+    enrollTotalPerSecond: reader.rate('WARDBEAT_ENROLL_TOTAL', 10),
+  };
+}
+
+function defaultNode(): string {
+  const name = hostname()
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9.-]/g, '-')
+    .replace(/^[^a-z0-9]+/, '')
+    .slice(0, 63);
+  return name === '' ? 'manager' : name;
+}
+
+function unknownNames(env: Environment): string[] {
+  const known = new Set([...NAMES, ...OTHERS]);
+  return Object.keys(env)
+    .filter((name) => name.startsWith('WARDBEAT_') && !known.has(name))
+    .map((name) => `${name} is not a setting of the manager; the README lists them`);
+}
+
+const PASSWORD = {
+  says: 'from 8 to 1024 characters',
+  accepts: (text: string) => text.length >= 8 && text.length <= 1024,
+};
+const DATABASE_URL = {
+  says: 'a URL like postgres://user@host/database',
+  accepts: (text: string) => URL.canParse(text) && ['postgres:', 'postgresql:'].includes(new URL(text).protocol),
+};

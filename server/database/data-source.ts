@@ -1,0 +1,94 @@
+import pg from 'pg';
+import { DataSource, type EntitySchema } from 'typeorm';
+import type { Log } from '../../lib/log.js';
+import type { DatabaseConnection } from './connection.js';
+
+export interface PoolOptions {
+  readonly connection: DatabaseConnection;
+  /** Shown in pg_stat_activity. */
+  readonly applicationName?: string;
+  readonly poolSize?: number;
+  /** 0: no limit. */
+  readonly statementTimeoutMs?: number;
+  readonly lockTimeoutMs?: number;
+  readonly log?: Log;
+}
+
+export interface DataSourceOptions extends PoolOptions {
+  /** Entity classes, schemas, or globs of files that hold them. */
+  readonly entities: readonly (EntitySchema | string | (new () => object))[];
+}
+
+const DEFAULT_POOL_SIZE = 10;
+const STATEMENT_TIMEOUT_MS = 30_000;
+const LOCK_TIMEOUT_MS = 10_000;
+const IDLE_IN_TRANSACTION_MS = 30_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+
+/** Object identifiers of pg_type. */
+const INT8 = 20;
+const INT8_ARRAY = 1016;
+const DATE = 1082;
+
+/** A `bigint` column as a number; throws where a double would round it (beyond 2^53 − 1). */
+export function parseInt8(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value)) throw new RangeError(`The bigint ${text} does not fit into a number`);
+  return value;
+}
+
+function parseInt8Array(text: string): readonly (number | null)[] {
+  const inner = text.slice(1, -1);
+  return inner === '' ? [] : inner.split(',').map((item) => (item === 'NULL' ? null : parseInt8(item)));
+}
+
+/** Of one connection only: the driver's defaults are shared by everything in the process. */
+const TYPES = {
+  getTypeParser(oid: number, format?: string): (text: string) => unknown {
+    if (format === 'binary') return pg.types.getTypeParser(oid, 'binary') as (text: string) => unknown;
+    if (oid === INT8) return parseInt8;
+    if (oid === INT8_ARRAY) return parseInt8Array;
+    // A calendar date is not an instant: it stays YYYY-MM-DD.
+    if (oid === DATE) return (text) => text;
+    return pg.types.getTypeParser(oid, 'text') as (text: string) => unknown;
+  },
+};
+
+function poolConfig(options: PoolOptions): pg.PoolConfig {
+  return {
+    ...options.connection,
+    application_name: options.applicationName ?? 'wardbeat',
+    max: options.poolSize ?? DEFAULT_POOL_SIZE,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    idleTimeoutMillis: 60_000,
+    keepAlive: true,
+    statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
+    lock_timeout: options.lockTimeoutMs ?? LOCK_TIMEOUT_MS,
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+    types: TYPES as unknown as pg.CustomTypesConfig,
+  };
+}
+
+/**
+ * The pool of the parameterised hot path. `bigint` is read as a number, `date` as YYYY-MM-DD, `timestamptz` as a Date.
+ * A connection that breaks while idle is logged and replaced.
+ */
+export function createPool(options: PoolOptions): pg.Pool {
+  const pool = new pg.Pool(poolConfig(options));
+  pool.on('error', (error) => options.log?.warn({ err: error }, 'an idle database connection broke'));
+  return pool;
+}
+
+/** TypeORM on a pool of its own with the same types and limits. Not connected yet: call `initialize`. */
+export function createDataSource(options: DataSourceOptions): DataSource {
+  return new DataSource({
+    type: 'postgres',
+    entities: [...options.entities],
+    synchronize: false,
+    migrationsRun: false,
+    installExtensions: false,
+    logging: false,
+    extra: poolConfig(options),
+    poolErrorHandler: (error: unknown) => options.log?.warn({ err: error }, 'an idle database connection broke'),
+  });
+}

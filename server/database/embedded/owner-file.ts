@@ -1,0 +1,88 @@
+import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readBootId } from '../../../lib/clock.js';
+import { isRunning, readProcessState } from './process-table.js';
+
+interface Owner {
+  readonly pid: number;
+  readonly startTicks: string;
+  readonly bootId: string;
+}
+
+const ATTEMPTS = 10;
+
+/**
+ * Takes a folder for this process by a file that names it (pid, start, boot id), and returns what gives it back. A file
+ * whose process has ended is taken over. Throws when another running process, or this one, holds it already.
+ *
+ * 1. The complete file is linked into place: only one of several can succeed, and nobody reads half of it.
+ * 2. A stale file is renamed away before it is removed, and put back if it turns out to be a newer one.
+ */
+export function claimFolder(path: string): () => void {
+  const mine = JSON.stringify(currentProcess());
+  const temporary = `${path}.${process.pid}.tmp`;
+  writeFileSync(temporary, mine, { mode: 0o600 });
+  try {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      if (linkIfAbsent(temporary, path)) return () => release(path, mine);
+      removeIfStale(path);
+    }
+  } finally {
+    rmSync(temporary, { force: true });
+  }
+  throw new Error(`Could not take ${path}: other processes keep taking it`);
+}
+
+function currentProcess(): Owner {
+  const startTicks = readProcessState(process.pid)?.startTicks ?? '';
+  return { pid: process.pid, startTicks, bootId: readBootId() };
+}
+
+function linkIfAbsent(from: string, to: string): boolean {
+  try {
+    linkSync(from, to);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+function removeIfStale(path: string): void {
+  const text = readIfPresent(path);
+  if (text === undefined) return;
+  const owner = parseOwner(text);
+  if (owner && isAlive(owner)) throw new Error(`The data directory is in use by process ${owner.pid} (${path})`);
+  const aside = `${path}.${process.pid}.stale`;
+  try {
+    renameSync(path, aside);
+  } catch {
+    return;
+  }
+  if (readIfPresent(aside) !== text) linkIfAbsent(aside, path);
+  rmSync(aside, { force: true });
+}
+
+function parseOwner(text: string): Owner | undefined {
+  try {
+    return JSON.parse(text) as Owner;
+  } catch {
+    return undefined;
+  }
+}
+
+function isAlive(owner: Owner): boolean {
+  if (owner.bootId !== readBootId() || !isRunning(owner.pid)) return false;
+  return readProcessState(owner.pid)?.startTicks === owner.startTicks;
+}
+
+function release(path: string, mine: string): void {
+  if (readIfPresent(path) === mine) rmSync(path, { force: true });
+}
+
+function readIfPresent(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,5 @@
+import { CreateTables0000000000001 } from './0001-create-tables.js';
+import { PartitionFunctions0000000000002 } from './0002-partition-functions.js';
+
+/** Every migration, oldest first. */
+export const MIGRATIONS = [CreateTables0000000000001, PartitionFunctions0000000000002] as const;

@@ -1,0 +1,100 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createApiClient, type ApiClient } from './api-client.js';
+import { eventually } from './poll.js';
+
+export const ADMIN_PASSWORD = 'correct horse battery';
+
+export interface ManagerOptions {
+  readonly dataDir?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+interface RunFile {
+  readonly pid: number;
+  readonly adminUrl: string;
+  readonly agentUrl: string;
+  readonly caFingerprint: string;
+}
+
+/** The real manager as a child process on free ports, with its own data directory. */
+export interface ManagerProcess extends RunFile {
+  readonly dataDir: string;
+  readonly api: ApiClient;
+  /** Everything written to stdout and stderr so far. */
+  output(): string;
+  kill(signal: NodeJS.Signals): void;
+  /** Resolves with the exit code (null after a signal). */
+  readonly ended: Promise<number | null>;
+  /** SIGTERM, then waits for the end. */
+  stop(): Promise<void>;
+}
+
+export function makeDataDir(): string {
+  return mkdtempSync(join(tmpdir(), 'wardbeat-test-'));
+}
+
+export function removeDataDir(path: string): void {
+  rmSync(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+}
+
+export async function startManager({
+  dataDir = makeDataDir(),
+  env = {},
+}: ManagerOptions = {}): Promise<ManagerProcess> {
+  const child = spawnManager(dataDir, env);
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  const ended = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
+  let exited = false;
+  void ended.then(() => (exited = true));
+  const run = await eventually(
+    'the manager serves',
+    () => {
+      if (exited) throw new Error(`The manager ended early:\n${output}`);
+      return readRunFile(dataDir, child.pid);
+    },
+    60_000,
+  ).catch((error: unknown) => {
+    child.kill('SIGKILL');
+    throw new Error(`The manager did not start:\n${output}`, { cause: error });
+  });
+  const api = createApiClient(run.adminUrl);
+  return {
+    ...run,
+    dataDir,
+    api,
+    ended,
+    output: () => output,
+    kill: (signal) => void child.kill(signal),
+    async stop() {
+      child.kill('SIGTERM');
+      await ended;
+    },
+  };
+}
+
+function spawnManager(dataDir: string, env: Readonly<Record<string, string>>): ChildProcess {
+  const clean = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(WARDBEAT_|DATABASE_)/.test(name)),
+  );
+  return spawn(process.execPath, ['--enable-source-maps', 'dist/server/main.js', 'start'], {
+    env: {
+      ...clean,
+      WARDBEAT_DATA_DIR: dataDir,
+      WARDBEAT_ADMIN_PORT: '0',
+      WARDBEAT_AGENT_PORT: '0',
+      WARDBEAT_ADMIN_PASSWORD: ADMIN_PASSWORD,
+      ...env,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+}
+
+function readRunFile(dataDir: string, pid: number | undefined): RunFile | undefined {
+  const run = JSON.parse(readFileSync(join(dataDir, 'run.json'), 'utf8')) as RunFile;
+  return run.pid === pid ? run : undefined;
+}
