@@ -9,7 +9,7 @@ export const FOREST_CHANNEL = 'wardbeat_policy_forest';
 
 interface GenerationRow {
   readonly epoch: string;
-  readonly counter: string;
+  readonly counter: number;
 }
 
 interface ForestRow extends GenerationRow {
@@ -23,7 +23,7 @@ interface ForestRow extends GenerationRow {
   readonly revision: number;
   readonly created_at: Date;
   readonly updated_at: Date;
-  readonly verdict_rules_fleet_ms: string;
+  readonly verdict_rules_fleet_ms: number;
 }
 
 export interface Forest {
@@ -91,7 +91,7 @@ export function parseGeneration(text: string | undefined): ForestGeneration | un
 
 function toGeneration(row: GenerationRow | undefined): ForestGeneration {
   if (!row) throw new Error('The policy forest has no row: ensureBasePolicy makes it at the first start');
-  return { epoch: row.epoch, counter: Number(row.counter) };
+  return { epoch: row.epoch, counter: row.counter };
 }
 
 function toPolicy(row: ForestRow, id: string): Policy {
@@ -106,6 +106,6 @@ function toPolicy(row: ForestRow, id: string): Policy {
     revision: row.revision,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
-    rulesSince: Number(row.verdict_rules_fleet_ms),
+    rulesSince: row.verdict_rules_fleet_ms,
   };
 }

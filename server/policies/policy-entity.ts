@@ -3,7 +3,7 @@ import type { PolicyLocks } from '../../policies/resolve-settings.js';
 import type { SettingOverrides } from '../../policies/setting-values.js';
 import type { Policy } from './policy.js';
 
-/** A row of `policies`; bigint columns arrive as decimal text. */
+/** A row of `policies`. */
 export interface PolicyRow {
   id: string;
   parentId: string | null;
@@ -15,7 +15,7 @@ export interface PolicyRow {
   revision: number;
   createdAt: Date;
   updatedAt: Date;
-  verdictRulesFleetMs: string;
+  verdictRulesFleetMs: number;
 }
 
 export const PolicyEntity = new EntitySchema<PolicyRow>({
@@ -40,7 +40,7 @@ export interface PolicyRevisionRow {
   policyId: string;
   revision: number;
   changedAt: Date;
-  changedFleetMs: string;
+  changedFleetMs: number;
   actorId: string;
   actorName: string;
   comment: string;
@@ -70,10 +70,10 @@ export const PolicyRevisionEntity = new EntitySchema<PolicyRevisionRow>({
 
 export function toPolicy(row: PolicyRow): Policy {
   const { verdictRulesFleetMs, ...rest } = row;
-  return { ...rest, rulesSince: Number(verdictRulesFleetMs) };
+  return { ...rest, rulesSince: verdictRulesFleetMs };
 }
 
 export function toPolicyRow(policy: Policy): PolicyRow {
   const { rulesSince, ...rest } = policy;
-  return { ...rest, verdictRulesFleetMs: String(rulesSince) };
+  return { ...rest, verdictRulesFleetMs: rulesSince };
 }

@@ -1,0 +1,23 @@
+import type { Caller, EditInstant } from './forest-edit.js';
+import type { Sql } from '../database/sql.js';
+
+export interface DependentsMove {
+  readonly from: string;
+  readonly to: string;
+  readonly at: EditInstant;
+  readonly caller: Caller;
+  /** Whether the two policies judge by different rules, or bind overrides differently. */
+  readonly rulesDiffer: boolean;
+}
+
+/** What another feature attaches to policies (computers, enrollment tokens); it alone writes its tables. */
+export interface PolicyDependents {
+  /** The member of the `in-use` problem that names them. */
+  readonly noun: string;
+  /** Up to `limit` of what keeps the policy from being deleted. */
+  namesOf(sql: Sql, policyId: string, limit: number): Promise<readonly { id: string; name: string }[]>;
+  /** Attaches all of them to another policy, inside the edit that deletes the first. */
+  reassign(sql: Sql, move: DependentsMove): Promise<void>;
+  /** Removes what would not keep the policy but names it; called before a policy without dependents is deleted. */
+  discard(sql: Sql, policyId: string): Promise<void>;
+}
