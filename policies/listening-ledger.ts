@@ -42,7 +42,7 @@ export function createLedger(deafSpans: readonly Span[]): Ledger {
   /** Λ at `at`, given that the spans before `next` begin at or before it. */
   const heardAfter = (next: number, at: number): number => {
     const last = spans[next - 1];
-    return last ? (heardBefore[next - 1] ?? 0) + Math.max(0, at - last.until) : at;
+    return last ? (heardBefore[next - 1] ?? 0) + (at > last.until ? at - last.until : 0) : at;
   };
   return {
     spans,

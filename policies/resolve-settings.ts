@@ -201,20 +201,24 @@ function layOn(above: ResolvedSettings, key: SettingKey, { origin, value }: Laye
   return { ...parent, inherited: true, void: [refused, ...parent.void] };
 }
 
+/**
+ * Lays the value that a kind forces over the chain. The void ones stay nearest first: a key without an order can only
+ * be `locked`, so every override that a lock voids stands below every one that counts.
+ */
 function force(setting: ResolvedSetting, forced: SettingValue): ResolvedSetting {
+  const byKind = { reason: 'forced by kind', by: null } as const;
   const chain: ShadowedValue[] = [{ ...setting.source, value: setting.value }, ...setting.shadows];
   const refused = chain.flatMap((link): VoidOverride[] =>
-    (link.kind === 'policy' || link.kind === 'computer') && link.value !== forced
-      ? [{ ...link, reason: 'forced by kind', by: null }]
-      : [],
+    (link.kind === 'policy' || link.kind === 'computer') && link.value !== forced ? [{ ...link, ...byKind }] : [],
   );
+  const voidBefore = setting.void.map((link) => (link.value === forced ? link : { ...link, ...byKind }));
   return {
     ...setting,
     value: forced,
     inherited: true,
     source: { kind: 'forced' },
     shadows: chain.filter((link) => link.kind === 'default' || link.value === forced),
-    void: [...refused, ...setting.void],
+    void: [...voidBefore, ...refused],
   };
 }
 

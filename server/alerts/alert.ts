@@ -23,4 +23,9 @@ export interface AlertWriter {
     type: string,
     ended: readonly { readonly subject: string; readonly at: FleetInstant }[],
   ): Promise<void>;
+  /** Resolves every open alert about these computers, whatever its type: they were revoked. */
+  resolveOfComputers(
+    sql: Sql,
+    ended: readonly { readonly computerId: string; readonly at: FleetInstant }[],
+  ): Promise<void>;
 }

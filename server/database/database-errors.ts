@@ -27,14 +27,15 @@ const TRANSIENT_SYSTEM_CODES: ReadonlySet<string> = new Set([
   'ETIMEDOUT',
 ]);
 
-/** `pg` gives these no code. */
-const LOST_CONNECTION_MESSAGES: readonly string[] = [
-  'Connection terminated',
+/** `pg` and TypeORM give these no code. The connection was known to be lost, so the statement was never sent. */
+const NOT_SENT_MESSAGES: readonly string[] = [
   'timeout exceeded when trying to connect',
   'Client has encountered a connection error',
   'Client was closed and is not queryable',
-  'Client network socket disconnected',
+  'Query runner already released',
 ];
+/** The statement may have been sent. */
+const LOST_CONNECTION_MESSAGES: readonly string[] = ['Connection terminated', 'Client network socket disconnected'];
 
 interface DriverFields {
   readonly code?: unknown;
@@ -64,15 +65,20 @@ export function isTransientDatabaseError(error: unknown): boolean {
   const state = sqlStateOf(error);
   if (state !== undefined && !TRANSIENT_SYSTEM_CODES.has(state))
     return state in TRANSIENT_STATES || state.startsWith(CONNECTION_CLASS);
-  const { code, message } = driverFields(error);
+  const { code } = driverFields(error);
   if (typeof code === 'string') return TRANSIENT_SYSTEM_CODES.has(code);
-  return typeof message === 'string' && LOST_CONNECTION_MESSAGES.some((text) => message.includes(text));
+  return says(error, [...NOT_SENT_MESSAGES, ...LOST_CONNECTION_MESSAGES]);
 }
 
-/** True when an error that COMMIT answered leaves no doubt that nothing was stored. */
+function says(error: unknown, texts: readonly string[]): boolean {
+  const { message } = driverFields(error);
+  return typeof message === 'string' && texts.some((text) => message.includes(text));
+}
+
+/** True when the error of a COMMIT leaves no doubt that nothing was stored. */
 export function isCertainRollback(error: unknown): boolean {
   const state = sqlStateOf(error);
-  if (state === undefined || TRANSIENT_SYSTEM_CODES.has(state)) return false;
+  if (state === undefined || TRANSIENT_SYSTEM_CODES.has(state)) return says(error, NOT_SENT_MESSAGES);
   return ROLLED_BACK_STATES.has(state) || !isTransientDatabaseError(error);
 }
 

@@ -79,7 +79,7 @@ async function startServer(options: EmbeddedPostgresOptions): Promise<RunningSer
   const cleanup = new CleanupStack();
   try {
     const stateFolder = makeStateFolder(options.dataDir);
-    cleanup.push('owner file', claimFolder(join(stateFolder, 'owner.json')));
+    cleanup.push('owner file', await claimFolder(join(stateFolder, 'owner.json'), options.clock));
     await endOrphans(isClusterPath(stateFolder), options);
     const site = await prepareSite(options, stateFolder, cleanup);
     const { cluster, passwords } = await prepareCluster(site);

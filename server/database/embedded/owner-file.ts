@@ -1,5 +1,5 @@
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { readBootId } from '../../../lib/clock.js';
+import { readBootId, type Clock } from '../../../lib/clock.js';
 import { isRunning, readProcessState } from './process-table.js';
 
 interface Owner {
@@ -8,28 +8,34 @@ interface Owner {
   readonly bootId: string;
 }
 
-const ATTEMPTS = 10;
+/** A process that was killed a moment ago may still be there. */
+const PATIENCE_MS = 2_000;
+const POLL_MS = 20;
 
 /**
  * Takes a folder for this process by a file that names it (pid, start, boot id), and returns what gives it back. A file
- * whose process has ended is taken over. Throws when another running process, or this one, holds it already.
+ * whose process has ended is taken over. Throws when another running process, or this one, holds it for two seconds.
  *
  * 1. The complete file is linked into place: only one of several can succeed, and nobody reads half of it.
  * 2. A stale file is renamed away before it is removed, and put back if it turns out to be a newer one.
  */
-export function claimFolder(path: string): () => void {
+export async function claimFolder(path: string, clock: Clock): Promise<() => void> {
   const mine = JSON.stringify(currentProcess());
   const temporary = `${path}.${process.pid}.tmp`;
   writeFileSync(temporary, mine, { mode: 0o600 });
+  const until = clock.monotonic() + PATIENCE_MS;
   try {
-    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    for (;;) {
       if (linkIfAbsent(temporary, path)) return () => release(path, mine);
-      removeIfStale(path);
+      const owner = removeIfStale(path);
+      if (owner === undefined) continue;
+      if (owner === process.pid || clock.monotonic() > until)
+        throw new Error(`The data directory is in use by process ${owner} (${path})`);
+      await clock.sleep(POLL_MS);
     }
   } finally {
     rmSync(temporary, { force: true });
   }
-  throw new Error(`Could not take ${path}: other processes keep taking it`);
 }
 
 function currentProcess(): Owner {
@@ -47,19 +53,21 @@ function linkIfAbsent(from: string, to: string): boolean {
   }
 }
 
-function removeIfStale(path: string): void {
+/** The pid that holds the file, or undefined when it is free to be taken. */
+function removeIfStale(path: string): number | undefined {
   const text = readIfPresent(path);
-  if (text === undefined) return;
+  if (text === undefined) return undefined;
   const owner = parseOwner(text);
-  if (owner && isAlive(owner)) throw new Error(`The data directory is in use by process ${owner.pid} (${path})`);
+  if (owner && isAlive(owner)) return owner.pid;
   const aside = `${path}.${process.pid}.stale`;
   try {
     renameSync(path, aside);
   } catch {
-    return;
+    return undefined;
   }
   if (readIfPresent(aside) !== text) linkIfAbsent(aside, path);
   rmSync(aside, { force: true });
+  return undefined;
 }
 
 function parseOwner(text: string): Owner | undefined {

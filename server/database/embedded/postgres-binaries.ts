@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -34,11 +34,11 @@ function locate(name: string): string {
 }
 
 /**
- * Fills `folder` with links to the package's libraries under every name the loader asks for. npm packages cannot carry
+ * Makes `folder`, unless it is there, with links to the package's libraries under every name the loader asks for. npm packages cannot carry
  * links; the package lists them in pg-symlinks.json for an install script that we do not depend on.
  */
 export function linkLibraries(binaries: PostgresBinaries, folder: string): void {
-  rmSync(folder, { recursive: true, force: true });
+  if (existsSync(folder)) return;
   mkdirSync(folder);
   chmodSync(folder, 0o755);
   const native = join(binaries.packageFolder, 'native');

@@ -1,8 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Clock } from '../../../lib/clock.js';
 import type { Log } from '../../../lib/log.js';
-import type { PostgresBinaries } from './postgres-binaries.js';
+import { linkLibraries, type PostgresBinaries } from './postgres-binaries.js';
 import { disarmPostmasterFile, readPostmasterFile } from './postmaster-file.js';
 import type { Launcher } from './launcher.js';
 import { restoreRuntimeFolder, SOCKET_PORT } from './runtime-folder.js';
@@ -59,6 +60,7 @@ export interface ClusterFiles {
 export async function startPostmaster(site: PostmasterSite, files: ClusterFiles): Promise<Postmaster> {
   disarmPostmasterFile(files.cluster);
   restoreRuntimeFolder(site.runtimeFolder, site.launcher.account);
+  linkLibraries(site.binaries, join(site.runtimeFolder, 'lib'));
   const program = site.launcher.program(site.binaries.postgres, serverArguments(site, files));
   const child = spawn(program.command, [...program.args], {
     cwd: '/',

@@ -1,0 +1,89 @@
+import { ALERT_TYPES, type AlertType } from '../../policies/status-model.js';
+import type { Random } from '../../lib/random.js';
+import type { Sql } from '../database/sql.js';
+import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
+import type { AlertCondition, AlertWriter } from './alert.js';
+
+/** Who closed an alert that resolved itself. */
+export const CLOSED_BY_MANAGER = 'manager';
+
+const RAISE = `
+INSERT INTO alerts (id, type, severity, state, subject, computer_id, raised_fleet_ms, reason, detail, occurrences)
+SELECT begun.id, begun.type, begun.severity, 'raised', begun.subject, begun.computer_id, begun.raised, begun.reason,
+       begun.detail::jsonb, begun.occurrences
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::bigint[], $7::text[], $8::text[], $9::int[])
+  AS begun (id, type, severity, subject, computer_id, raised, reason, detail, occurrences)
+ORDER BY begun.type, begun.subject
+ON CONFLICT (type, subject) WHERE state IN ('raised', 'acknowledged')
+DO UPDATE SET occurrences = alerts.occurrences + excluded.occurrences`;
+
+const LOCK_SUBJECTS = `
+SELECT alerts.id FROM alerts
+WHERE alerts.type = $1 AND alerts.subject = ANY($2::text[]) AND alerts.state IN ('raised', 'acknowledged')
+ORDER BY alerts.id FOR NO KEY UPDATE`;
+
+const LOCK_COMPUTERS = `
+SELECT alerts.id FROM alerts
+WHERE alerts.computer_id = ANY($1::uuid[]) AND alerts.state IN ('raised', 'acknowledged')
+ORDER BY alerts.id FOR NO KEY UPDATE`;
+
+const resolveBy = (column: 'subject' | 'computer_id', type: 'text' | 'uuid') => `
+UPDATE alerts SET state = 'resolved', closed_by = '${CLOSED_BY_MANAGER}',
+  closed_fleet_ms = GREATEST(ended.at, alerts.raised_fleet_ms)
+FROM unnest($2::${type}[], $3::bigint[]) AS ended (${column}, at)
+WHERE alerts.id = ANY($1::uuid[]) AND alerts.${column} = ended.${column}`;
+
+const RESOLVE_SUBJECTS = resolveBy('subject', 'text');
+const RESOLVE_COMPUTERS = resolveBy('computer_id', 'uuid');
+
+/** A constant number of statements for any number of conditions. */
+export function createAlertWriter({ random }: { readonly random: Random }): AlertWriter {
+  return {
+    async raise(sql, conditions) {
+      if (conditions.length > 0) await sql.query(RAISE, raiseParameters(conditions, random));
+    },
+    async resolve(sql, type, ended) {
+      if (ended.length === 0) return;
+      const subjects = ended.map(({ subject }) => subject);
+      const open = await sql.query<{ id: string }>(LOCK_SUBJECTS, [type, subjects]);
+      if (open.length > 0) await sql.query(RESOLVE_SUBJECTS, [idsOf(open), subjects, instantsOf(ended)]);
+    },
+    async resolveOfComputers(sql: Sql, ended) {
+      if (ended.length === 0) return;
+      const computers = ended.map(({ computerId }) => computerId);
+      const open = await sql.query<{ id: string }>(LOCK_COMPUTERS, [computers]);
+      if (open.length > 0) await sql.query(RESOLVE_COMPUTERS, [idsOf(open), computers, instantsOf(ended)]);
+    },
+  };
+}
+
+const idsOf = (rows: readonly { readonly id: string }[]): string[] => rows.map(({ id }) => id);
+const instantsOf = (ended: readonly { readonly at: FleetInstant }[]): number[] => ended.map(({ at }) => at);
+
+/** One row per type and subject: PostgreSQL refuses to meet the same conflict twice in a statement. */
+function raiseParameters(conditions: readonly AlertCondition[], random: Random): unknown[] {
+  const begun = new Map<string, { condition: AlertCondition; occurrences: number }>();
+  for (const condition of conditions) {
+    const key = `${condition.type} ${condition.subject}`;
+    const known = begun.get(key);
+    if (known) known.occurrences += 1;
+    else begun.set(key, { condition, occurrences: 1 });
+  }
+  const rows = [...begun.values()];
+  return [
+    rows.map(() => random.uuid()),
+    rows.map(({ condition }) => condition.type),
+    rows.map(({ condition }) => severityOf(condition.type)),
+    rows.map(({ condition }) => condition.subject),
+    rows.map(({ condition }) => condition.computerId),
+    rows.map(({ condition }) => condition.raisedAt),
+    rows.map(({ condition }) => condition.reason),
+    rows.map(({ condition }) => JSON.stringify(condition.detail)),
+    rows.map(({ occurrences }) => occurrences),
+  ];
+}
+
+function severityOf(type: string): string {
+  if (!Object.hasOwn(ALERT_TYPES, type)) throw new Error(`Unknown alert type: ${type}`);
+  return ALERT_TYPES[type as AlertType].severity;
+}

@@ -1,0 +1,175 @@
+import { expect } from 'chai';
+import { createLog } from '../../../lib/log.js';
+import { createSystemRandom } from '../../../lib/random.js';
+import { createHotTransaction, type HotTransaction } from '../../../server/database/hot-transaction.js';
+import { createPoolUnitOfWork } from '../../../server/database/in-transaction.js';
+import { createListeningLedger } from '../../../server/listening/listening-ledger.js';
+import { useDatabase } from '../../support/database.js';
+import { FakeClock } from '../../support/fake-clock.js';
+
+describe('the listening ledger', () => {
+  const database = useDatabase();
+  const random = createSystemRandom();
+  const log = createLog({ name: 'test', level: 'silent' });
+  let clock: FakeClock;
+  let isAway: boolean;
+
+  const inTransaction: HotTransaction = (work, options) => {
+    if (isAway) return Promise.reject(new Error('the database is away'));
+    return createHotTransaction(createPoolUnitOfWork(database.pool, { clock, random }))(work, options);
+  };
+  const create = (node: string) =>
+    createListeningLedger({ node, inTransaction, fleetClock: clock, log, ingest: { settled: async () => {} } });
+  const prove = (ledger: ReturnType<typeof create>, at = clock.fleet()) =>
+    inTransaction((sql) => ledger.proveThrough(sql, at));
+  const stored = async () => {
+    const { rows } = await database.pool.query('SELECT * FROM deaf_spans ORDER BY listener, from_fleet_ms');
+    return rows.map((row) => [
+      row.listener,
+      Number(row.from_fleet_ms) - START,
+      Number(row.until_fleet_ms) - START,
+      row.cause,
+    ]);
+  };
+  const START = Date.UTC(2026, 10, 21, 12);
+
+  beforeEach(async () => {
+    clock = new FakeClock(START);
+    isAway = false;
+    await database.pool.query('DELETE FROM listeners; DELETE FROM deaf_spans');
+  });
+
+  const listening = async (node = 'n1') => {
+    const ledger = create(node);
+    await ledger.register();
+    await ledger.opened();
+    return ledger;
+  };
+
+  it('stores the time between two lives as process-down, until the port accepts again', async () => {
+    const first = await listening();
+    for (let second = 0; second < 2; second += 1) {
+      await clock.advance(1000);
+      await first.renew();
+    }
+    const second = create('n1');
+    await clock.advance(300_000);
+    await second.register();
+    expect(await prove(second)).to.equal(false);
+    await clock.advance(2000);
+    await second.opened();
+    expect(await stored()).to.deep.equal([['n1', 2000, 304_000, 'process-down']]);
+    expect(second.spans()).to.deep.equal([{ from: START + 2000, until: START + 304_000 }]);
+    expect(await prove(second)).to.equal(true);
+  });
+
+  it('refuses the proof of a life that has ended', async () => {
+    const first = await listening();
+    await clock.advance(1000);
+    await listening();
+    expect(await prove(first)).to.equal(false);
+    await clock.advance(1000);
+    await first.renew();
+    expect(first.deafness()).not.to.equal(undefined);
+    const { rows } = await database.pool.query('SELECT listened_until_fleet_ms FROM listeners');
+    expect(Number(rows[0].listened_until_fleet_ms)).to.equal(START + 1000);
+  });
+
+  it('is deaf from the last proof while the database is away, until a renewal works', async () => {
+    const ledger = await listening();
+    await clock.advance(1000);
+    await ledger.renew();
+    isAway = true;
+    for (let second = 0; second < 3; second += 1) {
+      await clock.advance(1000);
+      await ledger.renew();
+    }
+    expect(ledger.deafness()).to.deep.equal({ cause: 'database-away', since: START + 1000 });
+    isAway = false;
+    expect(await prove(ledger)).to.equal(false);
+    await clock.advance(1000);
+    await ledger.renew();
+    expect(await stored()).to.deep.equal([['n1', 1000, 5000, 'database-away']]);
+    expect(ledger.spans()).to.deep.equal([{ from: START + 1000, until: START + 5000 }]);
+    expect(ledger.deafSeconds()).to.equal(4);
+  });
+
+  it('does not count a second in which a heartbeat was turned away', async () => {
+    const ledger = await listening();
+    let changes = 0;
+    ledger.onSpans(() => (changes += 1));
+    await clock.advance(1000);
+    await ledger.renew();
+    await clock.advance(400);
+    ledger.noteDeaf('refused-heartbeats');
+    expect(await prove(ledger)).to.equal(false);
+    await clock.advance(600);
+    await ledger.renew();
+    expect(await prove(ledger)).to.equal(false);
+    await clock.advance(1000);
+    await ledger.renew();
+    expect(await stored()).to.deep.equal([['n1', 1000, 3000, 'refused-heartbeats']]);
+    expect(changes).to.equal(1);
+    expect(await prove(ledger)).to.equal(true);
+  });
+
+  it('notices that the process stood still before anything is proven', async () => {
+    const ledger = await listening();
+    await clock.advance(1000);
+    await ledger.renew();
+    await clock.jump(3001);
+    expect(await prove(ledger)).to.equal(false);
+    await clock.advance(1000);
+    await ledger.renew();
+    await clock.advance(1000);
+    await ledger.renew();
+    expect(await stored()).to.deep.equal([['n1', 1000, 6001, 'stalled']]);
+  });
+
+  it('takes a late renewal without a span when the process turned all the while', async () => {
+    const ledger = await listening();
+    for (let second = 0; second < 8; second += 1) {
+      await clock.advance(1000);
+      ledger.witness();
+    }
+    await ledger.renew();
+    expect(await stored()).to.deep.equal([]);
+  });
+
+  it('waits for the proof of another live listener, and not for a dead one', async () => {
+    const one = await listening('n1');
+    const two = await listening('n2');
+    const turn = async () => {
+      await clock.advance(1000);
+      for (const ledger of [one, two]) ledger.witness();
+      await one.renew();
+    };
+    await turn();
+    expect(await prove(one)).to.equal(false);
+    await two.renew();
+    expect(await prove(one)).to.equal(true);
+    for (let second = 0; second < 6; second += 1) await turn();
+    expect(await prove(one)).to.equal(true);
+  });
+
+  it('takes a time as deaf only where both listeners were', async () => {
+    const one = await listening('n1');
+    await listening('n2');
+    await clock.advance(1000);
+    await one.renew();
+    expect((await stored()).map(([listener]) => listener)).to.deep.equal(['n2']);
+    expect(one.spans()).to.deep.equal([]);
+    await clock.advance(60_000);
+    const back = await listening('n1');
+    expect(back.spans()).to.deep.equal([{ from: START + 1000, until: START + 61_000 }]);
+  });
+
+  it('proves its last second when it closes', async () => {
+    const ledger = await listening();
+    await clock.advance(1500);
+    await ledger.close();
+    expect(await prove(ledger)).to.equal(false);
+    const { rows } = await database.pool.query('SELECT listened_until_fleet_ms FROM listeners');
+    expect(Number(rows[0].listened_until_fleet_ms)).to.equal(START + 1500);
+  });
+});
