@@ -5,6 +5,7 @@ export { composePolicies, type PoliciesDeps } from './compose-policies.js';
 export { editForest, type Caller, type EditInstant, type ForestEdit, type ForestEditDeps } from './forest-edit.js';
 export type { DependentsMove, PolicyDependents } from './policy-dependents.js';
 export { assertRevision, changedOverrides } from './policy-rules.js';
+export { PolicyEntity, PolicyRevisionEntity } from './policy-entity.js';
 export type { Policy } from './policy.js';
 export type { ComputerSettings, ForestGeneration, SettingsCache, SettingsSubject } from './settings-cache.js';
 export { createSettingsWatch, type NotificationClient } from './settings-watch.js';

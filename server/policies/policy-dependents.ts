@@ -1,13 +1,14 @@
 import type { Caller, EditInstant } from './forest-edit.js';
 import type { Sql } from '../database/sql.js';
+import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 
 export interface DependentsMove {
   readonly from: string;
   readonly to: string;
   readonly at: EditInstant;
   readonly caller: Caller;
-  /** Whether the two policies judge by different rules, or bind overrides differently. */
-  readonly rulesDiffer: boolean;
+  /** Since when what the second policy judges by counts for what the first one held. */
+  readonly rulesSince: FleetInstant;
 }
 
 /** What another feature attaches to policies (computers, enrollment tokens); it alone writes its tables. */

@@ -76,8 +76,9 @@ async function reassign(deps: PolicyServiceDeps, edit: ForestEdit, { caller, pol
   const before = edit.resolvedBefore();
   const from = before.get(policy.id) ?? DEFAULT_SETTINGS;
   const rulesDiffer = changesVerdictRules(from, before.get(target.id) ?? DEFAULT_SETTINGS);
+  const rulesSince = rulesDiffer ? edit.at.fleet : policy.rulesSince;
   for (const dependents of deps.dependents)
-    await dependents.reassign(edit.sql, { from: policy.id, to: target.id, at: edit.at, caller, rulesDiffer });
+    await dependents.reassign(edit.sql, { from: policy.id, to: target.id, at: edit.at, caller, rulesSince });
 }
 
 /** In id order, as every multi-row write. */
