@@ -24,6 +24,7 @@ export const PROBLEM_CODES = {
   'alert-not-found': { status: 404, title: 'Alert not found' },
   'revision-not-found': { status: 404, title: 'Revision not found' },
   'api-key-not-found': { status: 404, title: 'API key not found' },
+  'user-not-found': { status: 404, title: 'User not found' },
   'enrollment-token-not-found': { status: 404, title: 'Enrollment token not found' },
   'session-not-found': { status: 404, title: 'Session not found' },
   'setting-not-found': { status: 404, title: 'Setting not found' },

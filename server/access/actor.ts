@@ -6,9 +6,9 @@ export function roleIncludes(held: Role, needed: Role): boolean {
   return ROLES.indexOf(held) >= ROLES.indexOf(needed);
 }
 
-/** Who acts: a user by session, an API key, or the manager itself. */
+/** Who acts: a user by session, an API key, the manager itself, or nobody known (on public routes only). */
 export interface Actor {
-  readonly kind: 'user' | 'api-key' | 'manager';
+  readonly kind: 'user' | 'api-key' | 'manager' | 'anonymous';
   readonly id: string;
   readonly name: string;
   readonly role: Role;
@@ -22,3 +22,8 @@ export const MANAGER_ACTOR: Actor = {
   role: 'administrator',
   sourceAddress: null,
 };
+
+/** The caller of a public route. */
+export function anonymousActor(sourceAddress: string | null): Actor {
+  return { kind: 'anonymous', id: 'anonymous', name: 'anonymous', role: 'auditor', sourceAddress };
+}

@@ -60,7 +60,7 @@ export function isUuid(value: unknown): value is string {
 /** An integer of a JSON body. */
 export function Integer(min: number, max: number): PropertyDecorator {
   const message = `must be an integer from ${min} to ${max}`;
-  return joined(IsInt({ message }), Min(min, { message }), Max(max, { message }));
+  return joined(IsInt({ message }), Min(min, { message }), Max(max, { message }), Schema({ type: 'integer' }));
 }
 
 /** An integer of a query string. */
@@ -77,36 +77,24 @@ export function OneOf(...choices: readonly string[]): PropertyDecorator {
 
 /** The member may be absent. Unlike `IsOptional` of class-validator, null is not absent. */
 export function Optional(): PropertyDecorator {
-  return joined(
-    ValidateIf((_owner, value) => value !== undefined),
-    markOptional,
-  );
+  return ValidateIf((_owner, value) => value !== undefined);
 }
 
 /** The member may be absent or null. */
 export function OptionalOrNull(): PropertyDecorator {
-  return joined(
-    ValidateIf((_owner, value) => value !== undefined && value !== null),
-    markOptional,
-  );
+  return ValidateIf((_owner, value) => value !== undefined && value !== null);
 }
 
-const OPTIONAL = Symbol('optional members');
+const SCHEMA = Symbol('JSON schema of a member');
 
-/** The names of the members marked `Optional` on the class or above it. */
-export function optionalMembersOf(target: object): ReadonlySet<string> {
-  return (Reflect.getMetadata(OPTIONAL, target) as ReadonlySet<string> | undefined) ?? new Set();
-}
-
-function markOptional(target: object, member: string | symbol): void {
-  const known = optionalMembersOf(target.constructor);
-  Reflect.defineMetadata(OPTIONAL, new Set([...known, String(member)]), target.constructor);
-}
-
-/** Adds to or replaces what the OpenAPI document says of a member. */
+/** Adds to what the OpenAPI document says of a member, or replaces it; the decorator that stands above wins. */
 export function Schema(schema: Readonly<Record<string, unknown>>): PropertyDecorator {
-  const decorate = JSONSchema(schema);
-  return (target, member) => decorate(target, String(member));
+  return (target, member) => {
+    const merged = { ...(Reflect.getOwnMetadata(SCHEMA, target, member) as object | undefined), ...schema };
+    Reflect.defineMetadata(SCHEMA, merged, target, member);
+    // The library keeps only the last one of its own.
+    JSONSchema(merged)(target, String(member));
+  };
 }
 
 function joined(...decorators: readonly PropertyDecorator[]): PropertyDecorator {

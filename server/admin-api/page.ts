@@ -1,5 +1,5 @@
 import { invalidFields, type Problem } from '../../lib/problem.js';
-import { isUuid, Optional, QueryInteger, Text } from './dto.js';
+import { isUuid, Optional, QueryInteger, Schema, Text } from './dto.js';
 
 const LONGEST_CURSOR = 2048;
 const LONGEST_KEY = 1024;
@@ -7,6 +7,7 @@ const LONGEST_KEY = 1024;
 /** What every list takes. A list with filters extends it. */
 export class PageQuery {
   @Optional()
+  @Schema({ default: 50 })
   @QueryInteger(1, 500)
   limit: number = 50;
 

@@ -1,0 +1,13 @@
+import type { Actor } from './actor.js';
+
+/** Who a credential belongs to. */
+export interface Identity extends Omit<Actor, 'sourceAddress'> {
+  /** Present when a session's cookie authenticated the call. */
+  readonly session?: { readonly id: string; readonly csrfHash: Buffer };
+}
+
+/** Tells whose credential it is; undefined for one that is unknown, ended or expired. */
+export interface Authenticator {
+  bySessionSecret(secret: string): Promise<Identity | undefined>;
+  byApiKey(key: string): Promise<Identity | undefined>;
+}

@@ -1,0 +1,72 @@
+import express, { Router, type Express } from 'express';
+import type { Registry } from 'prom-client';
+import type { Clock } from '../../lib/clock.js';
+import type { Log } from '../../lib/log.js';
+import { Problem } from '../../lib/problem.js';
+import type { Random } from '../../lib/random.js';
+import type { Authenticator } from '../access/authenticator.js';
+import { assertEveryRouteDeclaresPermission } from '../access/permissions.js';
+import { hostAndOriginCheck, requestId, securityHeaders } from './admission.js';
+import { documentationPages } from './documentation-pages.js';
+import { healthRoutes, type ReadinessCheck } from './health-routes.js';
+import { mountRoutes } from './mount-routes.js';
+import { openApiDocument, type OpenApiDocument } from './openapi.js';
+import { problemHandler } from './problem-handler.js';
+import { defineRoute, type RouteDefinition } from './route.js';
+import { createSessionCookie } from './session-cookie.js';
+
+export interface AdminAppDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly authenticator: Authenticator;
+  readonly routes: readonly RouteDefinition[];
+  readonly checks: readonly ReadinessCheck[];
+  readonly metrics: Registry;
+  readonly version: string;
+  /** TLS is spoken. Without it the port serves loopback only. */
+  readonly secure: boolean;
+  readonly adminOrigin: string | undefined;
+}
+
+/** The Express application of the admin port. Throws when a route declares no permission. */
+export function createAdminApp(deps: AdminAppDeps): Express {
+  const { secure, adminOrigin, authenticator } = deps;
+  const admission = { authenticator, cookie: createSessionCookie({ secure }) };
+  const app = express();
+  app.disable('x-powered-by');
+  app.set('etag', false);
+  app.set('query parser', 'simple');
+  app.set('case sensitive routing', true);
+  app.use(requestId(deps.random), securityHeaders(secure), hostAndOriginCheck({ secure, adminOrigin }));
+  app.use(healthRoutes({ ...deps, admission, metricsNeedCaller: secure }));
+  app.use(documentationPages());
+  const api = Router({ caseSensitive: true });
+  mountRoutes(api, allRoutes(deps), admission);
+  app.use('/api/v1', api);
+  app.use(() => {
+    throw new Problem('route-not-found', { detail: 'GET /api/v1/openapi.json lists the routes.' });
+  });
+  app.use(problemHandler(deps.log));
+  return app;
+}
+
+/** The given routes and the one that describes them all. */
+function allRoutes({ routes, version, secure }: AdminAppDeps): readonly RouteDefinition[] {
+  let document: OpenApiDocument | undefined;
+  const describe = defineRoute({
+    method: 'get',
+    path: '/openapi.json',
+    permission: 'public',
+    summary: 'The OpenAPI 3.1 document of this API',
+    tag: 'system',
+    reply: { status: 200, body: { free: { type: 'object' } } },
+    handle: async () => {
+      document ??= openApiDocument({ routes: all, version, cookieName: createSessionCookie({ secure }).name });
+      return { body: document };
+    },
+  });
+  const all = [...routes, describe];
+  assertEveryRouteDeclaresPermission(all);
+  return all;
+}

@@ -1,0 +1,101 @@
+import { once } from 'node:events';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { Clock } from '../../lib/clock.js';
+import { shareRun, type Lifecycle } from '../../lib/lifecycle.js';
+import type { Log } from '../../lib/log.js';
+import { isLoopbackHost } from './origin-rules.js';
+
+export interface AdminTls {
+  readonly cert: string | Buffer;
+  readonly key: string | Buffer;
+}
+
+export interface AdminServerOptions {
+  readonly host: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+  /** Null: plain HTTP, on loopback only. */
+  readonly tls: AdminTls | null;
+  readonly app: RequestListener;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface AdminServer extends Lifecycle {
+  /** Where it listens, without a slash at the end; a wildcard host reads `localhost`. Throws before `start`. */
+  url(): string;
+  /** Serves new connections with another certificate. */
+  useTls(tls: AdminTls): void;
+}
+
+const TIMEOUTS = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  keepAliveTimeout: 15_000,
+  connectionsCheckingInterval: 1_000,
+  maxHeaderSize: 16_384,
+};
+const STOP_GRACE_MS = 5_000;
+const STOP_POLL_MS = 50;
+
+/** AEAD with forward secrecy only. */
+const TLS_PROFILE = {
+  minVersion: 'TLSv1.2',
+  ciphers:
+    'TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:' +
+    'ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:' +
+    'ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256',
+  honorCipherOrder: true,
+  handshakeTimeout: 10_000,
+} as const;
+
+/** The listener of the admin port. Throws when it would speak plain HTTP off loopback. */
+export function createAdminServer(options: AdminServerOptions): AdminServer {
+  const { host, port, tls, log } = options;
+  if (!tls && !isLoopbackHost(host)) throw new Error(`Off loopback the admin port needs TLS: ${host}`);
+  const server = tls
+    ? createTlsServer({ ...TIMEOUTS, ...TLS_PROFILE, ...tls }, options.app)
+    : createServer(TIMEOUTS, options.app);
+  server.on('error', (error) => log.error({ err: error }, 'the admin port failed'));
+  return {
+    start: shareRun(async () => {
+      if (server.listening) return;
+      server.listen({ host, port });
+      await once(server, 'listening');
+    }),
+    stop: shareRun(() => stop(server, options.clock)),
+    url() {
+      const address = server.address() as AddressInfo | null;
+      if (!address) throw new Error('The admin port is not open');
+      return `${tls ? 'https' : 'http'}://${shownHost(host)}:${address.port}`;
+    },
+    useTls(next) {
+      if (tls) (server as TlsServer).setSecureContext({ ...TLS_PROFILE, ...next });
+    },
+  };
+}
+
+function shownHost(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return 'localhost';
+  return host.includes(':') ? `[${host}]` : host;
+}
+
+/** Accepts nothing new, lets calls end for a while, then cuts what is left. */
+async function stop(server: Server, clock: Clock): Promise<void> {
+  if (!server.listening) return;
+  let closed = false;
+  const closing = new Promise<void>((resolve) => {
+    server.close(() => {
+      closed = true;
+      resolve();
+    });
+  });
+  for (let waited = 0; waited < STOP_GRACE_MS && !closed; waited += STOP_POLL_MS) {
+    server.closeIdleConnections();
+    await Promise.race([closing, clock.sleep(STOP_POLL_MS)]);
+  }
+  server.closeAllConnections();
+  await closing;
+}

@@ -1,0 +1,86 @@
+import type { RequestListener } from 'node:http';
+import type { Registry } from 'prom-client';
+import type { Clock } from '../../lib/clock.js';
+import type { Log } from '../../lib/log.js';
+import type { Random } from '../../lib/random.js';
+import { createLoginBackoff } from '../access/login-backoff.js';
+import { apiKeyRoutes, createApiKeyService } from '../api-keys/index.js';
+import { auditRoutes, type AuditLog } from '../audit/index.js';
+import type { UnitOfWork } from '../database/in-transaction.js';
+import type { Sql } from '../database/sql.js';
+import { createSessionRepository, createSessionService, sessionRoutes } from '../sessions/index.js';
+import {
+  createFirstAdministrator,
+  createFirstPasswordFile,
+  createPasswordHasher,
+  createUserService,
+  userRoutes,
+  type FirstAdministrator,
+  type PasswordHasher,
+} from '../users/index.js';
+import { createAdminApp } from './admin-app.js';
+import type { ReadinessCheck } from './health-routes.js';
+import type { RouteDefinition } from './route.js';
+import { createSessionCookie } from './session-cookie.js';
+
+export interface AccessDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly inTransaction: UnitOfWork;
+  /** Reads outside a transaction, from a pool: `sqlOfClient(pool)`. */
+  readonly sql: Sql;
+  readonly audit: AuditLog;
+  readonly dataDir: string;
+  /** Replaces scrypt at its full cost. */
+  readonly passwords?: PasswordHasher;
+}
+
+export interface AdminApiDeps extends AccessDeps {
+  readonly log: Log;
+  /** The admin port speaks TLS. Without it, it serves loopback only. */
+  readonly secure: boolean;
+  readonly adminOrigin: string | undefined;
+  readonly version: string;
+  /** The routes of the other features. */
+  readonly routes: readonly RouteDefinition[];
+  readonly checks: readonly ReadinessCheck[];
+  readonly metrics: Registry;
+}
+
+export interface AdminApi {
+  /** For `createAdminServer`. */
+  readonly app: RequestListener;
+  readonly firstAdministrator: FirstAdministrator;
+  /** Every route that is served below /api/v1, but for the document that describes them. */
+  readonly routes: readonly RouteDefinition[];
+}
+
+/** Users, sessions, API keys, the audit list, and the application that serves them with all other routes. */
+export function composeAdminApi(deps: AdminApiDeps): AdminApi {
+  const { users, firstAdministrator } = composeUsers(deps);
+  const cookie = createSessionCookie({ secure: deps.secure });
+  const backoff = createLoginBackoff(deps.clock);
+  const sessions = createSessionService({ ...deps, users, backoff });
+  const apiKeys = createApiKeyService(deps);
+  const authenticator = { bySessionSecret: sessions.identify, byApiKey: apiKeys.identify };
+  const routes = [
+    ...sessionRoutes({ sessions, cookie }),
+    ...userRoutes({ users, backoff, clearCookie: cookie.clear }),
+    ...apiKeyRoutes({ apiKeys }),
+    ...auditRoutes(deps),
+    ...deps.routes,
+  ];
+  return { app: createAdminApp({ ...deps, routes, authenticator }), firstAdministrator, routes };
+}
+
+/** Users alone, for `wardbeat admin reset-password` too. */
+export function composeUsers(deps: AccessDeps) {
+  const userDeps = {
+    ...deps,
+    passwords: deps.passwords ?? createPasswordHasher(deps),
+    firstPassword: createFirstPasswordFile(deps.dataDir),
+    endSessions: (sql: Sql, userId: string) => createSessionRepository(sql).removeOfUser(userId),
+  };
+  const users = createUserService(userDeps);
+  return { users, firstAdministrator: createFirstAdministrator(userDeps, users) };
+}

@@ -1,0 +1,26 @@
+import { EntitySchema } from 'typeorm';
+import type { Role } from '../access/actor.js';
+
+export interface ApiKeyRow {
+  id: string;
+  name: string;
+  keyHash: Buffer;
+  role: Role;
+  createdAt: Date;
+  createdBy: string;
+  expiresAt: Date | null;
+}
+
+export const ApiKeyEntity = new EntitySchema<ApiKeyRow>({
+  name: 'ApiKey',
+  tableName: 'api_keys',
+  columns: {
+    id: { type: 'uuid', primary: true },
+    name: { type: 'text', unique: true },
+    keyHash: { name: 'key_hash', type: 'bytea', unique: true },
+    role: { type: 'text' },
+    createdAt: { name: 'created_at', type: 'timestamptz' },
+    createdBy: { name: 'created_by', type: 'text' },
+    expiresAt: { name: 'expires_at', type: 'timestamptz', nullable: true },
+  },
+});

@@ -1,0 +1,85 @@
+import { Problem } from '../../lib/problem.js';
+import type { Role } from '../access/actor.js';
+import {
+  containing,
+  keysetOf,
+  pageOf,
+  parsePage,
+  type ListOrder,
+  type Page,
+  type PageQuery,
+} from '../admin-api/page.js';
+import { uniqueViolation } from '../database/database-errors.js';
+import type { Sql } from '../database/sql.js';
+
+export interface ApiKey {
+  readonly id: string;
+  readonly name: string;
+  readonly role: Role;
+  readonly createdAt: Date;
+  readonly createdBy: string;
+  readonly expiresAt: Date | null;
+}
+
+const ORDER: ListOrder = {
+  keys: {
+    name: { column: 'api_keys.name', type: 'text' },
+    createdAt: { column: 'api_keys.created_at', type: 'timestamptz' },
+  },
+  default: 'name',
+  id: 'api_keys.id',
+};
+
+const COLUMNS = 'id, name, role, created_at AS "createdAt", created_by AS "createdBy", expires_at AS "expiresAt"';
+
+/** Queries of `api_keys`. Keys belong to no policy, so these take no scope. */
+export interface ApiKeyRepository {
+  /** The key with this hash, unless it has expired. */
+  findValid(keyHash: Buffer, now: Date): Promise<ApiKey | undefined>;
+  list(query: PageQuery): Promise<Page<ApiKey>>;
+  /** Throws `name-taken`. */
+  insert(key: ApiKey, keyHash: Buffer): Promise<void>;
+  /** What was removed; throws `api-key-not-found`. */
+  remove(id: string): Promise<ApiKey>;
+}
+
+export function createApiKeyRepository(sql: Sql): ApiKeyRepository {
+  return {
+    async findValid(keyHash, now) {
+      const text = `SELECT ${COLUMNS} FROM api_keys WHERE key_hash = $1 AND (expires_at IS NULL OR expires_at > $2)`;
+      return (await sql.query<ApiKey>(text, [keyHash, now]))[0];
+    },
+    list: (query) => listKeys(sql, query),
+    insert: (key, keyHash) => insertKey(sql, key, keyHash),
+    async remove(id) {
+      const [key] = await sql.query<ApiKey>(`DELETE FROM api_keys WHERE id = $1 RETURNING ${COLUMNS}`, [id]);
+      if (!key) throw new Problem('api-key-not-found');
+      return key;
+    },
+  };
+}
+
+async function listKeys(sql: Sql, query: PageQuery): Promise<Page<ApiKey>> {
+  const page = parsePage(query, ORDER);
+  const keyset = keysetOf(page, 3);
+  const rows = await sql.query<ApiKey>(
+    `SELECT ${COLUMNS} FROM api_keys WHERE ($1::text IS NULL OR name ILIKE $1) AND ${keyset.condition}
+     ORDER BY ${keyset.orderBy} LIMIT $2`,
+    [query.q === undefined ? null : containing(query.q), page.limit + 1, ...keyset.parameters],
+  );
+  const isByName = page.key === ORDER.keys['name'];
+  return pageOf(rows, page, (key) => [isByName ? key.name : key.createdAt.toISOString(), key.id]);
+}
+
+async function insertKey(sql: Sql, key: ApiKey, keyHash: Buffer): Promise<void> {
+  try {
+    await sql.query(
+      `INSERT INTO api_keys (id, name, key_hash, role, created_at, created_by, expires_at)
+       VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+      [key.id, key.name, keyHash, key.role, key.createdAt, key.createdBy, key.expiresAt],
+    );
+  } catch (error) {
+    if (uniqueViolation(error) === undefined) throw error;
+    throw new Problem('name-taken', { detail: `An API key is named ${key.name} already.` }, error);
+  }
+}

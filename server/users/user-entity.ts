@@ -1,0 +1,24 @@
+import { EntitySchema } from 'typeorm';
+import type { Role } from '../access/actor.js';
+
+export interface UserRow {
+  id: string;
+  name: string;
+  passwordHash: string;
+  role: Role;
+  createdAt: Date;
+  passwordChangedAt: Date;
+}
+
+export const UserEntity = new EntitySchema<UserRow>({
+  name: 'User',
+  tableName: 'users',
+  columns: {
+    id: { type: 'uuid', primary: true },
+    name: { type: 'text', unique: true },
+    passwordHash: { name: 'password_hash', type: 'text' },
+    role: { type: 'text' },
+    createdAt: { name: 'created_at', type: 'timestamptz' },
+    passwordChangedAt: { name: 'password_changed_at', type: 'timestamptz' },
+  },
+});

@@ -1,0 +1,117 @@
+import { invalidFields, Problem } from '../../lib/problem.js';
+import { assertMayTry, type LoginBackoff } from '../access/login-backoff.js';
+import { pageSchemaOf } from '../admin-api/dto-schemas.js';
+import { PageQuery, mapPage } from '../admin-api/page.js';
+import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
+import { ChangePasswordBody, CreateUserBody, PatchUserBody, UserReply } from './user-dto.js';
+import type { UserService } from './user-service.js';
+import type { User } from './user.js';
+
+export interface UserRouteDeps {
+  readonly users: UserService;
+  readonly backoff: LoginBackoff;
+  /** The value of a `Set-Cookie` that ends the browser's session. */
+  readonly clearCookie: () => string;
+}
+
+const BASE = { tag: 'users', path: '/users', reply: { status: 200, body: UserReply } } as const;
+
+export function userRoutes(deps: UserRouteDeps): readonly RouteDefinition[] {
+  const { users } = deps;
+  return [
+    ...readingRoutes(users),
+    defineRoute({
+      ...BASE,
+      method: 'post',
+      permission: 'administrator',
+      summary: 'Make a user',
+      body: CreateUserBody,
+      reply: { status: 201, body: UserReply },
+      handle: async ({ body, actor }) => reply(await users.create(body, actor)),
+    }),
+    defineRoute({
+      ...BASE,
+      method: 'patch',
+      path: '/users/:id',
+      permission: 'administrator',
+      summary: "Change a user's role or password; ends that user's sessions",
+      body: PatchUserBody,
+      needsIfMatch: true,
+      handle: async ({ params, body, actor, ifMatch }) => {
+        const target = { id: params['id'] ?? '', ...(ifMatch === undefined ? {} : { revision: ifMatch }) };
+        return reply(await users.change(target, body, actor));
+      },
+    }),
+    defineRoute({
+      method: 'delete',
+      path: '/users/:id',
+      permission: 'administrator',
+      summary: 'Remove a user; the last administrator stays',
+      tag: 'users',
+      reply: { status: 204 },
+      handle: async ({ params, actor }) => {
+        await users.remove(params['id'] ?? '', actor);
+        return {};
+      },
+    }),
+    ownPasswordRoute(deps),
+  ];
+}
+
+function readingRoutes(users: UserService): readonly RouteDefinition[] {
+  return [
+    defineRoute({
+      ...BASE,
+      method: 'get',
+      permission: 'auditor',
+      summary: 'List users; sorted by name or createdAt',
+      query: PageQuery,
+      reply: { status: 200, body: pageSchemaOf(UserReply) },
+      handle: async ({ query }) => ({ body: mapPage(await users.list(query), toReply) }),
+    }),
+    defineRoute({
+      ...BASE,
+      method: 'get',
+      path: '/users/:id',
+      permission: 'auditor',
+      summary: 'One user',
+      handle: async ({ params }) => reply(await users.get(params['id'] ?? '')),
+    }),
+  ];
+}
+
+function ownPasswordRoute({ users, backoff, clearCookie }: UserRouteDeps): RouteDefinition {
+  return defineRoute({
+    method: 'post',
+    path: '/users/current/password',
+    permission: 'auditor',
+    summary: "Change one's own password; ends all of one's sessions, this one too",
+    tag: 'users',
+    body: ChangePasswordBody,
+    reply: { status: 204 },
+    handle: async ({ body, actor }) => {
+      if (actor.kind !== 'user') throw new Problem('forbidden', { detail: 'An API key has no password.' });
+      const attempt = { name: actor.name, address: actor.sourceAddress ?? 'unknown' };
+      assertMayTry(backoff, attempt);
+      if (!(await users.verify(actor.name, body.currentPassword)).isRight)
+        throw invalidFields([{ pointer: '#/currentPassword', detail: 'is wrong' }]);
+      backoff.succeeded(attempt);
+      await users.change({ id: actor.id }, { password: body.newPassword }, actor);
+      return { headers: { 'Set-Cookie': clearCookie() } };
+    },
+  });
+}
+
+function reply(user: User) {
+  return { body: toReply(user), revision: user.revision };
+}
+
+export function toReply(user: User): UserReply {
+  return {
+    id: user.id,
+    name: user.name,
+    role: user.role,
+    createdAt: user.createdAt.toISOString(),
+    passwordChangedAt: user.passwordChangedAt.toISOString(),
+  };
+}

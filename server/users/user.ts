@@ -1,0 +1,15 @@
+import type { Role } from '../access/actor.js';
+
+export interface User {
+  readonly id: string;
+  readonly name: string;
+  readonly role: Role;
+  readonly passwordHash: string;
+  readonly createdAt: Date;
+  readonly passwordChangedAt: Date;
+  /** Changes with every change of the row. */
+  readonly revision: number;
+}
+
+/** The name of the user that the first start makes. */
+export const FIRST_USER_NAME = 'admin';

@@ -1,0 +1,106 @@
+import { expect } from 'chai';
+import { useDatabase } from '../../support/database.js';
+import { ADMIN_PASSWORD, startAdminWorld, type AdminWorld } from '../admin-api/admin-world.js';
+
+const HOUR = 3_600_000;
+
+describe('sessions', function () {
+  this.timeout(30_000);
+  const database = useDatabase();
+  let world: AdminWorld;
+  beforeEach(async () => void (world = await startAdminWorld(database)));
+  afterEach(() => world.close());
+
+  const signIn = (name: string, password: string) =>
+    world.client().request('POST', '/sessions', { body: { name, password } });
+
+  it('begin with the user and a token, which can be asked for again', async () => {
+    const admin = world.client();
+    const answer = await admin.request<{ user: object; csrfToken: string }>('POST', '/sessions', {
+      body: { name: 'admin', password: ADMIN_PASSWORD },
+    });
+    expect(answer.status).to.equal(201);
+    expect(answer.body.user).to.include({ name: 'admin', role: 'administrator' });
+    const cookie = answer.headers.getSetCookie()[0]?.split(';')[0] ?? '';
+    const current = await admin.request('GET', '/sessions/current', { headers: { cookie } });
+    expect(current.body).to.deep.equal(answer.body);
+  });
+
+  it('end on the server when one signs out', async () => {
+    const admin = await world.admin();
+    const answer = await admin.request('DELETE', '/sessions/current');
+    expect(answer.status).to.equal(204);
+    expect(answer.headers.getSetCookie()[0]).to.match(/^wardbeat=; .*Max-Age=0/);
+    expect((await admin.request('GET', '/sessions/current')).status).to.equal(401);
+  });
+
+  it('are none for an API key', async () => {
+    const headers = await world.bearer('auditor');
+    for (const method of ['GET', 'DELETE'])
+      expect((await world.raw({ method, path: '/api/v1/sessions/current', headers })).status).to.equal(404);
+  });
+
+  it('end after 8 hours without a call, not before', async () => {
+    const admin = await world.admin();
+    world.advance(8 * HOUR - 60_000);
+    expect((await admin.request('GET', '/users')).status).to.equal(200);
+    world.advance(8 * HOUR - 60_000);
+    expect((await admin.request('GET', '/users')).status).to.equal(200);
+    world.advance(8 * HOUR + 1);
+    expect((await admin.request('GET', '/users')).status).to.equal(401);
+  });
+
+  it('end after 24 hours in any case, and are removed at the next sign-in', async () => {
+    const admin = await world.admin();
+    for (let hours = 0; hours < 24; hours += 6) {
+      expect((await admin.request('GET', '/users')).status).to.equal(200);
+      world.advance(6 * HOUR);
+    }
+    expect((await admin.request('GET', '/users')).status).to.equal(401);
+    await world.admin();
+    const { rows } = await database.pool.query('SELECT 1 FROM sessions');
+    expect(rows).to.have.length(1);
+  });
+
+  it('are refused alike for a wrong password and an unknown name', async () => {
+    const answers = [await signIn('admin', 'wrong'), await signIn('nobody', 'wrong')];
+    for (const { status, body } of answers) {
+      expect(status).to.equal(401);
+      expect(body).to.include({ type: '/problems/credentials-refused', title: 'Name or password is wrong' });
+    }
+    expect(answers[0]?.body['detail']).to.equal(answers[1]?.body['detail']);
+  });
+
+  it('are refused more and more slowly, which a signed-in user does not feel', async () => {
+    await world.admin();
+    const statuses: number[] = [];
+    for (let tries = 0; tries < 6; tries += 1) statuses.push((await signIn('stranger', 'guess')).status);
+    expect(statuses).to.deep.equal([401, 401, 401, 401, 401, 429]);
+    await world.admin();
+    world.advance(1_001);
+    expect((await signIn('stranger', 'guess')).status).to.equal(401);
+    world.advance(1_001);
+    const waiting = await signIn('stranger', 'guess');
+    expect(waiting.status).to.equal(429);
+    expect(Number(waiting.headers.get('retry-after'))).to.equal(1);
+  });
+
+  it('leave audit rows: opened, refused, ended, with the source and without what was typed', async () => {
+    const before = (await database.pool.query<{ id: string }>('SELECT id FROM audit_log')).rows.map(({ id }) => id);
+    await signIn('admin', 'wrong');
+    await signIn('my secret password', 'typed into the wrong field');
+    await (await world.admin()).request('DELETE', '/sessions/current');
+    const { rows } = await database.pool.query(
+      'SELECT action, actor_name, source_address, after FROM audit_log WHERE id <> ALL($1::uuid[])',
+      [before],
+    );
+    expect(rows.map(({ action }) => action as string)).to.have.members([
+      'session.ended',
+      'session.created',
+      'session.refused',
+      'session.refused',
+    ]);
+    expect(rows.every(({ source_address: source }) => source === '127.0.0.1')).to.equal(true);
+    expect(JSON.stringify(rows)).not.to.contain('secret');
+  });
+});

@@ -1,0 +1,156 @@
+import { expect } from 'chai';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { createSystemClock } from '../../../lib/clock.js';
+import { createSystemRandom } from '../../../lib/random.js';
+import { composeUsers } from '../../../server/admin-api/compose-admin-api.js';
+import { createAuditLog } from '../../../server/audit/index.js';
+import { createUnitOfWork } from '../../../server/database/in-transaction.js';
+import { sqlOfClient } from '../../../server/database/sql.js';
+import { createPasswordHasher } from '../../../server/users/index.js';
+import { useDatabase } from '../../support/database.js';
+import { makeDataDir, removeDataDir } from '../../support/manager-process.js';
+import { startAdminWorld, type AdminWorld } from '../admin-api/admin-world.js';
+
+interface UserBody {
+  readonly id: string;
+  readonly name: string;
+  readonly role: string;
+}
+
+describe('users', function () {
+  this.timeout(30_000);
+  const database = useDatabase();
+  let world: AdminWorld;
+  before(async () => void (world = await startAdminWorld(database)));
+  after(() => world.close());
+
+  const PASSWORD = 'a long enough one';
+  async function make(name: string, role = 'operator'): Promise<UserBody> {
+    return (await world.admin()).post<UserBody>('/users', { name, role, password: PASSWORD });
+  }
+
+  it('are made, listed and shown without their password', async () => {
+    const admin = await world.admin();
+    const rex = await make('rex', 'auditor');
+    expect(rex).to.have.all.keys('id', 'name', 'role', 'createdAt', 'passwordChangedAt');
+    expect(await admin.get(`/users/${rex.id}`)).to.deep.equal(rex);
+    const { items } = await admin.get<{ items: UserBody[] }>('/users?q=RE');
+    expect(items).to.deep.equal([rex]);
+  });
+
+  it('have unique names', async () => {
+    await make('ada');
+    const admin = await world.admin();
+    const body = { name: 'ada', role: 'auditor', password: PASSWORD };
+    expect((await admin.request('POST', '/users', { body })).status).to.equal(409);
+  });
+
+  it('lose their sessions with a new role, and have the new one afterwards', async () => {
+    const admin = await world.admin();
+    const { id } = await make('mia', 'auditor');
+    const mia = world.client();
+    await mia.signIn('mia', PASSWORD);
+    await admin.patch(`/users/${id}`, { role: 'operator' });
+    expect((await mia.request('GET', '/users')).status).to.equal(401);
+    await mia.signIn('mia', PASSWORD);
+    const current = await mia.get<{ user: UserBody }>('/sessions/current');
+    expect(current.user.role).to.equal('operator');
+  });
+
+  it('refuse a change that is based on an older one', async () => {
+    const admin = await world.admin();
+    const { id } = await make('old');
+    const etag = (await admin.request('GET', `/users/${id}`)).headers.get('etag') ?? '';
+    await admin.patch(`/users/${id}`, { role: 'auditor' });
+    const stale = await admin.request('PATCH', `/users/${id}`, { body: {}, headers: { 'if-match': etag } });
+    expect(stale.status).to.equal(412);
+    expect((await admin.request('PATCH', `/users/${id}`, { body: {} })).status).to.equal(428);
+  });
+
+  it('change their own password, which ends their sessions', async () => {
+    await make('eve');
+    const eve = world.client();
+    await eve.signIn('eve', PASSWORD);
+    const wrong = { currentPassword: 'not it', newPassword: 'another long one' };
+    expect((await eve.request('POST', '/users/current/password', { body: wrong })).status).to.equal(400);
+    const right = { currentPassword: PASSWORD, newPassword: 'another long one' };
+    expect((await eve.request('POST', '/users/current/password', { body: right })).status).to.equal(204);
+    expect((await eve.request('GET', '/users')).status).to.equal(401);
+    await eve.signIn('eve', 'another long one');
+  });
+
+  it('keep an administrator: the last one is neither removed nor demoted, by two at once either', async () => {
+    const admin = await world.admin();
+    const me = (await admin.get<{ user: UserBody }>('/sessions/current')).user;
+    expect((await admin.request('DELETE', `/users/${me.id}`)).status).to.equal(409);
+    const etag = (await admin.request('GET', `/users/${me.id}`)).headers.get('etag') ?? '';
+    const demotion = { body: { role: 'auditor' }, headers: { 'if-match': etag } };
+    expect((await admin.request('PATCH', `/users/${me.id}`, demotion)).status).to.equal(409);
+    const second = await make('second', 'administrator');
+    const key = await world.bearer('administrator');
+    const remove = (id: string) => world.raw({ method: 'DELETE', path: `/api/v1/users/${id}`, headers: key });
+    const both = await Promise.all([remove(me.id), remove(second.id)]);
+    expect(both.map(({ status }) => status).sort()).to.deep.equal([204, 409]);
+    const { rows } = await database.pool.query(`SELECT 1 FROM users WHERE role = 'administrator'`);
+    expect(rows).to.have.length(1);
+  });
+});
+
+describe('the first administrator', function () {
+  this.timeout(30_000);
+  const database = useDatabase();
+  let dataDir: string;
+  beforeEach(() => void (dataDir = makeDataDir()));
+  afterEach(async () => {
+    removeDataDir(dataDir);
+    await database.pool.query('DELETE FROM users');
+  });
+
+  function users() {
+    const [clock, random] = [createSystemClock(), createSystemRandom()];
+    const inTransaction = createUnitOfWork(database.dataSource, { clock, random });
+    const audit = createAuditLog({ clock, random });
+    const passwords = createPasswordHasher({ random, log2N: 10 });
+    return composeUsers({ clock, random, inTransaction, audit, passwords, dataDir, sql: sqlOfClient(database.pool) });
+  }
+  const path = () => join(dataDir, 'first-admin-password');
+
+  it('gets a random password that only its owner can read, until it is changed', async () => {
+    const { users: service, firstAdministrator } = users();
+    const { generated = '' } = await firstAdministrator.ensure({});
+    expect(generated).to.have.length.greaterThan(20);
+    expect(readFileSync(path(), 'utf8')).to.equal(`${generated}\n`);
+    expect(statSync(path()).mode & 0o777).to.equal(0o600);
+    expect((await service.verify('admin', generated)).isRight).to.equal(true);
+    const changed = await firstAdministrator.resetPassword('admin');
+    expect(existsSync(path())).to.equal(false);
+    expect((await service.verify('admin', generated)).isRight).to.equal(false);
+    expect((await service.verify('admin', changed)).isRight).to.equal(true);
+  });
+
+  it('takes the configured password, which counts no more once a user exists', async () => {
+    const { users: service, firstAdministrator } = users();
+    expect(await firstAdministrator.ensure({ password: 'configured' })).to.deep.equal({ generated: undefined });
+    await firstAdministrator.ensure({ password: 'another one' });
+    expect(await firstAdministrator.ensure({})).to.deep.equal({ generated: undefined });
+    expect((await service.verify('admin', 'configured')).isRight).to.equal(true);
+    expect(existsSync(path())).to.equal(false);
+  });
+
+  it('is made once when two managers start at once', async () => {
+    const answers = await Promise.all([
+      users().firstAdministrator.ensure({ password: 'from the first' }),
+      users().firstAdministrator.ensure({ password: 'from the second' }),
+    ]);
+    expect(answers).to.have.length(2);
+    expect((await database.pool.query('SELECT name FROM users')).rows).to.deep.equal([{ name: 'admin' }]);
+  });
+
+  it('is named when somebody unknown is to get a new password', async () => {
+    const failure = await users()
+      .firstAdministrator.resetPassword('stranger')
+      .catch((error: unknown) => error);
+    expect(failure).to.include({ code: 'user-not-found' });
+  });
+});

@@ -1,0 +1,162 @@
+import { createHash, createPublicKey, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { createSigningRequest, LARGEST_CSR_BYTES, readSigningRequest } from '../../../certs/csr.js';
+import { TAG, writeElement } from '../../../certs/der.js';
+import { readPem, writePem } from '../../../certs/pem.js';
+import { Problem } from '../../../lib/problem.js';
+
+const ec = (namedCurve: string): KeyObject => generateKeyPairSync('ec', { namedCurve }).privateKey;
+const rsa = (modulusLength: number, publicExponent = 65_537): KeyObject =>
+  generateKeyPairSync('rsa', { modulusLength, publicExponent }).privateKey;
+const spki = (key: KeyObject): Buffer => createPublicKey(key).export({ type: 'spki', format: 'der' });
+
+/** A request whose parts a test chooses; `signer` may be another key than the one that is named. */
+function forgeRequest(parts: { spkiDer: Buffer; signer: KeyObject; hash: string | null; algorithm: string }): string {
+  const info = writeElement(
+    TAG.sequence,
+    Buffer.from('020100', 'hex'),
+    Buffer.from('3000', 'hex'),
+    parts.spkiDer,
+    Buffer.from('a000', 'hex'),
+  );
+  const signature = writeElement(TAG.bitString, Buffer.from([0]), sign(parts.hash, info, parts.signer));
+  const der = writeElement(TAG.sequence, info, Buffer.from(parts.algorithm, 'hex'), signature);
+  return writePem('CERTIFICATE REQUEST', der);
+}
+
+const ECDSA_SHA256 = '300a06082a8648ce3d040302';
+const RSA_SHA256 = '300d06092a864886f70d01010b0500';
+const RSA_SHA1 = '300d06092a864886f70d0101050500';
+
+function refused(pem: string): boolean {
+  try {
+    readSigningRequest(pem);
+    return false;
+  } catch (error) {
+    if (error instanceof Problem && error.code === 'csr-invalid') return true;
+    throw error;
+  }
+}
+
+describe('signing requests', () => {
+  const keys: [string, () => KeyObject][] = [
+    ['P-256', () => ec('prime256v1')],
+    ['P-384', () => ec('secp384r1')],
+    ['P-521', () => ec('secp521r1')],
+    ['RSA of 2048 bits', () => rsa(2048)],
+    ['Ed25519', () => generateKeyPairSync('ed25519').privateKey],
+  ];
+  for (const [name, make] of keys)
+    it(`give back the ${name} key that signed them`, () => {
+      const key = make();
+      const { spkiDer, publicKey, keyDigest } = readSigningRequest(createSigningRequest(key));
+      expect(spkiDer.equals(spki(key))).to.equal(true);
+      expect(publicKey.equals(createPublicKey(key))).to.equal(true);
+      expect(keyDigest).to.equal(createHash('sha256').update(spki(key)).digest('hex'));
+    });
+
+  const weak: [string, () => KeyObject, string | null, string][] = [
+    ['RSA of 1024 bits', () => rsa(1024), 'sha256', RSA_SHA256],
+    ['RSA with exponent 3', () => rsa(2048, 3), 'sha256', RSA_SHA256],
+    ['P-224', () => ec('secp224r1'), 'sha256', ECDSA_SHA256],
+    ['secp256k1', () => ec('secp256k1'), 'sha256', ECDSA_SHA256],
+    ['Ed448', () => generateKeyPairSync('ed448').privateKey, null, '300506032b6571'],
+    ['P-256 with explicit parameters', explicitCurve, 'sha256', ECDSA_SHA256],
+  ];
+  for (const [name, make, hash, algorithm] of weak)
+    it(`with a key of ${name} are refused`, () => {
+      const signer = make();
+      expect(refused(forgeRequest({ spkiDer: spki(signer), signer, hash, algorithm }))).to.equal(true);
+    });
+
+  it('signed with SHA-1 are refused', () => {
+    const signer = rsa(2048);
+    const request = { spkiDer: spki(signer), signer, hash: 'sha1', algorithm: RSA_SHA1 };
+    expect(refused(forgeRequest(request))).to.equal(true);
+  });
+
+  it('signed by another key than they name are refused', () => {
+    const request = { spkiDer: spki(ec('prime256v1')), hash: 'sha256', algorithm: ECDSA_SHA256 };
+    expect(refused(forgeRequest({ ...request, signer: ec('prime256v1') }))).to.equal(true);
+  });
+
+  it('are refused when they are not one PEM request', () => {
+    const pem = createSigningRequest(ec('prime256v1'));
+    const [block] = readPem(pem);
+    const texts = [
+      '',
+      'no PEM',
+      pem + pem,
+      writePem('CERTIFICATE', block!.der),
+      writePem('CERTIFICATE REQUEST', Buffer.concat([block!.der, Buffer.from([0])])),
+      writePem('CERTIFICATE REQUEST', block!.der.subarray(0, -1)),
+      '-----BEGIN CERTIFICATE REQUEST-----\n'.repeat(400),
+      `${pem}${' '.repeat(LARGEST_CSR_BYTES)}`,
+    ];
+    expect(texts.map(refused)).to.deep.equal(texts.map(() => true));
+  });
+
+  it('are refused when nested or oddly long, within 100 ms', () => {
+    const deep = Buffer.concat(Array.from({ length: 5000 }, () => Buffer.from([0x30, 0x80])));
+    const huge = Buffer.from('3084ffffffff30', 'hex');
+    const modulus = writeElement(TAG.integer, Buffer.alloc(4096, 0x7f));
+    const key = writeElement(TAG.sequence, modulus, modulus);
+    const rsaSpki = writeElement(
+      TAG.sequence,
+      Buffer.from('300d06092a864886f70d0101010500', 'hex'),
+      writeElement(TAG.bitString, Buffer.from([0]), key),
+    );
+    const signer = ec('prime256v1');
+    const slow = forgeRequest({ spkiDer: rsaSpki, signer, hash: 'sha256', algorithm: RSA_SHA256 });
+    for (const pem of [writePem('CERTIFICATE REQUEST', deep), writePem('CERTIFICATE REQUEST', huge), slow]) {
+      const start = process.hrtime.bigint();
+      expect(refused(pem)).to.equal(true);
+      expect(Number(process.hrtime.bigint() - start) / 1e6).to.be.below(100);
+    }
+  });
+
+  it('with mutated bytes are refused as csr-invalid or name the same key, within 100 ms', () => {
+    for (const key of [ec('prime256v1'), rsa(2048), generateKeyPairSync('ed25519').privateKey]) {
+      const der = readPem(createSigningRequest(key))[0]!.der;
+      fc.assert(
+        fc.property(fc.array(mutation, { minLength: 1, maxLength: 4 }), (mutations) => {
+          const pem = writePem('CERTIFICATE REQUEST', mutations.reduce(mutate, der));
+          const start = process.hrtime.bigint();
+          if (!refused(pem)) expect(readSigningRequest(pem).spkiDer.equals(spki(key))).to.equal(true);
+          expect(Number(process.hrtime.bigint() - start) / 1e6).to.be.below(100);
+        }),
+        { numRuns: 400 },
+      );
+    }
+  });
+
+  it('that are any text at all are refused as csr-invalid', () => {
+    const body = fc.uint8Array({ maxLength: 200 }).map((bytes) => writePem('CERTIFICATE REQUEST', bytes));
+    fc.assert(
+      fc.property(fc.oneof(fc.string({ unit: 'binary' }), body), (text) => {
+        expect(refused(text)).to.equal(true);
+      }),
+    );
+  });
+});
+
+function explicitCurve(): KeyObject {
+  return generateKeyPairSync('ec', { namedCurve: 'prime256v1', paramEncoding: 'explicit' }).privateKey;
+}
+
+type Mutation = { kind: 'set' | 'insert' | 'delete' | 'repeat'; at: number; byte: number };
+const mutation: fc.Arbitrary<Mutation> = fc.record({
+  kind: fc.constantFrom('set' as const, 'insert' as const, 'delete' as const, 'repeat' as const),
+  at: fc.nat({ max: 2000 }),
+  byte: fc.integer({ min: 0, max: 255 }),
+});
+
+function mutate(der: Buffer, { kind, at, byte }: Mutation): Buffer {
+  const index = der.length === 0 ? 0 : at % der.length;
+  const [head, tail] = [der.subarray(0, index), der.subarray(index)];
+  if (kind === 'set') return Buffer.concat([head, Buffer.from([byte]), tail.subarray(1)]);
+  if (kind === 'insert') return Buffer.concat([head, Buffer.from([byte]), tail]);
+  if (kind === 'delete') return Buffer.concat([head, tail.subarray(1 + (byte % 16))]);
+  return Buffer.concat([head, tail.subarray(0, byte), tail]);
+}
