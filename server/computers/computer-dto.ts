@@ -1,0 +1,301 @@
+import { Transform } from 'class-transformer';
+import { ArrayMaxSize, IsArray, IsDateString, IsIn, IsInt, IsObject } from 'class-validator';
+import { POWER_STATES } from '../../policies/status-model.js';
+import { Integer, OneOf, Optional, OptionalOrNull, Text, Uuid } from '../admin-api/dto.js';
+import { PageQuery } from '../admin-api/page.js';
+import { Checked, Shown } from '../admin-api/shown.js';
+import { STATUSES } from '../statuses/status.js';
+import { addressFault, labelsFault } from './computer-rules.js';
+
+const NAME_MAX = 253;
+const ADDRESS_MAX = 261;
+const COMMENT_MAX = 1000;
+const FILTERS_MAX = 16;
+const REVISION_MAX = 2_147_483_647;
+
+const addressOf = (value: unknown): string | undefined =>
+  typeof value === 'string' ? addressFault(value) : 'must be a string';
+const LABELS_SCHEMA = { type: 'object', additionalProperties: { type: 'string', maxLength: 255 } } as const;
+
+/** `a,b` and `?x=a&x=b` are the same list. */
+function ListOfText(): PropertyDecorator {
+  return Transform(({ value }: { value: unknown }) => splitList(value));
+}
+
+export function splitList(value: unknown): unknown {
+  const members = Array.isArray(value) ? value : [value];
+  return members.flatMap((member) => (typeof member === 'string' ? member.split(',') : [member]));
+}
+
+export class ComputersQuery extends PageQuery {
+  @Optional()
+  @ListOfText()
+  @ArrayMaxSize(FILTERS_MAX)
+  @IsIn([...STATUSES], { each: true, message: `must be of ${STATUSES.join(', ')}` })
+  @Shown({ type: 'array', items: { type: 'string', enum: [...STATUSES] } })
+  status?: string[];
+
+  /** The policy and all below it. */
+  @Optional()
+  @Uuid()
+  policyId?: string;
+
+  /** `key`, `key:value` or `key=value`; repeated, all must hold. */
+  @Optional()
+  @Transform(({ value }: { value: unknown }) => (Array.isArray(value) ? value : [value]))
+  @ArrayMaxSize(FILTERS_MAX)
+  @Checked('isLabelFilters', (value) =>
+    Array.isArray(value) &&
+    value.every((text) => typeof text === 'string' && text.length <= 320 && !text.includes('\0'))
+      ? undefined
+      : 'must be key, key:value or key=value',
+  )
+  @Shown({ type: 'array', items: { type: 'string' } })
+  label?: string[];
+}
+
+export class CreateComputerBody {
+  @Text({ min: 1, max: NAME_MAX })
+  name!: string;
+
+  /** `agent` unless given. */
+  @Optional()
+  @OneOf('agent', 'appliance')
+  kind?: 'agent' | 'appliance';
+
+  /** `host[:port]`; without a port the manager dials the one that the listener reports. */
+  @OptionalOrNull()
+  @Checked('isAddress', addressOf)
+  @Shown({ type: 'string', maxLength: ADDRESS_MAX })
+  address?: string | null;
+
+  @Uuid()
+  policyId!: string;
+
+  @Optional()
+  @Checked('isLabels', (value) => labelsFault(value))
+  @Shown(LABELS_SCHEMA)
+  labels?: Record<string, string>;
+
+  @Optional()
+  @OneOf(...POWER_STATES)
+  powerState?: 'running' | 'stopped' | 'unknown';
+
+  @Optional()
+  @Text({ max: COMMENT_MAX, multiline: true })
+  comment?: string;
+}
+
+export class ChangeComputerBody {
+  @Optional()
+  @Text({ min: 1, max: NAME_MAX })
+  name?: string;
+
+  @Optional()
+  @Uuid()
+  policyId?: string;
+
+  /** Merged by key; null takes a label away, and null for all of them takes all. */
+  @OptionalOrNull()
+  @Checked('isLabelsPatch', (value) => labelsFault(value, { nullable: true }))
+  @Shown({ type: ['object', 'null'], additionalProperties: { type: ['string', 'null'] } })
+  labels?: Record<string, string | null> | null;
+
+  /** `host[:port]`; null takes it away. */
+  @OptionalOrNull()
+  @Checked('isAddress', addressOf)
+  @Shown({ type: 'string', maxLength: ADDRESS_MAX })
+  address?: string | null;
+
+  @Optional()
+  @Text({ max: COMMENT_MAX, multiline: true })
+  comment?: string;
+}
+
+export class PowerStateBody {
+  @OneOf(...POWER_STATES)
+  state!: 'running' | 'stopped' | 'unknown';
+
+  /** Who says so; the caller's name unless given. */
+  @Optional()
+  @Text({ min: 1, max: 128 })
+  source?: string;
+
+  /** Until when it is believed. */
+  @OptionalOrNull()
+  @IsDateString({ strict: true }, { message: 'must be an RFC 3339 instant' })
+  expiresAt?: string | null;
+}
+
+export class PolicyRefDto {
+  @Uuid()
+  id!: string;
+
+  @Text({ max: 128 })
+  name!: string;
+}
+
+const NULLABLE_TEXT = { type: ['string', 'null'] };
+const NULLABLE_INSTANT = { type: ['string', 'null'], format: 'date-time' };
+const FREE_OBJECT = { type: 'object', additionalProperties: true } as const;
+const NULLABLE_OBJECT = { type: ['object', 'null'], additionalProperties: true };
+
+export class ComputerDto {
+  @Uuid()
+  id!: string;
+
+  @Text({ max: NAME_MAX })
+  name!: string;
+
+  @OneOf('agent', 'appliance')
+  kind!: string;
+
+  @Shown(NULLABLE_TEXT)
+  address!: string | null;
+
+  /** `manual` where an operator gave it, `observed` where the last report came from it. */
+  @Shown(NULLABLE_TEXT)
+  addressSource!: string | null;
+
+  @IsObject()
+  @Shown({ $ref: '#/components/schemas/PolicyRefDto' })
+  policy!: PolicyRefDto;
+
+  @IsObject()
+  @Shown(LABELS_SCHEMA)
+  labels!: Readonly<Record<string, string>>;
+
+  @Integer(1, REVISION_MAX)
+  revision!: number;
+
+  @IsDateString()
+  createdAt!: string;
+
+  @Shown(NULLABLE_INSTANT)
+  enrolledAt!: string | null;
+
+  @IsObject()
+  @Shown(FREE_OBJECT)
+  powerState!: { state: string; source: string | null; since: string | null; expiresAt: string | null };
+
+  @IsIn([...STATUSES])
+  status!: string;
+
+  @Text({ max: 64 })
+  statusReason!: string;
+
+  @IsDateString()
+  statusSince!: string;
+
+  @Shown(NULLABLE_INSTANT)
+  lastSeenAt!: string | null;
+
+  /** Misses that have fallen by the rules at this instant; 0 when not late. */
+  @IsInt()
+  missedHeartbeats!: number;
+
+  @Shown(NULLABLE_INSTANT)
+  nextExpectedAt!: string | null;
+
+  /** When the offline alert was, or without a further report will be, raised; null for never. */
+  @Shown(NULLABLE_INSTANT)
+  offlineAt!: string | null;
+
+  @Shown({ type: ['integer', 'null'] })
+  clockOffsetMs!: number | null;
+
+  @OneOf('applied', 'pending', 'failed')
+  settingsState!: string;
+
+  @IsObject()
+  @Shown(FREE_OBJECT)
+  fingerprint!: { desired: string; applied: string | null };
+
+  @OneOf('bidirectional', 'managerInitiated', 'agentInitiated')
+  communicationDirection!: string;
+
+  @OneOf('held', 'perHeartbeat')
+  connectionMode!: string;
+
+  @Text({ max: 32 })
+  carrierInUse!: string;
+
+  @IsObject()
+  @Shown(FREE_OBJECT)
+  channel!: { state: string; since: string | null; reason: string | null };
+
+  @Shown({ type: ['boolean', 'null'] })
+  listenerReachable!: boolean | null;
+
+  @Shown(NULLABLE_OBJECT)
+  lastDial!: { at: string; result: string } | null;
+
+  @Shown(NULLABLE_TEXT)
+  agentVersion!: string | null;
+
+  @Shown(NULLABLE_TEXT)
+  platform!: string | null;
+
+  @IsArray()
+  @Shown({ type: 'array', items: { type: 'string' } })
+  flags!: readonly string[];
+}
+
+export class ComputerDetailDto extends ComputerDto {
+  @IsArray()
+  @Shown({ type: 'array', items: FREE_OBJECT })
+  components!: readonly { name: string; kind: string; state: string; since: string; detail: string | null }[];
+
+  @Shown(NULLABLE_OBJECT)
+  counters!: unknown;
+
+  @Shown(NULLABLE_OBJECT)
+  facts!: unknown;
+
+  /** The agent's own clock at its last report: a claim. */
+  @Shown(NULLABLE_INSTANT)
+  agentTimeAt!: string | null;
+
+  @Shown(NULLABLE_OBJECT)
+  tls!: { version: string; cipher: string | null } | null;
+
+  @Shown(NULLABLE_OBJECT)
+  certificate!: { serial: string; notBefore: string; notAfter: string } | null;
+}
+
+export class StatusChangeDto {
+  @IsIn([...STATUSES])
+  status!: string;
+
+  @IsIn([...STATUSES])
+  previousStatus!: string;
+
+  @Text({ max: 64 })
+  reason!: string;
+
+  /** When it began by the rule. */
+  @IsDateString()
+  since!: string;
+
+  /** When it was noticed. */
+  @IsDateString()
+  noticedAt!: string;
+}
+
+export class GapDto {
+  @IsDateString()
+  from!: string;
+
+  @IsDateString()
+  until!: string;
+
+  @IsInt()
+  durationMs!: number;
+
+  @IsInt()
+  intervalMs!: number;
+
+  /** How much of it nobody listened. */
+  @IsInt()
+  deafMs!: number;
+}

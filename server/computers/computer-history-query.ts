@@ -1,0 +1,94 @@
+import { toRfc3339 } from '../../lib/clock.js';
+import { keysetOf, mapPage, pageOf, parsePage, type ListOrder, type Page, type PageQuery } from '../admin-api/page.js';
+import type { Sql } from '../database/sql.js';
+import type { FleetClock } from '../fleet-clock/fleet-clock.js';
+import type { GapDto, StatusChangeDto } from './computer-dto.js';
+
+const STATUS_ORDER: ListOrder = {
+  keys: { since: { column: 'status_history.since_fleet_ms', type: 'integer' } },
+  default: '-since',
+  id: 'status_history.id',
+};
+
+const GAP_ORDER: ListOrder = {
+  keys: { from: { column: 'heartbeat_gaps.from_fleet_ms', type: 'integer' } },
+  default: '-from',
+  id: 'heartbeat_gaps.id',
+};
+
+/** Past statuses and gaps of one computer; the caller has checked that it may be seen. */
+export interface ComputerHistory {
+  listStatuses(computerId: string, query: PageQuery): Promise<Page<StatusChangeDto>>;
+  listGaps(computerId: string, query: PageQuery): Promise<Page<GapDto>>;
+}
+
+interface StatusRow {
+  readonly id: string;
+  readonly status: string;
+  readonly previous_status: string;
+  readonly reason: string;
+  readonly since_fleet_ms: number;
+  readonly noticed_fleet_ms: number;
+}
+
+interface GapRow {
+  readonly id: string;
+  readonly from_fleet_ms: number;
+  readonly until_fleet_ms: number;
+  readonly interval_ms: number;
+  readonly deaf_ms: number;
+}
+
+export function createComputerHistory({
+  sql,
+  clock,
+}: {
+  readonly sql: Sql;
+  readonly clock: FleetClock;
+}): ComputerHistory {
+  const shown = (instant: number): string => toRfc3339(clock.toWall(instant));
+  return {
+    async listStatuses(computerId, query) {
+      const page = parsePage(query, STATUS_ORDER);
+      const keyset = keysetOf(page, 3);
+      const rows = await sql.query<StatusRow>(
+        `SELECT status_history.id, status_history.status, status_history.previous_status, status_history.reason,
+           status_history.since_fleet_ms, status_history.noticed_fleet_ms
+         FROM status_history WHERE status_history.computer_id = $1 AND ${keyset.condition}
+         ORDER BY ${keyset.orderBy} LIMIT $2`,
+        [computerId, page.limit + 1, ...keyset.parameters],
+      );
+      return mapPage(
+        pageOf(rows, page, (row) => [row.since_fleet_ms, row.id]),
+        (row) => ({
+          status: row.status,
+          previousStatus: row.previous_status,
+          reason: row.reason,
+          since: shown(row.since_fleet_ms),
+          noticedAt: shown(row.noticed_fleet_ms),
+        }),
+      );
+    },
+    async listGaps(computerId, query) {
+      const page = parsePage(query, GAP_ORDER);
+      const keyset = keysetOf(page, 3);
+      const rows = await sql.query<GapRow>(
+        `SELECT heartbeat_gaps.id, heartbeat_gaps.from_fleet_ms, heartbeat_gaps.until_fleet_ms,
+           heartbeat_gaps.interval_ms, heartbeat_gaps.deaf_ms
+         FROM heartbeat_gaps WHERE heartbeat_gaps.computer_id = $1 AND ${keyset.condition}
+         ORDER BY ${keyset.orderBy} LIMIT $2`,
+        [computerId, page.limit + 1, ...keyset.parameters],
+      );
+      return mapPage(
+        pageOf(rows, page, (row) => [row.from_fleet_ms, row.id]),
+        (row) => ({
+          from: shown(row.from_fleet_ms),
+          until: shown(row.until_fleet_ms),
+          durationMs: row.until_fleet_ms - row.from_fleet_ms,
+          intervalMs: row.interval_ms,
+          deafMs: row.deaf_ms,
+        }),
+      );
+    },
+  };
+}

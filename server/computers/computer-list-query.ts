@@ -1,0 +1,184 @@
+import type { Scope } from '../access/scope.js';
+import { containing, keysetOf, type ListOrder, type PageRequest, type RowKey } from '../admin-api/page.js';
+import type { Sql } from '../database/sql.js';
+import { LIVENESS_COLUMNS, LIVENESS_TABLES, type LivenessRow } from '../statuses/liveness-row.js';
+import type { LabelFilter } from './computer-rules.js';
+import type { Labels } from './computer.js';
+
+/** Every key is indexed together with the id, but for the policy's name: that sorts what the filters leave. */
+export const COMPUTER_ORDER: ListOrder = {
+  keys: {
+    name: { column: 'computers.name', type: 'text' },
+    statusSince: { column: 'computer_status.since_fleet_ms', type: 'integer' },
+    enrolledAt: { column: 'computers.enrolled_fleet_ms', type: 'integer', nullable: true },
+    policy: { column: 'policies.name', type: 'text' },
+  },
+  default: 'name',
+  id: 'computers.id',
+};
+
+export interface ComputerFilters {
+  readonly statuses: readonly string[];
+  /** A subtree. */
+  readonly policyId: string | undefined;
+  /** All of them must hold. */
+  readonly labels: readonly LabelFilter[];
+  /** A part of the name, whatever its case. */
+  readonly q: string | undefined;
+}
+
+/** What the overview of one computer is made from. */
+export interface OverviewRow extends LivenessRow {
+  readonly name: string;
+  readonly address: string | null;
+  readonly labels: Labels;
+  readonly revision: number;
+  readonly power_source: string | null;
+  readonly enrolled_fleet_ms: number | null;
+  readonly policy_name: string;
+  readonly flags: readonly string[];
+  readonly applied_fingerprint: Buffer | null;
+  readonly clock_offset_ms: number | null;
+  readonly carrier: string | null;
+  readonly observed_address: string | null;
+  readonly agent_version: string | null;
+  readonly platform: string | null;
+}
+
+const COLUMNS = `${LIVENESS_COLUMNS}, computers.name, computers.address, computers.labels, computers.revision,
+  computers.power_source, computers.enrolled_fleet_ms, policies.name AS policy_name, computer_status.flags,
+  computer_live.applied_fingerprint, computer_live.clock_offset_ms, computer_facts.carrier,
+  computer_facts.observed_address, computer_facts.agent_version, computer_facts.platform`;
+
+const TABLES = `${LIVENESS_TABLES}
+  JOIN policies ON policies.id = computers.policy_id
+  LEFT JOIN computer_facts ON computer_facts.computer_id = computers.id`;
+
+/** Conditions and their parameters, numbered as they are added. */
+class Conditions {
+  readonly parameters: unknown[] = [];
+  readonly #conditions: string[] = [];
+
+  get next(): number {
+    return this.parameters.length + 1;
+  }
+
+  add(condition: string, ...parameters: readonly unknown[]): void {
+    this.#conditions.push(condition);
+    this.parameters.push(...parameters);
+  }
+
+  toSql(): string {
+    return this.#conditions.join(' AND ') || 'TRUE';
+  }
+}
+
+/** Up to `limit + 1` rows of a page. */
+export async function listComputerRows(
+  sql: Sql,
+  scope: Scope,
+  asked: { readonly page: PageRequest; readonly filters: ComputerFilters },
+): Promise<OverviewRow[]> {
+  const page = indexedPage(asked.page);
+  const where = conditionsOf(scope, asked.filters);
+  const keyset = keysetOf(page, where.next);
+  where.add(keyset.condition, ...keyset.parameters);
+  const limit = where.next;
+  return sql.query<OverviewRow>(
+    `SELECT ${COLUMNS} FROM ${TABLES} WHERE ${where.toSql()} ORDER BY ${keyset.orderBy} LIMIT $${limit}`,
+    [...where.parameters, page.limit + 1],
+  );
+}
+
+/** The index of statuses holds the id of its own table. */
+function indexedPage(page: PageRequest): PageRequest {
+  const isByStatus = page.key === COMPUTER_ORDER.keys['statusSince'];
+  return isByStatus ? { ...page, order: { ...page.order, id: 'computer_status.computer_id' } } : page;
+}
+
+export function computerRowKey(page: PageRequest): (row: OverviewRow) => RowKey {
+  const name = page.sort.replace(/^-/, '');
+  return (row) => {
+    if (name === 'statusSince') return [Number(row.since_fleet_ms), row.computer_id];
+    if (name === 'enrolledAt') return [row.enrolled_fleet_ms, row.computer_id];
+    return [name === 'policy' ? row.policy_name : row.name, row.computer_id];
+  };
+}
+
+export async function findComputerRow(sql: Sql, scope: Scope, computerId: string): Promise<OverviewRow | undefined> {
+  const visible = scope.predicate('computers.policy_id', 2);
+  const [row] = await sql.query<OverviewRow>(
+    `SELECT ${COLUMNS} FROM ${TABLES} WHERE computers.id = $1 AND ${visible.sql}`,
+    [computerId, ...visible.parameters],
+  );
+  return row;
+}
+
+function conditionsOf(scope: Scope, { statuses, policyId, labels, q }: ComputerFilters): Conditions {
+  const where = new Conditions();
+  const visible = scope.predicate('computers.policy_id', where.next);
+  where.add(visible.sql, ...visible.parameters);
+  if (statuses.length > 0) where.add(`computer_status.status = ANY($${where.next}::text[])`, statuses);
+  if (policyId !== undefined) where.add(subtreeCondition(where.next), policyId);
+  for (const label of labels) addLabel(where, label);
+  if (q !== undefined) where.add(`computers.name ILIKE $${where.next} ESCAPE '\\'`, containing(q));
+  return where;
+}
+
+function addLabel(where: Conditions, { key, value }: LabelFilter): void {
+  if (value === undefined) where.add(`jsonb_exists(computers.labels, $${where.next})`, key);
+  else where.add(`computers.labels @> $${where.next}::jsonb`, JSON.stringify({ [key]: value }));
+}
+
+/** An array, so that it is evaluated once and the index of policies serves. */
+function subtreeCondition(parameter: number): string {
+  return `computers.policy_id = ANY(ARRAY(
+    WITH RECURSIVE below AS (
+      SELECT policies.id FROM policies WHERE policies.id = $${parameter}::uuid
+      UNION SELECT child.id FROM policies child JOIN below ON child.parent_id = below.id
+    ) SELECT below.id FROM below))`;
+}
+
+export interface ComputerDetailRow {
+  readonly counters: unknown;
+  readonly agent_time_ms: number | null;
+  readonly facts: unknown;
+  readonly tls_version: string | null;
+  readonly tls_cipher: string | null;
+  readonly serial: string | null;
+  readonly not_before: Date | null;
+  readonly not_after: Date | null;
+  readonly components: readonly ComponentRow[] | null;
+}
+
+export interface ComponentRow {
+  readonly name: string;
+  readonly kind: string;
+  readonly state: string;
+  readonly since: number;
+  readonly detail: string | null;
+}
+
+/** What only the single view shows; the certificate is the newest one that counts, else the newest. */
+export async function readComputerDetail(sql: Sql, computerId: string): Promise<ComputerDetailRow | undefined> {
+  const [row] = await sql.query<ComputerDetailRow>(
+    `SELECT heartbeat_rings.counters, heartbeat_rings.agent_time_ms, computer_facts.facts, computer_facts.tls_version,
+       computer_facts.tls_cipher, newest.serial, newest.not_before, newest.not_after, parts.components
+     FROM (SELECT $1::uuid AS id) AS asked
+     LEFT JOIN heartbeat_rings ON heartbeat_rings.computer_id = asked.id
+     LEFT JOIN computer_facts ON computer_facts.computer_id = asked.id
+     LEFT JOIN LATERAL (
+       SELECT certificates.serial, certificates.not_before, certificates.not_after FROM certificates
+       WHERE certificates.computer_id = asked.id
+       ORDER BY certificates.revoked_at IS NULL DESC, certificates.issued_at DESC, certificates.serial LIMIT 1
+     ) AS newest ON TRUE
+     LEFT JOIN LATERAL (
+       SELECT jsonb_agg(jsonb_build_object('name', computer_components.name, 'kind', computer_components.kind,
+         'state', computer_components.state, 'since', computer_components.since_fleet_ms,
+         'detail', computer_components.detail) ORDER BY computer_components.kind, computer_components.name) AS components
+       FROM computer_components WHERE computer_components.computer_id = asked.id
+     ) AS parts ON TRUE`,
+    [computerId],
+  );
+  return row;
+}

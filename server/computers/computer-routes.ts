@@ -1,0 +1,217 @@
+import { PageQuery } from '../admin-api/page.js';
+import { pageSchema } from '../admin-api/page-schema.js';
+import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
+import { CommentQuery } from '../policies/policy-dto.js';
+import { SETTINGS_PATCH_SCHEMA, SETTINGS_VIEW_SCHEMA } from '../policies/settings-schema.js';
+import {
+  ChangeComputerBody,
+  ComputerDetailDto,
+  ComputersQuery,
+  CreateComputerBody,
+  PowerStateBody,
+} from './computer-dto.js';
+import type { ComputerHistory } from './computer-history-query.js';
+import type { ComputerLifecycleService } from './computer-lifecycle-service.js';
+import type { ComputerOverview } from './computer-overview-query.js';
+import { parseLabelFilter } from './computer-rules.js';
+import type { ComputerService } from './computer-service.js';
+import type { ComputerSettingsService } from './computer-settings-service.js';
+
+const tag = 'computers';
+
+export interface ComputerRoutesDeps {
+  readonly computers: ComputerService;
+  readonly settings: ComputerSettingsService;
+  readonly lifecycle: ComputerLifecycleService;
+  readonly overview: ComputerOverview;
+  readonly history: ComputerHistory;
+}
+
+export function computerRoutes(deps: ComputerRoutesDeps): RouteDefinition[] {
+  return [
+    ...readingRoutes(deps),
+    ...editingRoutes(deps),
+    ...settingsRoutes(deps),
+    ...lifecycleRoutes(deps),
+    ...historyRoutes(deps),
+  ];
+}
+
+const DETAIL = { status: 200, body: ComputerDetailDto } as const;
+
+function readingRoutes({ overview }: ComputerRoutesDeps): RouteDefinition[] {
+  return [
+    defineRoute({
+      method: 'get',
+      path: '/computers',
+      permission: 'auditor',
+      tag,
+      summary: 'List computers',
+      query: ComputersQuery,
+      reply: { status: 200, body: pageSchema('ComputerDto') },
+      async handle({ scope, query }) {
+        const { status = [], policyId, label = [], q } = query;
+        const filters = { statuses: status, policyId, labels: label.map(parseLabelFilter), q };
+        return { body: await overview.list(scope, query, filters) };
+      },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/computers/:id',
+      permission: 'auditor',
+      tag,
+      summary: 'Read a computer',
+      reply: DETAIL,
+      async handle({ scope, params }) {
+        const body = await overview.get(scope, params['id'] ?? '');
+        return { body, revision: body.revision };
+      },
+    }),
+  ];
+}
+
+function editingRoutes({ computers, overview }: ComputerRoutesDeps): RouteDefinition[] {
+  return [
+    defineRoute({
+      method: 'post',
+      path: '/computers',
+      permission: 'operator',
+      tag,
+      summary: 'Make a record beforehand',
+      body: CreateComputerBody,
+      reply: { status: 201, body: ComputerDetailDto },
+      async handle({ actor, scope, body: asked }) {
+        const { name, policyId, kind = 'agent', address = null, labels = {}, comment = '' } = asked;
+        const { powerState = 'unknown' } = asked;
+        const wanted = { name, policyId, kind, address, labels, powerState, comment };
+        const { id } = await computers.create({ actor, scope }, wanted);
+        const body = await overview.get(scope, id);
+        return { status: 201, body, revision: body.revision };
+      },
+    }),
+    defineRoute({
+      method: 'patch',
+      path: '/computers/:id',
+      permission: 'operator',
+      tag,
+      summary: 'Rename, move, label or address a computer',
+      body: ChangeComputerBody,
+      needsIfMatch: true,
+      reply: DETAIL,
+      async handle({ actor, scope, params, body: changes, ifMatch }) {
+        const { id } = await computers.edit({ actor, scope }, params['id'] ?? '', { changes, ifMatch });
+        const body = await overview.get(scope, id);
+        return { body, revision: body.revision };
+      },
+    }),
+  ];
+}
+
+function settingsRoutes({ settings }: ComputerRoutesDeps): RouteDefinition[] {
+  const path = '/computers/:id/settings';
+  return [
+    defineRoute({
+      method: 'get',
+      path,
+      permission: 'auditor',
+      tag,
+      summary: 'Effective settings of a computer',
+      reply: { status: 200, body: SETTINGS_VIEW_SCHEMA },
+      async handle({ scope, params }) {
+        const body = await settings.get(scope, params['id'] ?? '');
+        return { body, revision: body.revision };
+      },
+    }),
+    defineRoute({
+      method: 'patch',
+      path,
+      permission: 'operator',
+      tag,
+      summary: "Change a computer's own overrides",
+      body: SETTINGS_PATCH_SCHEMA,
+      query: CommentQuery,
+      needsIfMatch: true,
+      reply: { status: 200, body: SETTINGS_VIEW_SCHEMA },
+      async handle({ actor, scope, params, body: patch, query: { comment = '' }, ifMatch }) {
+        const body = await settings.edit({ actor, scope }, params['id'] ?? '', { patch, comment, ifMatch });
+        return { body, revision: body.revision };
+      },
+    }),
+  ];
+}
+
+function lifecycleRoutes({ lifecycle, overview }: ComputerRoutesDeps): RouteDefinition[] {
+  return [
+    defineRoute({
+      method: 'delete',
+      path: '/computers/:id',
+      permission: 'administrator',
+      tag,
+      summary: 'Revoke a computer and forget its record',
+      reply: { status: 204 },
+      async handle({ actor, scope, params, ifMatch }) {
+        await lifecycle.remove({ actor, scope }, params['id'] ?? '', ifMatch);
+        return { status: 204 };
+      },
+    }),
+    defineRoute({
+      method: 'post',
+      path: '/computers/:id/revoke',
+      permission: 'administrator',
+      tag,
+      summary: 'Revoke its certificates and accept nothing of it any more',
+      reply: DETAIL,
+      async handle({ actor, scope, params }) {
+        await lifecycle.revoke({ actor, scope }, params['id'] ?? '');
+        const body = await overview.get(scope, params['id'] ?? '');
+        return { body, revision: body.revision };
+      },
+    }),
+    defineRoute({
+      method: 'put',
+      path: '/computers/:id/power-state',
+      permission: 'operator',
+      tag,
+      summary: 'Tell whether the machine runs',
+      body: PowerStateBody,
+      reply: DETAIL,
+      async handle({ actor, scope, params, body: { state, source, expiresAt } }) {
+        const expiresAtMs = expiresAt === undefined || expiresAt === null ? null : Date.parse(expiresAt);
+        await lifecycle.setPower({ actor, scope }, params['id'] ?? '', { state, source, expiresAtMs });
+        const body = await overview.get(scope, params['id'] ?? '');
+        return { body, revision: body.revision };
+      },
+    }),
+  ];
+}
+
+function historyRoutes({ computers, history }: ComputerRoutesDeps): RouteDefinition[] {
+  return [
+    defineRoute({
+      method: 'get',
+      path: '/computers/:id/status-history',
+      permission: 'auditor',
+      tag,
+      summary: 'Every change of its status',
+      query: PageQuery,
+      reply: { status: 200, body: pageSchema('StatusChangeDto') },
+      async handle({ scope, params, query }) {
+        const { id } = await computers.get(scope, params['id'] ?? '');
+        return { body: await history.listStatuses(id, query) };
+      },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/computers/:id/gaps',
+      permission: 'auditor',
+      tag,
+      summary: 'Every silence longer than interval and grace',
+      query: PageQuery,
+      reply: { status: 200, body: pageSchema('GapDto') },
+      async handle({ scope, params, query }) {
+        const { id } = await computers.get(scope, params['id'] ?? '');
+        return { body: await history.listGaps(id, query) };
+      },
+    }),
+  ];
+}

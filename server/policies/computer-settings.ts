@@ -1,0 +1,51 @@
+import { settingsDocument } from '../../policies/fingerprint.js';
+import { effectiveValues, type ResolvedSettings } from '../../policies/resolve-settings.js';
+import type { SettingKey } from '../../policies/setting-values.js';
+import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
+import type { ComputerSettings, VerdictRules } from './settings-cache.js';
+
+const SECOND_MS = 1000;
+
+/** The settings that verdicts are judged by; the interval counts only as the agent has confirmed it. */
+export const VERDICT_KEYS = [
+  'heartbeatsMissedAllowed',
+  'heartbeatGraceSeconds',
+  'offlineAlertForStoppedVm',
+  'goodbyeToleranceSeconds',
+] as const satisfies readonly SettingKey[];
+
+export function verdictRulesOf({ settings }: ResolvedSettings): VerdictRules {
+  return {
+    missedAllowed: settings.heartbeatsMissedAllowed.value,
+    graceMs: settings.heartbeatGraceSeconds.value * SECOND_MS,
+    offlineAlertForStoppedVm: settings.offlineAlertForStoppedVm.value,
+    goodbyeToleranceMs: settings.goodbyeToleranceSeconds.value * SECOND_MS,
+  };
+}
+
+export function toComputerSettings(resolved: ResolvedSettings, rulesSince: FleetInstant): ComputerSettings {
+  const { settings } = resolved;
+  return {
+    ...settingsDocument(effectiveValues(resolved)),
+    intervalMs: settings.heartbeatIntervalSeconds.value * SECOND_MS,
+    verdictRules: verdictRulesOf(resolved),
+    settingsPendingContactsAllowed: settings.settingsPendingContactsAllowed.value,
+    rulesSince,
+  };
+}
+
+/**
+ * Whether an edit changed what verdicts are judged by, for the node or for an override below it: the values and the
+ * locks that bind what is below count.
+ */
+export function changesVerdictRules(before: ResolvedSettings, after: ResolvedSettings): boolean {
+  return VERDICT_KEYS.some(
+    (key) =>
+      before.settings[key].value !== after.settings[key].value ||
+      JSON.stringify(boundsOf(before, key)) !== JSON.stringify(boundsOf(after, key)),
+  );
+}
+
+function boundsOf(resolved: ResolvedSettings, key: SettingKey): unknown {
+  return resolved.bounds[key]?.map(({ mode, value }) => [mode, value]) ?? [];
+}

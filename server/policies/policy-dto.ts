@@ -1,0 +1,168 @@
+import { IsArray, IsBoolean, IsDateString, IsObject } from 'class-validator';
+import { JSONSchema } from 'class-validator-jsonschema';
+import { toRfc3339 } from '../../lib/clock.js';
+import { Integer, OneOf, Optional, OptionalOrNull, Text, Uuid } from '../admin-api/dto.js';
+import type { PolicyTreeNode, RevisionWithChanges } from './policy-requests.js';
+import type { Policy } from './policy.js';
+
+const NAME_MAX = 128;
+const DESCRIPTION_MAX = 2000;
+const COMMENT_MAX = 1000;
+const REVISION_MAX = 2_147_483_647;
+
+const JSON_OBJECT = { type: 'object', additionalProperties: true } as const;
+
+export class CreatePolicyBody {
+  @Text({ min: 1, max: NAME_MAX })
+  name!: string;
+
+  /** Null or absent makes a root, which falls back to the catalogue's defaults. */
+  @OptionalOrNull()
+  @Uuid()
+  parentId?: string | null;
+
+  @Optional()
+  @Text({ max: DESCRIPTION_MAX, multiline: true })
+  description?: string;
+
+  /** Overrides by setting key. */
+  @Optional()
+  @IsObject({ message: 'must be an object of settings' })
+  @JSONSchema(JSON_OBJECT)
+  settings?: Record<string, unknown>;
+
+  @Optional()
+  @Text({ max: COMMENT_MAX, multiline: true })
+  comment?: string;
+}
+
+export class ChangePolicyBody {
+  @Optional()
+  @Text({ min: 1, max: NAME_MAX })
+  name?: string;
+
+  /** Null makes it a root. */
+  @OptionalOrNull()
+  @Uuid()
+  parentId?: string | null;
+
+  @Optional()
+  @Text({ max: DESCRIPTION_MAX, multiline: true })
+  description?: string;
+
+  @Optional()
+  @Text({ max: COMMENT_MAX, multiline: true })
+  comment?: string;
+}
+
+/** For edits whose body is free: why, kept in the revision. */
+export class CommentQuery {
+  @Optional()
+  @Text({ max: COMMENT_MAX })
+  comment?: string;
+}
+
+export class DeletePolicyQuery extends CommentQuery {
+  /** The policy that takes the children, computers and enrollment tokens. */
+  @Optional()
+  @Uuid()
+  reassignTo?: string;
+}
+
+export class LockBody {
+  @OneOf('locked', 'tightenOnly')
+  mode!: 'locked' | 'tightenOnly';
+}
+
+export class PolicyDto {
+  @Uuid()
+  id!: string;
+
+  @Text({ max: NAME_MAX })
+  name!: string;
+
+  @OptionalOrNull()
+  @Uuid()
+  parentId!: string | null;
+
+  @Text({ max: DESCRIPTION_MAX, multiline: true })
+  description!: string;
+
+  @IsBoolean()
+  builtIn!: boolean;
+
+  @Integer(1, REVISION_MAX)
+  revision!: number;
+
+  /** The policy's own overrides; effective values are at /policies/:id/settings. */
+  @IsObject()
+  @JSONSchema(JSON_OBJECT)
+  overrides!: object;
+
+  @IsObject()
+  @JSONSchema({ type: 'object', additionalProperties: { type: 'string', enum: ['locked', 'tightenOnly'] } })
+  locks!: object;
+
+  @IsDateString()
+  createdAt!: string;
+
+  @IsDateString()
+  updatedAt!: string;
+}
+
+export class PolicyTreeDto extends PolicyDto {
+  @IsArray()
+  @JSONSchema({ type: 'array', items: { $ref: '#/components/schemas/PolicyTreeDto' } })
+  children!: PolicyTreeDto[];
+}
+
+export class PolicyRevisionDto {
+  @Integer(1, REVISION_MAX)
+  revision!: number;
+
+  @IsDateString()
+  changedAt!: string;
+
+  @IsObject()
+  @JSONSchema({ type: 'object', properties: { id: { type: 'string' }, name: { type: 'string' } } })
+  actor!: { id: string; name: string };
+
+  @Text({ max: COMMENT_MAX, multiline: true })
+  comment!: string;
+
+  @Text({ max: NAME_MAX })
+  name!: string;
+
+  @OptionalOrNull()
+  @Uuid()
+  parentId!: string | null;
+
+  @IsObject()
+  @JSONSchema(JSON_OBJECT)
+  settings!: object;
+
+  @IsObject()
+  @JSONSchema(JSON_OBJECT)
+  locks!: object;
+
+  /** Against the revision before: `{name?, parentId?, settings, locks}`, each change `{from, to}`, null for absent. */
+  @IsObject()
+  @JSONSchema(JSON_OBJECT)
+  changes!: object;
+}
+
+export function toPolicyDto(policy: Policy): PolicyDto {
+  const { id, name, parentId, description, builtIn, revision, settings, locks } = policy;
+  const times = { createdAt: toRfc3339(policy.createdAt.getTime()), updatedAt: toRfc3339(policy.updatedAt.getTime()) };
+  return { id, name, parentId, description, builtIn, revision, overrides: settings, locks, ...times };
+}
+
+export function toPolicyTreeDto(node: PolicyTreeNode): PolicyTreeDto {
+  return { ...toPolicyDto(node), children: node.children.map(toPolicyTreeDto) };
+}
+
+export function toPolicyRevisionDto(row: RevisionWithChanges): PolicyRevisionDto {
+  const { revision, changedAt, actorId, actorName, comment, name, parentId, settings, locks, changes } = row;
+  const actor = { id: actorId, name: actorName };
+  return { revision, changedAt: changedAt.toISOString(), actor, comment, name, parentId, settings, locks, changes };
+}

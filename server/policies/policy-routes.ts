@@ -1,0 +1,202 @@
+import { describeCatalogue } from '../../policies/settings-catalogue.js';
+import { mapPage, PageQuery } from '../admin-api/page.js';
+import { pageSchema } from '../admin-api/page-schema.js';
+import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
+import {
+  ChangePolicyBody,
+  CommentQuery,
+  CreatePolicyBody,
+  DeletePolicyQuery,
+  LockBody,
+  PolicyDto,
+  toPolicyDto,
+  toPolicyRevisionDto,
+  toPolicyTreeDto,
+} from './policy-dto.js';
+import type { PolicyService } from './policy-service.js';
+import type { PolicySettingsService, SettingsView } from './policy-settings-service.js';
+import { CATALOGUE_SCHEMA, SETTINGS_PATCH_SCHEMA, SETTINGS_VIEW_SCHEMA } from './settings-schema.js';
+
+const tag = 'policies';
+
+export interface PolicyRoutesDeps {
+  readonly policies: PolicyService;
+  readonly settings: PolicySettingsService;
+}
+
+export function policyRoutes(deps: PolicyRoutesDeps): RouteDefinition[] {
+  return [...readingRoutes(deps), ...editingRoutes(deps), ...settingsRoutes(deps), ...lockRoutes(deps)];
+}
+
+function readingRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
+  return [
+    defineRoute({
+      method: 'get',
+      path: '/policies',
+      permission: 'auditor',
+      tag,
+      summary: 'List policies',
+      query: PageQuery,
+      reply: { status: 200, body: pageSchema('PolicyDto') },
+      handle: async ({ scope, query }) => ({ body: mapPage(await policies.list(scope, query), toPolicyDto) }),
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/policies/tree',
+      permission: 'auditor',
+      tag,
+      summary: 'Policies with their children',
+      reply: { status: 200, body: pageSchema('PolicyTreeDto') },
+      handle: async ({ scope }) => ({
+        body: { items: (await policies.tree(scope)).map(toPolicyTreeDto), next: null },
+      }),
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/policies/:id',
+      permission: 'auditor',
+      tag,
+      summary: 'Read a policy',
+      reply: { status: 200, body: PolicyDto },
+      async handle({ scope, params }) {
+        const policy = await policies.get(scope, params['id'] ?? '');
+        return { body: toPolicyDto(policy), revision: policy.revision };
+      },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/policies/:id/revisions',
+      permission: 'auditor',
+      tag,
+      summary: 'List its revisions',
+      query: PageQuery,
+      reply: { status: 200, body: pageSchema('PolicyRevisionDto') },
+      handle: async ({ scope, params, query }) => ({
+        body: mapPage(await policies.listRevisions(scope, params['id'] ?? '', query), toPolicyRevisionDto),
+      }),
+    }),
+  ];
+}
+
+function editingRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
+  return [
+    defineRoute({
+      method: 'post',
+      path: '/policies',
+      permission: 'operator',
+      tag,
+      summary: 'Create a policy',
+      body: CreatePolicyBody,
+      reply: { status: 201, body: PolicyDto },
+      async handle({ actor, scope, body }) {
+        const { name, parentId = null, description = '', settings, comment = '' } = body;
+        const policy = await policies.create({ actor, scope }, { name, parentId, description, settings, comment });
+        return { status: 201, body: toPolicyDto(policy), revision: policy.revision };
+      },
+    }),
+    defineRoute({
+      method: 'patch',
+      path: '/policies/:id',
+      permission: 'operator',
+      tag,
+      summary: 'Rename or move a policy',
+      body: ChangePolicyBody,
+      needsIfMatch: true,
+      reply: { status: 200, body: PolicyDto },
+      async handle({ actor, scope, params, body: changes, ifMatch }) {
+        const policy = await policies.edit({ actor, scope }, params['id'] ?? '', { changes, ifMatch });
+        return { body: toPolicyDto(policy), revision: policy.revision };
+      },
+    }),
+    defineRoute({
+      method: 'delete',
+      path: '/policies/:id',
+      permission: 'operator',
+      tag,
+      summary: 'Delete a policy',
+      query: DeletePolicyQuery,
+      reply: { status: 204 },
+      async handle({ actor, scope, params, query, ifMatch }) {
+        const { reassignTo, comment = '' } = query;
+        await policies.remove({ actor, scope }, params['id'] ?? '', { reassignTo, comment, ifMatch });
+        return { status: 204 };
+      },
+    }),
+  ];
+}
+
+function settingsRoutes({ settings }: PolicyRoutesDeps): RouteDefinition[] {
+  return [
+    defineRoute({
+      method: 'get',
+      path: '/policies/:id/settings',
+      permission: 'auditor',
+      tag,
+      summary: 'Effective settings',
+      reply: { status: 200, body: SETTINGS_VIEW_SCHEMA },
+      handle: async ({ scope, params }) => replyWith(await settings.get(scope, params['id'] ?? '')),
+    }),
+    defineRoute({
+      method: 'patch',
+      path: '/policies/:id/settings',
+      permission: 'operator',
+      tag,
+      summary: 'Change overrides',
+      body: SETTINGS_PATCH_SCHEMA,
+      query: CommentQuery,
+      needsIfMatch: true,
+      reply: { status: 200, body: SETTINGS_VIEW_SCHEMA },
+      async handle({ actor, scope, params, body: patch, query: { comment = '' }, ifMatch }) {
+        return replyWith(await settings.edit({ actor, scope }, params['id'] ?? '', { patch, comment, ifMatch }));
+      },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/settings-catalogue',
+      permission: 'auditor',
+      tag,
+      summary: 'Every setting there is',
+      reply: { status: 200, body: CATALOGUE_SCHEMA },
+      handle: async () => ({ body: { items: describeCatalogue(), next: null } }),
+    }),
+  ];
+}
+
+function lockRoutes({ settings }: PolicyRoutesDeps): RouteDefinition[] {
+  const path = '/policies/:id/locks/:key';
+  return [
+    defineRoute({
+      method: 'put',
+      path,
+      permission: 'operator',
+      tag,
+      summary: 'Lock a setting for what is below',
+      body: LockBody,
+      query: CommentQuery,
+      needsIfMatch: true,
+      reply: { status: 200, body: SETTINGS_VIEW_SCHEMA },
+      async handle({ actor, scope, params, body: { mode }, query: { comment = '' }, ifMatch }) {
+        const edit = { key: params['key'] ?? '', mode, comment, ifMatch };
+        return replyWith(await settings.lock({ actor, scope }, params['id'] ?? '', edit));
+      },
+    }),
+    defineRoute({
+      method: 'delete',
+      path,
+      permission: 'operator',
+      tag,
+      summary: "Take the policy's own lock away",
+      query: CommentQuery,
+      needsIfMatch: true,
+      reply: { status: 200, body: SETTINGS_VIEW_SCHEMA },
+      async handle({ actor, scope, params, query: { comment = '' }, ifMatch }) {
+        const edit = { key: params['key'] ?? '', mode: null, comment, ifMatch };
+        return replyWith(await settings.lock({ actor, scope }, params['id'] ?? '', edit));
+      },
+    }),
+  ];
+}
+
+function replyWith(view: SettingsView) {
+  return { body: view, revision: view.revision };
+}

@@ -1,0 +1,106 @@
+import { assertLockable, assertOverridesCount } from '../../policies/override-rules.js';
+import type { PolicyLocks, ResolvedSettingMap } from '../../policies/resolve-settings.js';
+import { applySettingsPatch, parseSettingsPatch } from '../../policies/settings-patch.js';
+import type { LockMode } from '../../policies/setting-values.js';
+import { isDeepStrictEqual } from 'node:util';
+import { Problem } from '../../lib/problem.js';
+import type { Scope } from '../access/scope.js';
+import type { PolicySettingsCache } from './cached-settings.js';
+import { editForest, type Caller, type ForestEdit } from './forest-edit.js';
+import { createPolicyRepository } from './policy-repository.js';
+import { assertRevision, changedOverrides, parseSettingKey } from './policy-rules.js';
+import { auditPolicy } from './policy-audit.js';
+import type { PolicyServiceDeps } from './policy-requests.js';
+import { resolvedAbove } from './policy-service.js';
+import type { Policy } from './policy.js';
+
+/** What GET /policies/:id/settings answers; the fingerprint is the one of an agent without overrides. */
+export interface SettingsView {
+  readonly revision: number;
+  readonly fingerprint: string;
+  readonly settings: ResolvedSettingMap;
+}
+
+export interface ConditionalEdit {
+  readonly ifMatch: number | undefined;
+  readonly comment: string;
+}
+
+export interface SettingsEdit extends ConditionalEdit {
+  /** A JSON Merge Patch by setting key, as it came. */
+  readonly patch: unknown;
+}
+
+export interface LockEdit extends ConditionalEdit {
+  readonly key: string;
+  /** Null takes the policy's own lock away. */
+  readonly mode: LockMode | null;
+}
+
+export interface PolicySettingsService {
+  get(scope: Scope, policyId: string): Promise<SettingsView>;
+  edit(caller: Caller, policyId: string, edit: SettingsEdit): Promise<SettingsView>;
+  lock(caller: Caller, policyId: string, edit: LockEdit): Promise<SettingsView>;
+}
+
+export type PolicySettingsDeps = PolicyServiceDeps & { readonly cache: PolicySettingsCache };
+
+export function createPolicySettingsService(deps: PolicySettingsDeps): PolicySettingsService {
+  const { cache } = deps;
+  const repository = createPolicyRepository(deps.manager);
+  const viewOf = (policyId: string): SettingsView => {
+    const policy = cache.policies().get(policyId);
+    const resolved = cache.resolvedOf(policyId);
+    if (!policy || !resolved) throw new Problem('policy-not-found');
+    const { fingerprint } = cache.settingsOf({ kind: 'agent', policyId, overrides: null });
+    return { revision: policy.revision, fingerprint, settings: resolved.settings };
+  };
+  const editOne = async (caller: Caller, policyId: string, work: PolicyWork): Promise<SettingsView> => {
+    await editForest(deps, async (edit) => {
+      const stored = await edit.get(caller.scope, policyId);
+      assertRevision(stored, work.ifMatch);
+      const wanted = work.next(edit, stored);
+      if (isDeepStrictEqual(wanted, stored)) return;
+      const after = await edit.update(wanted, { actor: caller.actor, comment: work.comment });
+      await auditPolicy(deps, edit, { caller, action: work.action, before: stored, after });
+    });
+    return viewOf(policyId);
+  };
+  return {
+    async get(scope, policyId) {
+      if (!(await repository.isVisible(scope, policyId))) throw new Problem('policy-not-found');
+      await cache.refresh();
+      return viewOf(policyId);
+    },
+    edit: (caller, policyId, { patch, ...condition }) =>
+      editOne(caller, policyId, {
+        ...condition,
+        action: 'policy.settings-changed',
+        next: (edit, stored) => patched(edit, stored, patch),
+      }),
+    lock: (caller, policyId, { key, mode, ...condition }) =>
+      editOne(caller, policyId, {
+        ...condition,
+        action: mode === null ? 'policy.setting-unlocked' : 'policy.setting-locked',
+        next: (_edit, stored) => ({ ...stored, locks: withLock(stored.locks, key, mode) }),
+      }),
+  };
+}
+
+interface PolicyWork extends ConditionalEdit {
+  readonly action: string;
+  readonly next: (edit: ForestEdit, stored: Policy) => Policy;
+}
+
+function patched(edit: ForestEdit, stored: Policy, body: unknown): Policy {
+  const patch = parseSettingsPatch(body);
+  assertOverridesCount({ above: resolvedAbove(edit, stored), set: changedOverrides(stored.settings, patch.set) });
+  return { ...stored, settings: applySettingsPatch(stored.settings, patch) };
+}
+
+function withLock(locks: PolicyLocks, text: string, mode: LockMode | null): PolicyLocks {
+  const key = parseSettingKey(text);
+  if (mode !== null) assertLockable(key, mode);
+  const { [key]: _replaced, ...others } = locks;
+  return mode === null ? others : { ...others, [key]: mode };
+}
