@@ -1,0 +1,37 @@
+/** Unix milliseconds within which a JavaScript date exists; what is stored of an agent's claim stays inside. */
+const LATEST_INSTANT_MS = 8_640_000_000_000_000;
+const YEAR_MS = 365 * 86_400_000;
+
+/** The four timestamps of one exchange, Unix milliseconds: agent, manager, manager, agent. */
+export interface FourTimestamps {
+  readonly sentAt: number;
+  readonly receivedAt: number;
+  readonly answeredAt: number;
+  readonly answerReceivedAt: number;
+}
+
+export interface ClockSample {
+  /** Agent's clock less the manager's, whole milliseconds. */
+  readonly offsetMs: number;
+  /** The true offset lies within this of `offsetMs`: half of the round trip. */
+  readonly errorMs: number;
+}
+
+/** The offset by four timestamps (RFC 5905 section 8, sign turned: positive is an agent ahead); null if they make no sense. */
+export function clockSample({ sentAt, receivedAt, answeredAt, answerReceivedAt }: FourTimestamps): ClockSample | null {
+  const roundTripMs = answerReceivedAt - sentAt - (answeredAt - receivedAt);
+  if (!(roundTripMs >= 0) || roundTripMs > YEAR_MS) return null;
+  const offsetMs = (sentAt - receivedAt + (answerReceivedAt - answeredAt)) / 2;
+  return { offsetMs: toClaim(offsetMs), errorMs: Math.ceil(roundTripMs / 2) };
+}
+
+/** An instant or offset that an agent claims, as a whole number that a date and a bigint column can hold. */
+export function toClaim(value: number): number {
+  if (Number.isNaN(value)) return 0;
+  return Math.round(Math.min(LATEST_INSTANT_MS, Math.max(-LATEST_INSTANT_MS, value)));
+}
+
+/** Over a year beside the manager's clock: an unset clock or a lie, not a drift. */
+export function isFantastic(offsetMs: number): boolean {
+  return Math.abs(offsetMs) > YEAR_MS;
+}

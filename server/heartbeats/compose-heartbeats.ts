@@ -1,0 +1,79 @@
+import type { Pool } from 'pg';
+import type { Log } from '../../lib/log.js';
+import type { Random } from '../../lib/random.js';
+import { MAX_EVENTS_PER_REPORT, type Orders } from '../../protocol/heartbeat-messages.js';
+import type { AlertWriter } from '../alerts/alert.js';
+import { sqlOfClient } from '../database/sql.js';
+import { createEventWriter } from '../events/event-writer.js';
+import { createLanePositionRepository } from '../events/lane-position-repository.js';
+import type { FleetClock } from '../fleet-clock/fleet-clock.js';
+import type { ListeningLedger } from '../listening/listening.js';
+import type { SettingsCache } from '../policies/settings-cache.js';
+import type { StatusWriter } from '../statuses/status.js';
+import { createComponentRepository } from './component-repository.js';
+import { createCountersRecorder, type CountersRecorder } from './counters-recorder.js';
+import { createFactsRepository } from './facts-repository.js';
+import { createHeartbeatRepository } from './heartbeat-repository.js';
+import type { IdentityTokens } from './identity-token.js';
+import type { IngestMetrics } from './ingest-metrics.js';
+import type { LivenessHints } from './liveness-hints.js';
+import { createReportBatcher, type BatcherOptions, type ReportBatcher } from './report-batcher.js';
+import { createReportService } from './report-service.js';
+import { createStandingRepository } from './standing-repository.js';
+
+export interface HeartbeatsDeps {
+  readonly pool: Pool;
+  readonly settings: SettingsCache;
+  readonly statuses: StatusWriter;
+  readonly alerts: AlertWriter;
+  readonly listening: Pick<ListeningLedger, 'spans' | 'noteDeaf'>;
+  readonly hints: LivenessHints;
+  readonly fleetClock: FleetClock;
+  readonly tokens: IdentityTokens;
+  readonly random: Random;
+  readonly metrics: IngestMetrics;
+  readonly log: Log;
+  readonly batcher?: BatcherOptions;
+}
+
+export interface Heartbeats {
+  readonly batcher: ReportBatcher;
+  readonly recorder: CountersRecorder;
+}
+
+/** From this load on events other than `control` wait at the agents: heartbeats are shed last. */
+const SHED_EVENTS_LOAD = 0.5;
+const SMALL_QUOTA = 100;
+
+export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
+  const { pool, listening, fleetClock, random, metrics, log } = deps;
+  const positions = createLanePositionRepository();
+  const facts = createFactsRepository();
+  const recorder = createCountersRecorder({ sql: sqlOfClient(pool), clock: fleetClock, log });
+  const isBusy = (): boolean => batcher.load() >= SHED_EVENTS_LOAD;
+  const quota = (): Orders['eventQuota'] =>
+    isBusy()
+      ? { maxEventsPerReport: SMALL_QUOTA, drain: false }
+      : { maxEventsPerReport: MAX_EVENTS_PER_REPORT, drain: true };
+  const service = createReportService({
+    ...deps,
+    positions,
+    facts,
+    recorder,
+    repository: createHeartbeatRepository(),
+    events: createEventWriter({ random, fleetClock }),
+    components: createComponentRepository(),
+    standings: createStandingRepository({ random, fleetClock }),
+    spans: () => listening.spans(),
+    admits: (lane) => lane === 'control' || !isBusy(),
+    quota,
+  });
+  const batcher: ReportBatcher = createReportBatcher({
+    service,
+    listening,
+    metrics,
+    clock: fleetClock,
+    ...(deps.batcher ? { options: deps.batcher } : {}),
+  });
+  return { batcher, recorder };
+}

@@ -1,0 +1,70 @@
+import type { Sql } from '../database/sql.js';
+import type { Exchange } from './exchange.js';
+
+/** Facts and what else rarely changes; apart from the hot row. */
+export interface FactsRepository {
+  /** The digest of the stored facts by computer id. */
+  readDigests(sql: Sql, computerIds: readonly string[]): Promise<ReadonlyMap<string, string | null>>;
+  /** Stores what the reports tell; facts only of those that carry them. */
+  store(sql: Sql, exchanges: readonly Exchange[]): Promise<void>;
+}
+
+const READ = `
+SELECT computer_facts.computer_id, computer_facts.facts_digest FROM computer_facts
+WHERE computer_facts.computer_id = ANY($1::uuid[]) ORDER BY computer_facts.computer_id`;
+
+const STORE = `
+INSERT INTO computer_facts (computer_id, facts_digest, facts, agent_version, platform, protocol_version, capabilities,
+  observed_address, carrier, tls_version, tls_cipher, last_transport_error, proxy_in_use, updated_fleet_ms)
+SELECT input.computer_id, input.facts_digest, coalesce(input.facts::jsonb, '{}'), input.agent_version, input.platform,
+  input.protocol_version, ARRAY(SELECT jsonb_array_elements_text(input.capabilities::jsonb)),
+  input.observed_address, input.carrier, input.tls_version, input.tls_cipher, input.last_transport_error::jsonb,
+  input.proxy_in_use, input.updated_fleet_ms
+FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::text[], $8::text[],
+  $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::bigint[])
+  AS input (computer_id, facts_digest, facts, agent_version, platform, protocol_version, capabilities,
+    observed_address, carrier, tls_version, tls_cipher, last_transport_error, proxy_in_use, updated_fleet_ms)
+ORDER BY input.computer_id
+ON CONFLICT (computer_id) DO UPDATE SET
+  facts_digest = coalesce(EXCLUDED.facts_digest, computer_facts.facts_digest),
+  facts = CASE WHEN EXCLUDED.facts_digest IS NULL THEN computer_facts.facts ELSE EXCLUDED.facts END,
+  agent_version = EXCLUDED.agent_version, platform = EXCLUDED.platform,
+  protocol_version = EXCLUDED.protocol_version, capabilities = EXCLUDED.capabilities,
+  observed_address = EXCLUDED.observed_address, carrier = EXCLUDED.carrier, tls_version = EXCLUDED.tls_version,
+  tls_cipher = EXCLUDED.tls_cipher, last_transport_error = EXCLUDED.last_transport_error,
+  proxy_in_use = EXCLUDED.proxy_in_use, updated_fleet_ms = EXCLUDED.updated_fleet_ms`;
+
+/** How the report came; the other carriers come with their own issues. */
+const CARRIER = 'https';
+
+export function createFactsRepository(): FactsRepository {
+  return {
+    async readDigests(sql, computerIds) {
+      const rows = await sql.query<{ computer_id: string; facts_digest: Buffer | null }>(READ, [computerIds]);
+      return new Map(rows.map((row) => [row.computer_id, row.facts_digest?.toString('hex') ?? null]));
+    },
+    async store(sql, exchanges) {
+      if (exchanges.length > 0) await sql.query(STORE, columnsOf(exchanges));
+    },
+  };
+}
+
+function columnsOf(exchanges: readonly Exchange[]): unknown[] {
+  const reports = exchanges.map(({ report }) => report);
+  return [
+    exchanges.map(({ identity }) => identity.computerId),
+    reports.map(({ facts, factsDigest }) => (facts === undefined ? null : Buffer.from(factsDigest, 'hex'))),
+    reports.map(({ facts }) => (facts === undefined ? null : JSON.stringify(facts))),
+    reports.map(({ agentVersion }) => agentVersion),
+    reports.map(({ platform }) => platform),
+    reports.map(({ protocolVersion }) => protocolVersion),
+    reports.map(({ capabilities }) => JSON.stringify(capabilities)),
+    exchanges.map(({ address }) => address),
+    exchanges.map(() => CARRIER),
+    exchanges.map(({ tls }) => tls.version),
+    exchanges.map(({ tls }) => tls.cipher),
+    reports.map(({ lastTransportError }) => (lastTransportError ? JSON.stringify(lastTransportError) : null)),
+    reports.map(({ proxy }) => proxy ?? null),
+    exchanges.map(({ receivedAt }) => Math.floor(receivedAt)),
+  ];
+}

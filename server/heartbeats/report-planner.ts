@@ -1,0 +1,122 @@
+import { Problem } from '../../lib/problem.js';
+import type { LanePositionRepository } from '../events/lane-position-repository.js';
+import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
+import type { ComputerSettings, SettingsCache } from '../policies/settings-cache.js';
+import { StaleSettings } from './database-failure.js';
+import type { Exchange } from './exchange.js';
+import type { FactsRepository } from './facts-repository.js';
+import type { LockedBatch } from './heartbeat-repository.js';
+import type { HotSession } from './hot-session.js';
+import type { LockedComputer } from './live-row.js';
+import { repeatContactMs } from '../../policies/heartbeat-rules.js';
+import { acceptReport, classifyReport, repeatReport, type Classification } from './report-rules.js';
+import { laneKeysOf, takeLanes, type LaneAdmission, type ReportWork } from './report-work.js';
+import { stateDigestOf } from './state-digest.js';
+
+export interface PlannerDeps {
+  readonly settings: SettingsCache;
+  readonly fleetClock: FleetClock;
+  readonly positions: LanePositionRepository;
+  readonly facts: FactsRepository;
+  /** Under load the lanes that can wait are left for later. */
+  readonly admits: LaneAdmission;
+}
+
+interface Classified {
+  readonly exchange: Exchange;
+  readonly locked: LockedComputer | undefined;
+  readonly classification: Classification;
+  readonly digest: Buffer;
+  readonly isStateNew: boolean;
+}
+
+interface Background {
+  readonly now: FleetInstant;
+  readonly positions: ReadonlyMap<string, number>;
+  readonly factsDigests: ReadonlyMap<string, string | null>;
+}
+
+/**
+ * Decides what every report of a locked batch is and comes to. Reads positions where events came and facts digests
+ * where a state changed; a steady report costs no statement. Throws `StaleSettings`.
+ */
+export async function planReports(
+  deps: PlannerDeps,
+  session: HotSession,
+  { exchanges, locked }: { readonly exchanges: readonly Exchange[]; readonly locked: LockedBatch },
+): Promise<ReportWork[]> {
+  if (locked.computers.size > 0) await deps.settings.ensure(locked.generation);
+  const classified = exchanges.map((exchange) =>
+    classify(exchange, locked.computers.get(exchange.identity.computerId)),
+  );
+  const known = classified.filter(({ classification }) => classification !== 'removed' && classification !== 'revoked');
+  const changed = classified.filter(({ isStateNew }) => isStateNew).map(({ exchange }) => exchange.identity.computerId);
+  const background = {
+    now: Math.floor(deps.fleetClock.fleet()),
+    positions: await deps.positions.read(
+      session,
+      known.flatMap(({ exchange }) => laneKeysOf(exchange)),
+    ),
+    factsDigests: changed.length > 0 ? await deps.facts.readDigests(session, changed) : new Map(),
+  };
+  return classified.map((report) => plan(deps, report, background));
+}
+
+function classify(exchange: Exchange, locked: LockedComputer | undefined): Classified {
+  const classification = classifyReport(locked, exchange);
+  const digest = stateDigestOf(exchange);
+  const isStateNew = classification === 'accepted' && !locked?.live.stateDigest?.equals(digest);
+  return { exchange, locked, classification, digest, isStateNew };
+}
+
+function plan(deps: PlannerDeps, report: Classified, background: Background): ReportWork {
+  const { exchange, locked, classification } = report;
+  if (!locked || classification === 'removed') return { exchange, effect: 'refused', problem: removed() };
+  if (classification === 'revoked') return { exchange, effect: 'refused', problem: revoked() };
+  const settings = settingsOf(deps, locked);
+  if (classification === 'accepted') return accept(deps, { ...report, locked, settings }, background);
+  const { live } = locked;
+  const lanes = takeLanes(exchange, background.positions, () => false);
+  const shared = { exchange, live, settings, lanes, fullReport: live.stateDigest === null };
+  if (classification === 'repeat')
+    return { ...shared, effect: 'repeat', ...repeatReport(live, settings, background.now) };
+  const nextContactInMs = repeatContactMs(live.contactDueAt ?? background.now, background.now);
+  return { ...shared, effect: 'older', next: null, nextContactInMs, carriesSettings: false };
+}
+
+function accept(
+  deps: PlannerDeps,
+  report: Classified & { readonly locked: LockedComputer; readonly settings: ComputerSettings },
+  { now, positions, factsDigests }: Background,
+): ReportWork {
+  const { exchange, locked, settings, digest, isStateNew } = report;
+  const { computerId } = exchange.identity;
+  const { factsDigest, facts } = exchange.report;
+  const fullReport = isStateNew && facts === undefined && factsDigests.get(computerId) !== factsDigest;
+  const acceptance = acceptReport(locked.live, exchange, {
+    settings,
+    now,
+    toWall: deps.fleetClock.toWall,
+    stateDigest: fullReport ? null : digest,
+  });
+  const { nextContactInMs, carriesSettings } = acceptance;
+  const lanes = takeLanes(exchange, positions, deps.admits);
+  const orders = { nextContactInMs, carriesSettings, fullReport };
+  return { exchange, effect: 'accepted', live: locked.live, settings, lanes, acceptance, isStateNew, ...orders };
+}
+
+function settingsOf(deps: PlannerDeps, { subject }: LockedComputer): ComputerSettings {
+  try {
+    return deps.settings.settingsOf(subject);
+  } catch (cause) {
+    throw new StaleSettings('The settings of a batch are newer than its rows', { cause });
+  }
+}
+
+export function revoked(): Problem {
+  return new Problem('computer-revoked', { detail: 'The certificate of this computer was revoked.' });
+}
+
+function removed(): Problem {
+  return new Problem('computer-removed', { detail: 'The record of this computer was removed: enroll it anew.' });
+}

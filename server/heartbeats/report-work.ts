@@ -1,0 +1,102 @@
+import type { Problem } from '../../lib/problem.js';
+import type { AgentEvent, Lane } from '../../protocol/heartbeat-messages.js';
+import { NOTHING_ACKNOWLEDGED } from '../../protocol/heartbeat-messages.js';
+import type { NewEvent } from '../events/event-writer.js';
+import { laneKeyText, type LaneKey, type LanePosition } from '../events/lane-position-repository.js';
+import type { ComputerSettings } from '../policies/settings-cache.js';
+import { toClaim } from './clock-offset.js';
+import type { Exchange } from './exchange.js';
+import type { LiveRow } from './live-row.js';
+import type { Acceptance } from './report-rules.js';
+
+interface WorkBase {
+  readonly exchange: Exchange;
+}
+
+export interface RefusedWork extends WorkBase {
+  readonly effect: 'refused';
+  readonly problem: Problem;
+}
+
+interface KnownWork extends WorkBase {
+  readonly live: LiveRow;
+  readonly settings: ComputerSettings;
+  readonly lanes: LaneWork;
+  readonly nextContactInMs: number;
+  readonly carriesSettings: boolean;
+  readonly fullReport: boolean;
+}
+
+/** A report whose effects are stored. */
+export interface AcceptedWork extends KnownWork {
+  readonly effect: 'accepted';
+  readonly acceptance: Acceptance;
+  /** Facts or components may differ from what is stored. */
+  readonly isStateNew: boolean;
+}
+
+/** A report that is answered without effects of its own. */
+export interface AnsweredWork extends KnownWork {
+  readonly effect: 'repeat' | 'older';
+  /** The row to store, if any. */
+  readonly next: LiveRow | null;
+}
+
+export type ReportWork = RefusedWork | AcceptedWork | AnsweredWork;
+
+/** What one report's lanes come to. */
+export interface LaneWork {
+  readonly acknowledged: readonly { readonly lane: Lane; readonly epoch: string; readonly position: number }[];
+  readonly events: readonly NewEvent[];
+  readonly positions: readonly LanePosition[];
+}
+
+export const NO_LANES: LaneWork = { acknowledged: [], events: [], positions: [] };
+
+/** The lanes of which a position must be known: those that carry events. */
+export function laneKeysOf({ report, identity }: Exchange): LaneKey[] {
+  const { computerId } = identity;
+  return report.lanes.filter(({ events }) => events.length > 0).map(({ lane, epoch }) => ({ computerId, lane, epoch }));
+}
+
+/** Whether a lane's events are stored now; others are left for a later report, at an unmoved position. */
+export type LaneAdmission = (lane: Lane) => boolean;
+
+/** Discards what is at or below the stored position, takes the rest, and says how far everything is stored. */
+export function takeLanes(exchange: Exchange, stored: ReadonlyMap<string, number>, admits: LaneAdmission): LaneWork {
+  const { report, identity, receivedAt } = exchange;
+  const { computerId } = identity;
+  const acknowledged: { lane: Lane; epoch: string; position: number }[] = [];
+  const taken: NewEvent[] = [];
+  const positions: LanePosition[] = [];
+  for (const { lane, epoch, events } of report.lanes) {
+    if (events.length === 0) continue;
+    const before = stored.get(laneKeyText({ computerId, lane, epoch })) ?? NOTHING_ACKNOWLEDGED;
+    const fresh = admits(lane) ? events.filter(({ sequence }) => sequence > before) : [];
+    const position = fresh.at(-1)?.sequence ?? before;
+    acknowledged.push({ lane, epoch, position });
+    if (fresh.length === 0) continue;
+    positions.push({ computerId, lane, epoch, position, namedAt: receivedAt });
+    taken.push(...fresh.map((event) => toNewEvent(event, { computerId, lane, epoch, receivedAt })));
+  }
+  return { acknowledged, events: taken, positions };
+}
+
+function toNewEvent(
+  event: AgentEvent,
+  { computerId, lane, epoch, receivedAt }: LaneKey & { receivedAt: number },
+): NewEvent {
+  return {
+    computerId,
+    lane,
+    epoch,
+    sequence: event.sequence,
+    occurredMs: toClaim(event.occurredAt),
+    receivedAt,
+    kind: event.kind,
+    code: event.code ?? null,
+    severity: event.severity,
+    message: event.message,
+    data: event.data ?? null,
+  };
+}
