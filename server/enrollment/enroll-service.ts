@@ -1,0 +1,260 @@
+import { createHash } from 'node:crypto';
+import type { PoolClient } from 'pg';
+import type { CertificateAuthority } from '../../certs/certificate-authority.js';
+import { readSigningRequest, type SigningRequest } from '../../certs/csr.js';
+import type { Log } from '../../lib/log.js';
+import { Problem } from '../../lib/problem.js';
+import type { Random } from '../../lib/random.js';
+import type { EnrollRequest, EnrollResponse } from '../../protocol/enrollment-messages.js';
+import { hashEnrollmentSecret, parseEnrollmentToken } from '../../protocol/enrollment-token.js';
+import { PROTOCOL_VERSION } from '../../protocol/protocol-version.js';
+import type { Actor } from '../access/actor.js';
+import type { AuditLog } from '../audit/audit.js';
+import type { CertificateRepository } from '../certificates/certificate-repository.js';
+import type { PoolUnitOfWork } from '../database/in-transaction.js';
+import { sqlOfClient, type Sql } from '../database/sql.js';
+import type { FleetClock } from '../fleet-clock/fleet-clock.js';
+import type { IdentityTokens } from '../heartbeats/identity-token.js';
+import type { IngestMetrics } from '../heartbeats/ingest-metrics.js';
+import type { LivenessHints } from '../heartbeats/liveness-hints.js';
+import type { SettingsCache } from '../policies/settings-cache.js';
+import type { EnrollLimits } from './enroll-limits.js';
+import type { EnrolledComputer, EnrollRepository, StoredEnrollment } from './enroll-repository.js';
+import { decideEnrollment, lifetimeDaysOf, tokenRefused, type StoredToken } from './enroll-rules.js';
+
+export interface EnrollServiceDeps {
+  readonly authority: CertificateAuthority;
+  readonly inTransaction: PoolUnitOfWork;
+  readonly repository: EnrollRepository;
+  readonly certificates: CertificateRepository;
+  readonly audit: AuditLog;
+  readonly settings: SettingsCache;
+  readonly limits: EnrollLimits;
+  readonly tokens: IdentityTokens;
+  readonly hints: Pick<LivenessHints, 'reconsider'>;
+  readonly fleetClock: FleetClock;
+  readonly random: Random;
+  readonly metrics: IngestMetrics;
+  readonly log: Log;
+  /** Told to agents, in order of preference; empty: the address that answered. */
+  readonly managerUrls?: readonly string[];
+  /** Enrollments that hold a connection at once: few, since heartbeats come first. */
+  readonly maxConcurrent?: number;
+  /** Enrollments that wait for their turn; what comes beyond is turned away. */
+  readonly maxWaiting?: number;
+}
+
+export interface EnrollService {
+  /** Throws `enrollment-token-refused`, `csr-invalid`, `too-many-requests` or `unavailable`. */
+  enroll(request: EnrollRequest, address: string | null): Promise<EnrollResponse>;
+}
+
+interface Attempt {
+  readonly request: EnrollRequest;
+  readonly csr: SigningRequest;
+  readonly tokenHash: Buffer;
+  readonly tokenKey: string;
+  readonly address: string | null;
+}
+
+interface Enrolled {
+  readonly computer: EnrolledComputer;
+  readonly certificatePem: string;
+  readonly isNew: boolean;
+  readonly epoch: string;
+}
+
+type Result = Enrolled | { readonly refused: string; readonly tokenId: string | null };
+
+/** A transaction may need a second connection for newer settings: all of a pool must never be enrolling. */
+const MOST_CONCURRENT = 2;
+const MOST_WAITING = 256;
+const BUSY_RETRY_SECONDS = 5;
+
+/** Enrollment by token and CSR (design.md §8); neither is ever logged. */
+export function createEnrollService(deps: EnrollServiceDeps): EnrollService {
+  const gate = createGate(deps.maxConcurrent ?? MOST_CONCURRENT, deps.maxWaiting ?? MOST_WAITING);
+  return {
+    async enroll(request, address) {
+      const attempt = admit(deps, request, address);
+      return gate(() => enroll(deps, attempt));
+    },
+  };
+}
+
+/** Lets `width` actions run at once and `length` more wait in line; throws `unavailable` beyond. */
+function createGate(width: number, length: number): <T>(action: () => Promise<T>) => Promise<T> {
+  const line: (() => void)[] = [];
+  let running = 0;
+  return async (action) => {
+    if (running >= width) {
+      if (line.length >= length)
+        throw new Problem('unavailable', {
+          detail: 'Too many enrollments at once.',
+          retryAfterSeconds: BUSY_RETRY_SECONDS,
+        });
+      // Who leaves hands its place on, so that nobody overtakes.
+      await new Promise<void>((resolve) => line.push(resolve));
+    } else running += 1;
+    try {
+      return await action();
+    } finally {
+      const next = line.shift();
+      if (next) next();
+      else running -= 1;
+    }
+  };
+}
+
+function admit(deps: EnrollServiceDeps, request: EnrollRequest, address: string | null): Attempt {
+  const parsed = parseEnrollmentToken(request.token);
+  const tokenHash = parsed ? hashEnrollmentSecret(parsed.secret) : createHash('sha256').update(request.token).digest();
+  const tokenKey = tokenHash.toString('base64');
+  const waitMs = deps.limits.admit({ tokenKey, address, now: deps.fleetClock.monotonic() });
+  if (waitMs > 0) {
+    deps.metrics.enrollmentsRefused += 1;
+    const detail = 'Enrollments come too fast.';
+    throw new Problem('too-many-requests', { detail, retryAfterSeconds: Math.min(60, Math.ceil(waitMs / 1000)) });
+  }
+  const csr = readSigningRequest(request.csr);
+  if (parsed && parsed.caFingerprint === deps.authority.rootFingerprint)
+    return { request, csr, tokenHash, tokenKey, address };
+  deps.metrics.enrollmentsRefused += 1;
+  throw tokenRefused();
+}
+
+async function enroll(deps: EnrollServiceDeps, attempt: Attempt): Promise<EnrollResponse> {
+  const { metrics, log } = deps;
+  const result = await deps.inTransaction((client: PoolClient) => enrollIn(deps, sqlOfClient(client), attempt), {
+    idempotent: true,
+  });
+  if ('refused' in result) {
+    metrics.enrollmentsRefused += 1;
+    log.info({ tokenId: result.tokenId, why: result.refused, address: attempt.address }, 'An enrollment was refused');
+    throw tokenRefused();
+  }
+  const { computer, isNew } = result;
+  if (isNew) {
+    metrics.enrollments += 1;
+    deps.hints.reconsider([computer.id]);
+    log.info({ computerId: computer.id, name: computer.name, address: attempt.address }, 'A computer enrolled');
+  }
+  return toResponse(deps, result);
+}
+
+function toResponse(deps: EnrollServiceDeps, { computer, certificatePem, epoch }: Enrolled): EnrollResponse {
+  const { authority, fleetClock } = deps;
+  return {
+    protocolVersion: PROTOCOL_VERSION,
+    computerId: computer.id,
+    name: computer.name,
+    policy: { id: computer.subject.policyId, name: computer.policyName },
+    certificate: certificatePem,
+    chain: [authority.intermediatePem, authority.rootPem],
+    trustDomain: authority.trustDomain,
+    managerUrls: deps.managerUrls ?? [],
+    managerTime: Math.max(0, Math.round(fleetClock.toWall(fleetClock.fleet()))),
+    identityToken: deps.tokens.tokenOf(computer.id, epoch, 0),
+  };
+}
+
+async function enrollIn(deps: EnrollServiceDeps, sql: Sql, attempt: Attempt): Promise<Result> {
+  const { repository } = deps;
+  const token = await repository.lockToken(sql, attempt.tokenHash);
+  if (token?.ratePerSecond) deps.limits.learn(attempt.tokenKey, token.ratePerSecond);
+  const former = token && (await repository.findFormer(sql, token.id, attempt.csr.keyDigest));
+  const decision = decideEnrollment(token, former, deps.fleetClock.wall());
+  if (decision.kind === 'refused') return refuse(deps, sql, { token, attempt, why: decision.why });
+  if (!token) return refuse(deps, sql, { token, attempt, why: 'unknown' });
+  if (decision.kind === 'again') return again(deps, sql, former);
+  if (decision.kind === 'existing') return takeExisting(deps, sql, { attempt, token, computerId: decision.computerId });
+  const computerId = deps.random.uuid();
+  await repository.insertComputer(sql, {
+    id: computerId,
+    name: attempt.request.name,
+    token,
+    at: { wall: deps.fleetClock.wall(), fleet: Math.floor(deps.fleetClock.fleet()) },
+  });
+  return certify(deps, sql, { attempt, token, computerId });
+}
+
+/** The token names a record made beforehand; what is revoked stays so. */
+async function takeExisting(deps: EnrollServiceDeps, sql: Sql, certification: Certification): Promise<Result> {
+  const { repository, fleetClock } = deps;
+  const { attempt, token, computerId } = certification;
+  const isThere = await repository.lockComputer(sql, computerId);
+  const found = isThere ? await repository.getComputer(sql, computerId) : undefined;
+  if (!found || found.computer.isRevoked) return refuse(deps, sql, { token, attempt, why: 'revoked' });
+  await repository.markEnrolled(sql, computerId, Math.floor(fleetClock.fleet()));
+  return certify(deps, sql, certification);
+}
+
+async function again(
+  { repository }: EnrollServiceDeps,
+  sql: Sql,
+  former: StoredEnrollment | undefined,
+): Promise<Result> {
+  const found = former && (await repository.getComputer(sql, former.computerId));
+  if (!former || !found) return { refused: 'revoked', tokenId: null };
+  const { computer, generation } = found;
+  return { computer, certificatePem: former.certificatePem, isNew: false, epoch: generation.epoch };
+}
+
+interface Certification {
+  readonly attempt: Attempt;
+  readonly token: StoredToken;
+  readonly computerId: string;
+}
+
+/** Issues the certificate and stores it with all that belongs to it. */
+async function certify(
+  deps: EnrollServiceDeps,
+  sql: Sql,
+  { attempt, token, computerId }: Certification,
+): Promise<Enrolled> {
+  const { repository, settings, authority, certificates, fleetClock } = deps;
+  const found = await repository.getComputer(sql, computerId);
+  if (!found) throw new Error('The record of an enrollment is gone inside its transaction');
+  const { computer, generation } = found;
+  await settings.ensure(generation);
+  const lifetimeDays = lifetimeDaysOf(settings.settingsOf(computer.subject).json);
+  const { csr } = attempt;
+  const issued = authority.issueComputer({ computerId, spkiDer: csr.spkiDer, lifetimeDays });
+  const { serial, pem, notBefore, notAfter } = issued;
+  const at = fleetClock.wall();
+  await certificates.revokeOf(sql, computerId, { reason: 'superseded', at });
+  const { keyDigest } = csr;
+  await certificates.insert(sql, { serial, computerId, keyDigest, pem, notBefore, notAfter, issuedAt: at });
+  await repository.insertEnrollment(sql, { tokenId: token.id, keyDigest, computerId, serial, at });
+  await deps.audit.append(sql, {
+    actor: tokenActor(token, attempt.address),
+    action: 'computer.enrolled',
+    subjectType: 'computer',
+    subjectId: computerId,
+    after: { name: computer.name, policyId: token.policyId, serial },
+  });
+  return { computer, certificatePem: pem, isNew: true, epoch: generation.epoch };
+}
+
+interface Refusal {
+  readonly token: StoredToken | undefined;
+  readonly attempt: Attempt;
+  readonly why: string;
+}
+
+/** A refusal of a token that exists is worth an audit row; the transaction stores nothing else. */
+async function refuse({ audit }: EnrollServiceDeps, sql: Sql, { token, attempt, why }: Refusal): Promise<Result> {
+  if (!token) return { refused: why, tokenId: null };
+  await audit.append(sql, {
+    actor: tokenActor(token, attempt.address),
+    action: 'enrollment.refused',
+    subjectType: 'enrollment-token',
+    subjectId: token.id,
+    after: { why, keyDigest: attempt.csr.keyDigest },
+  });
+  return { refused: why, tokenId: token.id };
+}
+
+function tokenActor({ id }: StoredToken, sourceAddress: string | null): Actor {
+  return { kind: 'manager', id: `enrollment-token/${id}`, name: 'enrollment token', role: 'auditor', sourceAddress };
+}
