@@ -1,0 +1,176 @@
+import { createServer, type Server, type ServerOptions } from 'node:https';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import type { ManagerIdentity } from '../../certs/manager-identity.js';
+import { TLS_OPTIONS } from '../../certs/tls-profile.js';
+import type { Clock } from '../../lib/clock.js';
+import { shareRun, type Lifecycle } from '../../lib/lifecycle.js';
+import type { Log } from '../../lib/log.js';
+import { Problem } from '../../lib/problem.js';
+import type { Random } from '../../lib/random.js';
+import { connectionFactsOf, type ConnectionFacts } from './agent-exchange.js';
+import { endWithProblem } from './answer.js';
+import type { PeerState, PeerVerifier } from './peer-identity.js';
+
+/** What was read of a connection at its handshake. */
+export interface PeerConnection extends ConnectionFacts {
+  readonly peer: PeerState;
+}
+
+export type AgentRequestHandler = (
+  connection: PeerConnection,
+  request: IncomingMessage,
+  response: ServerResponse,
+) => void;
+
+export interface AgentServerDeps {
+  readonly identity: ManagerIdentity;
+  /** PEM; its name is offered to clients. */
+  readonly rootPem: string;
+  readonly verifier: PeerVerifier;
+  readonly handle: AgentRequestHandler;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** Undefined: all addresses. */
+  readonly host?: string | undefined;
+  /** 0 picks a free port. */
+  readonly port: number;
+  readonly maxConnections?: number;
+  /** How long `stop` waits for exchanges in flight. */
+  readonly stopGraceMs?: number;
+}
+
+export interface AgentServer extends Lifecycle {
+  /** The bound port; throws before `start`. */
+  port(): number;
+  /** Serves new handshakes with another key and leaf of the same authority. */
+  renew(identity: ManagerIdentity): void;
+}
+
+const LIMITS = {
+  headersTimeout: 10_000,
+  requestTimeout: 15_000,
+  keepAliveTimeout: 75_000,
+  connectionsCheckingInterval: 1000,
+  maxHeaderSize: 8192,
+  insecureHTTPParser: false,
+  // Our own check says why, as a problem document.
+  requireHostHeader: false,
+} as const satisfies ServerOptions;
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+const MAX_HEADERS = 64;
+/** A connection on which nothing moves, in either direction: one that does not read its answers, for one. */
+const SILENCE_MS = 90_000;
+const SWEEP_MS = 50;
+
+/**
+ * The agent port: mutual TLS whose client certificate is optional for the library and judged by us, once per
+ * connection. Slow, silent and malformed clients are cut by the limits above.
+ */
+export function createAgentServer(deps: AgentServerDeps): AgentServer {
+  const connections = new WeakMap<object, PeerConnection>();
+  const server = createServer({
+    ...LIMITS,
+    ...secureOptions(deps, deps.identity),
+    handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+  });
+  server.maxHeadersCount = MAX_HEADERS;
+  server.setTimeout(SILENCE_MS);
+  server.maxConnections = deps.maxConnections ?? 50_000;
+  server.on('secureConnection', (socket: TLSSocket) => {
+    connections.set(socket, { peer: deps.verifier.verify(socket), ...connectionFactsOf(socket) });
+  });
+  const serve = (request: IncomingMessage, response: ServerResponse): void => {
+    const connection = connections.get(request.socket);
+    if (connection) deps.handle(connection, request, response);
+    else request.socket.destroy();
+  };
+  server.on('request', serve);
+  server.on('checkContinue', serve);
+  refuseTheRest(server, deps);
+  return {
+    ...lifecycleOf(server, deps),
+    port: () => boundPort(server),
+    renew: (identity) => renew(server, deps, identity),
+  };
+}
+
+function secureOptions({ rootPem }: AgentServerDeps, { keyPem, certPem, chainPem }: ManagerIdentity): ServerOptions {
+  return {
+    ...TLS_OPTIONS,
+    key: keyPem,
+    // The root is sent too: an agent that enrolls checks its token's fingerprint by it.
+    cert: certPem + chainPem,
+    ca: rootPem,
+    requestCert: true,
+    rejectUnauthorized: false,
+  };
+}
+
+function renew(server: Server, deps: AgentServerDeps, identity: ManagerIdentity): void {
+  server.setSecureContext({ ...secureOptions(deps, identity), ticketKeys: server.getTicketKeys() });
+}
+
+/** Protocol switches, tunnels and what is no HTTP at all. */
+function refuseTheRest(server: Server, { random, log }: AgentServerDeps): void {
+  const refuse = (problem: Problem) => (_request: IncomingMessage, socket: Duplex) =>
+    endWithProblem(socket, problem, random.uuid());
+  server.on('upgrade', refuse(new Problem('route-not-found', { detail: 'No protocol switch is served here.' })));
+  server.on('connect', refuse(new Problem('method-not-allowed', { detail: 'This port is no proxy.' })));
+  server.on('checkExpectation', (request: IncomingMessage) =>
+    endWithProblem(
+      request.socket,
+      new Problem('request-invalid', { detail: 'The Expect field is not known.' }),
+      random.uuid(),
+    ),
+  );
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    log.debug({ code: error.code }, 'A connection to the agent port spoke no HTTP');
+    if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+    endWithProblem(
+      socket,
+      new Problem('request-invalid', { detail: 'The request is not well-formed HTTP/1.1, or too slow.' }),
+      random.uuid(),
+    );
+  });
+  server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    log.debug({ code: error.code, address: socket.remoteAddress }, 'A TLS handshake on the agent port failed');
+    socket.destroy();
+  });
+}
+
+function lifecycleOf(server: Server, deps: AgentServerDeps): Lifecycle {
+  const start = shareRun(async () => {
+    if (server.listening) return;
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ port: deps.port, ...(deps.host === undefined ? {} : { host: deps.host }) }, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    });
+  });
+  const stop = shareRun(async () => {
+    if (!server.listening) return;
+    let closed = false;
+    server.close(() => {
+      closed = true;
+    });
+    const cutAt = deps.clock.monotonic() + (deps.stopGraceMs ?? 10_000);
+    while (!closed && deps.clock.monotonic() < cutAt) {
+      server.closeIdleConnections();
+      await deps.clock.sleep(SWEEP_MS);
+    }
+    server.closeAllConnections();
+  });
+  return { start, stop };
+}
+
+function boundPort(server: Server): number {
+  const address = server.address() as AddressInfo | null;
+  if (!address) throw new Error('The agent port is not open');
+  return address.port;
+}

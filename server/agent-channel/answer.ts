@@ -1,0 +1,45 @@
+import { STATUS_CODES, type ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { Problem, toProblemDocument } from '../../lib/problem.js';
+
+const LONGEST_RETRY_AFTER_SECONDS = 60;
+
+/** A request id as the `instance` of a problem and the `requestId` of a log line. */
+export function toInstance(requestId: string): string {
+  return `urn:uuid:${requestId}`;
+}
+
+export function sendJson(response: ServerResponse, body: unknown): void {
+  const bytes = Buffer.from(JSON.stringify(body));
+  response.writeHead(200, {
+    'Content-Type': 'application/json',
+    'Content-Length': bytes.length,
+    'Cache-Control': 'no-store',
+  });
+  response.end(bytes);
+}
+
+export function sendProblem(response: ServerResponse, problem: Problem, requestId: string): void {
+  if (response.headersSent || response.destroyed) return;
+  const bytes = Buffer.from(JSON.stringify(toProblemDocument(problem, toInstance(requestId))));
+  const { retryAfterSeconds } = problem.facts;
+  response.writeHead(problem.status, {
+    'Content-Type': 'application/problem+json',
+    'Content-Length': bytes.length,
+    'Cache-Control': 'no-store',
+    ...(retryAfterSeconds === undefined
+      ? {}
+      : { 'Retry-After': String(Math.min(LONGEST_RETRY_AFTER_SECONDS, Math.max(1, Math.ceil(retryAfterSeconds)))) }),
+  });
+  response.end(bytes);
+}
+
+/** Answers on a bare socket what never became a request, and closes it. */
+export function endWithProblem(socket: Duplex, problem: Problem, requestId: string): void {
+  if (!socket.writable) return void socket.destroy();
+  const body = JSON.stringify(toProblemDocument(problem, toInstance(requestId)));
+  socket.end(
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? ''}\r\nContent-Type: application/problem+json\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}

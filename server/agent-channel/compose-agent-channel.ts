@@ -1,0 +1,65 @@
+import type { CertificateAuthority } from '../../certs/certificate-authority.js';
+import type { ManagerIdentity } from '../../certs/manager-identity.js';
+import type { Log } from '../../lib/log.js';
+import type { Random } from '../../lib/random.js';
+import type { FleetClock } from '../fleet-clock/fleet-clock.js';
+import type { ListeningLedger } from '../listening/listening.js';
+import { createAgentRoutes, type AgentRoutesDeps } from './agent-routes.js';
+import { createAgentServer, type AgentServer } from './agent-server.js';
+import { createBodyBudget } from './body-reader.js';
+import { createPeerVerifier } from './peer-identity.js';
+
+export interface AgentChannelDeps extends Pick<AgentRoutesDeps, 'submit' | 'enroll' | 'noteMismatch'> {
+  readonly authority: CertificateAuthority;
+  readonly identity: ManagerIdentity;
+  readonly fleetClock: FleetClock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly listening: Pick<ListeningLedger, 'noteDeaf'>;
+  /** This process's name in the listening ledger. */
+  readonly listener: string;
+  readonly host?: string | undefined;
+  readonly port: number;
+  readonly maxConnections?: number;
+  readonly maxBodyBytesHeld?: number;
+  readonly stopGraceMs?: number;
+}
+
+const BODY_BYTES_HELD = 256 * 1024 * 1024;
+
+/** The agent port: everything between a TCP connection and the exchange. */
+export function composeAgentChannel(deps: AgentChannelDeps): AgentServer {
+  const { authority, fleetClock, random, log, listening } = deps;
+  const trustedNow = (): number => fleetClock.toWall(fleetClock.fleet());
+  const verifier = createPeerVerifier({
+    root: authority.root,
+    intermediateDer: authority.intermediate.raw,
+    trustDomain: authority.trustDomain,
+    trustedNow,
+  });
+  const handle = createAgentRoutes({
+    random,
+    log,
+    trustedNow,
+    fleet: () => fleetClock.fleet(),
+    bodies: createBodyBudget(deps.maxBodyBytesHeld ?? BODY_BYTES_HELD),
+    listener: deps.listener,
+    submit: deps.submit,
+    enroll: deps.enroll,
+    noteMismatch: deps.noteMismatch,
+    noteRefusedHeartbeat: () => listening.noteDeaf('refused-heartbeats'),
+  });
+  return createAgentServer({
+    identity: deps.identity,
+    rootPem: authority.rootPem,
+    verifier,
+    handle,
+    clock: fleetClock,
+    random,
+    log,
+    host: deps.host,
+    port: deps.port,
+    ...(deps.maxConnections === undefined ? {} : { maxConnections: deps.maxConnections }),
+    ...(deps.stopGraceMs === undefined ? {} : { stopGraceMs: deps.stopGraceMs }),
+  });
+}
