@@ -26,20 +26,23 @@ export async function startComputers(database: TestDatabase) {
     reconsider: (computerIds) => void reconsidered.push(...computerIds),
   };
   const deps = { ...forest, alerts, statuses, hints, spans: () => [] };
-  const { routes, assertVisible } = composeComputers(deps);
+  const computers = composeComputers(deps);
+  const { assertVisible } = computers;
   const dependents = [computerDependents, createTokenDependents(deps)];
-  const call = callerOf([
-    ...routes,
+  const routes = [
+    ...computers.routes,
     ...composePolicies({ ...deps, dependents }).routes,
     ...composeEventReading({ ...deps, assertVisible }).routes,
     ...composeEnrollmentTokens({ ...deps, caFingerprint: CA_FINGERPRINT, agentUrl: () => 'https://manager:4120' })
       .routes,
-  ]);
+  ];
+  const call = callerOf(routes);
   const base = (await call<Page<PolicyDto>>('get', '/policies')).body.items[0]!;
   let names = 0;
   return {
     ...deps,
     reconsidered,
+    routes,
     call,
     base,
     async makePolicy(parentId: string | null, settings: object = {}): Promise<PolicyDto> {
