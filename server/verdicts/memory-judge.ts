@@ -1,0 +1,45 @@
+import type { Ledger } from '../../policies/listening-ledger.js';
+import { judge } from '../../policies/verdict-rules.js';
+import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
+import type { ComputerSettings } from '../policies/settings-cache.js';
+import type { RememberedFacts } from './shard-memory.js';
+
+/** What memory alone can say of a computer: nothing changes before `until`; undefined when the database must be asked. */
+export interface Quiet {
+  readonly until: FleetInstant;
+}
+
+export interface Rules {
+  readonly settings: ComputerSettings | undefined;
+  readonly ledger: Ledger;
+}
+
+/** Judges from memory; only a verdict that is the stored one is answered. */
+export function judgeFromMemory(
+  facts: RememberedFacts,
+  { settings, ledger }: Rules,
+  at: FleetInstant,
+): Quiet | undefined {
+  if (facts.status === 'revoked') return { until: Number.POSITIVE_INFINITY };
+  if (facts.lastSeenAt === null) return facts.status === 'pending' ? { until: Number.POSITIVE_INFINITY } : undefined;
+  if (facts.isSpecial || facts.status === 'stopped' || !settings) return undefined;
+  const intervalMs = facts.intervalMs || settings.intervalMs;
+  const verdict = judge(
+    {
+      facts: {
+        everSeen: true,
+        lastSeenAt: facts.lastSeenAt,
+        contactDueAt: facts.contactDueAt ?? facts.lastSeenAt + intervalMs,
+        intervalMs,
+        goodbye: null,
+        power: { state: 'unknown', since: Number.NEGATIVE_INFINITY, expiresAt: null },
+        revokedAt: null,
+        rulesSince: Math.max(facts.rulesSince, settings.rulesSince),
+      },
+      rules: settings.verdictRules,
+      ledger,
+    },
+    at,
+  );
+  return verdict.status === facts.status ? { until: verdict.nextChangeAt } : undefined;
+}

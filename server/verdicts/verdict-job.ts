@@ -1,0 +1,294 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { createLedger, type Ledger } from '../../policies/listening-ledger.js';
+import { isTransientDatabaseError } from '../database/database-errors.js';
+import type { HotTransaction } from '../database/hot-transaction.js';
+import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
+import type { LivenessHint, LivenessHints } from '../heartbeats/liveness-hints.js';
+import type { DeafCause, DeafSpan, ListeningLedger } from '../listening/listening.js';
+import { Problem } from '../../lib/problem.js';
+import { settingsSubjectOf } from '../statuses/liveness-row.js';
+import { OwnedShards, type OwnedShard, type Suspect } from './owned-shards.js';
+import { createRuleGroups, type RuleGroups } from './rule-groups.js';
+import { judgeBatch, type BatchDeps, type BatchOutcome, type Judged } from './verdict-batch.js';
+import { loadOverrides, loadShard } from './verdict-repository.js';
+import { SHARD_COUNT } from './verdict-shard-rules.js';
+import { claimShards, releaseShards, renewShards } from './verdict-shard-repository.js';
+
+export interface VerdictJobDeps extends Omit<BatchDeps, 'listening' | 'ledger'> {
+  readonly inTransaction: HotTransaction;
+  readonly ledger: ListeningLedger & {
+    deafness(): { readonly cause: DeafCause; readonly since: FleetInstant } | undefined;
+  };
+}
+
+/** Whether verdicts are being made; instants in fleet milliseconds. */
+export interface VerdictState {
+  readonly state: 'active' | 'held' | 'warming';
+  readonly reason: string | null;
+  readonly since: FleetInstant;
+  /** When it ends at the latest, where that is known. */
+  readonly until: FleetInstant | null;
+}
+
+export interface VerdictJob extends LivenessHints {
+  /** Claims what is free, then judges all that is due. Must not run twice at a time. */
+  run(signal: AbortSignal): Promise<void>;
+  /** Calls `fire` at the earliest hint, again and again, until the signal; it only adds to the schedule. */
+  wakeUps(signal: AbortSignal, fire: () => Promise<void>): Promise<void>;
+  verdictState(): VerdictState;
+  /** Gives the shards back, for another process or the next life. */
+  release(): Promise<void>;
+}
+
+const CHUNK = 1000;
+const SLICE_MS = 20;
+const RENEW_EVERY_MS = 3000;
+/** A shard is read again behind the hints; all of them within about a minute. */
+const REFRESH_EVERY_MS = 60_000 / SHARD_COUNT;
+/** Reading shards again takes at most a fortieth of the time. */
+const REFRESH_SHARE = 40;
+const RETRY_PROOF_MS = 200;
+const RETRY_FAILURE_MS = 1000;
+const SET_ASIDE_MS = 60_000;
+const LONGEST_SLEEP_MS = 60_000;
+const HELD_AFTER_REFUSAL_MS = 2000;
+const PAUSE_MS = 50;
+
+export function createVerdictJob(deps: VerdictJobDeps): VerdictJob {
+  return new Job(deps);
+}
+
+class Job implements VerdictJob {
+  readonly #deps: VerdictJobDeps;
+  readonly #batch: BatchDeps;
+  readonly #groups: RuleGroups;
+  readonly #shards: OwnedShards;
+  #renewAt = Number.NEGATIVE_INFINITY;
+  #refreshAt = Number.NEGATIVE_INFINITY;
+  #nextRefreshed = 0;
+  #areGroupsStale = false;
+  /** The last instant through which another listener had not proven yet. */
+  #unprovenAt = Number.NEGATIVE_INFINITY;
+  #hasClaimed = false;
+  #arithmetic: { readonly spans: readonly DeafSpan[]; readonly ledger: Ledger } | undefined;
+  #rearm = new AbortController();
+  #armedFor = Number.POSITIVE_INFINITY;
+  #reported: VerdictState;
+
+  constructor(deps: VerdictJobDeps) {
+    this.#deps = deps;
+    this.#batch = { ...deps, listening: () => this.#listening() };
+    this.#groups = createRuleGroups(deps.settings);
+    this.#shards = new OwnedShards(this.#groups);
+    this.#reported = { state: 'warming', reason: 'loading', since: deps.fleetClock.fleet(), until: null };
+    deps.settings.onChange(() => {
+      this.#areGroupsStale = true;
+      this.#rearm.abort();
+    });
+  }
+
+  heard(hints: readonly LivenessHint[]): void {
+    const now = this.#deps.fleetClock.fleet();
+    for (const hint of hints) this.#shards.heard(hint, now);
+    this.#rearmIfEarlier();
+  }
+
+  reconsider(computerIds: readonly string[]): void {
+    const now = this.#deps.fleetClock.fleet();
+    for (const computerId of computerIds) this.#shards.reconsider(computerId, now);
+    this.#rearmIfEarlier();
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    await this.#holdLeases();
+    await this.#loadClaimed(signal);
+    if (this.#areGroupsStale) this.#distrustChangedGroups();
+    while (!signal.aborted && !this.#deps.ledger.deafness()) {
+      const startedAt = this.#deps.fleetClock.monotonic();
+      const hasTime = () => this.#deps.fleetClock.monotonic() - startedAt < SLICE_MS;
+      const at = this.#deps.fleetClock.fleet();
+      const suspects = this.#shards.takeSuspects(at, this.#listening(), { limit: CHUNK, hasTime });
+      if (suspects.length > 0) await this.#judge(suspects);
+      else if (this.#shards.earliest() > at) break;
+      else await nextTurn();
+      if (this.#unprovenAt >= at) break;
+      await this.#holdLeases();
+    }
+    await this.#refreshNext(signal);
+    this.#rearmIfEarlier();
+  }
+
+  async wakeUps(signal: AbortSignal, fire: () => Promise<void>): Promise<void> {
+    while (!signal.aborted) {
+      this.#rearm = new AbortController();
+      this.#armedFor = this.#areGroupsStale ? 0 : this.#shards.earliest();
+      const wait = Math.min(this.#armedFor - this.#deps.fleetClock.fleet(), LONGEST_SLEEP_MS);
+      if (wait > 0) await this.#sleep(wait, AbortSignal.any([signal, this.#rearm.signal]));
+      else {
+        await fire();
+        // What is still due then could not be judged yet: a failing database is not asked without a pause.
+        if (this.#isDue()) await this.#sleep(PAUSE_MS, signal);
+      }
+    }
+  }
+
+  verdictState(): VerdictState {
+    const { state, reason } = this.#presentState();
+    if (state !== this.#reported.state || reason !== this.#reported.reason)
+      this.#reported = { state, reason, since: this.#deps.fleetClock.fleet(), until: null };
+    return this.#reported;
+  }
+
+  async release(): Promise<void> {
+    const held = this.#shards.all();
+    for (const { shard } of held) this.#shards.drop(shard);
+    if (held.length > 0) await this.#deps.inTransaction((sql) => releaseShards(sql, this.#deps.owner, held));
+  }
+
+  #presentState(): Pick<VerdictState, 'state' | 'reason'> {
+    if (!this.#hasClaimed || this.#shards.all().some(({ isLoaded }) => !isLoaded))
+      return { state: 'warming', reason: 'loading' };
+    const deafness = this.#deps.ledger.deafness();
+    if (deafness) return { state: 'held', reason: deafness.cause };
+    if (this.#deps.fleetClock.fleet() - this.#unprovenAt < HELD_AFTER_REFUSAL_MS)
+      return { state: 'held', reason: 'listener-behind' };
+    return { state: 'active', reason: null };
+  }
+
+  #isDue(): boolean {
+    return this.#areGroupsStale || this.#shards.earliest() <= this.#deps.fleetClock.fleet();
+  }
+
+  #rearmIfEarlier(): void {
+    if (this.#shards.earliest() < this.#armedFor) this.#rearm.abort();
+  }
+
+  async #sleep(ms: number, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#deps.fleetClock.sleep(ms, signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+  }
+
+  /** The spans' sums are kept for as long as the spans are the same. */
+  #listening(): Ledger {
+    const spans = this.#deps.ledger.spans();
+    if (this.#arithmetic?.spans !== spans) this.#arithmetic = { spans, ledger: createLedger(spans) };
+    return this.#arithmetic.ledger;
+  }
+
+  #distrustChangedGroups(): void {
+    this.#areGroupsStale = false;
+    this.#shards.distrustGroups(this.#groups.refresh(), this.#deps.fleetClock.fleet());
+  }
+
+  async #holdLeases(): Promise<void> {
+    const { fleetClock, inTransaction, owner } = this.#deps;
+    const at = fleetClock.fleet();
+    if (at < this.#renewAt) return;
+    const held = this.#shards.all();
+    const { kept, taken } = await inTransaction(async (sql) => {
+      const renewed = held.length > 0 ? await renewShards(sql, { owner, at }, held) : [];
+      const shards = renewed.map(({ shard }) => shard);
+      return { kept: new Set(shards), taken: await claimShards(sql, { owner, at }, shards) };
+    });
+    for (const { shard } of held) if (!kept.has(shard)) this.#lose(shard);
+    for (const claim of taken) this.#shards.add(claim);
+    this.#renewAt = at + RENEW_EVERY_MS;
+    this.#hasClaimed = true;
+  }
+
+  #lose(shard: number): void {
+    this.#shards.drop(shard);
+    this.#deps.log.warn({ shard }, 'a verdict shard was lost to another process');
+  }
+
+  async #loadClaimed(signal: AbortSignal): Promise<void> {
+    for (const owned of this.#shards.all()) {
+      if (signal.aborted) return;
+      if (!owned.isLoaded) await this.#load(owned);
+      await this.#holdLeases();
+    }
+  }
+
+  async #load(owned: OwnedShard): Promise<void> {
+    const readAt = this.#deps.fleetClock.fleet();
+    const loaded = await this.#deps.inTransaction(async (sql) => ({
+      packed: await loadShard(sql, owned.shard),
+      overrides: await loadOverrides(sql, owned.shard),
+    }));
+    this.#shards.learnShard(owned, loaded, readAt);
+  }
+
+  /** Reads one shard again, so that what another process changed is found without any hint. */
+  async #refreshNext(signal: AbortSignal): Promise<void> {
+    const at = this.#deps.fleetClock.fleet();
+    if (at < this.#refreshAt || signal.aborted) return;
+    const owned = this.#shards.get(this.#nextRefreshed);
+    this.#nextRefreshed = (this.#nextRefreshed + 1) % SHARD_COUNT;
+    if (owned) await this.#load(owned);
+    const took = this.#deps.fleetClock.fleet() - at;
+    this.#refreshAt = at + Math.max(REFRESH_EVERY_MS, took * REFRESH_SHARE);
+  }
+
+  async #judge(suspects: readonly Suspect[]): Promise<void> {
+    const claims = [...new Set(suspects.map(({ shard }) => shard))].flatMap((shard) => this.#shards.get(shard) ?? []);
+    const ids = (owned: ReadonlySet<number>) =>
+      suspects.flatMap(({ shard, computerId }) => (owned.has(shard) ? [computerId] : [])).sort();
+    try {
+      const outcome = await this.#deps.inTransaction((sql) => judgeBatch(sql, this.#batch, { claims, ids }));
+      for (const { shard } of claims) if (!outcome.owned.has(shard)) this.#lose(shard);
+      this.#remember(suspects, outcome);
+    } catch (error) {
+      await this.#onFailure(suspects, error);
+    }
+  }
+
+  #remember(suspects: readonly Suspect[], outcome: BatchOutcome): void {
+    const { at, isProven } = outcome;
+    if (!isProven) {
+      this.#unprovenAt = at;
+      this.#shards.postpone(suspects, at + RETRY_PROOF_MS);
+      return;
+    }
+    const judged = new Map(outcome.judged.map((one) => [one.row.computer_id, one]));
+    const failed = new Set(outcome.failed);
+    for (const suspect of suspects) {
+      const one = judged.get(suspect.computerId);
+      if (one) this.#shards.settle(suspect, this.#toFacts(one), { at, until: one.verdict.nextChangeAt });
+      else if (failed.has(suspect.computerId)) this.#shards.postpone([suspect], at + SET_ASIDE_MS);
+      else this.#shards.forget(suspect);
+    }
+  }
+
+  #toFacts({ row, verdict }: Judged) {
+    const toInstant = (value: string | null) => (value === null ? null : Number(value));
+    const lastSeenAt = toInstant(row.last_seen_fleet_ms);
+    return {
+      lastSeenAt,
+      contactDueAt: toInstant(row.contact_due_fleet_ms),
+      intervalMs: Math.max(row.confirmed_interval_ms ?? 0, row.delivered_interval_ms ?? 0),
+      group: this.#groups.indexOf(settingsSubjectOf(row)),
+      status: verdict.status,
+      rulesSince: Number(row.verdict_rules_fleet_ms),
+      isSpecial: row.goodbye_reason !== null || Number(row.power_since_fleet_ms ?? -2) >= (lastSeenAt ?? -1),
+    };
+  }
+
+  /** A row that makes the whole statement fail is found by halving, and set aside. */
+  async #onFailure(suspects: readonly Suspect[], error: unknown): Promise<void> {
+    const now = this.#deps.fleetClock.fleet();
+    if (error instanceof Problem || isTransientDatabaseError(error)) {
+      this.#deps.log.warn({ err: error, computers: suspects.length }, 'verdicts could not be stored yet');
+      this.#shards.postpone(suspects, now + RETRY_FAILURE_MS);
+    } else if (suspects.length === 1) {
+      this.#deps.log.error({ err: error, computerId: suspects[0]?.computerId }, 'a verdict cannot be stored');
+      this.#shards.postpone(suspects, now + SET_ASIDE_MS);
+    } else {
+      const middle = suspects.length >>> 1;
+      await this.#judge(suspects.slice(0, middle));
+      await this.#judge(suspects.slice(middle));
+    }
+  }
+}
