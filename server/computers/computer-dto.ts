@@ -284,6 +284,20 @@ export class StatusChangeDto {
   noticedAt!: string;
 }
 
+export class HeartbeatDto {
+  @Instant()
+  receivedAt!: string;
+
+  @Shown({ type: ['integer', 'null'] })
+  latenessMs!: number | null;
+
+  @Shown({ type: ['integer', 'null'] })
+  clockOffsetMs!: number | null;
+
+  @Shown({ type: ['integer', 'null'] })
+  latencyMs!: number | null;
+}
+
 export class GapDto {
   @Instant()
   from!: string;

@@ -10,6 +10,7 @@ import {
   ComputersQuery,
   CreateComputerBody,
   GapDto,
+  HeartbeatDto,
   PowerStateBody,
   StatusChangeDto,
 } from './computer-dto.js';
@@ -201,6 +202,19 @@ function historyRoutes({ computers, history }: ComputerRoutesDeps): RouteDefinit
       async handle({ scope, params, query }) {
         const { id } = await computers.get(scope, params['id'] ?? '');
         return { body: await history.listStatuses(id, query) };
+      },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/computers/:id/heartbeats',
+      permission: 'auditor',
+      tag,
+      summary: 'Its last receipts, at most 100',
+      query: PageQuery,
+      reply: { status: 200, body: pageSchemaOf(HeartbeatDto) },
+      async handle({ scope, params, query }) {
+        const { id } = await computers.get(scope, params['id'] ?? '');
+        return { body: await history.listHeartbeats(id, query) };
       },
     }),
     defineRoute({

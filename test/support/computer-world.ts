@@ -1,4 +1,5 @@
 import { createAlertWriter } from '../../server/alerts/alert-writer.js';
+import { createCertificateRepository } from '../../server/certificates/certificate-repository.js';
 import { composeComputers, computerDependents } from '../../server/computers/index.js';
 import { composeEventReading } from '../../server/events/compose-event-reading.js';
 import { createTokenDependents } from '../../server/enrollment/token-dependents.js';
@@ -25,7 +26,8 @@ export async function startComputers(database: TestDatabase) {
     heard: () => undefined,
     reconsider: (computerIds) => void reconsidered.push(...computerIds),
   };
-  const deps = { ...forest, alerts, statuses, hints, spans: () => [] };
+  const certificates = createCertificateRepository();
+  const deps = { ...forest, alerts, statuses, certificates, hints, spans: () => [] };
   const computers = composeComputers(deps);
   const { assertVisible } = computers;
   const dependents = [computerDependents, createTokenDependents(deps)];
