@@ -1,14 +1,19 @@
 import { Allow, ValidateBy } from 'class-validator';
-import { JSONSchema } from 'class-validator-jsonschema';
+import { Schema } from './dto.js';
 
 /** Describes a member of an answer whose schema no validator tells, such as one that may be null. */
 export function Shown(schema: Readonly<Record<string, unknown>>): PropertyDecorator {
   const allow = Allow();
-  const show = JSONSchema(schema as never);
+  const describe = Schema(schema);
   return (target, member) => {
     allow(target, String(member));
-    show(target, String(member));
+    describe(target, member);
   };
+}
+
+/** An instant of an answer: RFC 3339 in UTC. */
+export function Instant(): PropertyDecorator {
+  return Shown({ type: 'string', format: 'date-time' });
 }
 
 /** A validator made from a function that says what is wrong, undefined for nothing. */

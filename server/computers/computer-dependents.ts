@@ -4,6 +4,7 @@ import { reattachComputers } from './computer-repository.js';
 /** Computers keep the policy that they are attached to from being deleted, and move with `?reassignTo=`. */
 export const computerDependents: PolicyDependents = {
   noun: 'computers',
+  hold: async () => undefined,
   namesOf: (sql, policyId, limit) =>
     sql.query(
       `SELECT computers.id, computers.name FROM computers WHERE computers.policy_id = $1

@@ -3,7 +3,8 @@ import { ArrayMaxSize, IsArray, IsDateString, IsIn, IsInt, IsObject } from 'clas
 import { POWER_STATES } from '../../policies/status-model.js';
 import { Integer, OneOf, Optional, OptionalOrNull, Text, Uuid } from '../admin-api/dto.js';
 import { PageQuery } from '../admin-api/page.js';
-import { Checked, Shown } from '../admin-api/shown.js';
+import { refTo } from '../admin-api/dto-schemas.js';
+import { Checked, Instant, Shown } from '../admin-api/shown.js';
 import { STATUSES } from '../statuses/status.js';
 import { addressFault, labelsFault } from './computer-rules.js';
 
@@ -43,6 +44,7 @@ export class ComputersQuery extends PageQuery {
   /** `key`, `key:value` or `key=value`; repeated, all must hold. */
   @Optional()
   @Transform(({ value }: { value: unknown }) => (Array.isArray(value) ? value : [value]))
+  @IsArray()
   @ArrayMaxSize(FILTERS_MAX)
   @Checked('isLabelFilters', (value) =>
     Array.isArray(value) &&
@@ -158,7 +160,7 @@ export class ComputerDto {
   addressSource!: string | null;
 
   @IsObject()
-  @Shown({ $ref: '#/components/schemas/PolicyRefDto' })
+  @Shown(refTo(PolicyRefDto))
   policy!: PolicyRefDto;
 
   @IsObject()
@@ -168,7 +170,7 @@ export class ComputerDto {
   @Integer(1, REVISION_MAX)
   revision!: number;
 
-  @IsDateString()
+  @Instant()
   createdAt!: string;
 
   @Shown(NULLABLE_INSTANT)
@@ -184,7 +186,7 @@ export class ComputerDto {
   @Text({ max: 64 })
   statusReason!: string;
 
-  @IsDateString()
+  @Instant()
   statusSince!: string;
 
   @Shown(NULLABLE_INSTANT)
@@ -274,19 +276,33 @@ export class StatusChangeDto {
   reason!: string;
 
   /** When it began by the rule. */
-  @IsDateString()
+  @Instant()
   since!: string;
 
   /** When it was noticed. */
-  @IsDateString()
+  @Instant()
   noticedAt!: string;
 }
 
+export class HeartbeatDto {
+  @Instant()
+  receivedAt!: string;
+
+  @Shown({ type: ['integer', 'null'] })
+  latenessMs!: number | null;
+
+  @Shown({ type: ['integer', 'null'] })
+  clockOffsetMs!: number | null;
+
+  @Shown({ type: ['integer', 'null'] })
+  latencyMs!: number | null;
+}
+
 export class GapDto {
-  @IsDateString()
+  @Instant()
   from!: string;
 
-  @IsDateString()
+  @Instant()
   until!: string;
 
   @IsInt()

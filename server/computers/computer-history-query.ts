@@ -2,7 +2,8 @@ import { toRfc3339 } from '../../lib/clock.js';
 import { keysetOf, mapPage, pageOf, parsePage, type ListOrder, type Page, type PageQuery } from '../admin-api/page.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
-import type { GapDto, StatusChangeDto } from './computer-dto.js';
+import { unpackReceipts } from '../heartbeats/receipt-ring.js';
+import type { GapDto, HeartbeatDto, StatusChangeDto } from './computer-dto.js';
 
 const STATUS_ORDER: ListOrder = {
   keys: { since: { column: 'status_history.since_fleet_ms', type: 'integer' } },
@@ -16,10 +17,19 @@ const GAP_ORDER: ListOrder = {
   id: 'heartbeat_gaps.id',
 };
 
+/** A ring is small: it is paged in memory, by the instant alone. */
+const RING_ORDER: ListOrder = {
+  keys: { receivedAt: { column: 'received_fleet_ms', type: 'integer' } },
+  default: '-receivedAt',
+  id: 'computer_id',
+};
+
 /** Past statuses and gaps of one computer; the caller has checked that it may be seen. */
 export interface ComputerHistory {
   listStatuses(computerId: string, query: PageQuery): Promise<Page<StatusChangeDto>>;
   listGaps(computerId: string, query: PageQuery): Promise<Page<GapDto>>;
+  /** What the ring of receipts holds; newest first unless asked otherwise. */
+  listHeartbeats(computerId: string, query: PageQuery): Promise<Page<HeartbeatDto>>;
 }
 
 interface StatusRow {
@@ -48,6 +58,7 @@ export function createComputerHistory({
 }): ComputerHistory {
   const shown = (instant: number): string => toRfc3339(clock.toWall(instant));
   return {
+    listHeartbeats: (computerId, query) => listHeartbeats({ sql, shown }, computerId, query),
     async listStatuses(computerId, query) {
       const page = parsePage(query, STATUS_ORDER);
       const keyset = keysetOf(page, 3);
@@ -91,4 +102,30 @@ export function createComputerHistory({
       );
     },
   };
+}
+
+interface RingReader {
+  readonly sql: Sql;
+  readonly shown: (instant: number) => string;
+}
+
+async function listHeartbeats(
+  { sql, shown }: RingReader,
+  computerId: string,
+  query: PageQuery,
+): Promise<Page<HeartbeatDto>> {
+  const page = parsePage(query, RING_ORDER);
+  const [row] = await sql.query<{ ring: Buffer }>(
+    'SELECT heartbeat_rings.ring FROM heartbeat_rings WHERE heartbeat_rings.computer_id = $1',
+    [computerId],
+  );
+  const after = page.after ? Number(page.after[0]) : null;
+  const sign = page.descending ? -1 : 1;
+  const receipts = unpackReceipts(row?.ring ?? Buffer.alloc(0))
+    .filter(({ receivedAt }) => after === null || (receivedAt - after) * sign > 0)
+    .toSorted((a, b) => (a.receivedAt - b.receivedAt) * sign);
+  return mapPage(
+    pageOf(receipts, page, ({ receivedAt }) => [receivedAt, computerId]),
+    (receipt) => ({ ...receipt, receivedAt: shown(receipt.receivedAt) }),
+  );
 }

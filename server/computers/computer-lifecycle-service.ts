@@ -3,6 +3,7 @@ import type { PowerState } from '../../policies/status-model.js';
 import { judge } from '../../policies/verdict-rules.js';
 import { invalidFields, Problem } from '../../lib/problem.js';
 import type { AlertWriter } from '../alerts/alert.js';
+import type { CertificateRepository } from '../certificates/certificate-repository.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
 import type { DeafSpan } from '../listening/listening.js';
 import type { Caller, EditInstant, TransactionManager } from '../policies/forest-edit.js';
@@ -24,6 +25,7 @@ import type { Computer } from './computer.js';
 export interface ComputerLifecycleDeps extends ComputerServiceDeps {
   readonly statuses: StatusWriter;
   readonly alerts: AlertWriter;
+  readonly certificates: Pick<CertificateRepository, 'revokeOf'>;
   /** The deaf spans that are known now, of the listening ledger. */
   readonly spans: () => readonly DeafSpan[];
 }
@@ -98,7 +100,7 @@ async function readLive(sql: Sql, computerId: string): Promise<LivenessRow | und
 async function revoke(deps: ComputerLifecycleDeps, act: Act): Promise<void> {
   const { computer, live, at, caller, manager } = act;
   if (live.status === 'revoked') return;
-  await act.repository.revokeCertificates(computer.id, at.wall, 'revoked');
+  await deps.certificates.revokeOf(act.sql, computer.id, { reason: 'computer-revoked', at: at.wall.getTime() });
   const transition = { computerId: computer.id, from: live.status, to: 'revoked', reason: 'revoked' } as const;
   const settled = { since: at.fleet, offlineAt: null, offlineAlert: null };
   await deps.statuses.apply(act.sql, [{ ...transition, ...settled }], at.fleet);
@@ -108,7 +110,7 @@ async function revoke(deps: ComputerLifecycleDeps, act: Act): Promise<void> {
 async function remove(deps: ComputerLifecycleDeps, act: Act, ifMatch: number | undefined): Promise<void> {
   const { computer, at, caller, manager } = act;
   if (ifMatch !== undefined && ifMatch !== computer.revision) throw new Problem('revision-stale');
-  await act.repository.revokeCertificates(computer.id, at.wall, 'removed');
+  await deps.certificates.revokeOf(act.sql, computer.id, { reason: 'computer-removed', at: at.wall.getTime() });
   await deps.alerts.resolveOfComputers(act.sql, [{ computerId: computer.id, at: at.fleet }]);
   await act.repository.remove(computer.id);
   await auditComputer({ ...deps, manager }, { caller, action: 'computer.deleted', before: computer });

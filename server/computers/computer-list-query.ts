@@ -5,7 +5,7 @@ import { LIVENESS_COLUMNS, LIVENESS_TABLES, type LivenessRow } from '../statuses
 import type { LabelFilter } from './computer-rules.js';
 import type { Labels } from './computer.js';
 
-/** Every key is indexed together with the id, but for the policy's name: that sorts what the filters leave. */
+/** Every key is indexed together with the id, but for the policy's name: policies are walked by name. */
 export const COMPUTER_ORDER: ListOrder = {
   keys: {
     name: { column: 'computers.name', type: 'text' },
@@ -83,11 +83,41 @@ export async function listComputerRows(
   const where = conditionsOf(scope, asked.filters);
   const keyset = keysetOf(page, where.next);
   where.add(keyset.condition, ...keyset.parameters);
-  const limit = where.next;
+  const limit = `$${where.next}`;
+  const parameters = [...where.parameters, page.limit + 1];
+  const condition = isByPolicy(page)
+    ? `computers.id IN (${idsByPolicy(page, { where: where.toSql(), limit, firstOfKeyset: firstOf(keyset, where) })})`
+    : where.toSql();
   return sql.query<OverviewRow>(
-    `SELECT ${COLUMNS} FROM ${TABLES} WHERE ${where.toSql()} ORDER BY ${keyset.orderBy} LIMIT $${limit}`,
-    [...where.parameters, page.limit + 1],
+    `SELECT ${COLUMNS} FROM ${TABLES} WHERE ${condition} ORDER BY ${keyset.orderBy} LIMIT ${limit}`,
+    parameters,
   );
+}
+
+function isByPolicy(page: PageRequest): boolean {
+  return page.key === COMPUTER_ORDER.keys['policy'];
+}
+
+/** The number of the keyset's first parameter, which are the last that were added. */
+function firstOf(keyset: { readonly parameters: readonly unknown[] }, where: Conditions): number {
+  return where.next - keyset.parameters.length;
+}
+
+interface PolicyWalk {
+  readonly where: string;
+  readonly limit: string;
+  /** The parameter that holds the policy's name of the page before. */
+  readonly firstOfKeyset: number;
+}
+
+/** Walks the policies by name and takes a page of each from the index of its computers, until the page is full. */
+function idsByPolicy(page: PageRequest, { where, limit, firstOfKeyset }: PolicyWalk): string {
+  const direction = page.descending ? 'DESC' : 'ASC';
+  const notBefore = page.after ? `policies.name ${page.descending ? '<=' : '>='} $${firstOfKeyset}::text` : 'TRUE';
+  return `SELECT found.id FROM policies CROSS JOIN LATERAL (
+      SELECT computers.id FROM computers JOIN computer_status ON computer_status.computer_id = computers.id
+      WHERE computers.policy_id = policies.id AND ${where} ORDER BY computers.id ${direction} LIMIT ${limit}
+    ) AS found WHERE ${notBefore} ORDER BY policies.name ${direction}, found.id ${direction} LIMIT ${limit}`;
 }
 
 /** The index of statuses holds the id of its own table. */

@@ -29,7 +29,6 @@ export interface ComputerRepository {
   store(computer: Computer): Promise<void>;
   /** The record and all that is of no use without it; history, events and certificates stay. */
   remove(computerId: string): Promise<void>;
-  revokeCertificates(computerId: string, at: Date, reason: string): Promise<void>;
 }
 
 const CURRENT_TABLES = [
@@ -91,13 +90,6 @@ export function createComputerRepository(manager: EntityManager): ComputerReposi
     async remove(computerId) {
       for (const table of CURRENT_TABLES) await sql.query(`DELETE FROM ${table} WHERE computer_id = $1`, [computerId]);
       await rows.delete({ id: computerId });
-    },
-    async revokeCertificates(computerId, at, reason) {
-      await sql.query(
-        `UPDATE certificates SET revoked_at = $2, revoked_reason = $3
-         WHERE computer_id = $1 AND revoked_at IS NULL`,
-        [computerId, at, reason],
-      );
     },
   };
 }

@@ -1,14 +1,18 @@
 import { PageQuery } from '../admin-api/page.js';
-import { pageSchema } from '../admin-api/page-schema.js';
+import { pageSchemaOf } from '../admin-api/dto-schemas.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
 import { CommentQuery } from '../policies/policy-dto.js';
 import { SETTINGS_PATCH_SCHEMA, SETTINGS_VIEW_SCHEMA } from '../policies/settings-schema.js';
 import {
   ChangeComputerBody,
   ComputerDetailDto,
+  ComputerDto,
   ComputersQuery,
   CreateComputerBody,
+  GapDto,
+  HeartbeatDto,
   PowerStateBody,
+  StatusChangeDto,
 } from './computer-dto.js';
 import type { ComputerHistory } from './computer-history-query.js';
 import type { ComputerLifecycleService } from './computer-lifecycle-service.js';
@@ -48,7 +52,7 @@ function readingRoutes({ overview }: ComputerRoutesDeps): RouteDefinition[] {
       tag,
       summary: 'List computers',
       query: ComputersQuery,
-      reply: { status: 200, body: pageSchema('ComputerDto') },
+      reply: { status: 200, body: pageSchemaOf(ComputerDto) },
       async handle({ scope, query }) {
         const { status = [], policyId, label = [], q } = query;
         const filters = { statuses: status, policyId, labels: label.map(parseLabelFilter), q };
@@ -194,10 +198,23 @@ function historyRoutes({ computers, history }: ComputerRoutesDeps): RouteDefinit
       tag,
       summary: 'Every change of its status',
       query: PageQuery,
-      reply: { status: 200, body: pageSchema('StatusChangeDto') },
+      reply: { status: 200, body: pageSchemaOf(StatusChangeDto) },
       async handle({ scope, params, query }) {
         const { id } = await computers.get(scope, params['id'] ?? '');
         return { body: await history.listStatuses(id, query) };
+      },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/computers/:id/heartbeats',
+      permission: 'auditor',
+      tag,
+      summary: 'Its last receipts, at most 100',
+      query: PageQuery,
+      reply: { status: 200, body: pageSchemaOf(HeartbeatDto) },
+      async handle({ scope, params, query }) {
+        const { id } = await computers.get(scope, params['id'] ?? '');
+        return { body: await history.listHeartbeats(id, query) };
       },
     }),
     defineRoute({
@@ -207,7 +224,7 @@ function historyRoutes({ computers, history }: ComputerRoutesDeps): RouteDefinit
       tag,
       summary: 'Every silence longer than interval and grace',
       query: PageQuery,
-      reply: { status: 200, body: pageSchema('GapDto') },
+      reply: { status: 200, body: pageSchemaOf(GapDto) },
       async handle({ scope, params, query }) {
         const { id } = await computers.get(scope, params['id'] ?? '');
         return { body: await history.listGaps(id, query) };

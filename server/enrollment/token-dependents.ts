@@ -5,6 +5,13 @@ import type { PolicyDependents } from '../policies/policy-dependents.js';
 export function createTokenDependents({ clock }: { readonly clock: Clock }): PolicyDependents {
   return {
     noun: 'enrollmentTokens',
+    async hold(sql, policyId) {
+      await sql.query(
+        `SELECT enrollment_tokens.id FROM enrollment_tokens WHERE enrollment_tokens.policy_id = $1
+         ORDER BY enrollment_tokens.id FOR UPDATE`,
+        [policyId],
+      );
+    },
     namesOf: (sql, policyId, limit) =>
       sql.query(
         `SELECT enrollment_tokens.id, 'enrollment token ' || enrollment_tokens.id AS name FROM enrollment_tokens
@@ -14,11 +21,6 @@ export function createTokenDependents({ clock }: { readonly clock: Clock }): Pol
         [policyId, limit, new Date(clock.wall())],
       ),
     async reassign(sql, { from, to }) {
-      await sql.query(
-        `SELECT enrollment_tokens.id FROM enrollment_tokens WHERE enrollment_tokens.policy_id = $1
-         ORDER BY enrollment_tokens.id FOR UPDATE`,
-        [from],
-      );
       await sql.query('UPDATE enrollment_tokens SET policy_id = $2 WHERE policy_id = $1', [from, to]);
     },
     async discard(sql, policyId) {

@@ -1,6 +1,8 @@
-import { IsDateString, IsInt, IsNumber, IsObject, Max, Min } from 'class-validator';
+import { IsInt, IsNumber, IsObject, Max, Min } from 'class-validator';
 import { Integer, OneOf, Optional, Text, Uuid } from '../admin-api/dto.js';
-import { Checked, Shown } from '../admin-api/shown.js';
+import { refTo } from '../admin-api/dto-schemas.js';
+import { PolicyRefDto } from '../computers/computer-dto.js';
+import { Checked, Instant, Shown } from '../admin-api/shown.js';
 import { labelsFault } from '../computers/computer-rules.js';
 import type { StoredToken } from './token-repository.js';
 
@@ -57,7 +59,7 @@ export class CreatedEnrollmentTokenDto {
   @Text({ max: 1000 })
   command!: string;
 
-  @IsDateString()
+  @Instant()
   expiresAt!: string;
 }
 
@@ -66,7 +68,7 @@ export class EnrollmentTokenDto {
   id!: string;
 
   @IsObject()
-  @Shown({ $ref: '#/components/schemas/PolicyRefDto' })
+  @Shown(refTo(PolicyRefDto))
   policy!: { readonly id: string; readonly name: string };
 
   @OneOf('agent', 'appliance')
@@ -82,7 +84,7 @@ export class EnrollmentTokenDto {
   @IsInt()
   used!: number;
 
-  @IsDateString()
+  @Instant()
   expiresAt!: string;
 
   @Shown({ type: ['number', 'null'] })
@@ -91,7 +93,7 @@ export class EnrollmentTokenDto {
   @Shown({ type: ['string', 'null'], format: 'uuid' })
   computerId!: string | null;
 
-  @IsDateString()
+  @Instant()
   createdAt!: string;
 
   @Text({ max: 128 })

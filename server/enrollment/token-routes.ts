@@ -1,7 +1,12 @@
 import { mapPage, PageQuery } from '../admin-api/page.js';
-import { pageSchema } from '../admin-api/page-schema.js';
+import { pageSchemaOf } from '../admin-api/dto-schemas.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
-import { CreatedEnrollmentTokenDto, CreateEnrollmentTokenBody, toEnrollmentTokenDto } from './token-dto.js';
+import {
+  CreatedEnrollmentTokenDto,
+  CreateEnrollmentTokenBody,
+  EnrollmentTokenDto,
+  toEnrollmentTokenDto,
+} from './token-dto.js';
 import { createEnrollmentTokenService, type EnrollmentTokenDeps } from './token-service.js';
 
 const tag = 'enrollment';
@@ -32,7 +37,7 @@ export function composeEnrollmentTokens(deps: EnrollmentTokenDeps): { readonly r
       tag,
       summary: 'List enrollment tokens, never with their secret',
       query: PageQuery,
-      reply: { status: 200, body: pageSchema('EnrollmentTokenDto') },
+      reply: { status: 200, body: pageSchemaOf(EnrollmentTokenDto) },
       handle: async ({ scope, query }) => ({ body: mapPage(await tokens.list(scope, query), toEnrollmentTokenDto) }),
     }),
     defineRoute({

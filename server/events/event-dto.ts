@@ -1,8 +1,8 @@
-import { IsDateString, IsInt } from 'class-validator';
+import { IsInt } from 'class-validator';
 import { LANES, SEVERITIES } from '../../protocol/heartbeat-messages.js';
 import { OneOf, Optional, QueryInteger, Text, Uuid } from '../admin-api/dto.js';
 import { PageQuery } from '../admin-api/page.js';
-import { Shown } from '../admin-api/shown.js';
+import { Instant, Shown } from '../admin-api/shown.js';
 
 export class EventsQuery extends PageQuery {
   @Optional()
@@ -41,10 +41,10 @@ export class EventDto {
   sequence!: number;
 
   /** By the agent's clock: a claim. */
-  @IsDateString()
+  @Instant()
   occurredAt!: string;
 
-  @IsDateString()
+  @Instant()
   receivedAt!: string;
 
   @Text({ max: 64 })

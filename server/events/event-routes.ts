@@ -1,7 +1,7 @@
 import type { Scope } from '../access/scope.js';
-import { pageSchema } from '../admin-api/page-schema.js';
+import { pageSchemaOf } from '../admin-api/dto-schemas.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
-import { EventsQuery } from './event-dto.js';
+import { EventDto, EventsQuery } from './event-dto.js';
 import type { EventList } from './event-list-query.js';
 
 export interface EventRoutesDeps {
@@ -12,7 +12,7 @@ export interface EventRoutesDeps {
 
 export function eventRoutes({ events, assertVisible }: EventRoutesDeps): RouteDefinition[] {
   const tag = 'events';
-  const reply = { status: 200, body: pageSchema('EventDto') } as const;
+  const reply = { status: 200, body: pageSchemaOf(EventDto) } as const;
   return [
     defineRoute({
       method: 'get',

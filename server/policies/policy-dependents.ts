@@ -15,6 +15,8 @@ export interface DependentsMove {
 export interface PolicyDependents {
   /** The member of the `in-use` problem that names them. */
   readonly noun: string;
+  /** Locks, in id order, what others lock before they attach anything to the policy; called before its row is locked. */
+  hold(sql: Sql, policyId: string): Promise<void>;
   /** Up to `limit` of what keeps the policy from being deleted. */
   namesOf(sql: Sql, policyId: string, limit: number): Promise<readonly { id: string; name: string }[]>;
   /** Attaches all of them to another policy, inside the edit that deletes the first. */

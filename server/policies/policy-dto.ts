@@ -1,7 +1,7 @@
-import { IsArray, IsBoolean, IsDateString, IsObject } from 'class-validator';
-import { JSONSchema } from 'class-validator-jsonschema';
+import { IsArray, IsBoolean, IsObject } from 'class-validator';
 import { toRfc3339 } from '../../lib/clock.js';
 import { Integer, OneOf, Optional, OptionalOrNull, Text, Uuid } from '../admin-api/dto.js';
+import { Instant, Shown } from '../admin-api/shown.js';
 import type { PolicyTreeNode, RevisionWithChanges } from './policy-requests.js';
 import type { Policy } from './policy.js';
 
@@ -28,7 +28,7 @@ export class CreatePolicyBody {
   /** Overrides by setting key. */
   @Optional()
   @IsObject({ message: 'must be an object of settings' })
-  @JSONSchema(JSON_OBJECT)
+  @Shown(JSON_OBJECT)
   settings?: Record<string, unknown>;
 
   @Optional()
@@ -96,23 +96,23 @@ export class PolicyDto {
 
   /** The policy's own overrides; effective values are at /policies/:id/settings. */
   @IsObject()
-  @JSONSchema(JSON_OBJECT)
+  @Shown(JSON_OBJECT)
   overrides!: object;
 
   @IsObject()
-  @JSONSchema({ type: 'object', additionalProperties: { type: 'string', enum: ['locked', 'tightenOnly'] } })
+  @Shown({ type: 'object', additionalProperties: { type: 'string', enum: ['locked', 'tightenOnly'] } })
   locks!: object;
 
-  @IsDateString()
+  @Instant()
   createdAt!: string;
 
-  @IsDateString()
+  @Instant()
   updatedAt!: string;
 }
 
 export class PolicyTreeDto extends PolicyDto {
   @IsArray()
-  @JSONSchema({ type: 'array', items: { $ref: '#/components/schemas/PolicyTreeDto' } })
+  @Shown({ type: 'array', items: { $ref: '#/components/schemas/PolicyTreeDto' } })
   children!: PolicyTreeDto[];
 }
 
@@ -120,11 +120,11 @@ export class PolicyRevisionDto {
   @Integer(1, REVISION_MAX)
   revision!: number;
 
-  @IsDateString()
+  @Instant()
   changedAt!: string;
 
   @IsObject()
-  @JSONSchema({ type: 'object', properties: { id: { type: 'string' }, name: { type: 'string' } } })
+  @Shown({ type: 'object', properties: { id: { type: 'string' }, name: { type: 'string' } } })
   actor!: { id: string; name: string };
 
   @Text({ max: COMMENT_MAX, multiline: true })
@@ -138,16 +138,16 @@ export class PolicyRevisionDto {
   parentId!: string | null;
 
   @IsObject()
-  @JSONSchema(JSON_OBJECT)
+  @Shown(JSON_OBJECT)
   settings!: object;
 
   @IsObject()
-  @JSONSchema(JSON_OBJECT)
+  @Shown(JSON_OBJECT)
   locks!: object;
 
   /** Against the revision before: `{name?, parentId?, settings, locks}`, each change `{from, to}`, null for absent. */
   @IsObject()
-  @JSONSchema(JSON_OBJECT)
+  @Shown(JSON_OBJECT)
   changes!: object;
 }
 

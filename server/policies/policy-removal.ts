@@ -18,8 +18,9 @@ export interface RemovalRequest {
 }
 
 /**
- * Deletes a policy: (1) lock its row, so that a computer that is just being attached either counts or finds it gone,
- * (2) refuse with what uses it, or move children and dependents, (3) delete.
+ * Deletes a policy: (1) lock its tokens, then its row, in the order of an enrollment, so that a computer that is just
+ * being attached either counts or finds it gone, (2) refuse with what uses it, or move children and dependents,
+ * (3) delete.
  */
 export async function removePolicy(
   deps: PolicyServiceDeps,
@@ -29,6 +30,7 @@ export async function removePolicy(
   const policy = await edit.get(caller.scope, policyId);
   assertRevision(policy, removal.ifMatch);
   if (policy.builtIn) throw new Problem('policy-built-in', { detail: `"${policy.name}" is built in and stays.` });
+  for (const dependents of deps.dependents) await dependents.hold(edit.sql, policyId);
   await edit.sql.query('SELECT 1 AS locked FROM policies WHERE policies.id = $1 FOR UPDATE', [policyId]);
   if (removal.reassignTo === undefined) await assertUnused(deps, edit, policy);
   else await reassign(deps, edit, { caller, policy, removal, to: removal.reassignTo });

@@ -1,6 +1,6 @@
 import { describeCatalogue } from '../../policies/settings-catalogue.js';
 import { mapPage, PageQuery } from '../admin-api/page.js';
-import { pageSchema } from '../admin-api/page-schema.js';
+import { pageSchemaOf } from '../admin-api/dto-schemas.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
 import {
   ChangePolicyBody,
@@ -9,6 +9,8 @@ import {
   DeletePolicyQuery,
   LockBody,
   PolicyDto,
+  PolicyRevisionDto,
+  PolicyTreeDto,
   toPolicyDto,
   toPolicyRevisionDto,
   toPolicyTreeDto,
@@ -37,7 +39,7 @@ function readingRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
       tag,
       summary: 'List policies',
       query: PageQuery,
-      reply: { status: 200, body: pageSchema('PolicyDto') },
+      reply: { status: 200, body: pageSchemaOf(PolicyDto) },
       handle: async ({ scope, query }) => ({ body: mapPage(await policies.list(scope, query), toPolicyDto) }),
     }),
     defineRoute({
@@ -46,7 +48,7 @@ function readingRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
       permission: 'auditor',
       tag,
       summary: 'Policies with their children',
-      reply: { status: 200, body: pageSchema('PolicyTreeDto') },
+      reply: { status: 200, body: pageSchemaOf(PolicyTreeDto) },
       handle: async ({ scope }) => ({
         body: { items: (await policies.tree(scope)).map(toPolicyTreeDto), next: null },
       }),
@@ -70,7 +72,7 @@ function readingRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
       tag,
       summary: 'List its revisions',
       query: PageQuery,
-      reply: { status: 200, body: pageSchema('PolicyRevisionDto') },
+      reply: { status: 200, body: pageSchemaOf(PolicyRevisionDto) },
       handle: async ({ scope, params, query }) => ({
         body: mapPage(await policies.listRevisions(scope, params['id'] ?? '', query), toPolicyRevisionDto),
       }),

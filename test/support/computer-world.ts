@@ -1,4 +1,5 @@
 import { createAlertWriter } from '../../server/alerts/alert-writer.js';
+import { createCertificateRepository } from '../../server/certificates/certificate-repository.js';
 import { composeComputers, computerDependents } from '../../server/computers/index.js';
 import { composeEventReading } from '../../server/events/compose-event-reading.js';
 import { createTokenDependents } from '../../server/enrollment/token-dependents.js';
@@ -25,21 +26,25 @@ export async function startComputers(database: TestDatabase) {
     heard: () => undefined,
     reconsider: (computerIds) => void reconsidered.push(...computerIds),
   };
-  const deps = { ...forest, alerts, statuses, hints, spans: () => [] };
-  const { routes, assertVisible } = composeComputers(deps);
+  const certificates = createCertificateRepository();
+  const deps = { ...forest, alerts, statuses, certificates, hints, spans: () => [] };
+  const computers = composeComputers(deps);
+  const { assertVisible } = computers;
   const dependents = [computerDependents, createTokenDependents(deps)];
-  const call = callerOf([
-    ...routes,
+  const routes = [
+    ...computers.routes,
     ...composePolicies({ ...deps, dependents }).routes,
     ...composeEventReading({ ...deps, assertVisible }).routes,
     ...composeEnrollmentTokens({ ...deps, caFingerprint: CA_FINGERPRINT, agentUrl: () => 'https://manager:4120' })
       .routes,
-  ]);
+  ];
+  const call = callerOf(routes);
   const base = (await call<Page<PolicyDto>>('get', '/policies')).body.items[0]!;
   let names = 0;
   return {
     ...deps,
     reconsidered,
+    routes,
     call,
     base,
     async makePolicy(parentId: string | null, settings: object = {}): Promise<PolicyDto> {

@@ -6,6 +6,7 @@ import type { Actor } from '../../server/access/actor.js';
 import { Scope } from '../../server/access/scope.js';
 import type { AdminRequest, Reply, RouteDefinition } from '../../server/admin-api/route.js';
 import type { AuditEntry, AuditLog } from '../../server/audit/audit.js';
+import { createAuditLog, type AuditLogDeps } from '../../server/audit/audit-log.js';
 import { createUnitOfWork } from '../../server/database/in-transaction.js';
 import { sqlOfClient } from '../../server/database/sql.js';
 import type { FleetClock } from '../../server/fleet-clock/fleet-clock.js';
@@ -43,16 +44,18 @@ export const ADA: Actor = {
   sourceAddress: '127.0.0.1',
 };
 
-/** An audit log that keeps what it was told, and shares the fate of the caller's transaction in one table. */
+/** The audit log, and what it was told. */
 export interface RecordingAudit extends AuditLog {
   readonly entries: AuditEntry[];
 }
 
-export function createRecordingAudit(): RecordingAudit {
+export function createRecordingAudit(deps: AuditLogDeps): RecordingAudit {
+  const log = createAuditLog(deps);
   const entries: AuditEntry[] = [];
   return {
     entries,
-    async append(_sql, entry) {
+    async append(sql, entry) {
+      await log.append(sql, entry);
       entries.push(entry);
     },
   };
@@ -62,7 +65,7 @@ export function createRecordingAudit(): RecordingAudit {
 export async function startForest(database: TestDatabase) {
   const clock = createTestClock();
   const random = createSystemRandom();
-  const audit = createRecordingAudit();
+  const audit = createRecordingAudit({ clock, random });
   const dataSource: DataSource = database.dataSource;
   const inTransaction = createUnitOfWork(dataSource, { clock, random });
   const sql = sqlOfClient(database.pool);

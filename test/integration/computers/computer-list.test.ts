@@ -4,7 +4,8 @@ import { parsePage, type Page } from '../../../server/admin-api/page.js';
 import { COMPUTER_ORDER, listComputerRows } from '../../../server/computers/computer-list-query.js';
 import type { Sql } from '../../../server/database/sql.js';
 import { ComputerEntity, ComputerRevisionEntity } from '../../../server/computers/index.js';
-import type { ComputerDetailDto, ComputerDto, GapDto } from '../../../server/computers/computer-dto.js';
+import { packReceipts } from '../../../server/heartbeats/receipt-ring.js';
+import type { ComputerDetailDto, ComputerDto, GapDto, HeartbeatDto } from '../../../server/computers/computer-dto.js';
 import { PolicyEntity, PolicyRevisionEntity } from '../../../server/policies/policy-entity.js';
 import { startComputers, type ComputerWorld } from '../../support/computer-world.js';
 import { useDatabase } from '../../support/database.js';
@@ -118,6 +119,34 @@ describe('the list of computers', () => {
       });
       expect(JSON.stringify(plan)).to.contain(index).and.not.contain('Sort');
     });
+
+  it('lists the receipts of the ring, newest first and in pages', async () => {
+    const [first] = (await world.list({})).items;
+    const receipts = [1000, 2000, 3000].map((receivedAt) => ({
+      receivedAt,
+      latenessMs: 5,
+      clockOffsetMs: null,
+      latencyMs: 7,
+    }));
+    await world.sql.query('INSERT INTO heartbeat_rings (computer_id, ring, updated_fleet_ms) VALUES ($1, $2, 0)', [
+      first!.id,
+      packReceipts(receipts),
+    ]);
+    const beatsOf = async (query: object) =>
+      (await world.call<Page<HeartbeatDto>>('get', '/computers/:id/heartbeats', { params: { id: first!.id }, query }))
+        .body;
+    const shown = (at: number) => new Date(world.clock.toWall(at)).toISOString();
+    const page = await beatsOf({ limit: 2 });
+    expect(page.items).to.deep.equal([
+      { receivedAt: shown(3000), latenessMs: 5, clockOffsetMs: null, latencyMs: 7 },
+      { receivedAt: shown(2000), latenessMs: 5, clockOffsetMs: null, latencyMs: 7 },
+    ]);
+    const rest = await beatsOf({ limit: 2, cursor: page.next });
+    expect(rest.items.map(({ receivedAt }) => receivedAt)).to.deep.equal([shown(1000)]);
+    expect(rest.next).to.equal(null);
+    const oldest = await beatsOf({ limit: 1, sort: 'receivedAt' });
+    expect(oldest.items[0]!.receivedAt).to.equal(shown(1000));
+  });
 
   it('lists gaps newest first', async () => {
     const [first] = (await world.list({})).items;

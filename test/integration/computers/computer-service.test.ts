@@ -248,7 +248,7 @@ describe('computers', () => {
     await revoke();
     expect(await countOf('status_history', id)).to.equal(1);
     const [row] = await world.sql.query('SELECT revoked_reason FROM certificates WHERE computer_id = $1', [id]);
-    expect(row).to.deep.equal({ revoked_reason: 'revoked' });
+    expect(row).to.deep.equal({ revoked_reason: 'computer-revoked' });
   });
 
   it('are forgotten but for their history, and their certificates count no more', async () => {
@@ -269,7 +269,7 @@ describe('computers', () => {
     expect((await problemOf(world.read(id))).code).to.equal('computer-not-found');
     for (const table of ['computer_live', 'computer_status']) expect(await countOf(table, id)).to.equal(0);
     const [certificate] = await world.sql.query('SELECT revoked_reason FROM certificates WHERE computer_id = $1', [id]);
-    expect(certificate).to.deep.equal({ revoked_reason: 'removed' });
+    expect(certificate).to.deep.equal({ revoked_reason: 'computer-removed' });
     expect(await world.sql.query('SELECT state FROM alerts WHERE computer_id = $1', [id])).to.deep.equal([
       { state: 'resolved' },
     ]);

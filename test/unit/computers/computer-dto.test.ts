@@ -1,8 +1,13 @@
 import { expect } from 'chai';
 import { plainToInstance, type ClassConstructor } from 'class-transformer';
 import { validateSync } from 'class-validator';
-import { validationMetadatasToSchemas } from 'class-validator-jsonschema';
-import { ChangeComputerBody, ComputersQuery, CreateComputerBody } from '../../../server/computers/computer-dto.js';
+import { reachableFrom, refTo, schemasOfDtos } from '../../../server/admin-api/dto-schemas.js';
+import {
+  ChangeComputerBody,
+  ComputerDto,
+  ComputersQuery,
+  CreateComputerBody,
+} from '../../../server/computers/computer-dto.js';
 import { CreateEnrollmentTokenBody } from '../../../server/enrollment/token-dto.js';
 import { EventsQuery } from '../../../server/events/event-dto.js';
 import { ChangePolicyBody, CreatePolicyBody, LockBody } from '../../../server/policies/policy-dto.js';
@@ -64,10 +69,11 @@ describe('the DTOs of policies, computers, events and tokens', () => {
     it(`refuse ${name}`, () => expect(faultsOf(dto, body)).to.deep.equal([property]));
 
   it('describe themselves as JSON schemas', () => {
-    const schemas = validationMetadatasToSchemas() as Record<string, { properties?: Record<string, unknown> }>;
-    for (const name of ['ComputerDto', 'ComputerDetailDto', 'EventDto', 'PolicyTreeDto', 'EnrollmentTokenDto'])
+    const schemas = schemasOfDtos() as Record<string, { properties?: object }>;
+    for (const name of ['EventDto', 'PolicyTreeDto', 'EnrollmentTokenDto'])
       expect(schemas[name]?.properties, name).to.be.an('object');
-    expect(schemas['ComputerDto']!.properties).to.have.property('channel');
-    expect(schemas['ComputerDetailDto']!.properties).to.include.keys('status', 'tls');
+    expect(Object.keys(schemas['ComputerDto']!.properties!)).to.include.members(['channel', 'offlineAt', 'flags']);
+    expect(Object.keys(schemas['ComputerDetailDto']!.properties!)).to.include.members(['status', 'tls', 'facts']);
+    expect([...reachableFrom(refTo(ComputerDto), schemas)]).to.have.members(['ComputerDto', 'PolicyRefDto']);
   });
 });
