@@ -1,7 +1,25 @@
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { Sql } from '../database/sql.js';
 
-export type AlertState = 'raised' | 'acknowledged' | 'resolved' | 'dismissed';
+export const ALERT_STATES = ['raised', 'acknowledged', 'resolved', 'dismissed'] as const;
+export type AlertState = (typeof ALERT_STATES)[number];
+
+export interface Alert {
+  readonly id: string;
+  readonly type: string;
+  readonly severity: string;
+  readonly state: AlertState;
+  readonly computerId: string | null;
+  readonly computerName: string | null;
+  readonly raisedAt: FleetInstant;
+  readonly closedAt: FleetInstant | null;
+  readonly closedBy: string | null;
+  readonly acknowledgedAt: FleetInstant | null;
+  readonly acknowledgedBy: string | null;
+  readonly comment: string | null;
+  readonly reason: string;
+  readonly detail: Readonly<Record<string, unknown>>;
+}
 
 /** A condition that begins: one open alert per type and subject; a repeat keeps the first time and is counted. */
 export interface AlertCondition {

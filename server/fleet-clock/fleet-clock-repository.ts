@@ -6,10 +6,10 @@ export interface StoredAnchor extends Anchor {
 }
 
 interface AnchorRow {
-  readonly anchor_fleet_ms: string;
-  readonly wall_ms: string;
+  readonly anchor_fleet_ms: number;
+  readonly wall_ms: number;
   readonly boot_id: string;
-  readonly boot_ms: string;
+  readonly boot_ms: number;
   readonly restore_epoch: string;
 }
 
@@ -18,10 +18,10 @@ export async function lockAnchor(sql: Sql): Promise<StoredAnchor | undefined> {
   const [row] = await sql.query<AnchorRow>('SELECT * FROM fleet_clock WHERE id = 1 FOR UPDATE');
   return (
     row && {
-      fleetMs: Number(row.anchor_fleet_ms),
-      wallMs: Number(row.wall_ms),
+      fleetMs: row.anchor_fleet_ms,
+      wallMs: row.wall_ms,
       bootId: row.boot_id,
-      bootMs: Number(row.boot_ms),
+      bootMs: row.boot_ms,
       restoreEpoch: row.restore_epoch,
     }
   );
@@ -45,7 +45,7 @@ export async function moveAnchor(sql: Sql, anchor: Anchor): Promise<number> {
   );
   if (moved.length > 0) return anchor.fleetMs;
   const [row] = await sql.query<AnchorRow>('SELECT * FROM fleet_clock WHERE id = 1');
-  return Number(row?.anchor_fleet_ms ?? anchor.fleetMs);
+  return row?.anchor_fleet_ms ?? anchor.fleetMs;
 }
 
 /** Leases reach into the future by this; the instant at which one was stored is that much earlier. */
@@ -53,7 +53,7 @@ const LONGEST_LEASE_MS = 10_000;
 
 /** The greatest fleet instant that anything stored proves to have passed. */
 export async function readGreatestStored(sql: Sql): Promise<number> {
-  const [row] = await sql.query<{ greatest: string | null }>(
+  const [row] = await sql.query<{ greatest: number | null }>(
     `SELECT GREATEST(
        (SELECT max(last_seen_fleet_ms) FROM computer_live),
        (SELECT max(listened_until_fleet_ms) FROM listeners),
@@ -63,15 +63,15 @@ export async function readGreatestStored(sql: Sql): Promise<number> {
        (SELECT max(lease_until_fleet_ms) - $1 FROM jobs)) AS greatest`,
     [LONGEST_LEASE_MS],
   );
-  return Number(row?.greatest ?? 0);
+  return row?.greatest ?? 0;
 }
 
 export async function listOffsetsAfter(sql: Sql, fleetMs: number): Promise<ClockOffset[]> {
-  const rows = await sql.query<{ fleet_ms: string; offset_ms: string }>(
+  const rows = await sql.query<{ fleet_ms: number; offset_ms: number }>(
     'SELECT fleet_ms, offset_ms FROM clock_offsets WHERE fleet_ms > $1 ORDER BY fleet_ms',
     [fleetMs],
   );
-  return rows.map((row) => ({ fleetMs: Number(row.fleet_ms), offsetMs: Number(row.offset_ms) }));
+  return rows.map((row) => ({ fleetMs: row.fleet_ms, offsetMs: row.offset_ms }));
 }
 
 export async function insertOffset(sql: Sql, { fleetMs, offsetMs }: ClockOffset): Promise<void> {

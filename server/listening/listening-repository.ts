@@ -14,8 +14,8 @@ export interface Registered extends ListenerKey {
 
 interface ListenerRow {
   readonly node: string;
-  readonly generation: string;
-  readonly listened_until_fleet_ms: string;
+  readonly generation: number;
+  readonly listened_until_fleet_ms: number;
 }
 
 /**
@@ -30,7 +30,7 @@ export async function registerListener(sql: Sql, node: string, at: FleetInstant)
     [node, at],
   );
   if (!row) throw new Error('The listener could not be registered');
-  const generation = Number(row.generation);
+  const { generation } = row;
   if (generation === 1 && at > 0)
     await sql.query(
       `INSERT INTO deaf_spans (listener, from_fleet_ms, until_fleet_ms, cause)
@@ -38,7 +38,7 @@ export async function registerListener(sql: Sql, node: string, at: FleetInstant)
        ON CONFLICT (listener, from_fleet_ms) DO NOTHING`,
       [node, at],
     );
-  return { node, generation, listenedUntil: Number(row.listened_until_fleet_ms) };
+  return { node, generation, listenedUntil: row.listened_until_fleet_ms };
 }
 
 /** Moves the proof forward, never back. False when another life of the node has begun. */
@@ -63,7 +63,7 @@ export async function insertDeafSpan(
   );
   const [row] = locked;
   if (!row) return false;
-  if (Number(row.listened_until_fleet_ms) < until)
+  if (row.listened_until_fleet_ms < until)
     await sql.query(
       `INSERT INTO deaf_spans (listener, from_fleet_ms, until_fleet_ms, cause) VALUES ($1, $2, $3, $4)
        ON CONFLICT (listener, from_fleet_ms)
@@ -75,7 +75,7 @@ export async function insertDeafSpan(
 
 export async function listListeners(sql: Sql): Promise<{ node: string; listenedUntil: FleetInstant }[]> {
   const rows = await sql.query<ListenerRow>('SELECT node, listened_until_fleet_ms FROM listeners ORDER BY node');
-  return rows.map((row) => ({ node: row.node, listenedUntil: Number(row.listened_until_fleet_ms) }));
+  return rows.map((row) => ({ node: row.node, listenedUntil: row.listened_until_fleet_ms }));
 }
 
 /** The spans of all listeners that ended after `endedAfter`. */
@@ -83,14 +83,14 @@ export async function listDeafSpans(
   sql: Sql,
   endedAfter: FleetInstant,
 ): Promise<(DeafSpan & { readonly listener: string })[]> {
-  const rows = await sql.query<{ listener: string; from_fleet_ms: string; until_fleet_ms: string }>(
+  const rows = await sql.query<{ listener: string; from_fleet_ms: number; until_fleet_ms: number }>(
     `SELECT listener, from_fleet_ms, until_fleet_ms FROM deaf_spans WHERE until_fleet_ms > $1
      ORDER BY listener, from_fleet_ms`,
     [endedAfter],
   );
   return rows.map((row) => ({
     listener: row.listener,
-    from: Number(row.from_fleet_ms),
-    until: Number(row.until_fleet_ms),
+    from: row.from_fleet_ms,
+    until: row.until_fleet_ms,
   }));
 }

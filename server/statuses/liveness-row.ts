@@ -22,30 +22,30 @@ export const LIVENESS_TABLES = `computers
   JOIN computer_live ON computer_live.computer_id = computers.id
   JOIN computer_status ON computer_status.computer_id = computers.id`;
 
-type Bigint = string | null;
+type Instant = number | null;
 
-/** One row of `LIVENESS_COLUMNS`; the driver gives `bigint` as decimal text. */
+/** One row of `LIVENESS_COLUMNS`. */
 export interface LivenessRow {
   readonly computer_id: string;
   readonly kind: 'agent' | 'appliance';
   readonly policy_id: string;
   readonly overrides: string | null;
   readonly power_state: PowerState;
-  readonly power_since_fleet_ms: Bigint;
-  readonly power_expires_fleet_ms: Bigint;
-  readonly verdict_rules_fleet_ms: string;
-  readonly created_fleet_ms: string;
-  readonly last_seen_fleet_ms: Bigint;
-  readonly contact_due_fleet_ms: Bigint;
+  readonly power_since_fleet_ms: Instant;
+  readonly power_expires_fleet_ms: Instant;
+  readonly verdict_rules_fleet_ms: number;
+  readonly created_fleet_ms: number;
+  readonly last_seen_fleet_ms: Instant;
+  readonly contact_due_fleet_ms: Instant;
   readonly confirmed_interval_ms: number | null;
   readonly delivered_interval_ms: number | null;
   readonly status: Status;
   readonly status_reason: string;
-  readonly since_fleet_ms: string;
-  readonly offline_fleet_ms: Bigint;
+  readonly since_fleet_ms: number;
+  readonly offline_fleet_ms: Instant;
   readonly goodbye_reason: GoodbyeReason | null;
-  readonly goodbye_fleet_ms: Bigint;
-  readonly goodbye_expected_ms: Bigint;
+  readonly goodbye_fleet_ms: Instant;
+  readonly goodbye_expected_ms: Instant;
 }
 
 export function settingsSubjectOf(row: Pick<LivenessRow, 'kind' | 'policy_id' | 'overrides'>): SettingsSubject {
@@ -65,21 +65,21 @@ type SettingsForFacts = Pick<ComputerSettings, 'intervalMs' | 'rulesSince'>;
 /** The facts that `judge` decides by. */
 export function verdictFactsOf(row: LivenessRow, settings: SettingsForFacts): VerdictFacts {
   const intervalMs = countedIntervalMs(row, settings);
-  const seenAt = toInstant(row.last_seen_fleet_ms);
-  const lastSeenAt = seenAt ?? Number(row.created_fleet_ms);
+  const seenAt = row.last_seen_fleet_ms;
+  const lastSeenAt = seenAt ?? row.created_fleet_ms;
   return {
     everSeen: seenAt !== null,
     lastSeenAt,
-    contactDueAt: toInstant(row.contact_due_fleet_ms) ?? lastSeenAt + intervalMs,
+    contactDueAt: row.contact_due_fleet_ms ?? lastSeenAt + intervalMs,
     intervalMs,
     goodbye: goodbyeOf(row),
     power: {
       state: row.power_state,
-      since: toInstant(row.power_since_fleet_ms) ?? Number.NEGATIVE_INFINITY,
-      expiresAt: toInstant(row.power_expires_fleet_ms),
+      since: row.power_since_fleet_ms ?? Number.NEGATIVE_INFINITY,
+      expiresAt: row.power_expires_fleet_ms,
     },
-    revokedAt: row.status === 'revoked' ? Number(row.since_fleet_ms) : null,
-    rulesSince: Math.max(settings.rulesSince, Number(row.verdict_rules_fleet_ms)),
+    revokedAt: row.status === 'revoked' ? row.since_fleet_ms : null,
+    rulesSince: Math.max(settings.rulesSince, row.verdict_rules_fleet_ms),
   };
 }
 
@@ -87,11 +87,7 @@ function goodbyeOf(row: LivenessRow): VerdictFacts['goodbye'] {
   if (row.goodbye_reason === null || row.goodbye_fleet_ms === null) return null;
   return {
     reason: row.goodbye_reason,
-    receivedAt: Number(row.goodbye_fleet_ms),
-    expectedBackMs: toInstant(row.goodbye_expected_ms),
+    receivedAt: row.goodbye_fleet_ms,
+    expectedBackMs: row.goodbye_expected_ms,
   };
-}
-
-function toInstant(value: Bigint): number | null {
-  return value === null ? null : Number(value);
 }

@@ -136,7 +136,7 @@ interface ChangedFlag {
   readonly status: string;
   readonly flag: string;
   readonly lit: boolean;
-  readonly at: string;
+  readonly at: number;
 }
 
 async function setFlags({ sql, insertHistory }: FlagWork, changes: readonly FlagChange[]): Promise<void> {
@@ -152,7 +152,7 @@ async function setFlags({ sql, insertHistory }: FlagWork, changes: readonly Flag
     status,
     previous: status,
     reason: lit ? flag : `${flag}-ended`,
-    since: Number(at),
+    since: at,
   }));
   await insertHistory(sql, rows, Math.max(...rows.map(({ since }) => since)));
 }

@@ -87,7 +87,7 @@ function judgeRows(
 function transitionWithEvidence({ row, verdict }: Judged, fleetClock: FleetClock): StatusTransition | undefined {
   const transition = transitionOf(row, verdict);
   if (!transition?.offlineAlert || row.last_seen_fleet_ms === null) return transition;
-  const lastSeenAt = toRfc3339(fleetClock.toWall(Number(row.last_seen_fleet_ms)));
+  const lastSeenAt = toRfc3339(fleetClock.toWall(row.last_seen_fleet_ms));
   const detail = { lastSeenAt, missedHeartbeats: verdict.missed };
   return { ...transition, offlineAlert: { ...transition.offlineAlert, detail } };
 }

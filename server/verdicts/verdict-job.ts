@@ -263,16 +263,15 @@ class Job implements VerdictJob {
   }
 
   #toFacts({ row, verdict }: Judged) {
-    const toInstant = (value: string | null) => (value === null ? null : Number(value));
-    const lastSeenAt = toInstant(row.last_seen_fleet_ms);
+    const lastSeenAt = row.last_seen_fleet_ms;
     return {
       lastSeenAt,
-      contactDueAt: toInstant(row.contact_due_fleet_ms),
+      contactDueAt: row.contact_due_fleet_ms,
       intervalMs: Math.max(row.confirmed_interval_ms ?? 0, row.delivered_interval_ms ?? 0),
       group: this.#groups.indexOf(settingsSubjectOf(row)),
       status: verdict.status,
-      rulesSince: Number(row.verdict_rules_fleet_ms),
-      isSpecial: row.goodbye_reason !== null || Number(row.power_since_fleet_ms ?? -2) >= (lastSeenAt ?? -1),
+      rulesSince: row.verdict_rules_fleet_ms,
+      isSpecial: row.goodbye_reason !== null || (row.power_since_fleet_ms ?? -2) >= (lastSeenAt ?? -1),
     };
   }
 

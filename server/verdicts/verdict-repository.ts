@@ -24,10 +24,10 @@ export async function lockSuspects(sql: Sql, ids: readonly string[]): Promise<Su
 }
 
 export async function readForestGeneration(sql: Sql): Promise<ForestGeneration | undefined> {
-  const [row] = await sql.query<{ epoch: string; counter: string }>(
+  const [row] = await sql.query<{ epoch: string; counter: number }>(
     'SELECT epoch, counter FROM policy_forest WHERE id = 1',
   );
-  return row && { epoch: row.epoch, counter: Number(row.counter) };
+  return row && { epoch: row.epoch, counter: row.counter };
 }
 
 const RECORD_BYTES = 64;

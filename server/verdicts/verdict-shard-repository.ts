@@ -12,10 +12,10 @@ export interface ShardClaim {
 
 interface ClaimRow {
   readonly shard: number;
-  readonly generation: string;
+  readonly generation: number;
 }
 
-const toClaim = (row: ClaimRow): ShardClaim => ({ shard: row.shard, generation: Number(row.generation) });
+const toClaim = (row: ClaimRow): ShardClaim => ({ shard: row.shard, generation: row.generation });
 
 export interface Claimant {
   readonly owner: string;
@@ -79,6 +79,6 @@ export async function lockShards(sql: Sql, owner: string, held: readonly ShardCl
     [held.map(({ shard }) => shard)],
   );
   const generations = new Map(held.map(({ shard, generation }) => [shard, generation]));
-  const owned = rows.filter((row) => row.owner === owner && Number(row.generation) === generations.get(row.shard));
+  const owned = rows.filter((row) => row.owner === owner && row.generation === generations.get(row.shard));
   return new Set(owned.map(({ shard }) => shard));
 }

@@ -21,7 +21,7 @@ export function transitionOf(stored: StoredVerdict, verdict: Verdict): StatusTra
     from: stored.status,
     to: verdict.status,
     reason: verdict.reason,
-    since: goesOn ? Number(stored.since_fleet_ms) : verdict.since,
+    since: goesOn ? stored.since_fleet_ms : verdict.since,
     offlineAt: verdict.offlineAt,
     offlineAlert: verdict.alert,
   };

@@ -1,0 +1,71 @@
+import { ALERT_TYPES, SEVERITIES } from '../../policies/status-model.js';
+import { OneOf, Optional, Schema, Text, Uuid } from '../admin-api/dto.js';
+import { PageQuery } from '../admin-api/page.js';
+import { ALERT_STATES, type AlertState } from './alert.js';
+
+const LONGEST_COMMENT = 2000;
+
+export class AlertQuery extends PageQuery {
+  @Optional()
+  @OneOf(...ALERT_STATES)
+  state?: AlertState;
+
+  @Optional()
+  @OneOf(...Object.keys(ALERT_TYPES))
+  type?: string;
+
+  @Optional()
+  @OneOf(...SEVERITIES)
+  severity?: string;
+
+  @Optional()
+  @Uuid()
+  computerId?: string;
+
+  /** Alerts of the computers of this policy and of those below it. */
+  @Optional()
+  @Uuid()
+  policyId?: string;
+}
+
+export class AlertActionBody {
+  @Optional()
+  @Text({ max: LONGEST_COMMENT, multiline: true })
+  comment?: string;
+}
+
+export class AlertReply {
+  @Uuid()
+  id!: string;
+
+  @OneOf(...Object.keys(ALERT_TYPES))
+  type!: string;
+
+  @OneOf(...SEVERITIES)
+  severity!: string;
+
+  @OneOf(...ALERT_STATES)
+  state!: AlertState;
+
+  @Schema({ type: ['string', 'null'], format: 'uuid' })
+  @Text({ max: 36 })
+  computerId!: string | null;
+
+  @Schema({ type: ['string', 'null'] })
+  @Text({ max: 256 })
+  computerName!: string | null;
+
+  @Schema({ type: 'string', format: 'date-time', description: 'the deadline that passed, not when it was noticed' })
+  @Text({ max: 32 })
+  raisedAt!: string;
+
+  @Schema({ type: ['string', 'null'], format: 'date-time' })
+  @Text({ max: 32 })
+  closedAt!: string | null;
+
+  @Text({ max: 64 })
+  reason!: string;
+
+  @Schema({ type: 'object', description: 'what is known beside the reason' })
+  detail!: Readonly<Record<string, unknown>>;
+}

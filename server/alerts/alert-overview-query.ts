@@ -1,0 +1,51 @@
+import { Scope } from '../access/scope.js';
+import { containing, keysetOf, mapPage, pageOf, parsePage, type ListOrder, type Page } from '../admin-api/page.js';
+import type { Sql } from '../database/sql.js';
+import type { Alert } from './alert.js';
+import type { AlertQuery } from './alert-dto.js';
+import { ALERT_COLUMNS, toAlert, type AlertRow } from './alert-repository.js';
+
+const ORDER: ListOrder = {
+  keys: { raisedAt: { column: 'alerts.raised_fleet_ms', type: 'integer' } },
+  default: '-raisedAt',
+  id: 'alerts.id',
+};
+
+/** One page of alerts, newest first unless sorted otherwise. `q` finds part of the computer's name. */
+export async function listAlerts(sql: Sql, scope: Scope, query: AlertQuery): Promise<Page<Alert>> {
+  const page = parsePage(query, ORDER);
+  const { conditions, parameters } = filtersOf(scope, query);
+  const keyset = keysetOf(page, parameters.length + 2);
+  const rows = await sql.query<AlertRow>(
+    `SELECT ${ALERT_COLUMNS} FROM alerts LEFT JOIN computers ON computers.id = alerts.computer_id
+     WHERE ${[...conditions, keyset.condition].join(' AND ')}
+     ORDER BY ${keyset.orderBy} LIMIT $${parameters.length + 1}`,
+    [...parameters, page.limit + 1, ...keyset.parameters],
+  );
+  return mapPage(
+    pageOf(rows, page, (row) => [row.raised_fleet_ms, row.id]),
+    toAlert,
+  );
+}
+
+function filtersOf(scope: Scope, query: AlertQuery): { conditions: string[]; parameters: unknown[] } {
+  const conditions: string[] = [];
+  const parameters: unknown[] = [];
+  const equal = (column: string, value: unknown) => {
+    if (value !== undefined) conditions.push(`${column} = $${parameters.push(value)}`);
+  };
+  const inside = (part: Scope) => {
+    const { sql, parameters: more } = part.predicate('computers.policy_id', parameters.length + 1);
+    conditions.push(sql);
+    parameters.push(...more);
+  };
+  inside(scope);
+  if (query.policyId !== undefined) inside(Scope.subtrees([query.policyId]));
+  equal('alerts.state', query.state);
+  equal('alerts.type', query.type);
+  equal('alerts.severity', query.severity);
+  equal('alerts.computer_id', query.computerId);
+  if (query.q !== undefined)
+    conditions.push(String.raw`computers.name ILIKE $${parameters.push(containing(query.q))} ESCAPE '\'`);
+  return { conditions, parameters };
+}

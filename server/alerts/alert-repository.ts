@@ -1,0 +1,81 @@
+import type { Scope } from '../access/scope.js';
+import type { Sql } from '../database/sql.js';
+import type { Alert, AlertState } from './alert.js';
+
+interface AlertRow {
+  readonly id: string;
+  readonly type: string;
+  readonly severity: string;
+  readonly state: AlertState;
+  readonly computer_id: string | null;
+  readonly computer_name: string | null;
+  readonly raised_fleet_ms: number;
+  readonly closed_fleet_ms: number | null;
+  readonly closed_by: string | null;
+  readonly acknowledged_fleet_ms: number | null;
+  readonly acknowledged_by: string | null;
+  readonly comment: string | null;
+  readonly reason: string;
+  readonly detail: Readonly<Record<string, unknown>>;
+}
+
+/** What an `Alert` is read from, with `alerts` left joined to `computers`. */
+export const ALERT_COLUMNS = `
+  alerts.id, alerts.type, alerts.severity, alerts.state, alerts.computer_id, computers.name AS computer_name,
+  alerts.raised_fleet_ms, alerts.closed_fleet_ms, alerts.closed_by, alerts.acknowledged_fleet_ms,
+  alerts.acknowledged_by, alerts.comment, alerts.reason, alerts.detail`;
+
+export function toAlert(row: AlertRow): Alert {
+  return {
+    id: row.id,
+    type: row.type,
+    severity: row.severity,
+    state: row.state,
+    computerId: row.computer_id,
+    computerName: row.computer_name,
+    raisedAt: row.raised_fleet_ms,
+    closedAt: row.closed_fleet_ms,
+    closedBy: row.closed_by,
+    acknowledgedAt: row.acknowledged_fleet_ms,
+    acknowledgedBy: row.acknowledged_by,
+    comment: row.comment,
+    reason: row.reason,
+    detail: row.detail,
+  };
+}
+
+export type { AlertRow };
+
+/** An alert that the caller may see; one about a computer outside the scope looks like one that does not exist. */
+export async function findAlert(sql: Sql, scope: Scope, id: string): Promise<Alert | undefined> {
+  return readAlert(sql, scope, { id, lock: '' });
+}
+
+/** The same, locked until the transaction ends. */
+export async function lockAlert(sql: Sql, scope: Scope, id: string): Promise<Alert | undefined> {
+  return readAlert(sql, scope, { id, lock: 'FOR NO KEY UPDATE OF alerts' });
+}
+
+async function readAlert(
+  sql: Sql,
+  scope: Scope,
+  { id, lock }: { id: string; lock: string },
+): Promise<Alert | undefined> {
+  const visible = scope.predicate('computers.policy_id', 2);
+  const [row] = await sql.query<AlertRow>(
+    `SELECT ${ALERT_COLUMNS} FROM alerts LEFT JOIN computers ON computers.id = alerts.computer_id
+     WHERE alerts.id = $1 AND ${visible.sql} ${lock}`,
+    [id, ...visible.parameters],
+  );
+  return row && toAlert(row);
+}
+
+/** Stores what acting on an alert changes. */
+export async function saveAlert(sql: Sql, alert: Alert): Promise<void> {
+  await sql.query(
+    `UPDATE alerts SET state = $2, closed_fleet_ms = $3, closed_by = $4, acknowledged_fleet_ms = $5,
+       acknowledged_by = $6, comment = $7
+     WHERE id = $1`,
+    [alert.id, alert.state, alert.closedAt, alert.closedBy, alert.acknowledgedAt, alert.acknowledgedBy, alert.comment],
+  );
+}
