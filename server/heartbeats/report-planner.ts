@@ -96,7 +96,7 @@ function accept(
   const acceptance = acceptReport(locked.live, exchange, {
     settings,
     now,
-    toWall: deps.fleetClock.toWall,
+    toWall: (instant) => deps.fleetClock.toWall(instant),
     stateDigest: fullReport ? null : digest,
   });
   const { nextContactInMs, carriesSettings } = acceptance;

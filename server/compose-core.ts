@@ -1,0 +1,166 @@
+import { openAuthority, type CertificateAuthority } from '../certs/certificate-authority.js';
+import { openSecret } from '../certs/key-store.js';
+import type { Lifecycle } from '../lib/lifecycle.js';
+import { createAlertWriter } from './alerts/alert-writer.js';
+import type { AlertWriter } from './alerts/alert.js';
+import { createAuditLog, type AuditLog } from './audit/index.js';
+import { createCertificateRepository, type CertificateRepository } from './certificates/certificate-repository.js';
+import type { Config } from './config.js';
+import type { Edges } from './edges.js';
+import { createEnrollLimits } from './enrollment/enroll-limits.js';
+import { createEnrollRepository } from './enrollment/enroll-repository.js';
+import { createEnrollService, type EnrollService } from './enrollment/enroll-service.js';
+import { createEventWriter, type EventWriter } from './events/event-writer.js';
+import { composeHeartbeats, type Heartbeats } from './heartbeats/compose-heartbeats.js';
+import { createIdentityTokens } from './heartbeats/identity-token.js';
+import { createMismatchRecorder } from './heartbeats/identity-mismatch.js';
+import { createIngestMetrics, type IngestMetrics } from './heartbeats/ingest-metrics.js';
+import { createListeningLedger, type RunningListeningLedger } from './listening/listening-ledger.js';
+import { keyFolder, type Storage } from './open-storage.js';
+import { createNotificationClient } from './database/notification-client.js';
+import {
+  createSettingsCache,
+  createSettingsWatch,
+  ensureBasePolicy,
+  type PolicySettingsCache,
+} from './policies/index.js';
+import { createStatusWriter } from './statuses/status-writer.js';
+import type { StatusWriter } from './statuses/status.js';
+import { createVerdictJob, type VerdictJob } from './verdicts/verdict-job.js';
+
+/** What both ports and the jobs stand on. */
+export interface Core {
+  readonly authority: CertificateAuthority;
+  readonly audit: AuditLog;
+  readonly alerts: AlertWriter;
+  readonly statuses: StatusWriter;
+  readonly events: EventWriter;
+  readonly certificates: CertificateRepository;
+  readonly cache: PolicySettingsCache;
+  readonly settingsWatch: Lifecycle;
+  readonly ledger: RunningListeningLedger;
+  readonly verdicts: VerdictJob;
+  readonly heartbeats: Heartbeats;
+  readonly enrollment: EnrollService;
+  readonly noteMismatch: ReturnType<typeof createMismatchRecorder>;
+  readonly metrics: IngestMetrics;
+}
+
+export interface CoreDeps {
+  readonly config: Config;
+  readonly edges: Edges;
+  readonly storage: Storage;
+  /** Told to agents at enrollment, in order of preference. */
+  readonly managerUrls: readonly string[];
+}
+
+/** Opens the authority, makes sure of the built-in policy, and wires the hot path and the verdicts. */
+export async function composeCore({ config, edges, storage, managerUrls }: CoreDeps): Promise<Core> {
+  const { random, log } = edges;
+  const { fleetClock } = storage;
+  const authority = await openAuthority({
+    dir: keyFolder(config),
+    trustDomain: config.trustDomain,
+    clock: { wall: () => fleetClock.trustedTime() },
+    random,
+  });
+  const writers = composeWriters({ edges, storage });
+  const cache = createSettingsCache({ sql: storage.sql });
+  const { restoreEpoch } = fleetClock;
+  await ensureBasePolicy({
+    clock: fleetClock,
+    inTransaction: storage.inTransaction,
+    cache,
+    random,
+    restoreEpoch,
+    ...writers,
+  });
+  await cache.refresh();
+  const hot = composeHotPath({ config, edges, storage, cache, writers });
+  const tokens = hot.tokens;
+  const enrollment = createEnrollService({
+    authority,
+    inTransaction: storage.inIngestTransaction,
+    repository: createEnrollRepository(),
+    certificates: writers.certificates,
+    audit: writers.audit,
+    settings: cache,
+    limits: createEnrollLimits({
+      perAddressPerSecond: config.enrollPerAddressPerSecond,
+      totalPerSecond: config.enrollTotalPerSecond,
+    }),
+    tokens,
+    hints: hot.verdicts,
+    fleetClock,
+    random,
+    metrics: hot.metrics,
+    log,
+    managerUrls,
+  });
+  const settingsWatch = createSettingsWatch({
+    cache,
+    clock: fleetClock,
+    log,
+    connect: () => createNotificationClient(storage.connection),
+  });
+  return { authority, cache, settingsWatch, enrollment, ...writers, ...hot };
+}
+
+type Writers = Pick<Core, 'audit' | 'alerts' | 'statuses' | 'events' | 'certificates'>;
+
+function composeWriters({ edges, storage }: Pick<CoreDeps, 'edges' | 'storage'>): Writers {
+  const { random } = edges;
+  const { fleetClock } = storage;
+  const alerts = createAlertWriter({ random });
+  return {
+    alerts,
+    audit: createAuditLog({ clock: fleetClock, random }),
+    statuses: createStatusWriter({ alerts, random, fleetClock }),
+    events: createEventWriter({ random, fleetClock }),
+    certificates: createCertificateRepository(),
+  };
+}
+
+interface HotPathDeps extends Pick<CoreDeps, 'config' | 'edges' | 'storage'> {
+  readonly cache: PolicySettingsCache;
+  readonly writers: Writers;
+}
+
+/** The ledger asks the ingest path for its proof, and the ingest path tells the ledger what it turned away. */
+function composeHotPath({ config, edges, storage, cache, writers }: HotPathDeps) {
+  const { random, log } = edges;
+  const { fleetClock } = storage;
+  const metrics = createIngestMetrics();
+  const ledger = createListeningLedger({
+    node: config.node,
+    inTransaction: storage.inJobsTransaction,
+    fleetClock,
+    ingest: { settled: () => heartbeats.batcher.settled() },
+    log,
+  });
+  const verdicts = createVerdictJob({
+    owner: `${config.node}/${random.uuid()}`,
+    inTransaction: storage.inJobsTransaction,
+    fleetClock,
+    ledger,
+    settings: cache,
+    statuses: writers.statuses,
+    log,
+  });
+  const tokens = createIdentityTokens(openSecret(keyFolder(config), 'fleet-secret', random));
+  const heartbeats: Heartbeats = composeHeartbeats({
+    pool: storage.ingestPool,
+    settings: cache,
+    statuses: writers.statuses,
+    alerts: writers.alerts,
+    listening: ledger,
+    hints: verdicts,
+    fleetClock,
+    tokens,
+    random,
+    metrics,
+    log,
+  });
+  const noteMismatch = createMismatchRecorder({ ...writers, inTransaction: storage.inIngestTransaction, metrics });
+  return { metrics, ledger, verdicts, tokens, heartbeats, noteMismatch };
+}

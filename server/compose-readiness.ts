@@ -1,0 +1,33 @@
+import type { ReadinessCheck } from './admin-api/health-routes.js';
+import type { Core } from './compose-core.js';
+import type { Config } from './config.js';
+import type { Storage } from './open-storage.js';
+
+/** What `/readyz` asks: the database, the listening of the agent port, and whether verdicts are being made. */
+export function composeReadiness(deps: {
+  readonly config: Config;
+  readonly storage: Storage;
+  readonly core: Core;
+}): ReadinessCheck[] {
+  const { config, storage, core } = deps;
+  const database: ReadinessCheck = {
+    name: 'database',
+    async check() {
+      await storage.sql.query('SELECT 1 AS one');
+      return null;
+    },
+  };
+  const listening: ReadinessCheck = { name: 'agent port', check: async () => core.ledger.deafness()?.cause ?? null };
+  const verdicts: ReadinessCheck = {
+    name: 'verdicts',
+    async check() {
+      const { state, reason } = core.verdicts.verdictState();
+      return state === 'active' ? null : `${state}: ${reason ?? 'no reason known'}`;
+    },
+  };
+  return [
+    database,
+    ...(config.roles.has('agents') ? [listening] : []),
+    ...(config.roles.has('jobs') ? [verdicts] : []),
+  ];
+}

@@ -1,0 +1,46 @@
+import { composeAlerts } from './alerts/compose-alerts.js';
+import type { RouteDefinition } from './admin-api/route.js';
+import { composeComputers } from './computers/compose-computers.js';
+import { computerDependents } from './computers/index.js';
+import type { Core } from './compose-core.js';
+import type { Edges } from './edges.js';
+import { createTokenDependents } from './enrollment/token-dependents.js';
+import { composeEnrollmentTokens } from './enrollment/token-routes.js';
+import { createEnrollmentTokenService, type EnrollmentTokenService } from './enrollment/token-service.js';
+import { composeEventReading } from './events/compose-event-reading.js';
+import type { Storage } from './open-storage.js';
+import { composePolicies } from './policies/index.js';
+import { systemRoutes, type SystemView } from './system/system-routes.js';
+
+export interface RoutesDeps {
+  readonly storage: Storage;
+  readonly core: Core;
+  readonly edges: Edges;
+  readonly agentUrl: () => string;
+  readonly system: SystemView;
+}
+
+export interface FeatureRoutes {
+  readonly routes: readonly RouteDefinition[];
+  readonly tokens: EnrollmentTokenService;
+}
+
+/** Every feature's routes of the admin API. */
+export function composeRoutes({ storage, core, edges, agentUrl, system }: RoutesDeps): FeatureRoutes {
+  const { fleetClock: clock, sql, inTransaction } = storage;
+  const { random } = edges;
+  const { audit, cache, statuses, alerts, certificates, verdicts: hints, ledger } = core;
+  const shared = { sql, manager: storage.dataSource.manager, inTransaction, clock, random, audit, cache, hints };
+  const dependents = [computerDependents, createTokenDependents({ clock })];
+  const computers = composeComputers({ ...shared, statuses, alerts, certificates, spans: () => ledger.spans() });
+  const tokenDeps = { ...shared, caFingerprint: core.authority.rootFingerprint, agentUrl };
+  const routes = [
+    ...composePolicies({ ...shared, dependents }).routes,
+    ...computers.routes,
+    ...composeEventReading({ sql, clock, assertVisible: computers.assertVisible }).routes,
+    ...composeAlerts({ sql, inTransaction, fleetClock: clock, audit }).routes,
+    ...composeEnrollmentTokens(tokenDeps).routes,
+    ...systemRoutes(system),
+  ];
+  return { routes, tokens: createEnrollmentTokenService(tokenDeps) };
+}

@@ -1,0 +1,234 @@
+import { readFileSync } from 'node:fs';
+import { openManagerIdentity, type ManagerIdentity } from '../certs/manager-identity.js';
+import { toRfc3339 } from '../lib/clock.js';
+import { CleanupStack } from '../lib/lifecycle.js';
+import { composeAdminApi, type AdminApi } from './admin-api/compose-admin-api.js';
+import { createAdminServer, type AdminServer, type AdminTls } from './admin-api/admin-server.js';
+import { isLoopbackHost } from './admin-api/origin-rules.js';
+import type { AgentServer } from './agent-channel/agent-server.js';
+import { composeAgentChannel } from './agent-channel/compose-agent-channel.js';
+import { composeCore, type Core } from './compose-core.js';
+import { composeReadiness } from './compose-readiness.js';
+import { composeRoutes, type FeatureRoutes } from './compose-routes.js';
+import type { Config, Secrets } from './config.js';
+import { lockDataDirectory } from './data-directory.js';
+import type { Edges } from './edges.js';
+import { offerFirstToken } from './first-steps.js';
+import { agentUrlOf, certificateHosts, shownAgentHost } from './manager-hosts.js';
+import { openStorage, keyFolder, type Storage } from './open-storage.js';
+import { removeRunFile, writeRunFile } from './run-file.js';
+import { composeScheduler } from './scheduler/compose-scheduler.js';
+import type { Scheduler } from './scheduler/scheduler.js';
+import { keepPartitions } from './scheduler/maintenance.js';
+import { createMetrics } from './system/metrics.js';
+import { createSystemView, type SystemViewDeps } from './system/system-view.js';
+import { MANAGER_VERSION } from './version.js';
+
+/** What the first lines on the terminal tell. */
+export interface Announcement {
+  readonly adminUrl: string | undefined;
+  readonly agentUrl: string | undefined;
+  readonly caFingerprint: string;
+  readonly dataDir: string;
+  /** Set when the first administrator was made just now. */
+  readonly generatedPassword: string | undefined;
+  /** A file with an enrollment token, while no computer is enrolled. */
+  readonly tokenFile: string | undefined;
+  /** The password was shown on a terminal: its file may go. */
+  readonly forgetPasswordFile: () => void;
+}
+
+export interface Manager {
+  /** Rejects when it cannot start; what was opened is closed again. */
+  start(): Promise<Announcement>;
+  stop(): Promise<void>;
+}
+
+export interface ComposeOptions {
+  readonly config: Config;
+  readonly secrets: Secrets;
+  readonly edges: Edges;
+}
+
+/** The composition root: every long-lived object of the manager is made below here, in the order of its needs. */
+export function compose(options: ComposeOptions): Manager {
+  const { log } = options.edges;
+  const cleanup = new CleanupStack();
+  let stopping: Promise<void> | undefined;
+  const stop = (): Promise<void> => {
+    stopping ??= cleanup.unwind((step, error) => log.error({ err: error, step }, 'a step of the stop failed'));
+    return stopping;
+  };
+  return {
+    stop,
+    async start() {
+      try {
+        return await startManager(options, cleanup);
+      } catch (error) {
+        await stop().catch(() => undefined);
+        throw error;
+      }
+    },
+  };
+}
+
+async function startManager({ config, secrets, edges }: ComposeOptions, cleanup: CleanupStack): Promise<Announcement> {
+  lockDataDirectory(config.dataDir, cleanup);
+  removeRunFile(config.dataDir);
+  const storage = await openStorage({ config, secrets, edges, cleanup });
+  await keepPartitions({ inTransaction: storage.inJobsTransaction, fleetClock: storage.fleetClock });
+  const host = shownAgentHost(config);
+  const managerUrls =
+    config.agentPort === 0 ? [] : config.publicHosts.map((name) => agentUrlOf(name, config.agentPort));
+  const core = await composeCore({ config, edges, storage, managerUrls });
+  const parts = await composeParts({ config, edges, storage, core, host });
+  const { generated } = await parts.api.firstAdministrator.ensure(
+    secrets.adminPassword === undefined ? {} : { password: secrets.adminPassword },
+  );
+  await startParts({ config, storage, core, parts, cleanup });
+  const urls = parts.urls();
+  const caFingerprint = core.authority.rootFingerprint;
+  const startedAt = toRfc3339(edges.clock.wall());
+  writeRunFile(config.dataDir, { pid: process.pid, ...urls, caFingerprint, startedAt });
+  cleanup.push('run file', () => removeRunFile(config.dataDir));
+  return {
+    ...urls,
+    caFingerprint,
+    dataDir: config.dataDir,
+    generatedPassword: generated,
+    tokenFile: await offerFirstToken({ dataDir: config.dataDir, tokens: parts.features.tokens, core, storage }),
+    forgetPasswordFile: () => parts.api.firstAdministrator.forgetFile(),
+  };
+}
+
+interface Parts {
+  readonly features: FeatureRoutes;
+  readonly api: AdminApi;
+  readonly admin: AdminServer;
+  readonly agents: AgentServer;
+  readonly scheduler: Scheduler;
+  readonly urls: () => { readonly adminUrl: string; readonly agentUrl: string };
+}
+
+interface PartsDeps {
+  readonly config: Config;
+  readonly edges: Edges;
+  readonly storage: Storage;
+  readonly core: Core;
+  readonly host: string;
+}
+
+async function composeParts(deps: PartsDeps): Promise<Parts> {
+  const { config, edges, storage, core, host } = deps;
+  const identity = await openManagerIdentity({
+    dir: keyFolder(config),
+    authority: core.authority,
+    node: config.node,
+    hosts: certificateHosts(config),
+    clock: { wall: () => storage.fleetClock.trustedTime() },
+  });
+  const agents = composeAgents(deps, identity);
+  const scheduler = composeScheduler({ config, edges, storage, ...core });
+  const urls = () => ({ adminUrl: admin.url(), agentUrl: agentUrlOf(host, agents.port()) });
+  const system = createSystemView({
+    fleetClock: storage.fleetClock,
+    verdicts: core.verdicts,
+    ledger: core.ledger,
+    scheduler,
+    facts: systemFacts(deps),
+    urls: () => ({ ...urls(), ports: { admin: Number(new URL(admin.url()).port), agent: agents.port() } }),
+  });
+  const features = composeRoutes({ storage, core, edges, agentUrl: () => urls().agentUrl, system });
+  const { api, admin } = composeAdmin(deps, features, readAdminTls(config, identity));
+  return { features, api, admin, agents, scheduler, urls };
+}
+
+function systemFacts({ config, core, storage }: PartsDeps): SystemViewDeps['facts'] {
+  return {
+    node: config.node,
+    versions: { wardbeat: MANAGER_VERSION, node: process.versions.node },
+    caFingerprint: core.authority.rootFingerprint,
+    trustDomain: config.trustDomain,
+    auditProtected: storage.auditProtected,
+  };
+}
+
+function composeAgents({ config, edges, storage, core }: PartsDeps, identity: ManagerIdentity): AgentServer {
+  return composeAgentChannel({
+    authority: core.authority,
+    identity,
+    fleetClock: storage.fleetClock,
+    random: edges.random,
+    log: edges.log,
+    listening: core.ledger,
+    listener: config.node,
+    host: config.agentHost,
+    port: config.agentPort,
+    submit: (exchange) => core.heartbeats.batcher.submit(exchange),
+    enroll: (request, address) => core.enrollment.enroll(request, address),
+    noteMismatch: core.noteMismatch,
+  });
+}
+
+function composeAdmin(deps: PartsDeps, { routes }: FeatureRoutes, tls: AdminTls | null): Pick<Parts, 'api' | 'admin'> {
+  const { config, storage, core } = deps;
+  const { log, random } = deps.edges;
+  const clock = storage.fleetClock;
+  const api = composeAdminApi({
+    clock,
+    random,
+    log,
+    inTransaction: storage.inTransaction,
+    sql: storage.sql,
+    audit: core.audit,
+    dataDir: config.dataDir,
+    secure: tls !== null,
+    adminOrigin: config.adminOrigin,
+    version: MANAGER_VERSION,
+    routes,
+    checks: composeReadiness({ config, storage, core }),
+    metrics: createMetrics({ ingest: core.metrics, batcher: core.heartbeats.batcher, ...core }),
+  });
+  const { adminHost: host, adminPort: port } = config;
+  return { api, admin: createAdminServer({ host, port, tls, app: api.app, clock, log }) };
+}
+
+/** Off loopback only HTTPS: with the given certificate, or with the manager's own. */
+function readAdminTls(config: Config, identity: ManagerIdentity): AdminTls | null {
+  if (config.adminTls)
+    return { cert: readFileSync(config.adminTls.certPath), key: readFileSync(config.adminTls.keyPath) };
+  if (isLoopbackHost(config.adminHost)) return null;
+  return { cert: identity.certPem + identity.chainPem, key: identity.keyPem };
+}
+
+interface StartDeps extends Pick<PartsDeps, 'config' | 'storage' | 'core'> {
+  readonly parts: Parts;
+  readonly cleanup: CleanupStack;
+}
+
+/**
+ * Opens the ports and starts the jobs. The stop goes the other way round: verdicts end first, then the last proof of
+ * listening is stored, exchanges in flight are answered, and only then do ports and database close.
+ */
+async function startParts({ config, core, parts, cleanup }: StartDeps): Promise<void> {
+  const { roles } = config;
+  await core.settingsWatch.start();
+  cleanup.push('settings watch', () => core.settingsWatch.stop());
+  await core.heartbeats.recorder.start();
+  cleanup.push('counters', () => core.heartbeats.recorder.stop());
+  if (roles.has('agents')) {
+    await core.ledger.register();
+    await parts.agents.start();
+    cleanup.push('agent port', () => parts.agents.stop());
+    cleanup.push('reports in flight', () => core.heartbeats.batcher.drain());
+    await core.ledger.opened();
+    cleanup.push('listening ledger', () => core.ledger.close());
+  }
+  if (roles.has('admin')) {
+    await parts.admin.start();
+    cleanup.push('admin port', () => parts.admin.stop());
+  }
+  parts.scheduler.start();
+  cleanup.push('verdict shards', () => core.verdicts.release());
+  cleanup.push('jobs', () => parts.scheduler.stop());
+}

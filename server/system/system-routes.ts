@@ -1,0 +1,34 @@
+import { refTo } from '../admin-api/dto-schemas.js';
+import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
+import { JobReply, SystemReply, VerdictStateReply } from './system-dto.js';
+import type { SystemView } from './system-view.js';
+
+export type { SystemView } from './system-view.js';
+
+const tag = 'system';
+
+export function systemRoutes(view: SystemView): RouteDefinition[] {
+  return [
+    defineRoute({
+      method: 'get',
+      path: '/system',
+      permission: 'auditor',
+      tag,
+      summary: 'Addresses, versions, and whether verdicts are active, held or warming',
+      reply: { status: 200, body: { free: { allOf: [refTo(SystemReply)], $comment: VerdictStateReply.name } } },
+      handle: async () => ({ body: view.system() }),
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/system/jobs',
+      permission: 'auditor',
+      tag,
+      summary: 'The periodic jobs and how they ran',
+      reply: {
+        status: 200,
+        body: { free: { type: 'object', properties: { items: { type: 'array', items: refTo(JobReply) } } } },
+      },
+      handle: async () => ({ body: { items: view.jobs(), next: null } }),
+    }),
+  ];
+}

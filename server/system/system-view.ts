@@ -1,0 +1,45 @@
+import { toRfc3339 } from '../../lib/clock.js';
+import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
+import type { RunningListeningLedger } from '../listening/listening-ledger.js';
+import type { Scheduler } from '../scheduler/scheduler.js';
+import type { VerdictJob } from '../verdicts/verdict-job.js';
+import type { JobReply, SystemReply, VerdictStateReply } from './system-dto.js';
+
+export interface SystemViewDeps {
+  readonly fleetClock: FleetClock;
+  readonly verdicts: Pick<VerdictJob, 'verdictState'>;
+  readonly ledger: Pick<RunningListeningLedger, 'deafness' | 'deafSeconds'>;
+  readonly scheduler: Pick<Scheduler, 'statistics'>;
+  readonly facts: Pick<SystemReply, 'node' | 'versions' | 'caFingerprint' | 'trustDomain' | 'auditProtected'>;
+  readonly urls: () => Pick<SystemReply, 'adminUrl' | 'agentUrl' | 'ports'>;
+}
+
+/** What the manager says about itself. */
+export interface SystemView {
+  system(): SystemReply;
+  jobs(): readonly JobReply[];
+}
+
+export function createSystemView(deps: SystemViewDeps): SystemView {
+  const show = (instant: FleetInstant | null): string | null =>
+    instant === null ? null : toRfc3339(deps.fleetClock.toWall(instant));
+  return {
+    system: () => ({
+      ...deps.facts,
+      ...deps.urls(),
+      verdicts: verdictsOf(deps, show),
+      listening: { deafSeconds: deps.ledger.deafSeconds(), deaf: deps.ledger.deafness()?.cause ?? null },
+    }),
+    jobs: () =>
+      deps.scheduler.statistics().map((job) => ({
+        ...job,
+        lastRunAt: job.lastRunAt === null ? null : toRfc3339(job.lastRunAt),
+        nextRunAt: job.nextRunAt === null ? null : toRfc3339(job.nextRunAt),
+      })),
+  };
+}
+
+function verdictsOf({ verdicts }: SystemViewDeps, show: (at: FleetInstant | null) => string | null): VerdictStateReply {
+  const { state, reason, since, until } = verdicts.verdictState();
+  return { state, reason, since: show(since) ?? '', until: show(until) };
+}
