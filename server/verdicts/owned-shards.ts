@@ -125,7 +125,8 @@ export class OwnedShards {
     const memory = this.#shards.get(shard)?.memory;
     if (!memory) return;
     const isNews = memory.learn(slot, facts);
-    if (!memory.mustRead(slot)) memory.hintAt(slot, isNews ? until : at);
+    // Older than what memory heard: a report came after the proof, so nothing is due within its shortest wait.
+    if (!memory.mustRead(slot)) memory.hintAt(slot, isNews ? until : at + IN_HAND_MS);
   }
 
   /** Looks at these again at `until`, in the database. */
@@ -181,7 +182,8 @@ export class OwnedShards {
     const facts = { lastSeenAt, contactDueAt, intervalMs, status, rulesSince, isSpecial, group };
     memory.learn(slot, facts);
     if (isNew) memory.markMustRead(slot, false);
-    if (isNew || !isSameFacts(before, facts)) memory.hintAt(slot, Math.min(memory.hintOf(slot), readAt));
+    if (isNew) memory.hintAt(slot, firstHint(facts, readAt));
+    else if (!isSameFacts(before, facts)) memory.hintAt(slot, Math.min(memory.hintOf(slot), readAt));
   }
 }
 
@@ -196,6 +198,12 @@ interface RecordContext {
   readonly readAt: FleetInstant;
   /** Not heard of by a report or a change before. */
   readonly isNew: boolean;
+}
+
+/** No miss falls before the interval has passed and the next contact is due; spans and grace only put it off. */
+function firstHint({ status, isSpecial, lastSeenAt, contactDueAt, intervalMs }: RememberedFacts, now: FleetInstant) {
+  if (status !== 'online' || isSpecial || lastSeenAt === null) return now;
+  return Math.max(lastSeenAt + intervalMs, contactDueAt ?? 0);
 }
 
 function isSameFacts(a: RememberedFacts, b: RememberedFacts): boolean {

@@ -104,12 +104,12 @@ export class VerdictWorld {
   }
 
   /** A listening manager process; its renewals are `turn`. */
-  async listen(node = 'n1'): Promise<RunningListeningLedger> {
+  async listen(node = 'n1', settled: () => Promise<void> = async () => {}): Promise<RunningListeningLedger> {
     const ledger = createListeningLedger({
       node,
       inTransaction: this.inTransaction,
       fleetClock: this.clock,
-      ingest: { settled: async () => {} },
+      ingest: { settled },
       log,
     });
     await ledger.register();

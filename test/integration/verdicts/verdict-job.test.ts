@@ -118,6 +118,32 @@ describe('making verdicts', () => {
     expect((await world.alerts()).map(({ occurrences }) => occurrences)).to.deep.equal(ids.map(() => 1));
   });
 
+  it('lets a report that was received before be stored first, and believes it', async () => {
+    const web1 = await world.computer({ at: 0 });
+    let unsettled: (() => Promise<void>) | undefined;
+    ledger = await world.listen('n1', async () => {
+      const store = unsettled;
+      unsettled = undefined;
+      await store?.();
+    });
+    job = world.job(ledger);
+    await lookAt(184_000);
+    await listenUntil(186_000);
+    unsettled = () => world.beat(web1, [job]);
+    await world.run(job);
+    expect(await world.alerts()).to.deep.equal([]);
+    expect(await world.status(web1)).to.deep.equal(['online', 'in-contact', 186_000]);
+  });
+
+  it('is not kept busy by a hint that the database knows nothing of', async () => {
+    const web1 = await world.computer({ at: 0 });
+    await world.run(job);
+    const contact = { lastSeenAt: START + 5, contactDueAt: START + 60_005, intervalMs: 60_000 };
+    job.heard([{ computerId: web1, ...contact }]);
+    await lookAt(186_000);
+    expect(await world.alerts(web1)).to.have.lengthOf(1);
+  });
+
   it('writes nothing after it lost its lease', async () => {
     const web1 = await world.computer({ at: 0 });
     await world.run(job);
