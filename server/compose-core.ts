@@ -139,7 +139,8 @@ function composeHotPath({ config, edges, storage, cache, writers }: HotPathDeps)
     log,
   });
   const verdicts = createVerdictJob({
-    owner: `${config.node}/${random.uuid()}`,
+    // The same after a restart, which takes its shards back at once instead of waiting for the lease to end.
+    owner: config.node,
     inTransaction: storage.inJobsTransaction,
     fleetClock,
     ledger,
