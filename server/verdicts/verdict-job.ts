@@ -246,8 +246,8 @@ class Job implements VerdictJob {
   }
 
   #remember(suspects: readonly Suspect[], outcome: BatchOutcome): void {
-    const { at, isProven } = outcome;
-    if (!isProven) {
+    const { at, provenAt } = outcome;
+    if (provenAt === null) {
       this.#unprovenAt = at;
       this.#shards.postpone(suspects, at + RETRY_PROOF_MS);
       return;
@@ -256,7 +256,7 @@ class Job implements VerdictJob {
     const failed = new Set(outcome.failed);
     for (const suspect of suspects) {
       const one = judged.get(suspect.computerId);
-      if (one) this.#shards.settle(suspect, this.#toFacts(one), { at, until: one.verdict.nextChangeAt });
+      if (one) this.#shards.settle(suspect, this.#toFacts(one), { at, until: nextLook(one, { at, provenAt }) });
       else if (failed.has(suspect.computerId)) this.#shards.postpone([suspect], at + SET_ASIDE_MS);
       else this.#shards.forget(suspect);
     }
@@ -290,4 +290,10 @@ class Job implements VerdictJob {
       await this.#judge(suspects.slice(middle));
     }
   }
+}
+
+/** When a computer is looked at next: a deadline that passed after the last proof is asked about once more in a moment. */
+function nextLook({ verdict }: Judged, { at, provenAt }: { at: FleetInstant; provenAt: FleetInstant }): FleetInstant {
+  const { nextChangeAt } = verdict;
+  return nextChangeAt > provenAt && nextChangeAt <= at ? at + RETRY_PROOF_MS : nextChangeAt;
 }
