@@ -174,6 +174,7 @@ CREATE TABLE computer_status (
   CONSTRAINT computer_status_pkey PRIMARY KEY (computer_id),
   CONSTRAINT computer_status_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'online'::text, 'late'::text, 'offline'::text, 'stopped'::text, 'revoked'::text])))
 );
+CREATE INDEX computer_status_absence ON public.computer_status USING btree (computer_id) WHERE (goodbye_reason = ANY (ARRAY['restart'::text, 'update'::text, 'uninstall'::text]));
 CREATE INDEX computer_status_since ON public.computer_status USING btree (since_fleet_ms, computer_id);
 CREATE INDEX computer_status_status ON public.computer_status USING btree (status, computer_id);
 GRANT DELETE, INSERT, SELECT, UPDATE ON computer_status TO wardbeat_app;
@@ -203,6 +204,7 @@ CREATE INDEX computers_enrolled ON public.computers USING btree (enrolled_fleet_
 CREATE INDEX computers_labels ON public.computers USING gin (labels jsonb_path_ops);
 CREATE INDEX computers_name ON public.computers USING btree (name, id);
 CREATE INDEX computers_policy ON public.computers USING btree (policy_id, id);
+CREATE INDEX computers_power ON public.computers USING btree (id) WHERE (power_since_fleet_ms IS NOT NULL);
 GRANT DELETE, INSERT, SELECT, UPDATE ON computers TO wardbeat_app;
 
 CREATE TABLE deaf_spans (

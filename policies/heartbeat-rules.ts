@@ -6,7 +6,7 @@ const RETRY_CAP_MS = 15 * MINUTE_MS;
 /** The longest attempt of an agent over all its proxies and managers. */
 const ATTEMPT_MAX_MS = 10_000;
 /** Further deaf spans after the last contact give no further allowance. */
-const SPANS_EXCUSED_MAX = 4;
+export const SPANS_EXCUSED_MAX = 4;
 const MIN_CONTACT_MS = 1000;
 
 /** The instants of one computer that its deadlines are counted from; fleet milliseconds. */
@@ -71,7 +71,8 @@ function countMisses(heard: number, { lastSeenAt, contactDueAt, intervalMs }: Co
   return Math.max(0, Math.min(sinceSeen, sinceDue));
 }
 
-function returnAllowance(intervalMs: number, graceMs: number): number {
+/** How much listening time after a deaf span passes before a silence counts again. */
+export function returnAllowance(intervalMs: number, graceMs: number): number {
   return Math.min(intervalMs, RETRY_CAP_MS) + ATTEMPT_MAX_MS + graceMs;
 }
 

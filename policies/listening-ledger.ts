@@ -15,6 +15,8 @@ export interface Ledger {
   listeningAt(at: number): number;
   /** The earliest instant with Λ ≥ `listening`, Infinity if none; never inside a span (it may be where one begins). */
   earliestAt(listening: number): number;
+  /** The latest instant with Λ ≤ `listening`, Infinity if there is no last one; never inside a span. */
+  latestAt(listening: number): number;
   /** The index in `spans` of the first that ends after `at`; their number if none does. */
   firstEndingAfter(at: number): number;
 }
@@ -44,6 +46,11 @@ export function createLedger(deafSpans: readonly Span[]): Ledger {
     const last = spans[next - 1];
     return last ? (heardBefore[next - 1] ?? 0) + (at > last.until ? at - last.until : 0) : at;
   };
+  /** The instant with that Λ, given that the spans before `next` are over by then. */
+  const instantAfter = (next: number, listening: number): number => {
+    const last = spans[next - 1];
+    return last ? last.until + (listening - (heardBefore[next - 1] ?? 0)) : listening;
+  };
   return {
     spans,
     listeningAt: (at) =>
@@ -51,11 +58,16 @@ export function createLedger(deafSpans: readonly Span[]): Ledger {
         firstIndex(spans.length, (index) => (spans[index]?.from ?? 0) > at),
         at,
       ),
-    earliestAt(listening) {
-      const next = firstIndex(spans.length, (index) => (heardBefore[index] ?? 0) >= listening);
-      const last = spans[next - 1];
-      return last ? last.until + (listening - (heardBefore[next - 1] ?? 0)) : listening;
-    },
+    earliestAt: (listening) =>
+      instantAfter(
+        firstIndex(spans.length, (index) => (heardBefore[index] ?? 0) >= listening),
+        listening,
+      ),
+    latestAt: (listening) =>
+      instantAfter(
+        firstIndex(spans.length, (index) => (heardBefore[index] ?? 0) > listening),
+        listening,
+      ),
     firstEndingAfter: (at) => firstIndex(spans.length, (index) => (spans[index]?.until ?? 0) > at),
   };
 }

@@ -10,6 +10,7 @@ import { createEnrollmentTokenService, type EnrollmentTokenService } from './enr
 import { composeEventReading } from './events/compose-event-reading.js';
 import type { Storage } from './open-storage.js';
 import { composePolicies } from './policies/index.js';
+import { composePreviews } from './previews/index.js';
 import { systemRoutes, type SystemView } from './system/system-routes.js';
 
 export interface RoutesDeps {
@@ -32,11 +33,13 @@ export function composeRoutes({ storage, core, edges, agentUrl, system }: Routes
   const { audit, cache, statuses, alerts, certificates, verdicts: hints, ledger } = core;
   const shared = { sql, manager: storage.dataSource.manager, inTransaction, clock, random, audit, cache, hints };
   const dependents = [computerDependents, createTokenDependents({ clock })];
-  const computers = composeComputers({ ...shared, statuses, alerts, certificates, spans: () => ledger.spans() });
+  const spans = () => ledger.spans();
+  const computers = composeComputers({ ...shared, statuses, alerts, certificates, spans });
   const tokenDeps = { ...shared, caFingerprint: core.authority.rootFingerprint, agentUrl };
   const routes = [
     ...composePolicies({ ...shared, dependents }).routes,
     ...computers.routes,
+    ...composePreviews({ ...shared, spans }).routes,
     ...composeEventReading({ sql, clock, assertVisible: computers.assertVisible }).routes,
     ...composeAlerts({ sql, inTransaction, fleetClock: clock, audit }).routes,
     ...composeEnrollmentTokens(tokenDeps).routes,

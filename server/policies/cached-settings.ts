@@ -14,10 +14,19 @@ export interface PolicySettingsCache extends SettingsCache {
   /** Reads the generation and takes up a newer one; the poll behind the notifications, and the first load. */
   refresh(): Promise<void>;
   policies(): ReadonlyMap<string, Policy>;
+  /** The loaded generation, which stays as it is whatever is loaded later. */
+  pinned(): PinnedForest;
   /** What a policy resolves to, with provenance; undefined for a policy that this generation does not have. */
   resolvedOf(policyId: string): ResolvedSettings | undefined;
   /** The resolution of a computer by its subject; the source of its own overrides has neither id nor name. */
   resolvedOfSubject(subject: SettingsSubject): ResolvedSettings;
+}
+
+/** Every policy of one generation with what it resolves to. */
+export interface PinnedForest {
+  readonly generation: ForestGeneration;
+  readonly policies: ReadonlyMap<string, Policy>;
+  resolvedOf(policyId: string): ResolvedSettings | undefined;
 }
 
 interface Loaded {
@@ -61,6 +70,10 @@ export function createSettingsCache({ sql }: { readonly sql: Sql }): PolicySetti
     settingsOf: (subject) => settingsOf(loaded, subject),
     onChange: (listener) => void listeners.push(listener),
     policies: () => loaded.policies,
+    pinned() {
+      const { generation, policies, resolved } = loaded;
+      return { generation, policies, resolvedOf: (policyId) => resolved.get(policyId) };
+    },
     resolvedOf: (policyId) => loaded.resolved.get(policyId),
     resolvedOfSubject: (subject) => resolveSubject(loaded, subject),
   };

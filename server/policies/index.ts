@@ -1,10 +1,12 @@
 export { ensureBasePolicy, type BasePolicyDeps } from './base-policy.js';
-export { createSettingsCache, type PolicySettingsCache } from './cached-settings.js';
+export { createSettingsCache, type PinnedForest, type PolicySettingsCache } from './cached-settings.js';
 export { changesVerdictRules, verdictRulesOf } from './computer-settings.js';
 export { composePolicies, type PoliciesDeps } from './compose-policies.js';
 export { editForest, type Caller, type EditInstant, type ForestEdit, type ForestEditDeps } from './forest-edit.js';
 export type { DependentsMove, PolicyDependents } from './policy-dependents.js';
-export { assertRevision, changedOverrides } from './policy-rules.js';
+export { readGeneration } from './forest-repository.js';
+export { isPolicyVisible } from './policy-repository.js';
+export { assertMovable, assertNameFree, assertRevision, changedOverrides } from './policy-rules.js';
 export { PolicyEntity, PolicyRevisionEntity } from './policy-entity.js';
 export type { Policy } from './policy.js';
 export type { ComputerSettings, ForestGeneration, SettingsCache, SettingsSubject } from './settings-cache.js';

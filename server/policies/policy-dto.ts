@@ -69,6 +69,16 @@ export class DeletePolicyQuery extends CommentQuery {
   reassignTo?: string;
 }
 
+export class RollbackBody {
+  /** The revision whose settings and locks are restored; name and parent stay. */
+  @Integer(1, REVISION_MAX)
+  revision!: number;
+
+  @Optional()
+  @Text({ max: COMMENT_MAX, multiline: true })
+  comment?: string;
+}
+
 export class LockBody {
   @OneOf('locked', 'tightenOnly')
   mode!: 'locked' | 'tightenOnly';

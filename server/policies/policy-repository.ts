@@ -49,9 +49,9 @@ export function createPolicyRepository(manager: EntityManager): PolicyRepository
   const rows = manager.getRepository(PolicyEntity);
   const sql = sqlOfManager(manager);
   return {
-    isVisible: (scope, policyId) => isVisible(sql, scope, policyId),
+    isVisible: (scope, policyId) => isPolicyVisible(sql, scope, policyId),
     async find(scope, policyId) {
-      if (!(await isVisible(sql, scope, policyId))) return undefined;
+      if (!(await isPolicyVisible(sql, scope, policyId))) return undefined;
       const row = await rows.findOne({ where: { id: policyId } });
       return row ? toPolicy(row) : undefined;
     },
@@ -76,7 +76,8 @@ export function createPolicyRepository(manager: EntityManager): PolicyRepository
   };
 }
 
-async function isVisible(sql: Sql, scope: Scope, policyId: string | null): Promise<boolean> {
+/** Whether the scope holds the policy; null asks for the roots of the whole forest. */
+export async function isPolicyVisible(sql: Sql, scope: Scope, policyId: string | null): Promise<boolean> {
   const visible = scope.predicate('asked.id', 2);
   const found = await sql.query(`SELECT 1 AS yes FROM (SELECT $1::uuid AS id) AS asked WHERE ${visible.sql}`, [
     policyId,

@@ -33,6 +33,13 @@ export interface Removal {
   readonly ifMatch: number | undefined;
 }
 
+export interface Rollback {
+  /** The revision whose settings and locks are restored. */
+  readonly revision: number;
+  readonly comment: string | undefined;
+  readonly ifMatch: number | undefined;
+}
+
 export interface PolicyTreeNode extends Policy {
   readonly children: readonly PolicyTreeNode[];
 }

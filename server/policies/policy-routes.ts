@@ -11,6 +11,7 @@ import {
   PolicyDto,
   PolicyRevisionDto,
   PolicyTreeDto,
+  RollbackBody,
   toPolicyDto,
   toPolicyRevisionDto,
   toPolicyTreeDto,
@@ -27,7 +28,13 @@ export interface PolicyRoutesDeps {
 }
 
 export function policyRoutes(deps: PolicyRoutesDeps): RouteDefinition[] {
-  return [...readingRoutes(deps), ...editingRoutes(deps), ...settingsRoutes(deps), ...lockRoutes(deps)];
+  return [
+    ...readingRoutes(deps),
+    ...editingRoutes(deps),
+    ...rollbackRoutes(deps),
+    ...settingsRoutes(deps),
+    ...lockRoutes(deps),
+  ];
 }
 
 function readingRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
@@ -122,6 +129,26 @@ function editingRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
         const { reassignTo, comment = '' } = query;
         await policies.remove({ actor, scope }, params['id'] ?? '', { reassignTo, comment, ifMatch });
         return { status: 204 };
+      },
+    }),
+  ];
+}
+
+function rollbackRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
+  return [
+    defineRoute({
+      method: 'post',
+      path: '/policies/:id/rollback',
+      permission: 'operator',
+      tag,
+      summary: 'Restore the settings and locks of an earlier revision',
+      body: RollbackBody,
+      needsIfMatch: true,
+      reply: { status: 200, body: PolicyDto },
+      async handle({ actor, scope, params, body: { revision, comment }, ifMatch }) {
+        const rollback = { revision, comment, ifMatch };
+        const policy = await policies.rollback({ actor, scope }, params['id'] ?? '', rollback);
+        return { body: toPolicyDto(policy), revision: policy.revision };
       },
     }),
   ];

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { Problem } from '../../lib/problem.js';
 import { nearestKey } from '../../policies/settings-patch.js';
 import { isSettingKey, SETTING_KEYS } from '../../policies/settings-catalogue.js';
+import { DEFAULT_SETTINGS, type ResolvedSettings } from '../../policies/resolve-settings.js';
 import type { SettingKey, SettingOverrides } from '../../policies/setting-values.js';
 import type { Policy, PolicyContent } from './policy.js';
 
@@ -12,6 +13,19 @@ export function assertRevision(stored: { readonly revision: number }, ifMatch: n
     detail: `Revision ${ifMatch} was read, but revision ${stored.revision} is stored. Read it again and repeat the edit.`,
     members: { revision: stored.revision },
   });
+}
+
+/** Throws `policy-built-in` for the one that always stays a root. */
+export function assertMovable({ builtIn, name }: Pick<Policy, 'builtIn' | 'name'>): void {
+  if (builtIn) throw new Problem('policy-built-in', { detail: `"${name}" is built in and always a root.` });
+}
+
+/** What the policy's parent resolves to. */
+export function resolvedAbove(
+  resolved: ReadonlyMap<string, ResolvedSettings>,
+  { parentId }: Pick<Policy, 'parentId'>,
+): ResolvedSettings {
+  return parentId === null ? DEFAULT_SETTINGS : (resolved.get(parentId) ?? DEFAULT_SETTINGS);
 }
 
 /** Throws `name-taken` where a sibling has the name. */

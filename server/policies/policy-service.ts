@@ -1,6 +1,5 @@
 import { assertMove } from '../../policies/forest-rules.js';
 import { assertOverridesCount } from '../../policies/override-rules.js';
-import { DEFAULT_SETTINGS, type ResolvedSettings } from '../../policies/resolve-settings.js';
 import { parseSettingsPatch } from '../../policies/settings-patch.js';
 import { Problem } from '../../lib/problem.js';
 import type { Scope } from '../access/scope.js';
@@ -8,6 +7,7 @@ import { mapPage, parsePage, type Page, type PageQuery } from '../admin-api/page
 import { editForest, type Caller, type ForestEdit } from './forest-edit.js';
 import { auditPolicy } from './policy-audit.js';
 import { removePolicy } from './policy-removal.js';
+import { rollbackPolicy } from './policy-rollback.js';
 import { createPolicyRepository, POLICY_ORDER, REVISION_ORDER } from './policy-repository.js';
 import type {
   NewPolicy,
@@ -16,8 +16,9 @@ import type {
   PolicyTreeNode,
   Removal,
   RevisionWithChanges,
+  Rollback,
 } from './policy-requests.js';
-import { assertNameFree, assertRevision, contentChanges } from './policy-rules.js';
+import { assertMovable, assertNameFree, assertRevision, contentChanges, resolvedAbove } from './policy-rules.js';
 import type { Policy } from './policy.js';
 
 export interface PolicyService {
@@ -30,6 +31,7 @@ export interface PolicyService {
     policyId: string,
     edit: { changes: PolicyChanges; ifMatch: number | undefined },
   ): Promise<Policy>;
+  rollback(caller: Caller, policyId: string, rollback: Rollback): Promise<Policy>;
   remove(caller: Caller, policyId: string, removal: Removal): Promise<void>;
   listRevisions(scope: Scope, policyId: string, query: PageQuery): Promise<Page<RevisionWithChanges>>;
 }
@@ -52,6 +54,8 @@ export function createPolicyService(deps: PolicyServiceDeps): PolicyService {
         assertRevision(stored, ifMatch);
         return change(deps, edit, { caller, stored, changes });
       }),
+    rollback: (caller, policyId, rollback) =>
+      editForest(deps, (edit) => rollbackPolicy(deps, edit, { caller, policyId, rollback })),
     remove: (caller, policyId, removal) =>
       editForest(deps, (edit) => removePolicy(deps, edit, { caller, policyId, removal })),
     async listRevisions(scope, policyId, query) {
@@ -88,7 +92,7 @@ async function create(deps: PolicyServiceDeps, edit: ForestEdit, { caller, polic
   };
   assertMove(edit.parents(), created);
   assertNameFree(edit.policies.values(), created);
-  assertOverridesCount({ above: resolvedAbove(edit, created), set });
+  assertOverridesCount({ above: resolvedAbove(edit.resolvedNow(), created), set });
   await edit.insert(created, { actor: caller.actor, comment: policy.comment });
   await auditPolicy(deps, edit, { caller, action: 'policy.created', after: created });
   return created;
@@ -118,8 +122,7 @@ async function change(
 }
 
 async function assertMayMove(edit: ForestEdit, caller: Caller, wanted: Policy): Promise<void> {
-  if (wanted.builtIn)
-    throw new Problem('policy-built-in', { detail: `"${wanted.name}" is built in and always a root.` });
+  assertMovable(wanted);
   await assertParentVisible(edit, caller, wanted.parentId);
   assertMove(edit.parents(), wanted);
 }
@@ -127,11 +130,6 @@ async function assertMayMove(edit: ForestEdit, caller: Caller, wanted: Policy): 
 async function assertParentVisible(edit: ForestEdit, { scope }: Caller, parentId: string | null): Promise<void> {
   if (!(await edit.repository.isVisible(scope, parentId)))
     throw new Problem('policy-not-found', { detail: 'The parent policy does not exist.' });
-}
-
-/** What a policy's parent resolves to at this point of the edit. */
-export function resolvedAbove(edit: ForestEdit, { parentId }: Policy): ResolvedSettings {
-  return parentId === null ? DEFAULT_SETTINGS : (edit.resolvedNow().get(parentId) ?? DEFAULT_SETTINGS);
 }
 
 /** Children by name; a policy whose parent the scope does not hold stands at the top. */

@@ -8,10 +8,9 @@ import type { Scope } from '../access/scope.js';
 import type { PolicySettingsCache } from './cached-settings.js';
 import { editForest, type Caller, type ForestEdit } from './forest-edit.js';
 import { createPolicyRepository } from './policy-repository.js';
-import { assertRevision, changedOverrides, parseSettingKey } from './policy-rules.js';
+import { assertRevision, changedOverrides, parseSettingKey, resolvedAbove } from './policy-rules.js';
 import { auditPolicy } from './policy-audit.js';
 import type { PolicyServiceDeps } from './policy-requests.js';
-import { resolvedAbove } from './policy-service.js';
 import type { Policy } from './policy.js';
 
 /** What GET /policies/:id/settings answers; the fingerprint is the one of an agent without overrides. */
@@ -94,7 +93,10 @@ interface PolicyWork extends ConditionalEdit {
 
 function patched(edit: ForestEdit, stored: Policy, body: unknown): Policy {
   const patch = parseSettingsPatch(body);
-  assertOverridesCount({ above: resolvedAbove(edit, stored), set: changedOverrides(stored.settings, patch.set) });
+  assertOverridesCount({
+    above: resolvedAbove(edit.resolvedNow(), stored),
+    set: changedOverrides(stored.settings, patch.set),
+  });
   return { ...stored, settings: applySettingsPatch(stored.settings, patch) };
 }
 

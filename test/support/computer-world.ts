@@ -8,6 +8,8 @@ import type { Page } from '../../server/admin-api/page.js';
 import type { ComputerDetailDto } from '../../server/computers/computer-dto.js';
 import type { LivenessHints } from '../../server/heartbeats/liveness-hints.js';
 import type { PolicyDto } from '../../server/policies/policy-dto.js';
+import { composePreviews } from '../../server/previews/index.js';
+import type { DeafSpan } from '../../server/listening/listening.js';
 import { composePolicies } from '../../server/policies/index.js';
 import type { SettingsView } from '../../server/policies/policy-settings-service.js';
 import { createStatusWriter } from '../../server/statuses/status-writer.js';
@@ -26,13 +28,15 @@ export async function startComputers(database: TestDatabase) {
     heard: () => undefined,
     reconsider: (computerIds) => void reconsidered.push(...computerIds),
   };
+  let spans: readonly DeafSpan[] = [];
   const certificates = createCertificateRepository();
-  const deps = { ...forest, alerts, statuses, certificates, hints, spans: () => [] };
+  const deps = { ...forest, alerts, statuses, certificates, hints, spans: () => spans };
   const computers = composeComputers(deps);
   const { assertVisible } = computers;
   const dependents = [computerDependents, createTokenDependents(deps)];
   const routes = [
     ...computers.routes,
+    ...composePreviews(deps).routes,
     ...composePolicies({ ...deps, dependents }).routes,
     ...composeEventReading({ ...deps, assertVisible }).routes,
     ...composeEnrollmentTokens({ ...deps, caFingerprint: CA_FINGERPRINT, agentUrl: () => 'https://manager:4120' })
@@ -44,6 +48,8 @@ export async function startComputers(database: TestDatabase) {
   return {
     ...deps,
     reconsidered,
+    /** What the listening ledger is to know from now on. */
+    setSpans: (known: readonly DeafSpan[]) => void (spans = known),
     routes,
     call,
     base,

@@ -38,6 +38,7 @@ describe('migrations', function () {
       expect(rows.map(({ name }) => name)).to.deep.equal([
         'CreateTables0000000000001',
         'PartitionFunctions0000000000002',
+        'IndexMarkedComputers0000000000004',
       ]);
     });
 

@@ -15,7 +15,7 @@ const VALUES: Partial<Record<SettingKey, readonly SettingValue[]>> = {
 };
 export const VARIED_KEYS = Object.keys(VALUES) as SettingKey[];
 
-const overrides: fc.Arbitrary<SettingOverrides> = fc.record(
+export const overrides: fc.Arbitrary<SettingOverrides> = fc.record(
   Object.fromEntries(VARIED_KEYS.map((key) => [key, fc.constantFrom(...VALUES[key]!)])),
   { requiredKeys: [] },
 ) as fc.Arbitrary<SettingOverrides>;

@@ -1,0 +1,118 @@
+import type { GoodbyeReason, PowerState } from '../../policies/status-model.js';
+import type { Sql } from '../database/sql.js';
+import { IS_SUBJECT, subjectColumns, SUBJECTS, type RuledSubject } from './preview-query.js';
+
+const MARKED_CHUNK = 10_000;
+const NO_INSTANT = -1;
+const GOODBYES: readonly GoodbyeReason[] = ['shutdown', 'restart', 'update', 'uninstall', 'suspended'];
+const POWERS: readonly PowerState[] = ['running', 'stopped', 'unknown'];
+
+/**
+ * A power state or goodbye that counts and moves a deadline: only `judge` knows what it means. The goodbye of a shutdown
+ * or suspension gives a silence its reason and leaves its deadlines as they are.
+ */
+const IS_MARKED = `(computer_status.goodbye_reason IN ('restart', 'update', 'uninstall')
+    AND computer_status.goodbye_fleet_ms >= computer_live.last_seen_fleet_ms
+  OR computers.power_since_fleet_ms IS NOT NULL
+    AND computers.power_since_fleet_ms >= computer_live.last_seen_fleet_ms)`;
+
+/** Those that a goodbye or a power state was ever told of are few, and indexed; which of them count is seen then. */
+const PACK_MARKED = `
+WITH ${SUBJECTS}, marked AS MATERIALIZED (
+  (SELECT computer_status.computer_id AS id FROM computer_status
+   WHERE computer_status.goodbye_reason IN ('restart', 'update', 'uninstall') AND computer_status.computer_id > $5
+   ORDER BY computer_status.computer_id LIMIT $8)
+  UNION
+  (SELECT computers.id FROM computers
+   WHERE computers.power_since_fleet_ms IS NOT NULL AND computers.id > $5
+   ORDER BY computers.id LIMIT $8)
+  ORDER BY id LIMIT $8
+), packed AS (
+  SELECT computers.id, uuid_send(computers.id) || int4send(subject.rule)
+    || int4send(GREATEST(computer_live.confirmed_interval_ms, computer_live.delivered_interval_ms, 0))
+    || int8send(computer_live.last_seen_fleet_ms)
+    || int8send(COALESCE(computer_live.contact_due_fleet_ms, ${NO_INSTANT}))
+    || int4send(COALESCE(array_position($6::text[], computer_status.goodbye_reason), 0))
+    || int8send(COALESCE(computer_status.goodbye_fleet_ms, ${NO_INSTANT}))
+    || int8send(COALESCE(computer_status.goodbye_expected_ms, ${NO_INSTANT}))
+    || int4send(array_position($7::text[], computers.power_state))
+    || int8send(COALESCE(computers.power_since_fleet_ms, ${NO_INSTANT}))
+    || int8send(COALESCE(computers.power_expires_fleet_ms, ${NO_INSTANT})) AS record
+  FROM marked JOIN computers USING (id)
+    JOIN computer_live ON computer_live.computer_id = computers.id
+    JOIN computer_status ON computer_status.computer_id = computers.id
+    JOIN subject ON ${IS_SUBJECT}
+  WHERE computer_live.last_seen_fleet_ms IS NOT NULL AND computer_status.status <> 'revoked' AND ${IS_MARKED}
+)
+SELECT (SELECT count(*) FROM marked) AS looked_at,
+  (SELECT marked.id::text FROM marked ORDER BY marked.id DESC LIMIT 1) AS last,
+  (SELECT string_agg(packed.record, ''::bytea ORDER BY packed.id) FROM packed) AS records`;
+
+interface MarkedRow {
+  readonly looked_at: number;
+  readonly last: string | null;
+  readonly records: Buffer | null;
+}
+
+const BEFORE_EVERY_ID = '00000000-0000-0000-0000-000000000000';
+
+/** Computers of the subjects with a goodbye or a power state that counts, packed and in id order, chunk by chunk. */
+export async function* packMarked(
+  sql: Sql,
+  subjects: readonly RuledSubject[],
+  chunk = MARKED_CHUNK,
+): AsyncGenerator<Buffer> {
+  let after: string | null = BEFORE_EVERY_ID;
+  while (after !== null) {
+    const parameters: unknown[] = [...subjectColumns(subjects), after, GOODBYES, POWERS, chunk];
+    const [row]: MarkedRow[] = await sql.query<MarkedRow>(PACK_MARKED, parameters);
+    if (row?.records) yield row.records;
+    after = row && row.looked_at >= chunk ? row.last : null;
+  }
+}
+
+export interface MarkedComputer {
+  readonly rule: number;
+  readonly intervalInForceMs: number;
+  readonly lastSeenAt: number;
+  readonly contactDueAt: number | null;
+  readonly goodbye: {
+    readonly reason: GoodbyeReason;
+    readonly receivedAt: number;
+    readonly expectedBackMs: number | null;
+  } | null;
+  readonly power: { readonly state: PowerState; readonly since: number; readonly expiresAt: number | null };
+}
+
+const RECORD_BYTES = 80;
+
+export function countMarked(packed: Buffer): number {
+  return packed.length / RECORD_BYTES;
+}
+
+export function markedIdAt(packed: Buffer, index: number): string {
+  const hex = packed.toString('hex', index * RECORD_BYTES, index * RECORD_BYTES + 16);
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}
+
+export function readMarked(packed: Buffer, index: number): MarkedComputer {
+  const at = index * RECORD_BYTES;
+  const instant = (offset: number): number | null => {
+    const value = Number(packed.readBigInt64BE(at + offset));
+    return value === NO_INSTANT ? null : value;
+  };
+  const reason = GOODBYES[packed.readInt32BE(at + 40) - 1];
+  const receivedAt = instant(44);
+  return {
+    rule: packed.readInt32BE(at + 16),
+    intervalInForceMs: packed.readInt32BE(at + 20),
+    lastSeenAt: instant(24) ?? NO_INSTANT,
+    contactDueAt: instant(32),
+    goodbye: reason !== undefined && receivedAt !== null ? { reason, receivedAt, expectedBackMs: instant(52) } : null,
+    power: {
+      state: POWERS[packed.readInt32BE(at + 60) - 1] ?? 'unknown',
+      since: instant(64) ?? Number.NEGATIVE_INFINITY,
+      expiresAt: instant(72),
+    },
+  };
+}

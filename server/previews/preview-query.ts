@@ -1,0 +1,243 @@
+import { NEVER_MS, type SilenceLimits } from '../../policies/silence-limits.js';
+import type { Sql } from '../database/sql.js';
+import { LIVENESS_COLUMNS, LIVENESS_TABLES, type LivenessRow } from '../statuses/liveness-row.js';
+import type { Scope } from '../access/scope.js';
+import { OUTCOME, OUTCOME_NAMES, SAMPLED_OUTCOMES, type OutcomeName, type SampledOutcome } from './preview-rules.js';
+import type { Tally } from './preview-tally.js';
+import { SAMPLE_MAX, type PreviewedComputer } from './preview.js';
+
+/** Computers that resolve alike: same policy, kind and overrides. */
+export interface Subject {
+  readonly policyId: string;
+  readonly kind: 'agent' | 'appliance';
+  /** JSON text as the database writes it; null for none. */
+  readonly overrides: string | null;
+}
+
+/** All subjects attached to these policies, with how many computers each has. */
+export async function listSubjects(
+  sql: Sql,
+  policyIds: readonly string[],
+): Promise<(Subject & { readonly computers: number })[]> {
+  return sql.query(
+    `SELECT computers.policy_id AS "policyId", computers.kind, computers.overrides::text AS overrides,
+       count(*) AS computers
+     FROM computers WHERE computers.policy_id = ANY($1::uuid[])
+     GROUP BY computers.policy_id, computers.kind, computers.overrides
+     ORDER BY computers.policy_id, computers.kind, computers.overrides`,
+    [policyIds],
+  );
+}
+
+/** Every interval that some computer is to be counted by; 0 for those that were given none. */
+export async function listIntervals(sql: Sql): Promise<number[]> {
+  const rows = await sql.query<{ interval_ms: number }>(
+    `SELECT DISTINCT GREATEST(computer_live.confirmed_interval_ms, computer_live.delivered_interval_ms, 0) AS interval_ms
+     FROM computer_live ORDER BY interval_ms`,
+  );
+  return rows.map((row) => row.interval_ms);
+}
+
+/** A subject whose settings the edit changes, by the number of the rules that it is judged by. */
+export interface RuledSubject extends Subject {
+  readonly rule: number;
+}
+
+/** The parameters $1 to $4 of every statement about subjects. */
+export const SUBJECTS = `subject AS (
+  SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[]) AS given (policy_id, kind, overrides, rule)
+)`;
+export const IS_SUBJECT = `subject.policy_id = computers.policy_id AND subject.kind = computers.kind
+  AND subject.overrides = COALESCE(computers.overrides::text, '')`;
+
+/** What a policy's number of computers tells the planner: the subjects themselves come as a list without statistics. */
+const OF_POLICIES = 'computers.policy_id = ANY($1::uuid[])';
+
+/** Written so that a few are found by their index, without reading every status. */
+const IS_NOT_REVOKED = `NOT EXISTS (SELECT 1 FROM computer_status AS gone
+  WHERE gone.computer_id = computers.id AND gone.status = 'revoked')`;
+
+export function subjectColumns(subjects: readonly RuledSubject[]): unknown[] {
+  return [
+    subjects.map(({ policyId }) => policyId),
+    subjects.map(({ kind }) => kind),
+    subjects.map(({ overrides }) => overrides ?? ''),
+    subjects.map(({ rule }) => rule),
+  ];
+}
+
+/** The limits of the computers of one rule and interval whose last receipt is of one class. */
+export interface LimitRow {
+  readonly rule: number;
+  readonly intervalMs: number;
+  readonly receiptClass: number;
+  readonly present: SilenceLimits;
+  readonly next: SilenceLimits;
+  readonly steady: SilenceLimits;
+}
+
+export interface SilenceQuestion {
+  readonly subjects: readonly RuledSubject[];
+  readonly limits: readonly LimitRow[];
+  readonly cuts: readonly number[];
+}
+
+const SIDES = ['present', 'next', 'steady'] as const;
+type Side = (typeof SIDES)[number];
+const FIRST_LIMIT_PARAMETER = 10;
+
+/** In the steady state the ordered contact is the last receipt plus the interval, so the receipt alone decides. */
+const SIDES_WITH_CONTACT: ReadonlySet<Side> = new Set(['present', 'next']);
+
+interface LimitColumn {
+  readonly name: string;
+  readonly valueOf: (row: LimitRow) => number;
+}
+
+const LIMIT_COLUMNS = SIDES.flatMap((side): LimitColumn[] =>
+  (['late', 'offline'] as const).flatMap((status): LimitColumn[] => {
+    const seen = { name: `${side}_${status}_seen`, valueOf: (row: LimitRow) => row[side][status].seen };
+    const due = { name: `${side}_${status}_due`, valueOf: (row: LimitRow) => row[side][status].due };
+    return SIDES_WITH_CONTACT.has(side) ? [seen, due] : [seen];
+  }),
+);
+
+function outcomeBits(side: Side, late: number, offline: number): string {
+  const passed = (status: string) =>
+    [
+      `silent.seen <= ${side}_${status}_seen`,
+      ...(SIDES_WITH_CONTACT.has(side) ? [`silent.due <= ${side}_${status}_due`] : []),
+    ].join(' AND ');
+  return `CASE WHEN ${passed('offline')} THEN ${offline} WHEN ${passed('late')} THEN ${late} ELSE 0 END`;
+}
+
+/**
+ * One pass: computers that were heard later than any limit are left out first. A computer without an ordered contact
+ * has none to miss: what its last receipt says decides.
+ */
+const COUNT_OUTCOMES = `
+WITH ${SUBJECTS}, limits AS (
+  SELECT * FROM unnest($7::integer[], $8::integer[], $9::integer[],
+    ${LIMIT_COLUMNS.map((_, index) => `$${FIRST_LIMIT_PARAMETER + index}::bigint[]`).join(', ')})
+    AS given (rule, interval_ms, receipt_class, ${LIMIT_COLUMNS.map(({ name }) => name).join(', ')})
+), silent AS (
+  SELECT computer_live.computer_id, subject.rule, computer_live.last_seen_fleet_ms AS seen,
+    COALESCE(computer_live.contact_due_fleet_ms, ${NEVER_MS + 1}) AS due,
+    GREATEST(computer_live.confirmed_interval_ms, computer_live.delivered_interval_ms, 0) AS interval_ms,
+    width_bucket(computer_live.last_seen_fleet_ms, $6::bigint[]) AS receipt_class
+  FROM computers JOIN computer_live ON computer_live.computer_id = computers.id JOIN subject ON ${IS_SUBJECT}
+    LEFT JOIN (SELECT computer_status.computer_id, computer_status.goodbye_fleet_ms FROM computer_status
+      WHERE computer_status.goodbye_reason IN ('restart', 'update', 'uninstall')) AS parted ON parted.computer_id = computers.id
+  WHERE computer_live.last_seen_fleet_ms <= $5 AND ${OF_POLICIES} AND ${IS_NOT_REVOKED}
+    AND (parted.goodbye_fleet_ms IS NULL OR parted.goodbye_fleet_ms < computer_live.last_seen_fleet_ms)
+    AND (computers.power_since_fleet_ms IS NULL
+      OR computers.power_since_fleet_ms < computer_live.last_seen_fleet_ms)
+), judged AS MATERIALIZED (
+  SELECT silent.computer_id, ${[
+    outcomeBits('present', OUTCOME.presentLate, OUTCOME.presentOffline),
+    outcomeBits('next', OUTCOME.late, OUTCOME.offline),
+    outcomeBits('steady', OUTCOME.steadyLate, OUTCOME.steadyOffline),
+  ].join(' + ')} AS outcome
+  FROM silent JOIN limits USING (rule, interval_ms, receipt_class)
+)
+SELECT ${OUTCOME_NAMES.map((name) => `count(*) FILTER (WHERE outcome & ${OUTCOME[name]} <> 0) AS "${name}"`).join(', ')},
+  ${SAMPLED_OUTCOMES.map(
+    (name) => `ARRAY(SELECT first.computer_id::text FROM judged AS first WHERE first.outcome & ${OUTCOME[name]} <> 0
+    ORDER BY first.computer_id LIMIT ${SAMPLE_MAX}) AS "${name}Sample"`,
+  ).join(', ')}
+FROM judged`;
+
+/**
+ * Runs a statement of the transaction without nested loops. The planner knows nothing of the lists that come as
+ * parameters and takes them for short; a pass over the whole fleet must not hang on that.
+ */
+async function wholeFleet<Row extends object>(sql: Sql, text: string, parameters: readonly unknown[]): Promise<Row[]> {
+  await sql.query("SELECT set_config('enable_nestloop', 'off', true)");
+  const rows = await sql.query<Row>(text, parameters);
+  await sql.query("SELECT set_config('enable_nestloop', 'on', true)");
+  return rows;
+}
+
+/** Late and offline computers without a power state, and without a goodbye that moves a deadline. */
+export async function countOutcomes(sql: Sql, { subjects, limits, cuts }: SilenceQuestion): Promise<Tally> {
+  const latest = limits.reduce((most, row) => Math.max(most, ...SIDES.map((side) => row[side].late.seen)), NEVER_MS);
+  const [row] = await wholeFleet<Record<string, number | string[]>>(sql, COUNT_OUTCOMES, [
+    ...subjectColumns(subjects),
+    latest,
+    cuts,
+    limits.map(({ rule }) => rule),
+    limits.map(({ intervalMs }) => intervalMs),
+    limits.map(({ receiptClass }) => receiptClass),
+    ...LIMIT_COLUMNS.map(({ valueOf }) => limits.map(valueOf)),
+  ]);
+  const of = <Name extends OutcomeName, T>(names: readonly Name[], suffix: string) =>
+    Object.fromEntries(names.map((name) => [name, row?.[`${name}${suffix}`]])) as Record<Name, T>;
+  return {
+    counts: of<OutcomeName, number>(OUTCOME_NAMES, ''),
+    samples: of<SampledOutcome, string[]>(SAMPLED_OUTCOMES, 'Sample'),
+  };
+}
+
+/** The last id of the part of the fleet that is looked at first, and of all of it. */
+const LAST_IDS = ['00ffffff-ffff-ffff-ffff-ffffffffffff', 'ffffffff-ffff-ffff-ffff-ffffffffffff'] as const;
+
+/** The first few ids of a list that is bounded by one of `LAST_IDS`: ids are random, so mostly the first part has them. */
+async function firstIds(read: (lastId: string) => Promise<readonly { readonly id: string }[]>): Promise<string[]> {
+  const [part, all] = LAST_IDS;
+  const few = await read(part);
+  return (few.length < SAMPLE_MAX ? await read(all) : few).map(({ id }) => id);
+}
+
+/** The first few computers of the subjects by id. */
+export function sampleSubjects(sql: Sql, subjects: readonly RuledSubject[]): Promise<string[]> {
+  return firstIds((lastId) =>
+    wholeFleet(
+      sql,
+      `WITH ${SUBJECTS} SELECT computers.id FROM computers JOIN subject ON ${IS_SUBJECT}
+       WHERE ${OF_POLICIES} AND computers.id <= $5 ORDER BY computers.id LIMIT ${SAMPLE_MAX}`,
+      [...subjectColumns(subjects), lastId],
+    ),
+  );
+}
+
+/** Carriers whose connections the agent opens. */
+const AGENT_DIALS = ['https', 'websocket'] as const;
+
+/** A stored report is what tells the carrier. */
+const WITH_OWN_WAY = `
+FROM computers JOIN subject ON ${IS_SUBJECT} JOIN computer_facts ON computer_facts.computer_id = computers.id
+WHERE ${OF_POLICIES} AND ${IS_NOT_REVOKED} AND computer_facts.carrier = ANY($5::text[]) AND computers.id <= $6`;
+
+/** Computers of the subjects that came by a connection of their own. */
+export async function countOwnWay(sql: Sql, subjects: readonly RuledSubject[]) {
+  const parameters = [...subjectColumns(subjects), AGENT_DIALS];
+  const counting = `WITH ${SUBJECTS} SELECT count(*) AS count ${WITH_OWN_WAY}`;
+  const [row] = await wholeFleet<{ count: number }>(sql, counting, [...parameters, LAST_IDS[1]]);
+  const listing = `WITH ${SUBJECTS} SELECT computers.id ${WITH_OWN_WAY} ORDER BY computers.id LIMIT ${SAMPLE_MAX}`;
+  const sample = await firstIds((lastId) => wholeFleet(sql, listing, [...parameters, lastId]));
+  return { count: row?.count ?? 0, sample };
+}
+
+/** The computers of these ids by name, in the order of their ids. */
+export async function nameComputers(sql: Sql, ids: readonly string[]): Promise<Map<string, PreviewedComputer>> {
+  const rows = await sql.query<PreviewedComputer>(
+    'SELECT computers.id, computers.name FROM computers WHERE computers.id = ANY($1::uuid[]) ORDER BY computers.id',
+    [ids],
+  );
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
+export type PreviewedRow = LivenessRow & { readonly name: string; readonly own_way: boolean };
+
+/** One computer of the scope with all that its verdict depends on. */
+export async function findPreviewedRow(sql: Sql, scope: Scope, computerId: string): Promise<PreviewedRow | undefined> {
+  const visible = scope.predicate('computers.policy_id', 3);
+  const [row] = await sql.query<PreviewedRow>(
+    `SELECT ${LIVENESS_COLUMNS}, computers.name,
+       EXISTS (SELECT 1 FROM computer_facts
+         WHERE computer_facts.computer_id = computers.id AND computer_facts.carrier = ANY($2::text[])) AS own_way
+     FROM ${LIVENESS_TABLES} WHERE computers.id = $1 AND ${visible.sql}`,
+    [computerId, AGENT_DIALS, ...visible.parameters],
+  );
+  return row;
+}

@@ -1,0 +1,120 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import type { PolicyNode } from '../../../policies/resolve-settings.js';
+import { applySettingsPatch, parseSettingsPatch } from '../../../policies/settings-patch.js';
+import { Problem } from '../../../lib/problem.js';
+import { Scope } from '../../../server/access/scope.js';
+import { PolicyEntity, PolicyRevisionEntity } from '../../../server/policies/policy-entity.js';
+import { packMarked, countMarked, markedIdAt } from '../../../server/previews/marked-query.js';
+import type { Preview } from '../../../server/previews/preview.js';
+import { createPreviewService, type PreviewService } from '../../../server/previews/preview-service.js';
+import { useDatabase } from '../../support/database.js';
+import { startForest, type ForestWorld } from '../../support/domain-world.js';
+import { fleetAt, situation, storeFleet, type Computer, type Fleet, type Situation } from './preview-fleet.js';
+import { referenceOfFirst, referencePreview } from './preview-reference.js';
+
+const RUNS = 250;
+const COMPUTER_RUNS = 120;
+
+describe('previews against the rule', function () {
+  this.timeout(120_000);
+  const database = useDatabase({ entities: [PolicyEntity, PolicyRevisionEntity] });
+  let world: ForestWorld;
+  let previews: PreviewService;
+  let fleet: Fleet;
+
+  before(async () => {
+    world = await startForest(database);
+    previews = createPreviewService({ ...world, spans: () => fleet.spans });
+  });
+
+  const place = async (given: Situation): Promise<void> => {
+    fleet = fleetAt(world.clock.fleet(), given);
+    await storeFleet(world, fleet);
+  };
+
+  /** Undefined where the edit is refused. */
+  const preview = async (asked: () => Promise<Preview>): Promise<Preview | undefined> =>
+    asked().catch((error: unknown) => {
+      if (error instanceof Problem && error.code !== 'unavailable') return undefined;
+      throw error;
+    });
+
+  it('agree with judging every computer before and after, for random fleets, spans and edits', async () => {
+    const seen = { accepted: 0, late: 0, offline: 0, steady: 0, direction: 0 };
+    const check = async (given: Situation): Promise<void> => {
+      await place(given);
+      const { nodes } = fleet;
+      const { policy, settings, parent } = given.edit;
+      const edited = nodes[policy % nodes.length]!;
+      const parentId = parent === undefined ? undefined : (nodes[parent]?.id ?? null);
+      const answer = await preview(() => previews.ofPolicy(Scope.all, edited.id, { settings, parentId }));
+      if (!answer) return;
+      const wanted: PolicyNode = {
+        ...edited,
+        parentId: parentId === undefined ? edited.parentId : parentId,
+        settings: applySettingsPatch(edited.settings, parseSettingsPatch(settings ?? {})),
+      };
+      const after = nodes.map((node) => (node === edited ? wanted : node));
+      expect(answer).to.deep.equal(referencePreview(fleet, after, world.clock.fleet()));
+      note(seen, answer);
+    };
+    await fc.assert(fc.asyncProperty(situation, check), { numRuns: RUNS });
+    // The cases that matter did occur.
+    expect(Math.min(...Object.values(seen)), JSON.stringify(seen)).to.be.greaterThan(3);
+  });
+
+  it('agree for every single computer that is edited or moved', async () => {
+    const seen = { accepted: 0, late: 0, offline: 0, steady: 0, direction: 0 };
+    const check = async (given: Situation): Promise<void> => {
+      await place(given);
+      const { nodes, rows } = fleet;
+      const row = rows[0]!;
+      const { settings } = given.edit;
+      const from = row.given.policy % nodes.length;
+      const to = given.edit.parent === undefined ? from : given.edit.parent % nodes.length;
+      const proposal = { settings, policyId: nodes[to]!.id };
+      const answer = await preview(() => previews.ofComputer(Scope.all, row.id, proposal));
+      if (!answer) return;
+      const wanted = applySettingsPatch(row.given.overrides, parseSettingsPatch(settings ?? {}));
+      const reference = referenceOfFirst(fleet, { ...proposal, overrides: wanted }, world.clock.fleet());
+      expect(answer).to.deep.equal(reference);
+      note(seen, answer);
+    };
+    await fc.assert(fc.asyncProperty(situation, check), { numRuns: COMPUTER_RUNS });
+    expect(seen.accepted).to.be.greaterThan(20);
+  });
+
+  it('read the computers to be judged one by one in chunks, each once and in order', async () => {
+    const [one] = fc.sample(situation, 1);
+    const given: Computer = {
+      ...one!.fleet[0]!,
+      policy: 0,
+      kind: 'agent',
+      overrides: {},
+      status: 'online',
+      power: null,
+    };
+    const restarting: Computer = { ...given, goodbye: { reason: 'restart', after: 0, expected: null } };
+    const stopped: Computer = { ...given, goodbye: null, power: { state: 'stopped', after: 0, expires: null } };
+    const plain: Computer = { ...given, goodbye: { reason: 'shutdown', after: 0, expected: null } };
+    await place({ ...one!, fleet: [restarting, stopped, plain, stopped, restarting, stopped, stopped, restarting] });
+    const subject = { policyId: fleet.nodes[0]!.id, kind: 'agent', overrides: null, rule: 7 } as const;
+    const ids: string[] = [];
+    for await (const packed of packMarked(world.sql, [subject], 2))
+      for (let index = 0; index < countMarked(packed); index += 1) ids.push(markedIdAt(packed, index));
+    const marked = fleet.rows.filter(({ given: { goodbye } }) => goodbye?.reason !== 'shutdown');
+    expect(ids).to.deep.equal(marked.map(({ id }) => id));
+  });
+});
+
+function note(
+  seen: { accepted: number; late: number; offline: number; steady: number; direction: number },
+  answer: Preview,
+): void {
+  seen.accepted += 1;
+  if (answer.wouldBeLate > 0) seen.late += 1;
+  if (answer.wouldBeOffline > answer.present.offline) seen.offline += 1;
+  if (answer.steadyState.wouldBeLate > 0) seen.steady += 1;
+  if (answer.wouldLoseDirection > 0) seen.direction += 1;
+}
