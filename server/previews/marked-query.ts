@@ -1,6 +1,6 @@
 import type { GoodbyeReason, PowerState } from '../../policies/status-model.js';
 import type { Sql } from '../database/sql.js';
-import { IS_SUBJECT, subjectColumns, SUBJECTS, type RuledSubject } from './preview-query.js';
+import { IS_SUBJECT, subjectColumns, SUBJECTS, type FleetPart, type RuledSubject } from './preview-query.js';
 
 const MARKED_CHUNK = 10_000;
 const NO_INSTANT = -1;
@@ -20,11 +20,11 @@ const IS_MARKED = `(computer_status.goodbye_reason IN ('restart', 'update', 'uni
 const PACK_MARKED = `
 WITH ${SUBJECTS}, marked AS MATERIALIZED (
   (SELECT computer_status.computer_id AS id FROM computer_status
-   WHERE computer_status.goodbye_reason IN ('restart', 'update', 'uninstall') AND computer_status.computer_id > $5
+   WHERE computer_status.goodbye_reason IN ('restart', 'update', 'uninstall') AND computer_status.computer_id > $5 AND computer_status.computer_id <= $9
    ORDER BY computer_status.computer_id LIMIT $8)
   UNION
   (SELECT computers.id FROM computers
-   WHERE computers.power_since_fleet_ms IS NOT NULL AND computers.id > $5
+   WHERE computers.power_since_fleet_ms IS NOT NULL AND computers.id > $5 AND computers.id <= $9
    ORDER BY computers.id LIMIT $8)
   ORDER BY id LIMIT $8
 ), packed AS (
@@ -54,21 +54,34 @@ interface MarkedRow {
   readonly records: Buffer | null;
 }
 
-const BEFORE_EVERY_ID = '00000000-0000-0000-0000-000000000000';
+export interface MarkedQuestion {
+  readonly subjects: readonly RuledSubject[];
+  readonly part: FleetPart;
+  readonly chunk?: number;
+}
 
-/** Computers of the subjects with a goodbye or a power state that counts, packed and in id order, chunk by chunk. */
+/** The subjects' computers whose goodbye or power state moves a deadline, packed and in id order, chunk by chunk. */
 export async function* packMarked(
   sql: Sql,
-  subjects: readonly RuledSubject[],
-  chunk = MARKED_CHUNK,
+  { subjects, part, chunk = MARKED_CHUNK }: MarkedQuestion,
 ): AsyncGenerator<Buffer> {
-  let after: string | null = BEFORE_EVERY_ID;
+  let after: string | null = part.after;
   while (after !== null) {
-    const parameters: unknown[] = [...subjectColumns(subjects), after, GOODBYES, POWERS, chunk];
+    const parameters: unknown[] = [...subjectColumns(subjects), after, GOODBYES, POWERS, chunk, part.last];
     const [row]: MarkedRow[] = await sql.query<MarkedRow>(PACK_MARKED, parameters);
     if (row?.records) yield row.records;
     after = row && row.looked_at >= chunk ? row.last : null;
   }
+}
+
+/** How many computers there are, in the whole fleet, that `packMarked` has to look at. */
+export async function countCandidates(sql: Sql): Promise<number> {
+  const [row] = await sql.query<{ count: number }>(
+    `SELECT (SELECT count(*) FROM computer_status
+       WHERE computer_status.goodbye_reason IN ('restart', 'update', 'uninstall'))
+     + (SELECT count(*) FROM computers WHERE computers.power_since_fleet_ms IS NOT NULL) AS count`,
+  );
+  return row?.count ?? 0;
 }
 
 export interface MarkedComputer {

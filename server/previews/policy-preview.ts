@@ -3,15 +3,15 @@ import { extendWithComputer, type ResolvedSettings } from '../../policies/resolv
 import type { SettingKey, SettingOverrides } from '../../policies/setting-values.js';
 import type { Breather } from '../../lib/breather.js';
 import type { Sql } from '../database/sql.js';
-import { countMarked, markedIdAt, packMarked, readMarked } from './marked-query.js';
+import { countCandidates, countMarked, markedIdAt, packMarked, readMarked } from './marked-query.js';
 import {
   countOutcomes,
   countOwnWay,
   listIntervals,
   sampleSubjects,
+  type FleetPart,
   type LimitRow,
   type RuledSubject,
-  type SilenceQuestion,
   type Subject,
 } from './preview-query.js';
 import { effectOf, outcomeOf, windowOf, type Present, type RulePair } from './preview-rules.js';
@@ -65,56 +65,85 @@ function resolveSubject(policy: ResolvedSettings, { kind, overrides }: Subject):
   return extendWithComputer(policy, { id: '', name: '', kind, overrides: own });
 }
 
-/** What is read of the fleet at one instant, all by one snapshot. */
+/** The instant that is asked about; the work on it gives way to others. */
+export interface Moment {
+  readonly present: Present;
+  readonly breather: Breather;
+}
+
+/** What is read of a part of the fleet by one snapshot. */
 export interface FleetReading {
   readonly silent: Tally;
   /** Computers whose goodbye or power state moves a deadline, to be judged one by one. */
   readonly marked: readonly Buffer[];
-  readonly changedSample: readonly string[];
-  readonly ownWay: { readonly count: number; readonly sample: readonly string[] };
 }
 
-export async function readFleet(sql: Sql, impact: SettingsImpact, present: Present): Promise<FleetReading> {
-  const { subjects, closed } = impact;
-  const question = silenceQuestion(impact, await listIntervals(sql), present);
-  const silent = await countOutcomes(sql, question);
+export async function readPart(
+  sql: Sql,
+  { impact, part, ...moment }: Moment & { readonly impact: SettingsImpact; readonly part: FleetPart },
+): Promise<FleetReading> {
+  const { subjects } = impact;
+  const limits = await limitsFor(impact, await listIntervals(sql), moment);
+  const silent = await countOutcomes(sql, { subjects, part, ...limits });
   const marked: Buffer[] = [];
-  for await (const chunk of packMarked(sql, subjects)) marked.push(chunk);
+  for await (const chunk of packMarked(sql, { subjects, part })) marked.push(chunk);
+  return { silent, marked };
+}
+
+/** What does not depend on silence. */
+export interface Affected {
+  readonly changed: readonly string[];
+  readonly ownWay: { readonly count: number; readonly sample: readonly string[] };
+  /** In how many parts the fleet is best read, so that no snapshot is held for long. */
+  readonly parts: number;
+}
+
+/** A snapshot in which this many computers are packed for judging lasts about a second. */
+const MARKED_PER_PART = 30_000;
+export const PARTS_MAX = 64;
+
+export async function readAffected(sql: Sql, { subjects, closed }: SettingsImpact): Promise<Affected> {
+  const marked = await countCandidates(sql);
+  let parts = 1;
+  while (parts < PARTS_MAX && marked / parts > MARKED_PER_PART) parts *= 2;
   return {
-    silent,
-    marked,
-    changedSample: await sampleSubjects(sql, subjects),
+    changed: await sampleSubjects(sql, subjects),
     ownWay: closed.length > 0 ? await countOwnWay(sql, closed) : { count: 0, sample: [] },
+    parts,
   };
 }
 
 /** For every rule and interval in force the two instants of each deadline, by class of the last receipt. */
-function silenceQuestion(impact: SettingsImpact, intervals: readonly number[], present: Present): SilenceQuestion {
-  const { subjects, rules } = impact;
+async function limitsFor({ rules }: SettingsImpact, intervals: readonly number[], { present, breather }: Moment) {
   const cases = rules.flatMap(({ before, after }, rule) =>
-    intervals.map((intervalMs) => ({
-      rule,
-      intervalMs,
-      windows: [windowOf(before, intervalMs), windowOf(after, intervalMs), windowOf(after)] as const,
-    })),
+    intervals.map((intervalMs) => {
+      const windows = [windowOf(before, intervalMs), windowOf(after, intervalMs), windowOf(after)] as const;
+      return { rule, intervalMs, windows };
+    }),
   );
   const windows = cases.flatMap((one) => one.windows);
   const table = createSilenceTable(present.ledger, present.at, windows);
-  const limits = cases.flatMap(({ rule, intervalMs, windows: [ofPresent, ofNext, ofSteady] }) => {
+  const limits: LimitRow[] = [];
+  for (const {
+    rule,
+    intervalMs,
+    windows: [ofPresent, ofNext, ofSteady],
+  } of cases) {
+    if (breather.isDue()) await breather.turn();
     const [nexts, steadies] = [table.limitsOf(ofNext), table.limitsOf(ofSteady)];
-    return table.limitsOf(ofPresent).flatMap((limit, receiptClass): LimitRow[] => {
+    for (const [receiptClass, limit] of table.limitsOf(ofPresent).entries()) {
       const [next, steady] = [nexts[receiptClass], steadies[receiptClass]];
-      return next && steady ? [{ rule, intervalMs, receiptClass, present: limit, next, steady }] : [];
-    });
-  });
-  return { subjects, limits, cuts: table.cuts };
+      if (next && steady) limits.push({ rule, intervalMs, receiptClass, present: limit, next, steady });
+    }
+  }
+  return { limits, cuts: table.cuts };
 }
 
 /** Judges each of those one by one; the work gives way to others. */
 export async function judgeMarked(
   { rules }: SettingsImpact,
   chunks: readonly Buffer[],
-  { present, breather }: { readonly present: Present; readonly breather: Breather },
+  { present, breather }: Moment,
 ): Promise<Tally> {
   const tally = emptyTally();
   for (const packed of chunks)

@@ -80,6 +80,27 @@ export interface SilenceQuestion {
   readonly subjects: readonly RuledSubject[];
   readonly limits: readonly LimitRow[];
   readonly cuts: readonly number[];
+  readonly part: FleetPart;
+}
+
+/** Computers with ids above `after` up to `last`. */
+export interface FleetPart {
+  readonly after: string;
+  readonly last: string;
+}
+
+const BELOW_EVERY_ID = '00000000-0000-0000-0000-000000000000';
+
+/** The fleet in 1, 2, 4, … 64 parts of about the same size: ids are random. */
+export function partsOfFleet(count: number): FleetPart[] {
+  const lastOf = (part: number): string => {
+    const byte = ((part * 256) / count - 1).toString(16).padStart(2, '0');
+    return `${byte}ffffff-ffff-ffff-ffff-ffffffffffff`;
+  };
+  return Array.from({ length: count }, (_, part) => ({
+    after: part === 0 ? BELOW_EVERY_ID : lastOf(part),
+    last: lastOf(part + 1),
+  }));
 }
 
 const SIDES = ['present', 'next', 'steady'] as const;
@@ -102,6 +123,11 @@ const LIMIT_COLUMNS = SIDES.flatMap((side): LimitColumn[] =>
   }),
 );
 
+const PART_PARAMETER = FIRST_LIMIT_PARAMETER + LIMIT_COLUMNS.length;
+const IS_IN_PART = ['computers.id', 'computer_live.computer_id']
+  .map((id) => `AND ${id} > $${PART_PARAMETER} AND ${id} <= $${PART_PARAMETER + 1}`)
+  .join(' ');
+
 function outcomeBits(side: Side, late: number, offline: number): string {
   const passed = (status: string) =>
     [
@@ -115,7 +141,7 @@ function outcomeBits(side: Side, late: number, offline: number): string {
  * One pass: computers that were heard later than any limit are left out first. A computer without an ordered contact
  * has none to miss: what its last receipt says decides.
  */
-const COUNT_OUTCOMES = `
+const countOutcomesIn = (isPart: boolean): string => `
 WITH ${SUBJECTS}, limits AS (
   SELECT * FROM unnest($7::integer[], $8::integer[], $9::integer[],
     ${LIMIT_COLUMNS.map((_, index) => `$${FIRST_LIMIT_PARAMETER + index}::bigint[]`).join(', ')})
@@ -132,6 +158,7 @@ WITH ${SUBJECTS}, limits AS (
     AND (parted.goodbye_fleet_ms IS NULL OR parted.goodbye_fleet_ms < computer_live.last_seen_fleet_ms)
     AND (computers.power_since_fleet_ms IS NULL
       OR computers.power_since_fleet_ms < computer_live.last_seen_fleet_ms)
+    ${isPart ? IS_IN_PART : ''}
 ), judged AS MATERIALIZED (
   SELECT silent.computer_id, ${[
     outcomeBits('present', OUTCOME.presentLate, OUTCOME.presentOffline),
@@ -159,9 +186,10 @@ async function wholeFleet<Row extends object>(sql: Sql, text: string, parameters
 }
 
 /** Late and offline computers without a power state, and without a goodbye that moves a deadline. */
-export async function countOutcomes(sql: Sql, { subjects, limits, cuts }: SilenceQuestion): Promise<Tally> {
+export async function countOutcomes(sql: Sql, { subjects, limits, cuts, part }: SilenceQuestion): Promise<Tally> {
+  const isPart = part.after !== BELOW_EVERY_ID || part.last !== LAST_IDS[1];
   const latest = limits.reduce((most, row) => Math.max(most, ...SIDES.map((side) => row[side].late.seen)), NEVER_MS);
-  const [row] = await wholeFleet<Record<string, number | string[]>>(sql, COUNT_OUTCOMES, [
+  const [row] = await wholeFleet<Record<string, number | string[]>>(sql, countOutcomesIn(isPart), [
     ...subjectColumns(subjects),
     latest,
     cuts,
@@ -169,6 +197,7 @@ export async function countOutcomes(sql: Sql, { subjects, limits, cuts }: Silenc
     limits.map(({ intervalMs }) => intervalMs),
     limits.map(({ receiptClass }) => receiptClass),
     ...LIMIT_COLUMNS.map(({ valueOf }) => limits.map(valueOf)),
+    ...(isPart ? [part.after, part.last] : []),
   ]);
   const of = <Name extends OutcomeName, T>(names: readonly Name[], suffix: string) =>
     Object.fromEntries(names.map((name) => [name, row?.[`${name}${suffix}`]])) as Record<Name, T>;

@@ -56,12 +56,16 @@ export function effectOf(before: ResolvedSettings, after: ResolvedSettings): Set
 
 /** The keys whose effective value differs. */
 export function changedKeys(before: ResolvedSettings, after: ResolvedSettings): SettingKey[] {
-  return SETTING_KEYS.filter((key) => !isDeepStrictEqual(before.settings[key].value, after.settings[key].value));
+  return SETTING_KEYS.filter((key) => {
+    const [old, next] = [before.settings[key].value, after.settings[key].value];
+    return old !== next && !isDeepStrictEqual(old, next);
+  });
 }
 
 /** Whether something below the node may resolve to something else: its values or the locks that bind what is below. */
 export function isFeltBelow(before: ResolvedSettings, after: ResolvedSettings): boolean {
-  return changedKeys(before, after).length > 0 || !isDeepStrictEqual(bindingsOf(before), bindingsOf(after));
+  if (changedKeys(before, after).length > 0) return true;
+  return before.bounds !== after.bounds && !isDeepStrictEqual(bindingsOf(before), bindingsOf(after));
 }
 
 function bindingsOf({ bounds }: ResolvedSettings): unknown {

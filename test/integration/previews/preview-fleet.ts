@@ -81,8 +81,10 @@ export interface Fleet {
   readonly rows: readonly Row[];
 }
 
+/** Spread over all ids, as random ones are. */
 function idOf(prefix: number, index: number): string {
-  return `00000000-0000-4000-8000-${String(prefix * 1_000_000 + index).padStart(12, '0')}`;
+  const first = ((index * 67) % 256).toString(16).padStart(2, '0');
+  return `${first}000000-0000-4000-8000-${String(prefix * 1_000_000 + index).padStart(12, '0')}`;
 }
 
 /** The situation with ids and instants; receipts lie anywhere, and at, just before and just after ends of spans. */
@@ -105,7 +107,7 @@ export function fleetAt(at: number, { shape, fleet, deaf }: Situation): Fleet {
     const contactDueAt = given.toDue === null ? null : lastSeenAt + given.toDue;
     return { id: idOf(2, index), given, lastSeenAt, contactDueAt };
   });
-  return { nodes, spans, rows };
+  return { nodes, spans, rows: rows.toSorted((a, b) => (a.id < b.id ? -1 : 1)) };
 }
 
 const TABLES = ['computers', 'computer_live', 'computer_status', 'computer_facts', 'policies'];

@@ -6,6 +6,7 @@ import { Problem } from '../../../lib/problem.js';
 import { Scope } from '../../../server/access/scope.js';
 import { PolicyEntity, PolicyRevisionEntity } from '../../../server/policies/policy-entity.js';
 import { packMarked, countMarked, markedIdAt } from '../../../server/previews/marked-query.js';
+import { partsOfFleet } from '../../../server/previews/preview-query.js';
 import type { Preview } from '../../../server/previews/preview.js';
 import { createPreviewService, type PreviewService } from '../../../server/previews/preview-service.js';
 import { useDatabase } from '../../support/database.js';
@@ -20,12 +21,14 @@ describe('previews against the rule', function () {
   this.timeout(120_000);
   const database = useDatabase({ entities: [PolicyEntity, PolicyRevisionEntity] });
   let world: ForestWorld;
-  let previews: PreviewService;
+  /** Reading the fleet whole and in parts. */
+  let services: PreviewService[];
   let fleet: Fleet;
+  let turn = 0;
 
   before(async () => {
     world = await startForest(database);
-    previews = createPreviewService({ ...world, spans: () => fleet.spans });
+    services = [1, 8].map((partsAtLeast) => createPreviewService({ ...world, spans: () => fleet.spans, partsAtLeast }));
   });
 
   const place = async (given: Situation): Promise<void> => {
@@ -34,8 +37,8 @@ describe('previews against the rule', function () {
   };
 
   /** Undefined where the edit is refused. */
-  const preview = async (asked: () => Promise<Preview>): Promise<Preview | undefined> =>
-    asked().catch((error: unknown) => {
+  const preview = async (asked: (previews: PreviewService) => Promise<Preview>): Promise<Preview | undefined> =>
+    asked(services[(turn += 1) % services.length]!).catch((error: unknown) => {
       if (error instanceof Problem && error.code !== 'unavailable') return undefined;
       throw error;
     });
@@ -48,7 +51,7 @@ describe('previews against the rule', function () {
       const { policy, settings, parent } = given.edit;
       const edited = nodes[policy % nodes.length]!;
       const parentId = parent === undefined ? undefined : (nodes[parent]?.id ?? null);
-      const answer = await preview(() => previews.ofPolicy(Scope.all, edited.id, { settings, parentId }));
+      const answer = await preview((previews) => previews.ofPolicy(Scope.all, edited.id, { settings, parentId }));
       if (!answer) return;
       const wanted: PolicyNode = {
         ...edited,
@@ -74,7 +77,7 @@ describe('previews against the rule', function () {
       const from = row.given.policy % nodes.length;
       const to = given.edit.parent === undefined ? from : given.edit.parent % nodes.length;
       const proposal = { settings, policyId: nodes[to]!.id };
-      const answer = await preview(() => previews.ofComputer(Scope.all, row.id, proposal));
+      const answer = await preview((previews) => previews.ofComputer(Scope.all, row.id, proposal));
       if (!answer) return;
       const wanted = applySettingsPatch(row.given.overrides, parseSettingsPatch(settings ?? {}));
       const reference = referenceOfFirst(fleet, { ...proposal, overrides: wanted }, world.clock.fleet());
@@ -101,7 +104,7 @@ describe('previews against the rule', function () {
     await place({ ...one!, fleet: [restarting, stopped, plain, stopped, restarting, stopped, stopped, restarting] });
     const subject = { policyId: fleet.nodes[0]!.id, kind: 'agent', overrides: null, rule: 7 } as const;
     const ids: string[] = [];
-    for await (const packed of packMarked(world.sql, [subject], 2))
+    for await (const packed of packMarked(world.sql, { subjects: [subject], part: partsOfFleet(1)[0]!, chunk: 2 }))
       for (let index = 0; index < countMarked(packed); index += 1) ids.push(markedIdAt(packed, index));
     const marked = fleet.rows.filter(({ given: { goodbye } }) => goodbye?.reason !== 'shutdown');
     expect(ids).to.deep.equal(marked.map(({ id }) => id));
