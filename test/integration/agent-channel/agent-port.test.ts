@@ -325,10 +325,10 @@ describe('the agent port', () => {
   });
 
   it('serves nothing else', async () => {
-    expect(problem(await port.post('/api/v1/policies', {}, { identity: web1 }))).to.deep.equal([
-      404,
-      '/problems/route-not-found',
-    ]);
+    for (const path of ['/api', '/api/v1/policies'])
+      expect(problem(await port.post(path, {}, { identity: web1 }))).to.deep.equal([403, '/problems/forbidden']);
+    for (const path of ['/', '/apis', '/docs', '/metrics', '/agent/v1/channel'])
+      expect(problem(await port.post(path, {}, { identity: web1 }))).to.deep.equal([404, '/problems/route-not-found']);
     expect(problem(await port.post(HEARTBEAT, '', { identity: web1, method: 'GET' }))).to.deep.equal([
       405,
       '/problems/method-not-allowed',
