@@ -16,6 +16,7 @@ import { backoffDelayMs } from '../lib/backoff.js';
 import { createSystemClock, readBootId, type Clock } from '../lib/clock.js';
 import { createLog, type Log } from '../lib/log.js';
 import { createSystemRandom, type Random } from '../lib/random.js';
+import { emitFleetEvents } from './fleet-events.js';
 
 export interface FleetOptions {
   readonly agents: number;
@@ -176,7 +177,17 @@ async function inParallel<T>(items: readonly T[], width: number, work: (item: T)
 }
 
 const FLAGS = {
-  values: ['agents', 'manager', 'token-file', 'dir', 'direction', 'listener-base-port', 'stagger-seconds'],
+  values: [
+    'agents',
+    'manager',
+    'token-file',
+    'dir',
+    'direction',
+    'listener-base-port',
+    'stagger-seconds',
+    'events-per-beat',
+    'event-log',
+  ],
   switches: [],
 };
 const DEFAULT_STAGGER_SECONDS = 5;
@@ -187,6 +198,8 @@ interface FleetFlags {
   readonly token: string;
   readonly directory: string;
   readonly staggerMs: number;
+  readonly eventsPerBeat: number;
+  readonly eventLog: string | undefined;
 }
 
 function readFleetFlags(argv: readonly string[]): FleetFlags | readonly string[] {
@@ -195,7 +208,7 @@ function readFleetFlags(argv: readonly string[]): FleetFlags | readonly string[]
   const agents = Number(values.get('agents'));
   const tokenFile = values.get('token-file') ?? '';
   const later = ['direction', 'listener-base-port'].filter((name) => values.has(name));
-  const all = [...faults, ...later.map((name) => `--${name} is not available in this version`)];
+  const all = [...faults, ...later.map((name) => `--${name} is not available in this version`), ...eventFaults(values)];
   if (!Number.isInteger(agents) || agents < 1) all.push('--agents must be a positive integer');
   if (tokenFile === '') all.push('--token-file F is missing');
   if (!manager) all.push('--manager must be https://host:port');
@@ -203,11 +216,17 @@ function readFleetFlags(argv: readonly string[]): FleetFlags | readonly string[]
   return { agents, manager, ...readFleetFiles(values, tokenFile) };
 }
 
+function eventFaults(values: ReadonlyMap<string, string>): string[] {
+  return /^\d{1,6}$/.test(values.get('events-per-beat') ?? '0') ? [] : ['--events-per-beat must be a whole number'];
+}
+
 function readFleetFiles(values: ReadonlyMap<string, string>, tokenFile: string) {
   return {
     token: readFileSync(tokenFile, 'utf8').trim(),
     directory: values.get('dir') ?? 'agent-data/fleet',
     staggerMs: Number(values.get('stagger-seconds') ?? DEFAULT_STAGGER_SECONDS) * 1000,
+    eventsPerBeat: Number(values.get('events-per-beat') ?? 0),
+    eventLog: values.get('event-log'),
   };
 }
 
@@ -222,14 +241,15 @@ async function main(argv: readonly string[]): Promise<number> {
   process.once('SIGTERM', () => stopping.abort());
   process.once('SIGINT', () => stopping.abort());
   const summary = createSummary(clock, stopping.signal);
-  const fleet = await startFleet({
-    ...flags,
-    clock,
-    random: createSystemRandom(),
-    log: createLog({ name: 'fleet', level: 'error', toStderr: true }),
-    onChange: summary.changed,
-  });
+  const log = createLog({ name: 'fleet', level: 'error', toStderr: true });
+  const fleet = await startFleet({ ...flags, clock, random: createSystemRandom(), log, onChange: summary.changed });
+  const { eventsPerBeat: perBeat, eventLog: logFile } = flags;
+  const events =
+    perBeat > 0
+      ? emitFleetEvents({ agents: fleet.agents, perBeat, logFile, clock, log }, stopping.signal)
+      : Promise.resolve();
   await summary.follow(fleet);
+  await events;
   await fleet.stop();
   summary.print(fleet);
   return 0;
