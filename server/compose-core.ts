@@ -17,6 +17,7 @@ import { createMismatchRecorder } from './heartbeats/identity-mismatch.js';
 import { createIngestMetrics, type IngestMetrics } from './heartbeats/ingest-metrics.js';
 import { createListeningLedger, type RunningListeningLedger } from './listening/listening-ledger.js';
 import { keyFolder, type Storage } from './open-storage.js';
+import { createDatabaseBreaker, type DatabaseBreaker } from './database/database-breaker.js';
 import { createNotificationClient } from './database/notification-client.js';
 import {
   createSettingsCache,
@@ -76,7 +77,8 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
     ...writers,
   });
   await cache.refresh();
-  const hot = composeHotPath({ config, edges, storage, cache, writers });
+  const breaker = createDatabaseBreaker(() => fleetClock.monotonic());
+  const hot = composeHotPath({ config, edges, storage, cache, writers, breaker });
   const tokens = hot.tokens;
   const enrollment = createEnrollService({
     authority,
@@ -91,6 +93,7 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
     }),
     tokens,
     hints: hot.verdicts,
+    breaker,
     fleetClock,
     random,
     metrics: hot.metrics,
@@ -124,10 +127,11 @@ function composeWriters({ edges, storage }: Pick<CoreDeps, 'edges' | 'storage'>)
 interface HotPathDeps extends Pick<CoreDeps, 'config' | 'edges' | 'storage'> {
   readonly cache: PolicySettingsCache;
   readonly writers: Writers;
+  readonly breaker: DatabaseBreaker;
 }
 
 /** The ledger asks the ingest path for its proof, and the ingest path tells the ledger what it turned away. */
-function composeHotPath({ config, edges, storage, cache, writers }: HotPathDeps) {
+function composeHotPath({ config, edges, storage, cache, writers, breaker }: HotPathDeps) {
   const { random, log } = edges;
   const { fleetClock } = storage;
   const metrics = createIngestMetrics();
@@ -156,6 +160,7 @@ function composeHotPath({ config, edges, storage, cache, writers }: HotPathDeps)
     alerts: writers.alerts,
     listening: ledger,
     hints: verdicts,
+    breaker,
     fleetClock,
     tokens,
     random,

@@ -167,6 +167,7 @@ function composeAgents({ config, edges, storage, core }: PartsDeps, identity: Ma
     submit: (exchange) => core.heartbeats.batcher.submit(exchange),
     enroll: (request, address) => core.enrollment.enroll(request, address),
     noteMismatch: core.noteMismatch,
+    noteThrottled: () => void (core.metrics.throttled += 1),
   });
 }
 

@@ -48,6 +48,8 @@ export interface StorageOptions {
 const INGEST_CONNECTIONS = 8;
 /** A report that waits longer is answered 503 and repeated. */
 const INGEST_STATEMENT_MS = 5000;
+/** Agents are told within a second that the database cannot be reached. */
+const INGEST_CONNECT_MS = 800;
 const JOBS_CONNECTIONS = 6;
 const ADMIN_CONNECTIONS = 10;
 
@@ -57,12 +59,19 @@ export async function openStorage({ config, secrets, edges, cleanup }: StorageOp
   const { auditProtected } = await migrate({ owner, appRole, log: edges.log });
   if (!auditProtected)
     edges.log.warn('one database role both owns and uses the tables: the audit log is not protected');
-  const open = (role: string, limits: Pick<PoolOptions, 'poolSize' | 'statementTimeoutMs'>): Pool => {
+  const open = (
+    role: string,
+    limits: Pick<PoolOptions, 'poolSize' | 'statementTimeoutMs' | 'connectTimeoutMs'>,
+  ): Pool => {
     const pool = createPool({ connection: app, applicationName: `wardbeat-${role}`, log: edges.log, ...limits });
     cleanup.push(`${role} connections`, () => pool.end());
     return pool;
   };
-  const ingestPool = open('ingest', { poolSize: INGEST_CONNECTIONS, statementTimeoutMs: INGEST_STATEMENT_MS });
+  const ingestPool = open('ingest', {
+    poolSize: INGEST_CONNECTIONS,
+    statementTimeoutMs: INGEST_STATEMENT_MS,
+    connectTimeoutMs: INGEST_CONNECT_MS,
+  });
   const jobsPool = open('jobs', { poolSize: JOBS_CONNECTIONS });
   const dataSource = createDataSource({
     connection: app,

@@ -35,7 +35,11 @@ const NOT_SENT_MESSAGES: readonly string[] = [
   'Query runner already released',
 ];
 /** The statement may have been sent. */
-const LOST_CONNECTION_MESSAGES: readonly string[] = ['Connection terminated', 'Client network socket disconnected'];
+const LOST_CONNECTION_MESSAGES: readonly string[] = [
+  'Connection terminated',
+  'Client network socket disconnected',
+  'Query read timeout',
+];
 
 interface DriverFields {
   readonly code?: unknown;

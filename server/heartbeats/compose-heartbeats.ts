@@ -3,6 +3,7 @@ import type { Log } from '../../lib/log.js';
 import type { Random } from '../../lib/random.js';
 import { MAX_EVENTS_PER_REPORT, type Orders } from '../../protocol/heartbeat-messages.js';
 import type { AlertWriter } from '../alerts/alert.js';
+import type { DatabaseBreaker } from '../database/database-breaker.js';
 import { sqlOfClient } from '../database/sql.js';
 import { createEventWriter } from '../events/event-writer.js';
 import { createLanePositionRepository } from '../events/lane-position-repository.js';
@@ -28,6 +29,7 @@ export interface HeartbeatsDeps {
   readonly alerts: AlertWriter;
   readonly listening: Pick<ListeningLedger, 'spans' | 'noteDeaf'>;
   readonly hints: LivenessHints;
+  readonly breaker: DatabaseBreaker;
   readonly fleetClock: FleetClock;
   readonly tokens: IdentityTokens;
   readonly random: Random;
@@ -73,6 +75,7 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     listening,
     metrics,
     clock: fleetClock,
+    breaker: deps.breaker,
     ...(deps.batcher ? { options: deps.batcher } : {}),
   });
   return { batcher, recorder };

@@ -4,6 +4,7 @@ import type { Orders } from '../../protocol/heartbeat-messages.js';
 import type { ListeningLedger } from '../listening/listening.js';
 import type { ForestGeneration } from '../policies/settings-cache.js';
 import type { CountersRecorder } from './counters-recorder.js';
+import type { DatabaseBreaker } from '../database/database-breaker.js';
 import { kindOfFailure } from './database-failure.js';
 import type { Exchange } from './exchange.js';
 import type { HeartbeatRepository, StoredStanding } from './heartbeat-repository.js';
@@ -22,6 +23,7 @@ export interface ReportServiceDeps extends PlannerDeps, EffectsDeps, OrdersDeps 
   readonly repository: HeartbeatRepository;
   readonly listening: Pick<ListeningLedger, 'noteDeaf'>;
   readonly hints: LivenessHints;
+  readonly breaker: Pick<DatabaseBreaker, 'note'>;
   readonly recorder: Pick<CountersRecorder, 'note'>;
   readonly metrics: IngestMetrics;
   readonly log: Log;
@@ -54,6 +56,7 @@ export function createReportService(deps: ReportServiceDeps): ReportService {
   const store = async (exchanges: readonly Exchange[], attempt = 1): Promise<readonly Outcome[]> => {
     try {
       const stored = await storeOnce(deps, exchanges);
+      deps.breaker.note('there');
       return publish(deps, stored);
     } catch (error) {
       const kind = kindOfFailure(error);
@@ -196,6 +199,7 @@ async function bisect(
 function refuseAll(deps: ReportServiceDeps, exchanges: readonly Exchange[], error: unknown): Outcome[] {
   const kind = kindOfFailure(error);
   deps.listening.noteDeaf('database-away');
+  if (kind === 'away' || kind === 'unknown') deps.breaker.note('away');
   deps.metrics[kind === 'bug' ? 'failed' : 'refused'] += exchanges.length;
   const fields = { err: error, kind, reports: exchanges.length };
   if (kind === 'bug') deps.log.error(fields, 'A batch of heartbeats failed');

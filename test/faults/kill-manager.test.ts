@@ -40,15 +40,14 @@ describe(`${KILLS} kills of the manager under ${AGENTS} real agents that emit ev
   });
 
   it('raises no false alert, never sets last seen back, and is serving again within 3 s of every start', async () => {
-    const slow: number[] = [];
+    const servingMs: number[] = [];
     for (let kill = 1; kill <= KILLS; kill += 1) {
       await delay(Math.random() * 3000);
       manager.kill('SIGKILL');
       await manager.ended;
       const startedAt = performance.now();
       manager = await startManager({ dataDir: manager.dataDir, env });
-      const took = performance.now() - startedAt;
-      if (took > SERVING_WITHIN_MS) slow.push(Math.round(took));
+      servingMs.push(Math.round(performance.now() - startedAt));
       faults.push(...(await drill.look(manager)));
       if (kill % BREATHE_EVERY === 0) await drill.allOnline(manager, Date.now());
     }
@@ -57,7 +56,9 @@ describe(`${KILLS} kills of the manager under ${AGENTS} real agents that emit ev
     expect(faults).to.deep.equal([]);
     const offline = await listAll<{ type: string }>(drill.apiOf(manager), '/alerts?type=computer-offline');
     expect(offline).to.deep.equal([]);
-    expect(slow).to.deep.equal([]);
+    const sorted = servingMs.toSorted((a, b) => a - b);
+    console.error(JSON.stringify({ kills: KILLS, servingMs: { p50: sorted[KILLS >> 1], max: sorted.at(-1) } }));
+    expect(sorted.filter((ms) => ms > SERVING_WITHIN_MS)).to.deep.equal([]);
   });
 
   it('loses and doubles no event that a spool accepted', async () => {
