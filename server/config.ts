@@ -86,6 +86,7 @@ const OTHERS = [
   'WARDBEAT_ENROLLMENT_TOKEN_FILE',
   'WARDBEAT_TEST_DATABASE',
   'WARDBEAT_TEST_KILLS',
+  'WARDBEAT_TEST_AWAY_SECONDS',
 ];
 
 /** The manager's environment, or ConfigurationError with every fault. */

@@ -73,6 +73,8 @@ const MOST_CONCURRENT = 2;
 const MOST_WAITING = 256;
 const BUSY_RETRY_SECONDS = 5;
 const AWAY_RETRY_SECONDS = 2;
+/** Whoever enrolls is answered within a second, also that the database is away. */
+const ATTEMPTS = 3;
 
 /** Enrollment by token and CSR (design.md §8); neither is ever logged. */
 export function createEnrollService(deps: EnrollServiceDeps): EnrollService {
@@ -145,6 +147,7 @@ async function enroll(deps: EnrollServiceDeps, attempt: Attempt): Promise<Enroll
   const { metrics, log } = deps;
   const result = await deps.inTransaction((client: PoolClient) => enrollIn(deps, sqlOfClient(client), attempt), {
     idempotent: true,
+    attempts: ATTEMPTS,
   });
   if ('refused' in result) {
     metrics.enrollmentsRefused += 1;
