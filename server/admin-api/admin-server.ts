@@ -42,7 +42,7 @@ export interface AdminServer extends Lifecycle {
   useTls(tls: AdminTls): void;
 }
 
-const TIMEOUTS: Required<AdminTimeouts> = {
+export const ADMIN_TIMEOUTS: Required<AdminTimeouts> = {
   handshake: 10_000,
   headers: 10_000,
   request: 13_000,
@@ -58,7 +58,7 @@ const STOP_POLL_MS = 50;
 export function createAdminServer(options: AdminServerOptions): AdminServer {
   const { host, port, tls, log } = options;
   if (!tls && !isLoopbackHost(host)) throw new Error(`Off loopback the admin port needs TLS: ${host}`);
-  const { handshake, headers, request, keepAlive, silence } = { ...TIMEOUTS, ...options.timeouts };
+  const { handshake, headers, request, keepAlive, silence } = { ...ADMIN_TIMEOUTS, ...options.timeouts };
   const limits = {
     headersTimeout: headers,
     requestTimeout: request,

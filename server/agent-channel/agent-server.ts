@@ -70,7 +70,7 @@ export interface AgentTimeouts {
 }
 
 /** A request may take longer than an agent's whole attempt (10 s), never the 15 s in which attackers must be gone. */
-const TIMEOUTS: Required<AgentTimeouts> = {
+export const AGENT_TIMEOUTS: Required<AgentTimeouts> = {
   handshake: 10_000,
   headers: 10_000,
   request: 13_000,
@@ -93,7 +93,7 @@ const SWEEP_MS = 50;
  * connection. Slow, silent and malformed clients are cut by the limits above.
  */
 export function createAgentServer(deps: AgentServerDeps): AgentServer {
-  const timeouts = { ...TIMEOUTS, ...deps.timeouts };
+  const timeouts = { ...AGENT_TIMEOUTS, ...deps.timeouts };
   const connections = new WeakMap<object, PeerConnection>();
   const server = createServer({
     ...LIMITS,

@@ -32,8 +32,8 @@ export interface PeerLimits {
 export type ConnectionKey = { readonly computerId: string } | { readonly address: string };
 
 export const PEER_LIMITS: Required<PeerLimitsOptions> = {
-  requestsPerSecond: 20,
-  requestBurst: 60,
+  requestsPerSecond: 50,
+  requestBurst: 200,
   eventsPerSecond: 500,
   eventBurst: 5000,
   connectionsPerComputer: 20,

@@ -1,6 +1,5 @@
 import { X509Certificate } from 'node:crypto';
 import { request as httpsRequest } from 'node:https';
-import { connect } from 'node:net';
 import { expect } from 'chai';
 import { computerSpiffeId, managerSpiffeId } from '../../../certs/certificate-profile.js';
 import { MAX_REPORT_BYTES } from '../../../protocol/heartbeat-messages.js';
@@ -410,17 +409,5 @@ describe('the agent port', () => {
     expect(refused)
       .to.match(/^HTTP\/1\.1 413 /)
       .and.not.contain('100 Continue');
-  });
-
-  it('lets go of connections that never begin TLS or stop half-way through their headers', async function () {
-    this.timeout(60_000);
-    const silent = new Promise<void>((resolve) => {
-      connect(port.server.port(), '127.0.0.1')
-        .on('close', () => resolve())
-        .on('error', () => undefined);
-    });
-    const slow = port.raw(`POST ${HEARTBEAT} HTTP/1.1\r\nHost: a\r\nX-`);
-    await silent;
-    expect(await slow).to.match(/^HTTP\/1\.1 400 /);
   });
 });

@@ -2,7 +2,8 @@ import { expect } from 'chai';
 import { connect, type Socket } from 'node:net';
 import { createSystemClock } from '../../../lib/clock.js';
 import { createLog } from '../../../lib/log.js';
-import { createAdminServer, type AdminServer } from '../../../server/admin-api/admin-server.js';
+import { ADMIN_TIMEOUTS, createAdminServer, type AdminServer } from '../../../server/admin-api/admin-server.js';
+import { AGENT_TIMEOUTS } from '../../../server/agent-channel/agent-server.js';
 import { startAgentPort, type AgentPort, type ClientIdentity } from '../../support/agent-port.js';
 import { useDatabase } from '../../support/database.js';
 import { addComputers, seedForest, steadyReport } from '../../support/ingest-world.js';
@@ -41,6 +42,14 @@ async function neverRead(socket: Socket, text: string): Promise<void> {
 
 describe('connections that are held open', function () {
   this.timeout(30_000);
+
+  it('are given ten seconds for a handshake or a header, and less than fifteen for a body', () => {
+    for (const timeouts of [AGENT_TIMEOUTS, ADMIN_TIMEOUTS]) {
+      expect(timeouts).to.include({ handshake: 10_000, headers: 10_000 });
+      expect(timeouts.request).to.be.lessThan(14_000);
+    }
+    expect(AGENT_TIMEOUTS.silence).to.be.lessThan(15_000);
+  });
 
   describe('on the agent port', () => {
     const database = useDatabase();
