@@ -75,10 +75,14 @@ const STDIN = 0;
 const DEFAULT_DIRECTORY = 'agent-data';
 const LATER: readonly string[] = ['proxy', 'release'];
 
-/** The process's own surroundings: the only reader of the environment. */
+const SECRET_NAMES = ['WARDBEAT_ENROLLMENT_TOKEN'];
+
+/** The process's own surroundings: the only reader of the environment. Children inherit no secret from it. */
 export function processSurroundings(warn: (text: string) => void): Surroundings {
+  const env = { ...process.env };
+  for (const name of SECRET_NAMES) delete process.env[name];
   return {
-    env: process.env,
+    env,
     readFile: (path) => readFileSync(path === '-' ? STDIN : path, 'utf8'),
     hostname: hostname(),
     warn,

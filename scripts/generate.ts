@@ -7,7 +7,13 @@ interface GeneratedFile {
   readonly content: () => string | Promise<string>;
 }
 
-const GENERATED: readonly GeneratedFile[] = [];
+const GENERATED: readonly GeneratedFile[] = [{ path: 'lib/version.ts', content: versionModule }];
+
+/** The version stands in package.json; the code does not read that file when it runs. */
+function versionModule(): string {
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+  return `/** Generated from package.json by \`npm run generate\`. */\nexport const VERSION = '${version}';\n`;
+}
 
 async function main(argv: readonly string[]): Promise<number> {
   const onlyCheck = argv.includes('--check');
