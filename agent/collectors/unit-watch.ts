@@ -22,7 +22,7 @@ export interface UnitLook {
   readonly error: string | undefined;
 }
 
-const DEFAULTS = { waitMs: 250, limitMs: 3000, keepMs: 30_000, reuseMs: 0 };
+const DEFAULTS = { waitMs: 250, limitMs: 3000, keepMs: 15_000, reuseMs: 0 };
 
 interface Reading {
   readonly at: number;
