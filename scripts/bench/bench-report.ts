@@ -23,6 +23,9 @@ export interface Target {
   readonly value: number;
 }
 
+/** CPU milliseconds in each second in which nobody asks anything; part of `cpuMs` all the same. */
+export type IdleMsPerSecond = Pick<CpuMs, 'manager' | 'database'>;
+
 export interface CaseResult extends Percentiles {
   readonly name: string;
   readonly agents: number;
@@ -30,6 +33,7 @@ export interface CaseResult extends Percentiles {
   readonly errors: number;
   readonly perSecond: number;
   readonly cpuMs: CpuMs;
+  readonly idleMsPerSecond: IdleMsPerSecond;
   readonly baseline: Baseline | null;
   /** CPU of the baseline's operation as a share of ours; null without a baseline. */
   readonly ratio: number | null;
@@ -63,11 +67,13 @@ export interface CaseMeasurement {
   readonly name: string;
   readonly agents: number;
   readonly measured: Tally;
+  readonly idleMsPerSecond: IdleMsPerSecond;
   readonly baseline: { readonly name: string; readonly tally: Tally } | null;
   readonly target: Target | null;
 }
 
-export function buildCase({ name, agents, measured, baseline, target }: CaseMeasurement): CaseResult {
+export function buildCase(measurement: CaseMeasurement): CaseResult {
+  const { name, agents, measured, idleMsPerSecond, baseline, target } = measurement;
   const { cpuMs, perSecond } = ratesOf(measured);
   const beside = baseline && { name: baseline.name, ...ratesOf(baseline.tally) };
   const ratio = beside && ratioOf(beside.cpuMs, cpuMs);
@@ -79,6 +85,7 @@ export function buildCase({ name, agents, measured, baseline, target }: CaseMeas
     errors,
     perSecond,
     cpuMs,
+    idleMsPerSecond,
     ...percentilesOf(measured.latenciesMs),
     baseline: beside,
     ratio,

@@ -56,7 +56,9 @@ export async function measureCase(stage: IngestStage, wanted: IngestCase): Promi
     stage.say(`${name}: slice ${done + 1} of ${slices}`);
   }
   const measured = toTally(sides.manager);
-  return { name, agents: stage.agents, measured, target, baseline: { name: 'bare-https', tally: toTally(sides.bare) } };
+  const baseline = { name: 'bare-https', tally: toTally(sides.bare) };
+  const idleMsPerSecond = { manager: idlePerMs.manager * 1000, database: idlePerMs.database * 1000 };
+  return { name, agents: stage.agents, measured, idleMsPerSecond, target, baseline };
 }
 
 interface SideCount {
