@@ -100,6 +100,7 @@ class Job implements VerdictJob {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    this.#noteState();
     await this.#holdLeases();
     await this.#loadClaimed(signal);
     if (this.#areGroupsStale) this.#distrustChangedGroups();
@@ -115,6 +116,7 @@ class Job implements VerdictJob {
       await this.#holdLeases();
     }
     await this.#refreshNext(signal);
+    this.#noteState();
     this.#rearmIfEarlier();
   }
 
@@ -133,10 +135,15 @@ class Job implements VerdictJob {
   }
 
   verdictState(): VerdictState {
+    this.#noteState();
+    return this.#reported;
+  }
+
+  /** Noted with every run, so that `since` does not wait for somebody to ask. */
+  #noteState(): void {
     const { state, reason } = this.#presentState();
     if (state !== this.#reported.state || reason !== this.#reported.reason)
       this.#reported = { state, reason, since: this.#deps.fleetClock.fleet(), until: null };
-    return this.#reported;
   }
 
   async release(): Promise<void> {
@@ -246,8 +253,8 @@ class Job implements VerdictJob {
   }
 
   #remember(suspects: readonly Suspect[], outcome: BatchOutcome): void {
-    const { at, isProven } = outcome;
-    if (!isProven) {
+    const { at, provenAt } = outcome;
+    if (provenAt === null) {
       this.#unprovenAt = at;
       this.#shards.postpone(suspects, at + RETRY_PROOF_MS);
       return;
@@ -256,7 +263,7 @@ class Job implements VerdictJob {
     const failed = new Set(outcome.failed);
     for (const suspect of suspects) {
       const one = judged.get(suspect.computerId);
-      if (one) this.#shards.settle(suspect, this.#toFacts(one), { at, until: one.verdict.nextChangeAt });
+      if (one) this.#shards.settle(suspect, this.#toFacts(one), { at, until: nextLook(one, { at, provenAt }) });
       else if (failed.has(suspect.computerId)) this.#shards.postpone([suspect], at + SET_ASIDE_MS);
       else this.#shards.forget(suspect);
     }
@@ -290,4 +297,10 @@ class Job implements VerdictJob {
       await this.#judge(suspects.slice(middle));
     }
   }
+}
+
+/** When a computer is looked at next: a deadline that passed after the last proof is asked about once more in a moment. */
+function nextLook({ verdict }: Judged, { at, provenAt }: { at: FleetInstant; provenAt: FleetInstant }): FleetInstant {
+  const { nextChangeAt } = verdict;
+  return nextChangeAt > provenAt && nextChangeAt <= at ? at + RETRY_PROOF_MS : nextChangeAt;
 }
