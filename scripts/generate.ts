@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
+import { describeApi } from '../server/describe-routes.js';
 
 /** A file in the repository that is made from the code; `--check` fails when the two differ. */
 interface GeneratedFile {
@@ -7,7 +8,9 @@ interface GeneratedFile {
   readonly content: () => string | Promise<string>;
 }
 
-const GENERATED: readonly GeneratedFile[] = [];
+const GENERATED: readonly GeneratedFile[] = [
+  { path: 'docs/openapi.json', content: () => `${JSON.stringify(describeApi(), null, 2)}\n` },
+];
 
 async function main(argv: readonly string[]): Promise<number> {
   const onlyCheck = argv.includes('--check');

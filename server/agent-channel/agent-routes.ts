@@ -64,10 +64,17 @@ export function createAgentRoutes(deps: AgentRoutesDeps): AgentRequestHandler {
 
 async function answer(routes: ReadonlyMap<string, Route>, call: Call): Promise<unknown> {
   const path = assertUnambiguous(call.request);
+  if (isAdminPath(path))
+    throw new Problem('forbidden', { detail: 'A certificate proves a computer and no role; use the admin port.' });
   const route = routes.get(path);
   if (!route) throw new Problem('route-not-found', { detail: 'The agent port serves enrollment and heartbeats.' });
   if (call.request.method !== 'POST') throw new Problem('method-not-allowed', { detail: 'Use POST.' });
   return route(call);
+}
+
+/** Whoever asks, with whatever cookie or key: nothing of the admin API is behind this port. */
+function isAdminPath(path: string): boolean {
+  return path === '/api' || path.startsWith('/api/');
 }
 
 function refuse(deps: AgentRoutesDeps, call: Call & { requestId: string }, error: unknown): void {

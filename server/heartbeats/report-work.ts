@@ -4,7 +4,7 @@ import { NOTHING_ACKNOWLEDGED } from '../../protocol/heartbeat-messages.js';
 import type { NewEvent } from '../events/event-writer.js';
 import { laneKeyText, type LaneKey, type LanePosition } from '../events/lane-position-repository.js';
 import type { ComputerSettings } from '../policies/settings-cache.js';
-import { toClaim } from './clock-offset.js';
+import { toClaimedInstant } from './clock-offset.js';
 import type { Exchange } from './exchange.js';
 import type { LiveRow } from './live-row.js';
 import type { Acceptance } from './report-rules.js';
@@ -91,7 +91,7 @@ function toNewEvent(
     lane,
     epoch,
     sequence: event.sequence,
-    occurredMs: toClaim(event.occurredAt),
+    occurredMs: toClaimedInstant(event.occurredAt),
     receivedAt,
     kind: event.kind,
     code: event.code ?? null,

@@ -100,6 +100,7 @@ class Job implements VerdictJob {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    this.#noteState();
     await this.#holdLeases();
     await this.#loadClaimed(signal);
     if (this.#areGroupsStale) this.#distrustChangedGroups();
@@ -115,6 +116,7 @@ class Job implements VerdictJob {
       await this.#holdLeases();
     }
     await this.#refreshNext(signal);
+    this.#noteState();
     this.#rearmIfEarlier();
   }
 
@@ -133,10 +135,15 @@ class Job implements VerdictJob {
   }
 
   verdictState(): VerdictState {
+    this.#noteState();
+    return this.#reported;
+  }
+
+  /** Noted with every run, so that `since` does not wait for somebody to ask. */
+  #noteState(): void {
     const { state, reason } = this.#presentState();
     if (state !== this.#reported.state || reason !== this.#reported.reason)
       this.#reported = { state, reason, since: this.#deps.fleetClock.fleet(), until: null };
-    return this.#reported;
   }
 
   async release(): Promise<void> {
