@@ -1,10 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { openManagerIdentity, type ManagerIdentity } from '../certs/manager-identity.js';
 import { toRfc3339 } from '../lib/clock.js';
 import { CleanupStack } from '../lib/lifecycle.js';
 import { composeAdminApi, type AdminApi } from './admin-api/compose-admin-api.js';
 import { createAdminServer, type AdminServer, type AdminTls } from './admin-api/admin-server.js';
-import { isLoopbackHost } from './admin-api/origin-rules.js';
+import { readAdminTls } from './admin-tls.js';
 import type { AgentServer } from './agent-channel/agent-server.js';
 import { composeAgentChannel } from './agent-channel/compose-agent-channel.js';
 import { composeCore, type Core } from './compose-core.js';
@@ -27,8 +26,11 @@ import { MANAGER_VERSION } from './version.js';
 
 /** What the first lines on the terminal tell. */
 export interface Announcement {
-  readonly adminUrl: string | undefined;
-  readonly agentUrl: string | undefined;
+  /** Null where the process does not have the role. */
+  readonly adminUrl: string | null;
+  readonly agentUrl: string | null;
+  /** Lower-case hex SHA-256 of the admin port's certificate; null over plain HTTP. */
+  readonly adminFingerprint: string | null;
   readonly caFingerprint: string;
   readonly dataDir: string;
   /** Set when the first administrator was made just now. */
@@ -94,6 +96,7 @@ async function startManager({ config, secrets, edges }: ComposeOptions, cleanup:
   cleanup.push('run file', () => removeRunFile(config.dataDir));
   return {
     ...urls,
+    adminFingerprint: parts.adminFingerprint,
     caFingerprint,
     dataDir: config.dataDir,
     generatedPassword: generated,
@@ -108,7 +111,8 @@ interface Parts {
   readonly admin: AdminServer;
   readonly agents: AgentServer;
   readonly scheduler: Scheduler;
-  readonly urls: () => { readonly adminUrl: string; readonly agentUrl: string };
+  readonly urls: () => Pick<Announcement, 'adminUrl' | 'agentUrl'>;
+  readonly adminFingerprint: string | null;
 }
 
 interface PartsDeps {
@@ -130,18 +134,29 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
   });
   const agents = composeAgents(deps, identity);
   const scheduler = composeScheduler({ config, edges, storage, ...core });
-  const urls = () => ({ adminUrl: admin.url(), agentUrl: agentUrlOf(host, agents.port()) });
+  // Where another process has the role, its port is taken to be the one that is configured here too.
+  const agentPort = () => (config.roles.has('agents') ? agents.port() : config.agentPort);
+  const agentUrl = () => agentUrlOf(host, agentPort());
   const system = createSystemView({
     fleetClock: storage.fleetClock,
     verdicts: core.verdicts,
     ledger: core.ledger,
     scheduler,
     facts: systemFacts(deps),
-    urls: () => ({ ...urls(), ports: { admin: Number(new URL(admin.url()).port), agent: agents.port() } }),
+    urls: () => ({
+      adminUrl: admin.url(),
+      agentUrl: agentUrl(),
+      ports: { admin: Number(new URL(admin.url()).port), agent: agentPort() },
+    }),
   });
-  const features = composeRoutes({ storage, core, edges, agentUrl: () => urls().agentUrl, system });
-  const { api, admin } = composeAdmin(deps, features, readAdminTls(config, identity));
-  return { features, api, admin, agents, scheduler, urls };
+  const features = composeRoutes({ storage, core, edges, agentUrl, system });
+  const tls = readAdminTls(config, identity);
+  const { api, admin } = composeAdmin(deps, features, tls);
+  const urls = () => ({
+    adminUrl: config.roles.has('admin') ? admin.url() : null,
+    agentUrl: config.roles.has('agents') ? agentUrl() : null,
+  });
+  return { features, api, admin, agents, scheduler, urls, adminFingerprint: tls?.fingerprint ?? null };
 }
 
 function systemFacts({ config, core, storage }: PartsDeps): SystemViewDeps['facts'] {
@@ -192,14 +207,6 @@ function composeAdmin(deps: PartsDeps, { routes }: FeatureRoutes, tls: AdminTls 
   });
   const { adminHost: host, adminPort: port } = config;
   return { api, admin: createAdminServer({ host, port, tls, app: api.app, clock, log }) };
-}
-
-/** Off loopback only HTTPS: with the given certificate, or with the manager's own. */
-function readAdminTls(config: Config, identity: ManagerIdentity): AdminTls | null {
-  if (config.adminTls)
-    return { cert: readFileSync(config.adminTls.certPath), key: readFileSync(config.adminTls.keyPath) };
-  if (isLoopbackHost(config.adminHost)) return null;
-  return { cert: identity.certPem + identity.chainPem, key: identity.keyPem };
 }
 
 interface StartDeps extends Pick<PartsDeps, 'config' | 'storage' | 'core'> {

@@ -44,6 +44,7 @@ function announce(facts: Announcement): void {
   const lines = [
     `Wardbeat ${MANAGER_VERSION} is running; data in ${facts.dataDir}`,
     ...(facts.adminUrl ? [`  admin API    ${facts.adminUrl}/api/v1 (described at ${facts.adminUrl}/docs)`] : []),
+    ...(facts.adminUrl && facts.adminFingerprint ? [`  admin TLS    SHA-256 ${facts.adminFingerprint}`] : []),
     ...(facts.agentUrl ? [`  agent port   ${facts.agentUrl}`] : []),
     `  authority    SHA-256 ${facts.caFingerprint}`,
     ...passwordLines(facts),
@@ -60,7 +61,7 @@ function passwordLines({ generatedPassword, dataDir, forgetPasswordFile }: Annou
 }
 
 function tokenLines({ tokenFile, agentUrl }: Announcement): string[] {
-  if (agentUrl === undefined) return [];
+  if (agentUrl === null) return [];
   if (tokenFile === undefined)
     return ['  enroll       with a token of POST /api/v1/enrollment-tokens, which answers the command'];
   const enroll = `npm run agent -- enroll --manager ${agentUrl} --token-file ${shown(tokenFile)}`;
