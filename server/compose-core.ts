@@ -13,7 +13,7 @@ import { createEnrollRepository } from './enrollment/enroll-repository.js';
 import { createEnrollService, type EnrollService } from './enrollment/enroll-service.js';
 import { createEventWriter, type EventWriter } from './events/event-writer.js';
 import { createManagerJournal, type ManagerJournal } from './events/manager-journal.js';
-import { listeningGap, shardsLost } from './manager-notes.js';
+import { isWorthTelling, listeningGap, shardsLost } from './manager-notes.js';
 import { composeHeartbeats, type Heartbeats } from './heartbeats/compose-heartbeats.js';
 import { createIdentityTokens } from './heartbeats/identity-token.js';
 import { createMismatchRecorder } from './heartbeats/identity-mismatch.js';
@@ -154,7 +154,9 @@ function composeHotPath({ config, edges, storage, cache, writers }: HotPathDeps)
     fleetClock,
     ingest: { settled: () => heartbeats.batcher.settled() },
     log,
-    onDeafSpan: (sql, span) => journal.record(sql, listeningGap(span)),
+    onDeafSpan: async (sql, span) => {
+      if (isWorthTelling(span)) await journal.record(sql, listeningGap(span));
+    },
   });
   const verdicts = createVerdictJob({
     // The same after a restart, which takes its shards back at once instead of waiting for the lease to end.

@@ -13,6 +13,13 @@ export function migrationApplied(migration: string): ManagerNote {
   return { kind: 'migration-applied', severity: 'info', message: 'The schema was migrated.', data: { migration } };
 }
 
+const SHORTEST_GAP_MS = 1000;
+
+/** A moment between two renewals of the proof is no news. */
+export function isWorthTelling({ from, until }: DeafSpan): boolean {
+  return until - from >= SHORTEST_GAP_MS;
+}
+
 /** Every deadline was put off by this span, unless another node listened meanwhile. */
 export function listeningGap({ from, until, cause }: DeafSpan & { readonly cause: DeafCause }): ManagerNote {
   return {

@@ -42,9 +42,9 @@ SELECT input.day, input.policy_id, string_to_array(input.buckets, ',')::bigint[]
 FROM unnest($1::date[], $2::uuid[], $3::text[]) AS input (day, policy_id, buckets)
 ORDER BY input.day, input.policy_id
 ON CONFLICT (day, policy_id) DO UPDATE SET buckets = ARRAY(
-  SELECT COALESCE(both.stored, 0) + COALESCE(both.added, 0)
-  FROM unnest(lateness_histograms.buckets, EXCLUDED.buckets) WITH ORDINALITY AS both (stored, added, place)
-  ORDER BY both.place)`;
+  SELECT COALESCE(sums.stored, 0) + COALESCE(sums.added, 0)
+  FROM unnest(lateness_histograms.buckets, EXCLUDED.buckets) WITH ORDINALITY AS sums (stored, added, place)
+  ORDER BY sums.place)`;
 
 export function createLatenessRecorder({
   sql,
