@@ -13,6 +13,7 @@ import type { Config, Secrets } from './config.js';
 import { lockDataDirectory } from './data-directory.js';
 import type { Edges } from './edges.js';
 import { offerFirstToken } from './first-steps.js';
+import { clockStepped, managerStarted, managerStopped, migrationApplied } from './manager-notes.js';
 import { agentUrlOf, certificateHosts, shownAgentHost } from './manager-hosts.js';
 import { openStorage, keyFolder, type Storage } from './open-storage.js';
 import { removeRunFile, writeRunFile } from './run-file.js';
@@ -217,12 +218,16 @@ interface StartDeps extends Pick<PartsDeps, 'config' | 'storage' | 'core'> {
  * Opens the ports and starts the jobs. The stop goes the other way round: verdicts end first, then the last proof of
  * listening is stored, exchanges in flight are answered, and only then do ports and database close.
  */
-async function startParts({ config, core, parts, cleanup }: StartDeps): Promise<void> {
+async function startParts({ config, storage, core, parts, cleanup }: StartDeps): Promise<void> {
   const { roles } = config;
+  await startJournal({ storage, core, cleanup });
+  if (roles.has('jobs')) cleanup.push('audit seals', () => core.sealer.close());
   await core.settingsWatch.start();
   cleanup.push('settings watch', () => core.settingsWatch.stop());
   await core.heartbeats.recorder.start();
   cleanup.push('counters', () => core.heartbeats.recorder.stop());
+  await core.heartbeats.lateness.start();
+  cleanup.push('lateness', () => core.heartbeats.lateness.stop());
   if (roles.has('agents')) {
     await core.ledger.register();
     await parts.agents.start();
@@ -238,4 +243,18 @@ async function startParts({ config, core, parts, cleanup }: StartDeps): Promise<
   parts.scheduler.start();
   cleanup.push('verdict shards', () => core.verdicts.release());
   cleanup.push('jobs', () => parts.scheduler.stop());
+  cleanup.push('farewell', () => core.journal.note(managerStopped()));
+}
+
+/** The manager's own events, from what this start has found on. */
+async function startJournal({
+  storage,
+  core,
+  cleanup,
+}: Pick<StartDeps, 'storage' | 'core' | 'cleanup'>): Promise<void> {
+  for (const name of storage.appliedMigrations) core.journal.note(migrationApplied(name));
+  core.journal.note(managerStarted(MANAGER_VERSION));
+  storage.fleetClock.onStep(({ byMs }) => core.journal.note(clockStepped(byMs)));
+  await core.journal.start();
+  cleanup.push('manager events', () => core.journal.stop());
 }

@@ -11,13 +11,14 @@ import {
   type Command,
 } from './commands/command.js';
 import { ADMIN_RESET_PASSWORD } from './commands/admin-reset-password.js';
+import { AUDIT_VERIFY } from './commands/audit-verify.js';
 import { START } from './commands/start.js';
 import { ConfigurationError } from './config.js';
 import { DataDirectoryInUse } from './data-directory.js';
 import { MANAGER_VERSION } from './version.js';
 
 /** One row per command; each is a file of `server/commands/`. */
-const COMMANDS: readonly Command[] = [START, ADMIN_RESET_PASSWORD];
+const COMMANDS: readonly Command[] = [START, ADMIN_RESET_PASSWORD, AUDIT_VERIFY];
 
 async function main(argv: readonly string[]): Promise<number> {
   const [first] = argv;
