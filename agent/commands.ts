@@ -62,6 +62,9 @@ async function runCommand(command: AgentCommand, context: CommandContext): Promi
     case 'help':
       context.print(USAGE);
       return EXIT.ok;
+    case 'version':
+      context.print(AGENT_VERSION);
+      return EXIT.ok;
   }
 }
 

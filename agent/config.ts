@@ -44,7 +44,7 @@ export interface EmitCommand {
 }
 
 export interface HelpCommand {
-  readonly command: 'help';
+  readonly command: 'help' | 'version';
 }
 
 export type AgentCommand = EnrollCommand | RunCommand | StatusCommand | EmitCommand | HelpCommand;
@@ -71,14 +71,25 @@ export const USAGE = `wardbeat-agent COMMAND [--dir DIR]
   emit   --kind detection|log|metric --severity ${SEVERITIES.join('|')} --message M [--data JSON] [--count N]
 DIR is agent-data unless given. WARDBEAT_ENROLLMENT_TOKEN or WARDBEAT_ENROLLMENT_TOKEN_FILE serve as the token too.`;
 
+const ASKS: ReadonlyMap<string, HelpCommand['command']> = new Map([
+  ['help', 'help'],
+  ['--help', 'help'],
+  ['-h', 'help'],
+  ['version', 'version'],
+  ['--version', 'version'],
+]);
 const STDIN = 0;
 const DEFAULT_DIRECTORY = 'agent-data';
 const LATER: readonly string[] = ['proxy', 'release'];
 
-/** The process's own surroundings: the only reader of the environment. */
+const SECRET_NAMES = ['WARDBEAT_ENROLLMENT_TOKEN'];
+
+/** The process's own surroundings: the only reader of the environment. Children inherit no secret from it. */
 export function processSurroundings(warn: (text: string) => void): Surroundings {
+  const env = { ...process.env };
+  for (const name of SECRET_NAMES) delete process.env[name];
   return {
-    env: process.env,
+    env,
     readFile: (path) => readFileSync(path === '-' ? STDIN : path, 'utf8'),
     hostname: hostname(),
     warn,
@@ -88,7 +99,8 @@ export function processSurroundings(warn: (text: string) => void): Surroundings 
 /** Reads the command line; throws `UsageError` with every fault. */
 export function parseCommand(argv: readonly string[], around: Surroundings): AgentCommand {
   const [command = '', ...rest] = argv;
-  if (['help', '--help', '-h'].includes(command)) return { command: 'help' };
+  const ask = ASKS.get(command);
+  if (ask) return { command: ask };
   if (LATER.includes(command)) throw new UsageError([`"${command}" is not available in this version`]);
   const parser = Object.hasOwn(PARSERS, command) ? PARSERS[command] : undefined;
   if (!parser) throw new UsageError([command === '' ? 'a command is missing' : `unknown command "${command}"`]);

@@ -9,8 +9,15 @@ interface GeneratedFile {
 }
 
 const GENERATED: readonly GeneratedFile[] = [
+  { path: 'lib/version.ts', content: versionModule },
   { path: 'docs/openapi.json', content: () => `${JSON.stringify(describeApi(), null, 2)}\n` },
 ];
+
+/** The version stands in package.json; the code does not read that file when it runs. */
+function versionModule(): string {
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+  return `/** Generated from package.json by \`npm run generate\`. */\nexport const VERSION = '${version}';\n`;
+}
 
 async function main(argv: readonly string[]): Promise<number> {
   const onlyCheck = argv.includes('--check');

@@ -8,6 +8,7 @@ import { createTokenDependents } from './enrollment/token-dependents.js';
 import { composeEnrollmentTokens } from './enrollment/token-routes.js';
 import { createEnrollmentTokenService, type EnrollmentTokenService } from './enrollment/token-service.js';
 import { composeEventReading } from './events/compose-event-reading.js';
+import { latenessRoutes } from './heartbeats/lateness-routes.js';
 import type { Storage } from './open-storage.js';
 import { composePolicies } from './policies/index.js';
 import { systemRoutes, type SystemView } from './system/system-routes.js';
@@ -34,8 +35,10 @@ export function composeRoutes({ storage, core, edges, agentUrl, system }: Routes
   const dependents = [computerDependents, createTokenDependents({ clock })];
   const computers = composeComputers({ ...shared, statuses, alerts, certificates, spans: () => ledger.spans() });
   const tokenDeps = { ...shared, caFingerprint: core.authority.rootFingerprint, agentUrl };
+  const policies = composePolicies({ ...shared, dependents });
   const routes = [
-    ...composePolicies({ ...shared, dependents }).routes,
+    ...policies.routes,
+    ...latenessRoutes({ sql, clock, assertPolicyVisible: policies.assertVisible }),
     ...computers.routes,
     ...composeEventReading({ sql, clock, assertVisible: computers.assertVisible }).routes,
     ...composeAlerts({ sql, inTransaction, fleetClock: clock, audit }).routes,

@@ -34,6 +34,8 @@ export interface Storage {
   readonly sql: Sql;
   readonly fleetClock: OpenedFleetClock;
   readonly auditProtected: boolean;
+  /** The migrations that this start has applied. */
+  readonly appliedMigrations: readonly string[];
   /** Where a connection for notifications goes. */
   readonly connection: DatabaseConnection;
 }
@@ -56,7 +58,9 @@ const ADMIN_CONNECTIONS = 10;
 /** Brings up the database (embedded unless a URL is given), migrates it, and opens the fleet clock. */
 export async function openStorage({ config, secrets, edges, cleanup }: StorageOptions): Promise<Storage> {
   const { owner, app, appRole } = await openConnections({ config, secrets, edges, cleanup });
-  const { auditProtected } = await migrate({ owner, appRole, log: edges.log });
+  const appliedMigrations: string[] = [];
+  const onApplied = (name: string): void => void appliedMigrations.push(name);
+  const { auditProtected } = await migrate({ owner, appRole, log: edges.log, onApplied });
   if (!auditProtected)
     edges.log.warn('one database role both owns and uses the tables: the audit log is not protected');
   const open = (
@@ -101,6 +105,7 @@ export async function openStorage({ config, secrets, edges, cleanup }: StorageOp
     sql: sqlOfClient(jobsPool),
     fleetClock,
     auditProtected,
+    appliedMigrations,
     connection: app,
   };
 }

@@ -14,10 +14,13 @@ import {
   createFirstAdministrator,
   createFirstPasswordFile,
   createPasswordHasher,
+  createResetPasswordFiles,
   createUserService,
   userRoutes,
   type FirstAdministrator,
   type PasswordHasher,
+  type ResetPasswordFiles,
+  type UserService,
 } from '../users/index.js';
 import { createAdminApp } from './admin-app.js';
 import type { ReadinessCheck } from './health-routes.js';
@@ -84,13 +87,19 @@ export function composeAdminRoutes(deps: AdminRoutesDeps) {
 }
 
 /** Users alone, for `wardbeat admin reset-password` too. */
-export function composeUsers(deps: AccessDeps) {
+export function composeUsers(deps: AccessDeps): {
+  readonly users: UserService;
+  readonly firstAdministrator: FirstAdministrator;
+  readonly resetPasswords: ResetPasswordFiles;
+} {
   const userDeps = {
     ...deps,
     passwords: deps.passwords ?? createPasswordHasher(deps),
     firstPassword: createFirstPasswordFile(deps.dataDir),
+    resetPasswords: createResetPasswordFiles(deps.dataDir),
     endSessions: (sql: Sql, userId: string) => createSessionRepository(sql).removeOfUser(userId),
   };
   const users = createUserService(userDeps);
-  return { users, firstAdministrator: createFirstAdministrator(userDeps, users) };
+  const { resetPasswords } = userDeps;
+  return { users, resetPasswords, firstAdministrator: createFirstAdministrator(userDeps, users) };
 }

@@ -18,7 +18,7 @@ const PREFIX = '/api/v1';
 
 const PROBLEM_SCHEMA: JsonSchema = {
   type: 'object',
-  required: ['type', 'title', 'status', 'instance'],
+  required: ['type', 'title', 'status', 'detail', 'instance'],
   properties: {
     type: { type: 'string', description: '/problems/<code>: what clients switch on' },
     title: { type: 'string' },

@@ -86,6 +86,23 @@ export function isCertainRollback(error: unknown): boolean {
   return ROLLED_BACK_STATES.has(state) || !isTransientDatabaseError(error);
 }
 
+/** Nothing can have been sent to a server that was not reached. */
+const NOT_REACHED_CODES: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ENOENT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+]);
+
+/** True when a single statement, outside of any transaction, has certainly changed nothing. */
+export function isCertainlyNotStored(error: unknown): boolean {
+  const { code } = driverFields(error);
+  if (typeof code === 'string' && TRANSIENT_SYSTEM_CODES.has(code)) return NOT_REACHED_CODES.has(code);
+  return sqlStateOf(error) !== undefined || says(error, NOT_SENT_MESSAGES);
+}
+
 /**
  * True when the values themselves are refused (class 22, and check, not-null and foreign-key violations of class 23):
  * the same statement will never succeed.

@@ -158,7 +158,7 @@ async function enroll(deps: EnrollServiceDeps, attempt: Attempt): Promise<Enroll
   if (isNew) {
     metrics.enrollments += 1;
     deps.hints.reconsider([computer.id]);
-    log.info({ computerId: computer.id, name: computer.name, address: attempt.address }, 'A computer enrolled');
+    log.info({ computerId: computer.id, computerName: computer.name, address: attempt.address }, 'A computer enrolled');
   }
   return toResponse(deps, result);
 }

@@ -17,6 +17,7 @@ import { createFactsRepository } from './facts-repository.js';
 import { createHeartbeatRepository } from './heartbeat-repository.js';
 import type { IdentityTokens } from './identity-token.js';
 import type { IngestMetrics } from './ingest-metrics.js';
+import { createLatenessRecorder, type LatenessRecorder } from './lateness-recorder.js';
 import type { LivenessHints } from './liveness-hints.js';
 import { createReportBatcher, type BatcherOptions, type ReportBatcher } from './report-batcher.js';
 import { createReportService } from './report-service.js';
@@ -41,6 +42,7 @@ export interface HeartbeatsDeps {
 export interface Heartbeats {
   readonly batcher: ReportBatcher;
   readonly recorder: CountersRecorder;
+  readonly lateness: LatenessRecorder;
 }
 
 /** From this load on events other than `control` wait at the agents: heartbeats are shed last. */
@@ -52,6 +54,7 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
   const positions = createLanePositionRepository();
   const facts = createFactsRepository();
   const recorder = createCountersRecorder({ sql: sqlOfClient(pool), clock: fleetClock, log });
+  const lateness = createLatenessRecorder({ sql: sqlOfClient(pool), clock: fleetClock, log });
   const isBusy = (): boolean => batcher.load() >= SHED_EVENTS_LOAD;
   const quota = (): Orders['eventQuota'] =>
     isBusy()
@@ -62,6 +65,7 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     positions,
     facts,
     recorder,
+    lateness,
     repository: createHeartbeatRepository(),
     events: createEventWriter({ random, fleetClock }),
     components: createComponentRepository(),
@@ -78,5 +82,5 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     breaker: deps.breaker,
     ...(deps.batcher ? { options: deps.batcher } : {}),
   });
-  return { batcher, recorder };
+  return { batcher, recorder, lateness };
 }

@@ -12,6 +12,7 @@ import { inHotTransaction, type HotPool, type HotSession } from './hot-session.j
 import { judgeToken } from './identity-token.js';
 import type { IngestMetrics } from './ingest-metrics.js';
 import { intervalInForce, type LiveRow } from './live-row.js';
+import type { LatenessRecorder } from './lateness-recorder.js';
 import type { LivenessHints } from './liveness-hints.js';
 import { buildOrders, type OrdersDeps } from './orders.js';
 import { storeEffects, type EffectsDeps } from './report-effects.js';
@@ -25,6 +26,7 @@ export interface ReportServiceDeps extends PlannerDeps, EffectsDeps, OrdersDeps 
   readonly hints: LivenessHints;
   readonly breaker: Pick<DatabaseBreaker, 'note'>;
   readonly recorder: Pick<CountersRecorder, 'note'>;
+  readonly lateness: Pick<LatenessRecorder, 'note'>;
   readonly metrics: IngestMetrics;
   readonly log: Log;
   readonly fleetClock: PlannerDeps['fleetClock'];
@@ -134,17 +136,19 @@ function toHint(row: LiveRow) {
 }
 
 function noteReceipt(
-  { recorder, metrics, tokens }: ReportServiceDeps,
+  { recorder, lateness, metrics, tokens }: ReportServiceDeps,
   work: AcceptedWork,
   { epoch }: ForestGeneration,
 ) {
-  const { live, exchange, acceptance } = work;
+  const { live, exchange, acceptance, policyId } = work;
   const { receivedAt, report } = exchange;
+  const latenessMs = live.contactDueAt === null ? null : receivedAt - live.contactDueAt;
+  if (latenessMs !== null) lateness.note({ policyId, receivedAt, latenessMs });
   const latencyMs = acceptance.next.clockErrorMs === null ? null : acceptance.next.clockErrorMs * 2;
   recorder.note({
     computerId: live.computerId,
     receivedAt,
-    latenessMs: live.contactDueAt === null ? null : receivedAt - live.contactDueAt,
+    latenessMs,
     clockOffsetMs: acceptance.next.clockOffsetMs,
     latencyMs,
     counters: report.counters,

@@ -30,6 +30,8 @@ interface KnownWork extends WorkBase {
 /** A report whose effects are stored. */
 export interface AcceptedWork extends KnownWork {
   readonly effect: 'accepted';
+  /** The policy that the computer is attached to. */
+  readonly policyId: string;
   readonly acceptance: Acceptance;
   /** Facts or components may differ from what is stored. */
   readonly isStateNew: boolean;

@@ -21,6 +21,8 @@ export interface ListeningLedgerDeps {
   readonly fleetClock: FleetClock;
   readonly ingest: IngestProof;
   readonly log: Log;
+  /** Called in the transaction that stores how long this process did not listen. */
+  readonly onDeafSpan?: (sql: Sql, span: DeafSpan & { readonly cause: DeafCause }) => Promise<void>;
 }
 
 export interface RunningListeningLedger extends ListeningLedger {
@@ -136,13 +138,31 @@ class Ledger implements RunningListeningLedger {
     this.#deaf ??= { cause: 'process-down', since: this.#listenedUntil };
   }
 
-  async proveThrough(sql: Sql, at: FleetInstant): Promise<boolean> {
-    if (!this.#key || !this.#isOpen || this.deafness()) return false;
-    await this.#deps.ingest.settled();
-    if (this.deafness() || !(await renewListener(sql, this.#key, at))) return false;
-    const others = (await listListeners(sql)).filter(({ node }) => node !== this.#deps.node);
+  async proveThrough(sql: Sql, at: FleetInstant): Promise<FleetInstant | null> {
+    const isProven = this.#key ? await this.#proveOwn(sql, this.#key, at) : await this.#lookOn(sql);
+    if (!isProven) return null;
     const now = this.#deps.fleetClock.fleet();
-    return others.every(({ listenedUntil }) => listenedUntil >= at || listenedUntil + LISTENER_LIVE_MS < now);
+    const live = (await listListeners(sql)).filter(
+      ({ node, listenedUntil }) => !this.#isOwn(node) && listenedUntil + LISTENER_LIVE_MS >= now,
+    );
+    if (!this.#key && live.length === 0) return null;
+    return Math.min(at, ...live.map(({ listenedUntil }) => listenedUntil));
+  }
+
+  async #proveOwn(sql: Sql, key: ListenerKey, at: FleetInstant): Promise<boolean> {
+    if (!this.#isOpen || this.deafness()) return false;
+    await this.#deps.ingest.settled();
+    return !this.deafness() && (await renewListener(sql, key, at));
+  }
+
+  /** A process without an agent port knows of the spans only what it reads when it needs them. */
+  async #lookOn(sql: Sql): Promise<boolean> {
+    await this.#refresh(sql, { ownChanged: true });
+    return true;
+  }
+
+  #isOwn(node: string): boolean {
+    return this.#key !== undefined && node === this.#deps.node;
   }
 
   async #renewOnce(): Promise<void> {
@@ -175,6 +195,7 @@ class Ledger implements RunningListeningLedger {
       if (!(await insertDeafSpan(sql, this.#ownKey(), { until, cause })))
         throw new Error('Another process listens under this name');
       await this.#refresh(sql, { ownChanged: true });
+      if (until > since) await this.#deps.onDeafSpan?.(sql, { from: since, until, cause });
     }, FEW);
     this.#deafMs += Math.max(0, until - since);
     this.#listenedUntil = Math.max(this.#listenedUntil, until);
@@ -193,7 +214,7 @@ class Ledger implements RunningListeningLedger {
     const spans = await listDeafSpans(sql, now - REMEMBER_MS);
     const known = listeners.map(({ node, listenedUntil }) => ({
       // This process speaks for itself: what it has not stored yet is no proof against it.
-      listenedUntil: node === this.#deps.node ? now : listenedUntil,
+      listenedUntil: this.#isOwn(node) ? now : listenedUntil,
       spans: spans.filter(({ listener }) => listener === node),
     }));
     const combined = combineSpans(known, now).map(({ from, until }) => ({ from, until }));

@@ -18,9 +18,10 @@ export interface ListeningLedger {
   noteDeaf(cause: DeafCause): void;
   /**
    * Renews this process's own proof inside the caller's transaction, after everything received by `at` is committed
-   * or part of it. Answers false when the process is deaf or another live listener's proof does not reach `at` yet.
+   * or part of it. Answers the latest instant, at most `at`, through which every live listener has proven that its
+   * reports are stored; null while this process is deaf, or where nobody listens.
    */
-  proveThrough(sql: Sql, at: FleetInstant): Promise<boolean>;
+  proveThrough(sql: Sql, at: FleetInstant): Promise<FleetInstant | null>;
 }
 
 /** What the ledger needs of the ingest path. */

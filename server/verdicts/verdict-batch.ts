@@ -30,8 +30,8 @@ export interface Judged {
 
 export interface BatchOutcome {
   readonly at: FleetInstant;
-  /** False when the listening could not be proven: nothing was looked at. */
-  readonly isProven: boolean;
+  /** Through which listening is proven, and for which it was judged; null when nothing was looked at. */
+  readonly provenAt: FleetInstant | null;
   readonly owned: ReadonlySet<number>;
   readonly judged: readonly Judged[];
   /** Computers whose evaluation threw. */
@@ -52,15 +52,16 @@ export async function judgeBatch(
   const ids = work.ids(owned);
   const at = deps.fleetClock.fleet();
   const nothing = { at, owned, judged: [], failed: [] };
-  if (ids.length === 0) return { ...nothing, isProven: true };
+  if (ids.length === 0) return { ...nothing, provenAt: at };
   const generation = await readForestGeneration(sql);
   if (generation) await deps.settings.ensure(generation);
-  if (!(await deps.ledger.proveThrough(sql, at))) return { ...nothing, isProven: false };
+  const provenAt = await deps.ledger.proveThrough(sql, at);
+  if (provenAt === null) return { ...nothing, provenAt };
   const rows = await lockSuspects(sql, ids);
-  const { judged, failed } = judgeRows(rows, deps, at);
+  const { judged, failed } = judgeRows(rows, deps, provenAt);
   const transitions = judged.flatMap((one) => transitionWithEvidence(one, deps.fleetClock) ?? []);
   await deps.statuses.apply(sql, transitions, at);
-  return { at, owned, isProven: true, judged, failed };
+  return { at, owned, provenAt, judged, failed };
 }
 
 function judgeRows(

@@ -55,19 +55,19 @@ describe('the listening ledger', () => {
     const second = create('n1');
     await clock.advance(300_000);
     await second.register();
-    expect(await prove(second)).to.equal(false);
+    expect(await prove(second)).to.equal(null);
     await clock.advance(2000);
     await second.opened();
     expect(await stored()).to.deep.equal([['n1', 2000, 304_000, 'process-down']]);
     expect(second.spans()).to.deep.equal([{ from: START + 2000, until: START + 304_000 }]);
-    expect(await prove(second)).to.equal(true);
+    expect(await prove(second)).to.equal(clock.fleet());
   });
 
   it('refuses the proof of a life that has ended', async () => {
     const first = await listening();
     await clock.advance(1000);
     await listening();
-    expect(await prove(first)).to.equal(false);
+    expect(await prove(first)).to.equal(null);
     await clock.advance(1000);
     await first.renew();
     expect(first.deafness()).not.to.equal(undefined);
@@ -86,7 +86,7 @@ describe('the listening ledger', () => {
     }
     expect(ledger.deafness()).to.deep.equal({ cause: 'database-away', since: START + 1000 });
     isAway = false;
-    expect(await prove(ledger)).to.equal(false);
+    expect(await prove(ledger)).to.equal(null);
     await clock.advance(1000);
     await ledger.renew();
     expect(await stored()).to.deep.equal([['n1', 1000, 5000, 'database-away']]);
@@ -102,15 +102,15 @@ describe('the listening ledger', () => {
     await ledger.renew();
     await clock.advance(400);
     ledger.noteDeaf('refused-heartbeats');
-    expect(await prove(ledger)).to.equal(false);
+    expect(await prove(ledger)).to.equal(null);
     await clock.advance(600);
     await ledger.renew();
-    expect(await prove(ledger)).to.equal(false);
+    expect(await prove(ledger)).to.equal(null);
     await clock.advance(1000);
     await ledger.renew();
     expect(await stored()).to.deep.equal([['n1', 1000, 3000, 'refused-heartbeats']]);
     expect(changes).to.equal(1);
-    expect(await prove(ledger)).to.equal(true);
+    expect(await prove(ledger)).to.equal(clock.fleet());
   });
 
   it('notices that the process stood still before anything is proven', async () => {
@@ -118,7 +118,7 @@ describe('the listening ledger', () => {
     await clock.advance(1000);
     await ledger.renew();
     await clock.jump(3001);
-    expect(await prove(ledger)).to.equal(false);
+    expect(await prove(ledger)).to.equal(null);
     await clock.advance(1000);
     await ledger.renew();
     await clock.advance(1000);
@@ -136,7 +136,7 @@ describe('the listening ledger', () => {
     expect(await stored()).to.deep.equal([]);
   });
 
-  it('waits for the proof of another live listener, and not for a dead one', async () => {
+  it('proves as far as another live listener has proven, and without a dead one', async () => {
     const one = await listening('n1');
     const two = await listening('n2');
     const turn = async () => {
@@ -145,11 +145,24 @@ describe('the listening ledger', () => {
       await one.renew();
     };
     await turn();
-    expect(await prove(one)).to.equal(false);
+    expect(await prove(one)).to.equal(START);
     await two.renew();
-    expect(await prove(one)).to.equal(true);
+    expect(await prove(one)).to.equal(clock.fleet());
     for (let second = 0; second < 6; second += 1) await turn();
-    expect(await prove(one)).to.equal(true);
+    expect(await prove(one)).to.equal(clock.fleet());
+  });
+
+  it('proves in a process without an agent port what the listeners have proven, and nothing without them', async () => {
+    const looker = create('jobs');
+    expect(await prove(looker)).to.equal(null);
+    const one = await listening('n1');
+    await clock.advance(700);
+    expect(await prove(looker)).to.equal(START);
+    await one.renew();
+    expect(await prove(looker)).to.equal(START + 700);
+    await clock.advance(6000);
+    expect(await prove(looker)).to.equal(null);
+    expect(looker.spans()).to.deep.equal([{ from: START + 700, until: Number.POSITIVE_INFINITY }]);
   });
 
   it('takes a time as deaf only where both listeners were', async () => {
@@ -168,7 +181,7 @@ describe('the listening ledger', () => {
     const ledger = await listening();
     await clock.advance(1500);
     await ledger.close();
-    expect(await prove(ledger)).to.equal(false);
+    expect(await prove(ledger)).to.equal(null);
     const { rows } = await database.pool.query('SELECT listened_until_fleet_ms FROM listeners');
     expect(Number(rows[0].listened_until_fleet_ms)).to.equal(START + 1500);
   });

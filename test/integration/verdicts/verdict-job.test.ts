@@ -118,6 +118,21 @@ describe('making verdicts', () => {
     expect((await world.alerts()).map(({ occurrences }) => occurrences)).to.deep.equal(ids.map(() => 1));
   });
 
+  it('waits until another listener, which proves once a second, has proven past the deadline', async () => {
+    const web1 = await world.computer({ at: 0 });
+    await world.run(job);
+    await listenUntil(184_500);
+    const other = await world.listen('n2');
+    await world.clock.advance(800);
+    await ledger.renew();
+    await world.run(job);
+    expect(await world.alerts()).to.deep.equal([]);
+    await world.clock.advance(400);
+    await other.renew();
+    await world.run(job);
+    expect((await world.alerts(web1)).map(({ raisedAt }) => raisedAt)).to.deep.equal([185_000]);
+  });
+
   it('lets a report that was received before be stored first, and believes it', async () => {
     const web1 = await world.computer({ at: 0 });
     let unsettled: (() => Promise<void>) | undefined;
@@ -370,6 +385,13 @@ describe('making verdicts', () => {
     expect(job.verdictState()).to.include({ state: 'warming' });
     await world.run(job);
     expect(job.verdictState()).to.include({ state: 'active' });
+  });
+
+  it('tells since when it has been so, whenever somebody asks', async () => {
+    await world.run(job);
+    const began = world.clock.fleet();
+    await listenUntil(began - START + 5 * SECOND);
+    expect(job.verdictState()).to.include({ state: 'active', since: began });
   });
 
   it('wakes at the deadline by itself', async () => {
