@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parseBoundedJson } from '../../lib/bounded-json.js';
 import type { Log } from '../../lib/log.js';
@@ -95,7 +95,7 @@ async function heartbeat(deps: AgentRoutesDeps, call: Call): Promise<Orders> {
     if (report.computerId !== undefined && report.computerId !== identity.computerId)
       return refuseMismatch(deps, { call, identity, claimedId: report.computerId, receivedAt });
     const { address, tls } = call.connection;
-    const digest = createHash('sha256').update(body).digest();
+    const digest = hash('sha256', body, 'buffer');
     const { computerId, serial } = identity;
     return deps.submit({
       identity: { computerId, serial },

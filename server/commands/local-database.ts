@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { statSync, type Stats } from 'node:fs';
 import type { CleanupStack } from '../../lib/lifecycle.js';
 import type { Config, Secrets } from '../config.js';
 import { DataDirectoryInUse, lockDataDirectory } from '../data-directory.js';
@@ -45,13 +45,23 @@ export async function openLocalDatabase(options: LocalDatabaseOptions): Promise<
 }
 
 function assertOwnData(dataDir: string): void {
-  const stats = statSync(dataDir, { throwIfNoEntry: false });
+  const stats = readStats(dataDir);
   if (!stats || !hasEmbeddedPostgres(dataDir))
     throw new CommandFailed(
       `${dataDir} holds no database: name the manager's WARDBEAT_DATA_DIR, or its DATABASE_URL where it has its own.`,
     );
   if (stats.uid !== process.getuid?.())
     throw new CommandFailed(`${dataDir} belongs to the user with id ${stats.uid}: run this as that user.`);
+}
+
+function readStats(dataDir: string): Stats | undefined {
+  try {
+    return statSync(dataDir, { throwIfNoEntry: false });
+  } catch (error) {
+    throw new CommandFailed(
+      `${dataDir} cannot be read: run this as the user that owns it (${error instanceof Error ? error.message : ''}).`,
+    );
+  }
 }
 
 /** The pid of the manager that holds the data directory; undefined when this process holds it now. */
