@@ -1,6 +1,8 @@
 import { arch, release, type } from 'node:os';
 
-export const AGENT_VERSION = '0.1.0';
+import { VERSION } from '../lib/version.js';
+
+export const AGENT_VERSION = VERSION;
 
 /** Operating system, kernel release and architecture. */
 export function platform(): string {

@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 
+import type { FieldError } from '../lib/problem.js';
 import { SEVERITIES, type Severity } from '../protocol/heartbeat-messages.js';
 import { readFlags, type FlagTable, type ReadFlags } from './arguments.js';
 import { dataDirectory, type DataDirectory } from './data-directory.js';
 import { EMIT_KINDS, MAX_EMIT_COUNT } from './local-socket/local-requests.js';
+import { MAX_MESSAGE_LENGTH, spoolableData } from './spool/event-intake.js';
 import { toStorableCut } from './storable.js';
 import { parseManagerUrl, type ManagerAddress } from './transport/tls-connection.js';
 
@@ -44,7 +46,7 @@ export interface EmitCommand {
 }
 
 export interface HelpCommand {
-  readonly command: 'help';
+  readonly command: 'help' | 'version';
 }
 
 export type AgentCommand = EnrollCommand | RunCommand | StatusCommand | EmitCommand | HelpCommand;
@@ -71,14 +73,25 @@ export const USAGE = `wardbeat-agent COMMAND [--dir DIR]
   emit   --kind detection|log|metric --severity ${SEVERITIES.join('|')} --message M [--data JSON] [--count N]
 DIR is agent-data unless given. WARDBEAT_ENROLLMENT_TOKEN or WARDBEAT_ENROLLMENT_TOKEN_FILE serve as the token too.`;
 
+const ASKS: ReadonlyMap<string, HelpCommand['command']> = new Map([
+  ['help', 'help'],
+  ['--help', 'help'],
+  ['-h', 'help'],
+  ['version', 'version'],
+  ['--version', 'version'],
+]);
 const STDIN = 0;
 const DEFAULT_DIRECTORY = 'agent-data';
 const LATER: readonly string[] = ['proxy', 'release'];
 
-/** The process's own surroundings: the only reader of the environment. */
+const SECRET_NAMES = ['WARDBEAT_ENROLLMENT_TOKEN'];
+
+/** The process's own surroundings: the only reader of the environment. Children inherit no secret from it. */
 export function processSurroundings(warn: (text: string) => void): Surroundings {
+  const env = { ...process.env };
+  for (const name of SECRET_NAMES) delete process.env[name];
   return {
-    env: process.env,
+    env,
     readFile: (path) => readFileSync(path === '-' ? STDIN : path, 'utf8'),
     hostname: hostname(),
     warn,
@@ -88,7 +101,8 @@ export function processSurroundings(warn: (text: string) => void): Surroundings 
 /** Reads the command line; throws `UsageError` with every fault. */
 export function parseCommand(argv: readonly string[], around: Surroundings): AgentCommand {
   const [command = '', ...rest] = argv;
-  if (['help', '--help', '-h'].includes(command)) return { command: 'help' };
+  const ask = ASKS.get(command);
+  if (ask) return { command: ask };
   if (LATER.includes(command)) throw new UsageError([`"${command}" is not available in this version`]);
   const parser = Object.hasOwn(PARSERS, command) ? PARSERS[command] : undefined;
   if (!parser) throw new UsageError([command === '' ? 'a command is missing' : `unknown command "${command}"`]);
@@ -187,6 +201,8 @@ function parseEmit({ flags, directory, faults }: Parsing): AgentCommand {
   const { values } = flags;
   const message = values.get('message');
   if (message === undefined) faults.push('--message M is missing');
+  if (message !== undefined && message.length > MAX_MESSAGE_LENGTH)
+    faults.push(`--message has ${message.length} characters and must have at most ${MAX_MESSAGE_LENGTH}`);
   return {
     command: 'emit',
     directory,
@@ -210,12 +226,17 @@ function choice<const T extends string>(
 
 function parseData(text: string | undefined, faults: string[]): unknown {
   if (text === undefined) return undefined;
+  let data: unknown;
   try {
-    return JSON.parse(text) as unknown;
+    data = JSON.parse(text);
   } catch {
     faults.push('--data must be JSON');
     return undefined;
   }
+  const errors: FieldError[] = [];
+  spoolableData(data, errors);
+  faults.push(...errors.map(({ detail }) => `--data ${detail}`));
+  return data;
 }
 
 function parseCount(text: string | undefined, faults: string[]): number {

@@ -67,6 +67,11 @@ export class Daemon implements Lifecycle {
     return this.#parts.spool;
   }
 
+  /** The heartbeat interval in force. */
+  get intervalSeconds(): number {
+    return this.#parts.settings.values.heartbeatIntervalSeconds;
+  }
+
   status(): AgentStatus {
     const { identity, loop, state, settings, spool } = this.#parts;
     return toStatus({

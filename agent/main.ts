@@ -20,7 +20,11 @@ function untilAskedToStop(): Promise<void> {
   });
 }
 
-process.exitCode = await runCommandLine(process.argv.slice(2), {
+// Overwrites the arguments, so that a token among them stays in the process list for the start of the process only.
+const argv = process.argv.slice(2);
+if (argv[0] === 'enroll') process.title = 'wardbeat-agent enroll';
+
+process.exitCode = await runCommandLine(argv, {
   clock: createSystemClock(),
   random: createSystemRandom(),
   around: processSurroundings(complain),

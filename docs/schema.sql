@@ -63,6 +63,8 @@ CREATE TABLE audit_seals (
   previous_hash bytea NOT NULL,
   hash bytea NOT NULL,
   sealed_at timestamp with time zone NOT NULL,
+  transaction_id xid8 NOT NULL,
+  cluster text NOT NULL,
   CONSTRAINT audit_seals_pkey PRIMARY KEY (number),
   CONSTRAINT audit_seals_audit_id_key UNIQUE (audit_id)
 );
@@ -269,7 +271,9 @@ CREATE TABLE events (
 ) PARTITION BY RANGE (partition_at);
 CREATE TABLE events_default PARTITION OF events DEFAULT;
 CREATE INDEX events_computer ON ONLY public.events USING btree (computer_id, received_fleet_ms, id);
+CREATE INDEX events_manager ON ONLY public.events USING btree (received_fleet_ms, id) WHERE (lane = 'manager'::text);
 CREATE INDEX events_received ON ONLY public.events USING btree (received_fleet_ms, id);
+CREATE INDEX events_transaction ON ONLY public.events USING btree (transaction_id, id);
 GRANT DELETE, INSERT, SELECT, UPDATE ON events TO wardbeat_app;
 
 CREATE TABLE fleet_clock (

@@ -16,7 +16,7 @@ const FORBIDDEN_KEYS: ReadonlySet<string> = new Set(['__proto__']);
  * Throws `request-invalid` with what is wrong. Strings are checked by the schema that reads them.
  */
 export function parseBoundedJson(body: Buffer): unknown {
-  assertDepth(body);
+  if (mayBeDeep(body)) assertDepth(body);
   const text = decodeUtf8(body);
   try {
     return text.includes('__proto__') || text.includes('\\u') ? JSON.parse(text, refuseForbidden) : JSON.parse(text);
@@ -31,12 +31,25 @@ function refuseForbidden(key: string, value: unknown): unknown {
   return value;
 }
 
+const UTF8 = new TextDecoder('utf-8', { fatal: true });
+
 function decodeUtf8(body: Buffer): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(body);
+    return UTF8.decode(body);
   } catch (cause) {
     throw invalid('The body is not well-formed UTF-8.', cause);
   }
+}
+
+/** No body is deeper than it has opening brackets, in strings or not; searching them is much faster than reading it. */
+function mayBeDeep(body: Buffer): boolean {
+  let openings = 0;
+  for (const bracket of [OPEN_BRACE, OPEN_BRACKET])
+    for (let at = body.indexOf(bracket); at !== -1; at = body.indexOf(bracket, at + 1)) {
+      openings += 1;
+      if (openings > MAX_JSON_DEPTH) return true;
+    }
+  return false;
 }
 
 function assertDepth(body: Buffer): void {
@@ -44,9 +57,10 @@ function assertDepth(body: Buffer): void {
   for (let index = 0; index < body.length; index += 1) {
     const byte = body[index];
     if (byte === QUOTE) index = endOfString(body, index);
-    else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) depth += 1;
-    else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) depth -= 1;
-    if (depth > MAX_JSON_DEPTH) throw invalid(`The body is nested deeper than ${MAX_JSON_DEPTH} levels.`);
+    else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+      depth += 1;
+      if (depth > MAX_JSON_DEPTH) throw invalid(`The body is nested deeper than ${MAX_JSON_DEPTH} levels.`);
+    } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) depth -= 1;
   }
 }
 

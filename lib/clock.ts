@@ -53,6 +53,17 @@ export function readBootId(): string {
   return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
 }
 
+const INSTANT =
+  /^(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[Tt](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/;
+
+/** Milliseconds since the Unix epoch of an RFC 3339 instant, which names its offset; undefined for any other text. */
+export function parseRfc3339(text: string): number | undefined {
+  const [, year, month, day] = INSTANT.exec(text) ?? [];
+  if (year === undefined) return undefined;
+  const lastDay = new Date(Date.UTC(2000 + (Number(year) % 400), Number(month), 0)).getUTCDate();
+  return Number(day) > lastDay ? undefined : Date.parse(text.toUpperCase());
+}
+
 /** RFC 3339 in UTC with milliseconds. */
 export function toRfc3339(ms: number): string {
   return new Date(ms).toISOString();

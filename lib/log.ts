@@ -16,10 +16,18 @@ const REDACTED = [
   '*.secret',
 ];
 
+/** Controls, separators and marks of direction that JSON leaves as they are and a terminal obeys. */
+const UNSEEN = /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
+/** A line of JSON that says the same and shows every character: what a stranger sent is only ever text. */
+export function escapeUnseen(line: string): string {
+  return line.replace(UNSEEN, (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
 export function createLog(options: { name: string; level: LevelWithSilent; toStderr?: boolean }): Log {
   const base = { name: options.name, level: options.level, redact: { paths: REDACTED, censor: '[redacted]' } };
   return pino(
-    { ...base, timestamp: pino.stdTimeFunctions.isoTime },
+    { ...base, timestamp: pino.stdTimeFunctions.isoTime, hooks: { streamWrite: escapeUnseen } },
     pino.destination({ fd: options.toStderr ? 2 : 1, sync: true }),
   );
 }

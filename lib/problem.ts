@@ -39,11 +39,11 @@ export function invalidFields(errors: readonly FieldError[]): Problem {
   return new Problem('request-invalid', { detail: `${count}.`, errors });
 }
 
-/** The document of RFC 9457. Nothing of a 500 is told but its title and instance. */
+/** The document of RFC 9457. Nothing of a 500 is told but where to look for it. */
 export function toProblemDocument(problem: Problem, instance: string): Record<string, unknown> {
   const { status, title } = PROBLEM_CODES[problem.code];
   const base = { type: `/problems/${problem.code}`, title, status, instance };
-  if (status === 500) return base;
+  if (status === 500) return { ...base, detail: 'The manager failed; its log tells more under this instance.' };
   const { detail = title, errors, members } = problem.facts;
   return { ...base, ...members, detail, ...(errors ? { errors } : {}) };
 }

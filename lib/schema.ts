@@ -8,12 +8,22 @@ export type Schema<T> = (value: unknown, pointer: string, errors: FieldError[]) 
 
 export type TypeOf<S> = S extends Schema<infer T> ? T : never;
 
+/** Handed down where nobody reads pointers: none is built below it. */
+const NO_POINTER = '';
+
 /** Reads `value` by the schema or throws `request-invalid` with every rejected field. */
 export function readBy<T>(schema: Schema<T>, value: unknown): T {
   const errors: FieldError[] = [];
-  const result = schema(value, '#', errors);
-  if (errors.length > 0) throw invalidFields(errors);
-  return result as T;
+  const result = schema(value, NO_POINTER, errors);
+  if (errors.length === 0) return result as T;
+  // What is right needs no pointers, and building them costs more than the checks; what is wrong is read again.
+  const located: FieldError[] = [];
+  schema(value, '#', located);
+  throw invalidFields(located);
+}
+
+function below(pointer: string, token: string | number): string {
+  return pointer === NO_POINTER ? NO_POINTER : `${pointer}/${token}`;
 }
 
 function refuse(errors: FieldError[], pointer: string, detail: string): undefined {
@@ -82,7 +92,7 @@ export function array<T>(inner: Schema<T>, max: number): Schema<readonly T[]> {
   return (value, pointer, errors) => {
     if (!Array.isArray(value)) return refuse(errors, pointer, 'must be an array');
     if (value.length > max) return refuse(errors, pointer, `must have at most ${max} members`);
-    return value.map((member, index) => inner(member, `${pointer}/${index}`, errors) as T);
+    return value.map((member, index) => inner(member, below(pointer, index), errors) as T);
   };
 }
 
@@ -96,7 +106,7 @@ export function record<T>(inner: Schema<T>, max: number): Schema<Readonly<Record
     for (const key of keys) {
       if (key.length > 256 || !key.isWellFormed() || key.includes('\0'))
         return refuse(errors, pointer, 'has a key that is too long or malformed');
-      result[key] = inner(value[key], `${pointer}/${escapePointer(key)}`, errors) as T;
+      result[key] = inner(value[key], below(pointer, escapePointer(key)), errors) as T;
     }
     return result;
   };
@@ -131,9 +141,9 @@ export function object<M extends Members>(members: M): Schema<ObjectOf<M>> {
     if (!isPlainObject(value)) return refuse(errors, pointer, 'must be an object');
     const result: Record<string, unknown> = {};
     for (const { key, schema, needed } of entries) {
-      const present = Object.hasOwn(value, key) && value[key] !== undefined;
-      if (present) result[key] = schema(value[key], `${pointer}/${key}`, errors);
-      else if (needed) refuse(errors, `${pointer}/${key}`, 'is required');
+      const member = value[key];
+      if (member !== undefined && Object.hasOwn(value, key)) result[key] = schema(member, below(pointer, key), errors);
+      else if (needed) refuse(errors, below(pointer, key), 'is required');
     }
     return result as ObjectOf<M>;
   };
@@ -145,11 +155,38 @@ const UNSTORABLE = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/i;
 /** Any JSON value up to a serialised size; strings inside must be storable. Lone surrogates and NUL are refused. */
 export function json(maxBytes: number): Schema<unknown> {
   return (value, pointer, errors) => {
+    if (budgetAfter(value, maxBytes) >= 0) return value;
     const text = JSON.stringify(value);
     if (text.length > maxBytes) return refuse(errors, pointer, `must serialise to at most ${maxBytes} characters`);
     if (UNSTORABLE.test(text)) return refuse(errors, pointer, 'must not contain U+0000 or a lone surrogate');
     return value;
   };
+}
+
+const LONGEST_NUMBER = 25;
+const LONGEST_ESCAPE = 6;
+
+/**
+ * What is left of `budget` characters after `value` in the longest form that it may serialise to; negative where that is
+ * too much or a string cannot be stored. Serialising, which only then is needed to know, costs several times as much.
+ */
+function budgetAfter(value: unknown, budget: number): number {
+  if (budget < 0) return budget;
+  if (typeof value === 'string') return budgetAfterText(value, budget);
+  if (typeof value !== 'object' || value === null) return budget - LONGEST_NUMBER;
+  let left = budget - 2;
+  if (Array.isArray(value)) {
+    for (const member of value) left = budgetAfter(member, left) - 1;
+    return left;
+  }
+  for (const key of Object.keys(value))
+    left = budgetAfter((value as Record<string, unknown>)[key], budgetAfterText(key, left)) - 2;
+  return left;
+}
+
+function budgetAfterText(text: string, budget: number): number {
+  if (!text.isWellFormed() || text.includes('\0')) return -1;
+  return budget - text.length * LONGEST_ESCAPE - 2;
 }
 
 export function isPlainObject(value: unknown): value is Record<string, unknown> {

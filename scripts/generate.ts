@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
+import { describeApi } from '../server/describe-routes.js';
 
 /** A file in the repository that is made from the code; `--check` fails when the two differ. */
 interface GeneratedFile {
@@ -7,7 +8,16 @@ interface GeneratedFile {
   readonly content: () => string | Promise<string>;
 }
 
-const GENERATED: readonly GeneratedFile[] = [];
+const GENERATED: readonly GeneratedFile[] = [
+  { path: 'lib/version.ts', content: versionModule },
+  { path: 'docs/openapi.json', content: () => `${JSON.stringify(describeApi(), null, 2)}\n` },
+];
+
+/** The version stands in package.json; the code does not read that file when it runs. */
+function versionModule(): string {
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+  return `/** Generated from package.json by \`npm run generate\`. */\nexport const VERSION = '${version}';\n`;
+}
 
 async function main(argv: readonly string[]): Promise<number> {
   const onlyCheck = argv.includes('--check');

@@ -3,6 +3,7 @@ import { openSecret } from '../certs/key-store.js';
 import type { Lifecycle } from '../lib/lifecycle.js';
 import { createAlertWriter } from './alerts/alert-writer.js';
 import type { AlertWriter } from './alerts/alert.js';
+import { createAuditSealer, type AuditSealer } from './audit/audit-sealer.js';
 import { createAuditLog, type AuditLog } from './audit/index.js';
 import { createCertificateRepository, type CertificateRepository } from './certificates/certificate-repository.js';
 import type { Config } from './config.js';
@@ -11,12 +12,15 @@ import { createEnrollLimits } from './enrollment/enroll-limits.js';
 import { createEnrollRepository } from './enrollment/enroll-repository.js';
 import { createEnrollService, type EnrollService } from './enrollment/enroll-service.js';
 import { createEventWriter, type EventWriter } from './events/event-writer.js';
+import { createManagerJournal, type ManagerJournal } from './events/manager-journal.js';
+import { isWorthTelling, listeningGap, shardsLost } from './manager-notes.js';
 import { composeHeartbeats, type Heartbeats } from './heartbeats/compose-heartbeats.js';
 import { createIdentityTokens } from './heartbeats/identity-token.js';
 import { createMismatchRecorder } from './heartbeats/identity-mismatch.js';
 import { createIngestMetrics, type IngestMetrics } from './heartbeats/ingest-metrics.js';
 import { createListeningLedger, type RunningListeningLedger } from './listening/listening-ledger.js';
 import { keyFolder, type Storage } from './open-storage.js';
+import { createDatabaseBreaker, type DatabaseBreaker } from './database/database-breaker.js';
 import { createNotificationClient } from './database/notification-client.js';
 import {
   createSettingsCache,
@@ -24,6 +28,7 @@ import {
   ensureBasePolicy,
   type PolicySettingsCache,
 } from './policies/index.js';
+import { createClaimedJob } from './scheduler/claimed-job.js';
 import { createStatusWriter } from './statuses/status-writer.js';
 import type { StatusWriter } from './statuses/status.js';
 import { createVerdictJob, type VerdictJob } from './verdicts/verdict-job.js';
@@ -44,6 +49,8 @@ export interface Core {
   readonly enrollment: EnrollService;
   readonly noteMismatch: ReturnType<typeof createMismatchRecorder>;
   readonly metrics: IngestMetrics;
+  readonly sealer: AuditSealer;
+  readonly journal: ManagerJournal;
 }
 
 export interface CoreDeps {
@@ -64,7 +71,7 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
     clock: { wall: () => fleetClock.trustedTime() },
     random,
   });
-  const writers = composeWriters({ edges, storage });
+  const writers = composeWriters({ config, edges, storage });
   const cache = createSettingsCache({ sql: storage.sql });
   const { restoreEpoch } = fleetClock;
   await ensureBasePolicy({
@@ -76,7 +83,8 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
     ...writers,
   });
   await cache.refresh();
-  const hot = composeHotPath({ config, edges, storage, cache, writers });
+  const breaker = createDatabaseBreaker(() => fleetClock.monotonic());
+  const hot = composeHotPath({ config, edges, storage, cache, writers, breaker });
   const tokens = hot.tokens;
   const enrollment = createEnrollService({
     authority,
@@ -91,6 +99,7 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
     }),
     tokens,
     hints: hot.verdicts,
+    breaker,
     fleetClock,
     random,
     metrics: hot.metrics,
@@ -103,20 +112,30 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
     log,
     connect: () => createNotificationClient(storage.connection),
   });
-  return { authority, cache, settingsWatch, enrollment, ...writers, ...hot };
+  const sealer = composeSealer({ config, edges, storage });
+  return { authority, cache, settingsWatch, enrollment, sealer, ...writers, ...hot };
 }
 
-type Writers = Pick<Core, 'audit' | 'alerts' | 'statuses' | 'events' | 'certificates'>;
+function composeSealer({ config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>): AuditSealer {
+  const { fleetClock, inJobsTransaction: inTransaction } = storage;
+  const job = createClaimedJob({ name: 'audit-seals', owner: config.node, inTransaction, fleetClock });
+  return createAuditSealer({ job, sql: storage.sql, clock: fleetClock, log: edges.log });
+}
 
-function composeWriters({ edges, storage }: Pick<CoreDeps, 'edges' | 'storage'>): Writers {
-  const { random } = edges;
+type Writers = Pick<Core, 'audit' | 'alerts' | 'statuses' | 'events' | 'certificates' | 'journal'>;
+
+function composeWriters({ config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>): Writers {
+  const { random, log } = edges;
   const { fleetClock } = storage;
   const alerts = createAlertWriter({ random });
+  const events = createEventWriter({ random, fleetClock });
+  const inTransaction = storage.inJobsTransaction;
   return {
     alerts,
     audit: createAuditLog({ clock: fleetClock, random }),
     statuses: createStatusWriter({ alerts, random, fleetClock }),
-    events: createEventWriter({ random, fleetClock }),
+    events,
+    journal: createManagerJournal({ node: config.node, events, inTransaction, clock: fleetClock, log }),
     certificates: createCertificateRepository(),
   };
 }
@@ -124,12 +143,14 @@ function composeWriters({ edges, storage }: Pick<CoreDeps, 'edges' | 'storage'>)
 interface HotPathDeps extends Pick<CoreDeps, 'config' | 'edges' | 'storage'> {
   readonly cache: PolicySettingsCache;
   readonly writers: Writers;
+  readonly breaker: DatabaseBreaker;
 }
 
 /** The ledger asks the ingest path for its proof, and the ingest path tells the ledger what it turned away. */
-function composeHotPath({ config, edges, storage, cache, writers }: HotPathDeps) {
+function composeHotPath({ config, edges, storage, cache, writers, breaker }: HotPathDeps) {
   const { random, log } = edges;
   const { fleetClock } = storage;
+  const { journal } = writers;
   const metrics = createIngestMetrics();
   const ledger = createListeningLedger({
     node: config.node,
@@ -137,6 +158,9 @@ function composeHotPath({ config, edges, storage, cache, writers }: HotPathDeps)
     fleetClock,
     ingest: { settled: () => heartbeats.batcher.settled() },
     log,
+    onDeafSpan: async (sql, span) => {
+      if (isWorthTelling(span)) await journal.record(sql, listeningGap(span));
+    },
   });
   const verdicts = createVerdictJob({
     // The same after a restart, which takes its shards back at once instead of waiting for the lease to end.
@@ -147,6 +171,7 @@ function composeHotPath({ config, edges, storage, cache, writers }: HotPathDeps)
     settings: cache,
     statuses: writers.statuses,
     log,
+    onShardsLost: (shards) => journal.note(shardsLost(shards)),
   });
   const tokens = createIdentityTokens(openSecret(keyFolder(config), 'fleet-secret', random));
   const heartbeats: Heartbeats = composeHeartbeats({
@@ -156,6 +181,7 @@ function composeHotPath({ config, edges, storage, cache, writers }: HotPathDeps)
     alerts: writers.alerts,
     listening: ledger,
     hints: verdicts,
+    breaker,
     fleetClock,
     tokens,
     random,

@@ -8,6 +8,7 @@ import { createTokenDependents } from './enrollment/token-dependents.js';
 import { composeEnrollmentTokens } from './enrollment/token-routes.js';
 import { createEnrollmentTokenService, type EnrollmentTokenService } from './enrollment/token-service.js';
 import { composeEventReading } from './events/compose-event-reading.js';
+import { latenessRoutes } from './heartbeats/lateness-routes.js';
 import type { Storage } from './open-storage.js';
 import { composePolicies } from './policies/index.js';
 import { composePreviews } from './previews/index.js';
@@ -36,8 +37,10 @@ export function composeRoutes({ storage, core, edges, agentUrl, system }: Routes
   const spans = () => ledger.spans();
   const computers = composeComputers({ ...shared, statuses, alerts, certificates, spans });
   const tokenDeps = { ...shared, caFingerprint: core.authority.rootFingerprint, agentUrl };
+  const policies = composePolicies({ ...shared, dependents });
   const routes = [
-    ...composePolicies({ ...shared, dependents }).routes,
+    ...policies.routes,
+    ...latenessRoutes({ sql, clock, assertPolicyVisible: policies.assertVisible }),
     ...computers.routes,
     ...composePreviews({ ...shared, spans }).routes,
     ...composeEventReading({ sql, clock, assertVisible: computers.assertVisible }).routes,

@@ -1,10 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { openManagerIdentity, type ManagerIdentity } from '../certs/manager-identity.js';
 import { toRfc3339 } from '../lib/clock.js';
 import { CleanupStack } from '../lib/lifecycle.js';
 import { composeAdminApi, type AdminApi } from './admin-api/compose-admin-api.js';
 import { createAdminServer, type AdminServer, type AdminTls } from './admin-api/admin-server.js';
-import { isLoopbackHost } from './admin-api/origin-rules.js';
+import { readAdminTls } from './admin-tls.js';
 import type { AgentServer } from './agent-channel/agent-server.js';
 import { composeAgentChannel } from './agent-channel/compose-agent-channel.js';
 import { composeCore, type Core } from './compose-core.js';
@@ -14,6 +13,7 @@ import type { Config, Secrets } from './config.js';
 import { lockDataDirectory } from './data-directory.js';
 import type { Edges } from './edges.js';
 import { offerFirstToken } from './first-steps.js';
+import { clockStepped, managerStarted, managerStopped, migrationApplied } from './manager-notes.js';
 import { agentUrlOf, certificateHosts, shownAgentHost } from './manager-hosts.js';
 import { openStorage, keyFolder, type Storage } from './open-storage.js';
 import { removeRunFile, writeRunFile } from './run-file.js';
@@ -26,8 +26,11 @@ import { MANAGER_VERSION } from './version.js';
 
 /** What the first lines on the terminal tell. */
 export interface Announcement {
-  readonly adminUrl: string | undefined;
-  readonly agentUrl: string | undefined;
+  /** Null where the process does not have the role. */
+  readonly adminUrl: string | null;
+  readonly agentUrl: string | null;
+  /** Lower-case hex SHA-256 of the admin port's certificate; null over plain HTTP. */
+  readonly adminFingerprint: string | null;
   readonly caFingerprint: string;
   readonly dataDir: string;
   /** Set when the first administrator was made just now. */
@@ -93,6 +96,7 @@ async function startManager({ config, secrets, edges }: ComposeOptions, cleanup:
   cleanup.push('run file', () => removeRunFile(config.dataDir));
   return {
     ...urls,
+    adminFingerprint: parts.adminFingerprint,
     caFingerprint,
     dataDir: config.dataDir,
     generatedPassword: generated,
@@ -107,7 +111,8 @@ interface Parts {
   readonly admin: AdminServer;
   readonly agents: AgentServer;
   readonly scheduler: Scheduler;
-  readonly urls: () => { readonly adminUrl: string; readonly agentUrl: string };
+  readonly urls: () => Pick<Announcement, 'adminUrl' | 'agentUrl'>;
+  readonly adminFingerprint: string | null;
 }
 
 interface PartsDeps {
@@ -129,18 +134,29 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
   });
   const agents = composeAgents(deps, identity);
   const scheduler = composeScheduler({ config, edges, storage, ...core });
-  const urls = () => ({ adminUrl: admin.url(), agentUrl: agentUrlOf(host, agents.port()) });
+  // Where another process has the role, its port is taken to be the one that is configured here too.
+  const agentPort = () => (config.roles.has('agents') ? agents.port() : config.agentPort);
+  const agentUrl = () => agentUrlOf(host, agentPort());
   const system = createSystemView({
     fleetClock: storage.fleetClock,
     verdicts: core.verdicts,
     ledger: core.ledger,
     scheduler,
     facts: systemFacts(deps),
-    urls: () => ({ ...urls(), ports: { admin: Number(new URL(admin.url()).port), agent: agents.port() } }),
+    urls: () => ({
+      adminUrl: admin.url(),
+      agentUrl: agentUrl(),
+      ports: { admin: Number(new URL(admin.url()).port), agent: agentPort() },
+    }),
   });
-  const features = composeRoutes({ storage, core, edges, agentUrl: () => urls().agentUrl, system });
-  const { api, admin } = composeAdmin(deps, features, readAdminTls(config, identity));
-  return { features, api, admin, agents, scheduler, urls };
+  const features = composeRoutes({ storage, core, edges, agentUrl, system });
+  const tls = readAdminTls(config, identity);
+  const { api, admin } = composeAdmin(deps, features, tls);
+  const urls = () => ({
+    adminUrl: config.roles.has('admin') ? admin.url() : null,
+    agentUrl: config.roles.has('agents') ? agentUrl() : null,
+  });
+  return { features, api, admin, agents, scheduler, urls, adminFingerprint: tls?.fingerprint ?? null };
 }
 
 function systemFacts({ config, core, storage }: PartsDeps): SystemViewDeps['facts'] {
@@ -167,6 +183,7 @@ function composeAgents({ config, edges, storage, core }: PartsDeps, identity: Ma
     submit: (exchange) => core.heartbeats.batcher.submit(exchange),
     enroll: (request, address) => core.enrollment.enroll(request, address),
     noteMismatch: core.noteMismatch,
+    noteThrottled: () => void (core.metrics.throttled += 1),
   });
 }
 
@@ -193,14 +210,6 @@ function composeAdmin(deps: PartsDeps, { routes }: FeatureRoutes, tls: AdminTls 
   return { api, admin: createAdminServer({ host, port, tls, app: api.app, clock, log }) };
 }
 
-/** Off loopback only HTTPS: with the given certificate, or with the manager's own. */
-function readAdminTls(config: Config, identity: ManagerIdentity): AdminTls | null {
-  if (config.adminTls)
-    return { cert: readFileSync(config.adminTls.certPath), key: readFileSync(config.adminTls.keyPath) };
-  if (isLoopbackHost(config.adminHost)) return null;
-  return { cert: identity.certPem + identity.chainPem, key: identity.keyPem };
-}
-
 interface StartDeps extends Pick<PartsDeps, 'config' | 'storage' | 'core'> {
   readonly parts: Parts;
   readonly cleanup: CleanupStack;
@@ -210,12 +219,16 @@ interface StartDeps extends Pick<PartsDeps, 'config' | 'storage' | 'core'> {
  * Opens the ports and starts the jobs. The stop goes the other way round: verdicts end first, then the last proof of
  * listening is stored, exchanges in flight are answered, and only then do ports and database close.
  */
-async function startParts({ config, core, parts, cleanup }: StartDeps): Promise<void> {
+async function startParts({ config, storage, core, parts, cleanup }: StartDeps): Promise<void> {
   const { roles } = config;
+  await startJournal({ storage, core, cleanup });
+  if (roles.has('jobs')) cleanup.push('audit seals', () => core.sealer.close());
   await core.settingsWatch.start();
   cleanup.push('settings watch', () => core.settingsWatch.stop());
   await core.heartbeats.recorder.start();
   cleanup.push('counters', () => core.heartbeats.recorder.stop());
+  await core.heartbeats.lateness.start();
+  cleanup.push('lateness', () => core.heartbeats.lateness.stop());
   if (roles.has('agents')) {
     await core.ledger.register();
     await parts.agents.start();
@@ -231,4 +244,18 @@ async function startParts({ config, core, parts, cleanup }: StartDeps): Promise<
   parts.scheduler.start();
   cleanup.push('verdict shards', () => core.verdicts.release());
   cleanup.push('jobs', () => parts.scheduler.stop());
+  cleanup.push('farewell', () => core.journal.note(managerStopped()));
+}
+
+/** The manager's own events, from what this start has found on. */
+async function startJournal({
+  storage,
+  core,
+  cleanup,
+}: Pick<StartDeps, 'storage' | 'core' | 'cleanup'>): Promise<void> {
+  for (const name of storage.appliedMigrations) core.journal.note(migrationApplied(name));
+  core.journal.note(managerStarted(MANAGER_VERSION));
+  storage.fleetClock.onStep(({ byMs }) => core.journal.note(clockStepped(byMs)));
+  await core.journal.start();
+  cleanup.push('manager events', () => core.journal.stop());
 }

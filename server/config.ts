@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import type { LevelWithSilent } from 'pino';
@@ -86,6 +87,7 @@ const OTHERS = [
   'WARDBEAT_ENROLLMENT_TOKEN_FILE',
   'WARDBEAT_TEST_DATABASE',
   'WARDBEAT_TEST_KILLS',
+  'WARDBEAT_TEST_AWAY_SECONDS',
 ];
 
 /** The manager's environment, or ConfigurationError with every fault. */
@@ -99,6 +101,7 @@ export function readConfig(env: Environment = process.env): { readonly config: C
     databaseOwnerUrl: reader.secret('DATABASE_OWNER_URL', DATABASE_URL),
     adminPassword: reader.secret('WARDBEAT_ADMIN_PASSWORD', PASSWORD),
   });
+  faults.push(...combinationFaults(config, secrets));
   if (faults.length > 0) throw new ConfigurationError(faults);
   return { config: Object.freeze(config), secrets };
 }
@@ -113,7 +116,7 @@ function parseConfig(reader: EnvironmentReader): Config {
     adminHost: reader.host('WARDBEAT_ADMIN_HOST') ?? '127.0.0.1',
     adminPort: reader.port('WARDBEAT_ADMIN_PORT', 4119),
     adminOrigin: reader.origin('WARDBEAT_ADMIN_ORIGIN'),
-    adminTls: reader.filePair('WARDBEAT_ADMIN_TLS_CERT', 'WARDBEAT_ADMIN_TLS_KEY'),
+    adminTls: reader.tlsFiles('WARDBEAT_ADMIN_TLS_CERT', 'WARDBEAT_ADMIN_TLS_KEY'),
     agentHost: reader.host('WARDBEAT_AGENT_HOST'),
     agentPort: reader.port('WARDBEAT_AGENT_PORT', 4120),
     publicHosts: reader.hosts('WARDBEAT_PUBLIC_HOSTS'),
@@ -126,6 +129,28 @@ function parseConfig(reader: EnvironmentReader): Config {
     enrollPerAddressPerSecond: reader.rate('WARDBEAT_ENROLL_PER_ADDRESS', 1),
     enrollTotalPerSecond: reader.rate('WARDBEAT_ENROLL_TOTAL', 10),
   };
+}
+
+/** What each value allows by itself, but not together. */
+function combinationFaults(config: Config, { databaseUrl, databaseOwnerUrl }: Secrets): string[] {
+  const { adminPort, agentPort, roles } = config;
+  const faults: string[] = [];
+  if (adminPort === agentPort && adminPort !== 0 && overlap(config))
+    faults.push(`WARDBEAT_ADMIN_PORT and WARDBEAT_AGENT_PORT must differ: both are ${adminPort} on the same address`);
+  if (roles.size < MANAGER_ROLES.length && databaseUrl === undefined)
+    faults.push(
+      'WARDBEAT_ROLES must name all roles without DATABASE_URL: no other process can share the embedded database',
+    );
+  if (databaseUrl === undefined && databaseOwnerUrl !== undefined)
+    faults.push('DATABASE_URL must be given together with DATABASE_OWNER_URL');
+  return faults;
+}
+
+/** Whether both ports are bound on an address in common; a name may be any address. */
+function overlap({ adminHost, agentHost }: Config): boolean {
+  if (agentHost === undefined || [adminHost, agentHost].some((host) => host === '0.0.0.0' || host === '::'))
+    return true;
+  return adminHost === agentHost || isIP(adminHost) === 0 || isIP(agentHost) === 0;
 }
 
 function defaultNode(): string {

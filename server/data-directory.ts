@@ -5,7 +5,10 @@ import { acquireProcessLock } from '../lib/process-lock.js';
 
 /** Another manager runs on the same data directory. */
 export class DataDirectoryInUse extends Error {
-  constructor(path: string, pid: number) {
+  constructor(
+    path: string,
+    readonly pid: number,
+  ) {
     super(`The data directory ${path} is in use by the manager with pid ${pid}`);
     this.name = 'DataDirectoryInUse';
   }

@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 
@@ -7,6 +8,11 @@ interface Rule {
   /** Ends the sentence "NAME must be …". */
   readonly says: string;
   readonly accepts: (text: string) => boolean;
+}
+
+export interface TlsFiles {
+  readonly certPath: string;
+  readonly keyPath: string;
 }
 
 /** Reads typed values from an environment; a bad value adds a fault and answers the fallback, so that all are found. */
@@ -66,14 +72,26 @@ export class EnvironmentReader {
     return origin === text ? text : this.fault(name, 'an origin like https://wardbeat.example.org', undefined);
   }
 
-  /** A certificate and its key: both or neither, and both readable. */
-  filePair(certName: string, keyName: string): { readonly certPath: string; readonly keyPath: string } | undefined {
+  /** A certificate and its key in PEM: both or neither, both readable, and made for each other. */
+  tlsFiles(certName: string, keyName: string): TlsFiles | undefined {
     const [certPath, keyPath] = [this.readablePath(certName), this.readablePath(keyName)];
-    if (certPath !== undefined && keyPath !== undefined) return { certPath, keyPath };
+    if (certPath !== undefined && keyPath !== undefined)
+      return this.matchingFiles([certName, keyName], certPath, keyPath);
     if (this.raw(certName) === undefined && this.raw(keyName) === undefined) return undefined;
     if (this.raw(certName) === undefined) return this.fault(certName, `given together with ${keyName}`, undefined);
     if (this.raw(keyName) === undefined) return this.fault(keyName, `given together with ${certName}`, undefined);
     return undefined;
+  }
+
+  private matchingFiles(names: readonly [cert: string, key: string], certPath: string, keyPath: string) {
+    const [certName, keyName] = names;
+    const certificate = attempt(() => new X509Certificate(readFileSync(certPath)));
+    const key = attempt(() => createPrivateKey(readFileSync(keyPath)));
+    if (!certificate) this.fault(certName, 'a file with a certificate in PEM, followed by its chain', undefined);
+    if (!key) this.fault(keyName, 'a file with a private key in PEM, not encrypted', undefined);
+    if (!certificate || !key) return undefined;
+    if (certificate.checkPrivateKey(key)) return { certPath, keyPath };
+    return this.fault(keyName, `the key of the first certificate in ${certName}`, undefined);
   }
 
   /** A secret given directly or by `NAME_FILE`; its value is in no fault. */
@@ -116,6 +134,14 @@ export class EnvironmentReader {
   private fault<T>(name: string, says: string, fallback: T): T {
     this.faults.push(`${name} must be ${says}`);
     return fallback;
+  }
+}
+
+function attempt<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch {
+    return undefined;
   }
 }
 

@@ -34,6 +34,8 @@ export interface Storage {
   readonly sql: Sql;
   readonly fleetClock: OpenedFleetClock;
   readonly auditProtected: boolean;
+  /** The migrations that this start has applied. */
+  readonly appliedMigrations: readonly string[];
   /** Where a connection for notifications goes. */
   readonly connection: DatabaseConnection;
 }
@@ -48,21 +50,32 @@ export interface StorageOptions {
 const INGEST_CONNECTIONS = 8;
 /** A report that waits longer is answered 503 and repeated. */
 const INGEST_STATEMENT_MS = 5000;
+/** Agents are told within a second that the database cannot be reached. */
+const INGEST_CONNECT_MS = 800;
 const JOBS_CONNECTIONS = 6;
 const ADMIN_CONNECTIONS = 10;
 
 /** Brings up the database (embedded unless a URL is given), migrates it, and opens the fleet clock. */
 export async function openStorage({ config, secrets, edges, cleanup }: StorageOptions): Promise<Storage> {
   const { owner, app, appRole } = await openConnections({ config, secrets, edges, cleanup });
-  const { auditProtected } = await migrate({ owner, appRole, log: edges.log });
+  const appliedMigrations: string[] = [];
+  const onApplied = (name: string): void => void appliedMigrations.push(name);
+  const { auditProtected } = await migrate({ owner, appRole, log: edges.log, onApplied });
   if (!auditProtected)
     edges.log.warn('one database role both owns and uses the tables: the audit log is not protected');
-  const open = (role: string, limits: Pick<PoolOptions, 'poolSize' | 'statementTimeoutMs'>): Pool => {
+  const open = (
+    role: string,
+    limits: Pick<PoolOptions, 'poolSize' | 'statementTimeoutMs' | 'connectTimeoutMs'>,
+  ): Pool => {
     const pool = createPool({ connection: app, applicationName: `wardbeat-${role}`, log: edges.log, ...limits });
     cleanup.push(`${role} connections`, () => pool.end());
     return pool;
   };
-  const ingestPool = open('ingest', { poolSize: INGEST_CONNECTIONS, statementTimeoutMs: INGEST_STATEMENT_MS });
+  const ingestPool = open('ingest', {
+    poolSize: INGEST_CONNECTIONS,
+    statementTimeoutMs: INGEST_STATEMENT_MS,
+    connectTimeoutMs: INGEST_CONNECT_MS,
+  });
   const jobsPool = open('jobs', { poolSize: JOBS_CONNECTIONS });
   const dataSource = createDataSource({
     connection: app,
@@ -92,6 +105,7 @@ export async function openStorage({ config, secrets, edges, cleanup }: StorageOp
     sql: sqlOfClient(jobsPool),
     fleetClock,
     auditProtected,
+    appliedMigrations,
     connection: app,
   };
 }

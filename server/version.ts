@@ -1,1 +1,3 @@
-export const MANAGER_VERSION = '0.1.0';
+import { VERSION } from '../lib/version.js';
+
+export const MANAGER_VERSION = VERSION;

@@ -2,13 +2,17 @@ import { createHash } from 'node:crypto';
 
 import { canonicalJson, type JsonValue } from '../../lib/canonical-json.js';
 import type { Clock } from '../../lib/clock.js';
-import type { WatchedComponent } from '../../policies/setting-values.js';
+import type { ComponentKind, WatchedComponent } from '../../policies/setting-values.js';
 import type { ComponentReport } from '../../protocol/heartbeat-messages.js';
 import { toStorableJson } from '../storable.js';
 import { createBoundedCollector, type Collector, type CollectorState } from './collector.js';
+import { componentStates, unitsOf, type ComponentReadings } from './component-states.js';
 import { createCountersCollector, ownCounters } from './counters-collector.js';
 import { createFactsCollector } from './facts-collector.js';
-import { createProcessCollector, watchedStates, type RunningProcess } from './process-collector.js';
+import { createModuleCollector, type KernelModules } from './module-collector.js';
+import { createProcessCollector, type RunningProcess } from './process-collector.js';
+import { readUnits, type UnitReader } from './systemctl.js';
+import { UnitWatch } from './unit-watch.js';
 
 export interface HostSnapshot {
   readonly facts: JsonValue;
@@ -29,6 +33,8 @@ export interface HostSources {
   readonly counters: Collector<JsonValue>;
   readonly facts: Collector<JsonValue>;
   readonly processes: Collector<readonly RunningProcess[]>;
+  readonly units: UnitReader;
+  readonly modules: Collector<KernelModules>;
 }
 
 export function systemSources(folder: string): HostSources {
@@ -36,6 +42,8 @@ export function systemSources(folder: string): HostSources {
     counters: createCountersCollector(folder),
     facts: createFactsCollector(),
     processes: createProcessCollector(),
+    units: readUnits,
+    modules: createModuleCollector(),
   };
 }
 
@@ -53,29 +61,70 @@ export interface HostCollectorOptions {
 
 export function createHostCollectors(options: HostCollectorOptions): HostCollectors {
   const { clock, sources, reuseMs = 0 } = options;
-  const bounds = { clock, ...(options.limitMs === undefined ? {} : { limitMs: options.limitMs }) };
+  const bounds = boundsOf(options);
   const counters = reusing(createBoundedCollector(sources.counters, bounds), clock, reuseMs);
   const facts = reusing(createBoundedCollector(sources.facts, bounds), clock, FACTS_AGE_MS);
-  const processes = reusing(createBoundedCollector(sources.processes, bounds), clock, reuseMs);
+  const components = componentReader(options);
   let described: { readonly from: JsonValue | undefined; readonly facts: JsonValue; readonly digest: string } = {
     from: undefined,
     ...describe(undefined),
   };
   return {
     async snapshot(watched) {
-      const needsProcesses = watched.some(({ kind }) => kind === 'process');
-      const idle = Promise.resolve<CollectorState<readonly RunningProcess[]>>({ value: undefined, error: undefined });
-      const [read, known, running] = await Promise.all([counters(), facts(), needsProcesses ? processes() : idle]);
+      const [read, known, seen] = await Promise.all([counters(), facts(), components(watched)]);
       if (described.from !== known.value) described = { from: known.value, ...describe(known.value) };
       return {
         facts: described.facts,
         factsDigest: described.digest,
         counters: bounded({ host: read.value ?? null, agent: ownCounters() }, MAX_COUNTERS_LENGTH),
-        components: watchedStates(watched, running.error === undefined ? running.value : undefined),
-        errors: [read.error, known.error, running.error].filter((error) => error !== undefined),
+        components: componentStates(watched, seen.readings),
+        errors: [read.error, known.error, ...seen.errors].filter((error) => error !== undefined),
       };
     },
   };
+}
+
+interface ComponentLook {
+  readonly readings: ComponentReadings;
+  readonly errors: readonly (string | undefined)[];
+}
+
+/** Looks only where something is watched. */
+function componentReader(
+  options: HostCollectorOptions,
+): (watched: readonly WatchedComponent[]) => Promise<ComponentLook> {
+  const { clock, sources, reuseMs = 0 } = options;
+  const bounds = boundsOf(options);
+  const processes = reusing(createBoundedCollector(sources.processes, bounds), clock, reuseMs);
+  const modules = reusing(createBoundedCollector(sources.modules, bounds), clock, reuseMs);
+  const units = new UnitWatch({ clock, read: sources.units, reuseMs });
+  return async (watched) => {
+    const whereWatched = <T>(
+      kind: ComponentKind,
+      look: () => Promise<CollectorState<T>>,
+    ): Promise<CollectorState<T>> =>
+      watched.some((component) => component.kind === kind) ? look() : Promise.resolve(NOT_LOOKED);
+    const [running, loaded, shown] = await Promise.all([
+      whereWatched('process', processes),
+      whereWatched('kernelModule', modules),
+      units.look(unitsOf(watched)),
+    ]);
+    return {
+      readings: { running: goodValue(running), modules: goodValue(loaded), units: shown.states },
+      errors: [running.error, loaded.error, shown.error],
+    };
+  };
+}
+
+const NOT_LOOKED = { value: undefined, error: undefined };
+
+/** An old list would tell of components that may be gone. */
+function goodValue<T>({ value, error }: CollectorState<T>): T | undefined {
+  return error === undefined ? value : undefined;
+}
+
+function boundsOf({ clock, limitMs }: HostCollectorOptions): { clock: Clock; limitMs?: number } {
+  return { clock, ...(limitMs === undefined ? {} : { limitMs }) };
 }
 
 /** One refresh at a time, shared by whoever asks meanwhile; a good reading is answered again for `reuseMs`. */

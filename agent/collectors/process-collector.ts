@@ -1,7 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises';
 
-import type { WatchedComponent } from '../../policies/setting-values.js';
-import type { ComponentReport } from '../../protocol/heartbeat-messages.js';
 import type { Collector } from './collector.js';
 import { parseProcessStat } from './proc-format.js';
 
@@ -47,20 +45,11 @@ async function readProcess(pid: string): Promise<RunningProcess | undefined> {
   }
 }
 
-/** `match` names a process: its command name (the kernel keeps 15 characters), its program's file name, or a part of its command line. */
+/**
+ * `match` names a process: its command name, or a part of its command line. The kernel keeps 15 characters of a command
+ * name, so a longer match is compared with those only where there is no command line to look into.
+ */
 export function matchesProcess(match: string, { comm, commandLine }: RunningProcess): boolean {
-  return comm === match.slice(0, LONGEST_COMM) || commandLine.includes(match);
-}
-
-/** The state of each watched component; `running` undefined means that nobody could look. */
-export function watchedStates(
-  watched: readonly WatchedComponent[],
-  running: readonly RunningProcess[] | undefined,
-): ComponentReport[] {
-  return watched.map(({ name, kind, match }) => {
-    if (kind !== 'process') return { name, kind, state: 'unknown', detail: 'not watched by this version' };
-    if (!running) return { name, kind, state: 'unknown', detail: 'the process list cannot be read' };
-    const count = running.filter((candidate) => matchesProcess(match, candidate)).length;
-    return { name, kind, state: count > 0 ? 'online' : 'offline' };
-  });
+  if (comm === match || commandLine.includes(match)) return true;
+  return match.length > LONGEST_COMM && commandLine === '' && comm === match.slice(0, LONGEST_COMM);
 }

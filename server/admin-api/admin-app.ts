@@ -5,14 +5,13 @@ import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
 import type { Authenticator } from '../access/authenticator.js';
-import { assertEveryRouteDeclaresPermission } from '../access/permissions.js';
 import { hostAndOriginCheck, requestId, securityHeaders } from './admission.js';
 import { documentationPages } from './documentation-pages.js';
 import { healthRoutes, type ReadinessCheck } from './health-routes.js';
 import { mountRoutes } from './mount-routes.js';
-import { openApiDocument, type OpenApiDocument } from './openapi.js';
+import { withDescription } from './openapi-route.js';
 import { problemHandler } from './problem-handler.js';
-import { defineRoute, type RouteDefinition } from './route.js';
+import type { RouteDefinition } from './route.js';
 import { createSessionCookie } from './session-cookie.js';
 
 export interface AdminAppDeps {
@@ -42,31 +41,11 @@ export function createAdminApp(deps: AdminAppDeps): Express {
   app.use(healthRoutes({ ...deps, admission, metricsNeedCaller: secure }));
   app.use(documentationPages());
   const api = Router({ caseSensitive: true });
-  mountRoutes(api, allRoutes(deps), admission);
+  mountRoutes(api, withDescription(deps), admission);
   app.use('/api/v1', api);
   app.use(() => {
     throw new Problem('route-not-found', { detail: 'GET /api/v1/openapi.json lists the routes.' });
   });
   app.use(problemHandler(deps.log));
   return app;
-}
-
-/** The given routes and the one that describes them all. */
-function allRoutes({ routes, version, secure }: AdminAppDeps): readonly RouteDefinition[] {
-  let document: OpenApiDocument | undefined;
-  const describe = defineRoute({
-    method: 'get',
-    path: '/openapi.json',
-    permission: 'public',
-    summary: 'The OpenAPI 3.1 document of this API',
-    tag: 'system',
-    reply: { status: 200, body: { free: { type: 'object' } } },
-    handle: async () => {
-      document ??= openApiDocument({ routes: all, version, cookieName: createSessionCookie({ secure }).name });
-      return { body: document };
-    },
-  });
-  const all = [...routes, describe];
-  assertEveryRouteDeclaresPermission(all);
-  return all;
 }

@@ -20,8 +20,19 @@ export interface AdminServerOptions {
   /** Null: plain HTTP, on loopback only. */
   readonly tls: AdminTls | null;
   readonly app: RequestListener;
+  readonly timeouts?: AdminTimeouts;
   readonly clock: Clock;
   readonly log: Log;
+}
+
+/** Milliseconds after which a connection that keeps us waiting is closed. */
+export interface AdminTimeouts {
+  readonly handshake?: number;
+  readonly headers?: number;
+  readonly request?: number;
+  readonly keepAlive?: number;
+  /** Within a request nothing moves, in either direction. */
+  readonly silence?: number;
 }
 
 export interface AdminServer extends Lifecycle {
@@ -31,25 +42,34 @@ export interface AdminServer extends Lifecycle {
   useTls(tls: AdminTls): void;
 }
 
-const TIMEOUTS = {
-  headersTimeout: 10_000,
-  requestTimeout: 30_000,
-  keepAliveTimeout: 15_000,
-  connectionsCheckingInterval: 1_000,
-  maxHeaderSize: 16_384,
+export const ADMIN_TIMEOUTS: Required<AdminTimeouts> = {
+  handshake: 10_000,
+  headers: 10_000,
+  request: 13_000,
+  keepAlive: 15_000,
+  silence: 35_000,
 };
+const CHECKS_PER_TIMEOUT = 10;
+const MAX_HEADER_BYTES = 16_384;
 const STOP_GRACE_MS = 5_000;
 const STOP_POLL_MS = 50;
-
-const HANDSHAKE_TIMEOUT_MS = 10_000;
 
 /** The listener of the admin port. Throws when it would speak plain HTTP off loopback. */
 export function createAdminServer(options: AdminServerOptions): AdminServer {
   const { host, port, tls, log } = options;
   if (!tls && !isLoopbackHost(host)) throw new Error(`Off loopback the admin port needs TLS: ${host}`);
+  const { handshake, headers, request, keepAlive, silence } = { ...ADMIN_TIMEOUTS, ...options.timeouts };
+  const limits = {
+    headersTimeout: headers,
+    requestTimeout: request,
+    keepAliveTimeout: keepAlive,
+    connectionsCheckingInterval: headers / CHECKS_PER_TIMEOUT,
+    maxHeaderSize: MAX_HEADER_BYTES,
+  };
   const server = tls
-    ? createTlsServer({ ...TIMEOUTS, ...TLS_OPTIONS, handshakeTimeout: HANDSHAKE_TIMEOUT_MS, ...tls }, options.app)
-    : createServer(TIMEOUTS, options.app);
+    ? createTlsServer({ ...limits, ...TLS_OPTIONS, handshakeTimeout: handshake, ...tls }, options.app)
+    : createServer(limits, options.app);
+  server.setTimeout(silence);
   server.on('error', (error) => log.error({ err: error }, 'the admin port failed'));
   return {
     start: shareRun(async () => {

@@ -40,14 +40,19 @@ export function securityHeaders(secure: boolean): RequestHandler {
   };
 }
 
-/** Refuses a foreign Host (DNS rebinding), a foreign Origin on calls that change something, and strange targets. */
+/**
+ * Refuses a foreign Host (DNS rebinding), a foreign Origin on calls that change something and on upgrades, and strange
+ * targets.
+ */
 export function hostAndOriginCheck(rules: OriginRules): RequestHandler {
   return (request, _response, next) => {
     if (!request.url.startsWith('/'))
       throw new Problem('request-invalid', { detail: 'The request target must be a path.' });
     if (!isServedHost(hostsOf(request), rules))
       throw new Problem('origin-refused', { detail: 'This Host is not served; WARDBEAT_ADMIN_ORIGIN may name it.' });
-    if (!SAFE_METHODS.has(request.method) && !isServedOrigin(originHeaders(request), rules))
+    // An upgrade is a GET, but opens a channel that can do anything: browsers let every page ask for one.
+    const isUnsafe = !SAFE_METHODS.has(request.method) || request.headers.upgrade !== undefined;
+    if (isUnsafe && !isServedOrigin(originHeaders(request), rules))
       throw new Problem('origin-refused', { detail: 'A page of another origin must not change anything here.' });
     next();
   };

@@ -3,6 +3,7 @@ import type { Registry } from 'prom-client';
 import type { Clock } from '../../lib/clock.js';
 import type { Log } from '../../lib/log.js';
 import type { Random } from '../../lib/random.js';
+import type { Authenticator } from '../access/authenticator.js';
 import { createLoginBackoff } from '../access/login-backoff.js';
 import { apiKeyRoutes, createApiKeyService } from '../api-keys/index.js';
 import { auditRoutes, type AuditLog } from '../audit/index.js';
@@ -13,10 +14,13 @@ import {
   createFirstAdministrator,
   createFirstPasswordFile,
   createPasswordHasher,
+  createResetPasswordFiles,
   createUserService,
   userRoutes,
   type FirstAdministrator,
   type PasswordHasher,
+  type ResetPasswordFiles,
+  type UserService,
 } from '../users/index.js';
 import { createAdminApp } from './admin-app.js';
 import type { ReadinessCheck } from './health-routes.js';
@@ -35,14 +39,17 @@ export interface AccessDeps {
   readonly passwords?: PasswordHasher;
 }
 
-export interface AdminApiDeps extends AccessDeps {
-  readonly log: Log;
+export interface AdminRoutesDeps extends AccessDeps {
   /** The admin port speaks TLS. Without it, it serves loopback only. */
   readonly secure: boolean;
-  readonly adminOrigin: string | undefined;
-  readonly version: string;
   /** The routes of the other features. */
   readonly routes: readonly RouteDefinition[];
+}
+
+export interface AdminApiDeps extends AdminRoutesDeps {
+  readonly log: Log;
+  readonly adminOrigin: string | undefined;
+  readonly version: string;
   readonly checks: readonly ReadinessCheck[];
   readonly metrics: Registry;
 }
@@ -57,30 +64,42 @@ export interface AdminApi {
 
 /** Users, sessions, API keys, the audit list, and the application that serves them with all other routes. */
 export function composeAdminApi(deps: AdminApiDeps): AdminApi {
+  const { routes, authenticator, firstAdministrator } = composeAdminRoutes(deps);
+  return { app: createAdminApp({ ...deps, routes, authenticator }), firstAdministrator, routes };
+}
+
+/** The routes with those of users, sessions, API keys and the audit list, and what tells who calls. */
+export function composeAdminRoutes(deps: AdminRoutesDeps) {
   const { users, firstAdministrator } = composeUsers(deps);
   const cookie = createSessionCookie({ secure: deps.secure });
   const backoff = createLoginBackoff(deps.clock);
   const sessions = createSessionService({ ...deps, users, backoff });
   const apiKeys = createApiKeyService(deps);
-  const authenticator = { bySessionSecret: sessions.identify, byApiKey: apiKeys.identify };
-  const routes = [
+  const authenticator: Authenticator = { bySessionSecret: sessions.identify, byApiKey: apiKeys.identify };
+  const routes: readonly RouteDefinition[] = [
     ...sessionRoutes({ sessions, cookie }),
     ...userRoutes({ users, backoff, clearCookie: cookie.clear }),
     ...apiKeyRoutes({ apiKeys }),
     ...auditRoutes(deps),
     ...deps.routes,
   ];
-  return { app: createAdminApp({ ...deps, routes, authenticator }), firstAdministrator, routes };
+  return { routes, authenticator, firstAdministrator };
 }
 
 /** Users alone, for `wardbeat admin reset-password` too. */
-export function composeUsers(deps: AccessDeps) {
+export function composeUsers(deps: AccessDeps): {
+  readonly users: UserService;
+  readonly firstAdministrator: FirstAdministrator;
+  readonly resetPasswords: ResetPasswordFiles;
+} {
   const userDeps = {
     ...deps,
     passwords: deps.passwords ?? createPasswordHasher(deps),
     firstPassword: createFirstPasswordFile(deps.dataDir),
+    resetPasswords: createResetPasswordFiles(deps.dataDir),
     endSessions: (sql: Sql, userId: string) => createSessionRepository(sql).removeOfUser(userId),
   };
   const users = createUserService(userDeps);
-  return { users, firstAdministrator: createFirstAdministrator(userDeps, users) };
+  const { resetPasswords } = userDeps;
+  return { users, resetPasswords, firstAdministrator: createFirstAdministrator(userDeps, users) };
 }

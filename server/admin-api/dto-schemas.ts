@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { ValidationTypes } from 'class-validator';
+import { getMetadataStorage, ValidationTypes } from 'class-validator';
 import { validationMetadatasToSchemas } from 'class-validator-jsonschema';
 import type { DtoClass } from './route.js';
 
@@ -51,6 +51,19 @@ function refsIn(value: unknown): string[] {
       ? [member.slice(REF_PREFIX.length)]
       : refsIn(member),
   );
+}
+
+/** Throws when two loaded classes have one of the names: the document would show the one for the other. */
+export function assertOneClassPerName(names: ReadonlySet<string>): void {
+  const { validationMetadatas } = getMetadataStorage() as unknown as {
+    readonly validationMetadatas: ReadonlyMap<unknown, unknown>;
+  };
+  const seen = new Set<string>();
+  for (const dto of validationMetadatas.keys()) {
+    if (typeof dto !== 'function' || !names.has(dto.name)) continue;
+    if (seen.has(dto.name)) throw new Error(`Two DTO classes are named ${dto.name}`);
+    seen.add(dto.name);
+  }
 }
 
 /** The reply of a list: a page whose items are of the class. */

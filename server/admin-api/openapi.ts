@@ -1,5 +1,5 @@
 import { ROLE_MEANINGS } from '../access/permissions.js';
-import { reachableFrom, refTo, schemasOfDtos, type JsonSchema } from './dto-schemas.js';
+import { assertOneClassPerName, reachableFrom, refTo, schemasOfDtos, type JsonSchema } from './dto-schemas.js';
 import type { RouteDefinition } from './route.js';
 
 /** A document of OpenAPI 3.1. */
@@ -18,7 +18,7 @@ const PREFIX = '/api/v1';
 
 const PROBLEM_SCHEMA: JsonSchema = {
   type: 'object',
-  required: ['type', 'title', 'status', 'instance'],
+  required: ['type', 'title', 'status', 'detail', 'instance'],
   properties: {
     type: { type: 'string', description: '/problems/<code>: what clients switch on' },
     title: { type: 'string' },
@@ -46,6 +46,7 @@ export function openApiDocument({ routes, version, cookieName }: OpenApiOptions)
   const dtos = schemasOfDtos();
   const paths = pathsOf(routes, dtos);
   const used = [...reachableFrom(paths, { ...dtos, Problem: PROBLEM_SCHEMA })].toSorted();
+  assertOneClassPerName(new Set([...used, ...routes.flatMap(({ query }) => query?.name ?? [])]));
   const schemas = Object.fromEntries(used.map((name) => [name, name === 'Problem' ? PROBLEM_SCHEMA : dtos[name]]));
   const roles = Object.entries(ROLE_MEANINGS).map(([role, meaning]) => `\`${role}\` ${meaning}`);
   return {

@@ -4,8 +4,8 @@ import { isUuid, Optional, QueryInteger, Schema, Text } from './dto.js';
 const LONGEST_CURSOR = 2048;
 const LONGEST_KEY = 1024;
 
-/** What every list takes. A list with filters extends it. */
-export class PageQuery {
+/** What every list takes; those without any text to look for take no more. */
+export class PlainPageQuery {
   @Optional()
   @Schema({ default: 50 })
   @QueryInteger(1, 500)
@@ -20,7 +20,10 @@ export class PageQuery {
   @Optional()
   @Text({ min: 1, max: 64 })
   sort?: string;
+}
 
+/** What lists with names or other text take. A list with filters extends it. */
+export class PageQuery extends PlainPageQuery {
   /** Part of a name. */
   @Optional()
   @Text({ min: 1, max: 256 })
@@ -69,7 +72,7 @@ export interface PageRequest {
 }
 
 /** Reads limit, sort and cursor against the declared keys; throws `request-invalid` at `#/sort` or `#/cursor`. */
-export function parsePage(query: PageQuery, order: ListOrder): PageRequest {
+export function parsePage(query: PlainPageQuery, order: ListOrder): PageRequest {
   const sort = query.sort ?? order.default;
   const descending = sort.startsWith('-');
   const name = descending ? sort.slice(1) : sort;

@@ -1,7 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import { parseBoundedJson } from '../../lib/bounded-json.js';
+import { isJsonContentType } from '../../lib/json-content-type.js';
 import { Problem } from '../../lib/problem.js';
 
+const PATCH_TYPES = ['application/json', 'application/merge-patch+json'];
 export const MAX_BODY_BYTES = 1024 * 1024;
 
 /**
@@ -32,11 +34,7 @@ function assertEncoding({ headers }: IncomingMessage): void {
 }
 
 function assertJson(type: string, isPatch: boolean): void {
-  const [media = '', ...parameters] = type.split(';').map((part) => part.trim().toLowerCase());
-  const accepted = media === 'application/json' || (isPatch && media === 'application/merge-patch+json');
-  const charsets = parameters.filter((parameter) => parameter.startsWith('charset='));
-  const isUtf8 = charsets.every((charset) => /^charset="?utf-?8"?$/.test(charset));
-  if (accepted && isUtf8) return;
+  if (isJsonContentType(type, isPatch ? PATCH_TYPES : undefined)) return;
   const detail = isPatch
     ? 'Send application/merge-patch+json or application/json in UTF-8.'
     : 'Send application/json in UTF-8.';

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parseBoundedJson } from '../../lib/bounded-json.js';
 import type { Log } from '../../lib/log.js';
@@ -15,6 +15,7 @@ import type { AgentRequestHandler, PeerConnection } from './agent-server.js';
 import { sendJson, sendProblem } from './answer.js';
 import { ClientGone, discardBody, readBody, type BodyBudget } from './body-reader.js';
 import { identityOf, type PeerIdentity } from './peer-identity.js';
+import { tooMany, type PeerLimits } from './peer-limits.js';
 import { assertJsonBody, assertUnambiguous } from './request-guard.js';
 
 export const MAX_ENROLL_BYTES = 64 * 1024;
@@ -23,6 +24,7 @@ export interface AgentRoutesDeps {
   readonly random: Random;
   readonly log: Log;
   readonly bodies: BodyBudget;
+  readonly limits: Pick<PeerLimits, 'admitRequest' | 'admitEvents' | 'pace'>;
   /** The fleet instant of a receipt. */
   readonly fleet: () => FleetInstant;
   /** Trusted time in Unix milliseconds, by which certificates are judged. */
@@ -35,7 +37,11 @@ export interface AgentRoutesDeps {
   readonly noteMismatch: (mismatch: IdentityMismatch) => Promise<void>;
   /** A heartbeat was turned away before it was read. */
   readonly noteRefusedHeartbeat: () => void;
+  /** A computer or an address went over its own limits, which makes nobody deaf. */
+  readonly noteThrottled: () => void;
 }
+
+const CONNECTION_RETRY_MS = 2000;
 
 interface Call {
   readonly connection: PeerConnection;
@@ -63,11 +69,22 @@ export function createAgentRoutes(deps: AgentRoutesDeps): AgentRequestHandler {
 }
 
 async function answer(routes: ReadonlyMap<string, Route>, call: Call): Promise<unknown> {
+  if (call.connection.isOverLimit) {
+    call.response.shouldKeepAlive = false;
+    throw tooMany('This computer or address has too many connections open.', CONNECTION_RETRY_MS);
+  }
   const path = assertUnambiguous(call.request);
+  if (isAdminPath(path))
+    throw new Problem('forbidden', { detail: 'A certificate proves a computer and no role; use the admin port.' });
   const route = routes.get(path);
   if (!route) throw new Problem('route-not-found', { detail: 'The agent port serves enrollment and heartbeats.' });
   if (call.request.method !== 'POST') throw new Problem('method-not-allowed', { detail: 'Use POST.' });
   return route(call);
+}
+
+/** Whoever asks, with whatever cookie or key: nothing of the admin API is behind this port. */
+function isAdminPath(path: string): boolean {
+  return path === '/api' || path.startsWith('/api/');
 }
 
 function refuse(deps: AgentRoutesDeps, call: Call & { requestId: string }, error: unknown): void {
@@ -77,30 +94,38 @@ function refuse(deps: AgentRoutesDeps, call: Call & { requestId: string }, error
   const facts = { requestId, code: problem.code, address: connection.address, path: request.url?.slice(0, 100) };
   if (problem.code === 'internal') deps.log.error({ ...facts, err: error }, 'A request on the agent port failed');
   else deps.log.debug(facts, 'A request on the agent port was refused');
+  if (problem.code === 'too-many-requests') deps.noteThrottled();
   sendProblem(response, problem, requestId);
 }
 
 async function heartbeat(deps: AgentRoutesDeps, call: Call): Promise<Orders> {
   const identity = identityOf(call.connection.peer, deps.trustedNow());
-  return withBody(deps, { ...call, maxBytes: MAX_REPORT_BYTES, onOverload: deps.noteRefusedHeartbeat }, (body) => {
-    const receivedAt = Math.floor(deps.fleet());
-    const report = readMessage(reportSchema, body);
-    if (report.computerId !== undefined && report.computerId !== identity.computerId)
-      return refuseMismatch(deps, { call, identity, claimedId: report.computerId, receivedAt });
-    const { address, tls } = call.connection;
-    const digest = createHash('sha256').update(body).digest();
-    const { computerId, serial } = identity;
-    return deps.submit({
-      identity: { computerId, serial },
-      receivedAt,
-      listener: deps.listener,
-      via: 'direct',
-      report,
-      digest,
-      address,
-      tls,
-    });
-  });
+  deps.limits.admitRequest(identity.computerId);
+  return withBody(
+    deps,
+    { ...call, maxBytes: MAX_REPORT_BYTES, onOverload: deps.noteRefusedHeartbeat },
+    async (body) => {
+      const receivedAt = Math.floor(deps.fleet());
+      const report = readMessage(reportSchema, body);
+      if (report.computerId !== undefined && report.computerId !== identity.computerId)
+        return refuseMismatch(deps, { call, identity, claimedId: report.computerId, receivedAt });
+      const { address, tls } = call.connection;
+      const digest = hash('sha256', body, 'buffer');
+      const { computerId, serial } = identity;
+      deps.limits.admitEvents(computerId, report, body.length);
+      const orders = await deps.submit({
+        identity: { computerId, serial },
+        receivedAt,
+        listener: deps.listener,
+        via: 'direct',
+        report,
+        digest,
+        address,
+        tls,
+      });
+      return deps.limits.pace(computerId, report, orders);
+    },
+  );
 }
 
 interface Mismatch {

@@ -11,12 +11,16 @@ import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
 import { connectionFactsOf, type ConnectionFacts } from './agent-exchange.js';
+import { addressGroup } from '../../lib/address-group.js';
 import { endWithProblem } from './answer.js';
 import type { PeerState, PeerVerifier } from './peer-identity.js';
+import type { ConnectionKey, PeerLimits } from './peer-limits.js';
 
 /** What was read of a connection at its handshake. */
 export interface PeerConnection extends ConnectionFacts {
   readonly peer: PeerState;
+  /** Over the limit of its computer or address: its request is refused, and it is closed. */
+  readonly isOverLimit: boolean;
 }
 
 export type AgentRequestHandler = (
@@ -30,6 +34,8 @@ export interface AgentServerDeps {
   /** PEM; its name is offered to clients. */
   readonly rootPem: string;
   readonly verifier: PeerVerifier;
+  readonly limits: Pick<PeerLimits, 'enter' | 'leave'>;
+  readonly timeouts?: AgentTimeouts | undefined;
   readonly handle: AgentRequestHandler;
   readonly clock: Clock;
   readonly random: Random;
@@ -50,20 +56,36 @@ export interface AgentServer extends Lifecycle {
   renew(identity: ManagerIdentity): void;
 }
 
+/** Milliseconds after which a connection that keeps us waiting is closed. */
+export interface AgentTimeouts {
+  readonly handshake?: number;
+  /** From the connection, or the last answer's next byte, to the end of the header. */
+  readonly headers?: number;
+  /** The same to the end of the body. */
+  readonly request?: number;
+  /** Between two requests. */
+  readonly keepAlive?: number;
+  /** Within a request nothing moves, in either direction: the client does not read its answer, for one. */
+  readonly silence?: number;
+}
+
+/** A request may take longer than an agent's whole attempt (10 s), never the 15 s in which attackers must be gone. */
+export const AGENT_TIMEOUTS: Required<AgentTimeouts> = {
+  handshake: 10_000,
+  headers: 10_000,
+  request: 13_000,
+  keepAlive: 75_000,
+  silence: 12_000,
+};
+const CHECKS_PER_TIMEOUT = 10;
+
 const LIMITS = {
-  headersTimeout: 10_000,
-  requestTimeout: 15_000,
-  keepAliveTimeout: 75_000,
-  connectionsCheckingInterval: 1000,
   maxHeaderSize: 8192,
   insecureHTTPParser: false,
   // Our own check says why, as a problem document.
   requireHostHeader: false,
 } as const satisfies ServerOptions;
-const HANDSHAKE_TIMEOUT_MS = 10_000;
 const MAX_HEADERS = 64;
-/** A connection on which nothing moves, in either direction: one that does not read its answers, for one. */
-const SILENCE_MS = 90_000;
 const SWEEP_MS = 50;
 
 /**
@@ -71,17 +93,20 @@ const SWEEP_MS = 50;
  * connection. Slow, silent and malformed clients are cut by the limits above.
  */
 export function createAgentServer(deps: AgentServerDeps): AgentServer {
+  const timeouts = { ...AGENT_TIMEOUTS, ...deps.timeouts };
   const connections = new WeakMap<object, PeerConnection>();
   const server = createServer({
     ...LIMITS,
+    ...timeoutOptions(timeouts),
     ...secureOptions(deps, deps.identity),
-    handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
   });
   server.maxHeadersCount = MAX_HEADERS;
-  server.setTimeout(SILENCE_MS);
+  server.setTimeout(timeouts.silence);
   server.maxConnections = deps.maxConnections ?? 50_000;
   server.on('secureConnection', (socket: TLSSocket) => {
-    connections.set(socket, { peer: deps.verifier.verify(socket), ...connectionFactsOf(socket) });
+    const connection = admit(deps, socket);
+    if (connection) connections.set(socket, connection);
+    else socket.destroy();
   });
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
     const connection = connections.get(request.socket);
@@ -96,6 +121,27 @@ export function createAgentServer(deps: AgentServerDeps): AgentServer {
     port: () => boundPort(server),
     renew: (identity) => renew(server, deps, identity),
   };
+}
+
+function timeoutOptions({ handshake, headers, request, keepAlive }: Required<AgentTimeouts>): ServerOptions {
+  return {
+    handshakeTimeout: handshake,
+    headersTimeout: headers,
+    requestTimeout: request,
+    keepAliveTimeout: keepAlive,
+    connectionsCheckingInterval: headers / CHECKS_PER_TIMEOUT,
+  };
+}
+
+/** Counts the connection for as long as it is open; undefined where it is to be closed at once. */
+function admit({ verifier, limits }: AgentServerDeps, socket: TLSSocket): PeerConnection | undefined {
+  const peer = verifier.verify(socket);
+  const facts = connectionFactsOf(socket);
+  const key: ConnectionKey =
+    peer.kind === 'identified' ? { computerId: peer.identity.computerId } : { address: addressGroup(facts.address) };
+  const admission = limits.enter(key);
+  socket.once('close', () => limits.leave(key));
+  return admission === 'cut' ? undefined : { peer, ...facts, isOverLimit: admission === 'refuse' };
 }
 
 function secureOptions({ rootPem }: AgentServerDeps, { keyPem, certPem, chainPem }: ManagerIdentity): ServerOptions {

@@ -5,9 +5,10 @@ import type { Random } from '../../lib/random.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { ListeningLedger } from '../listening/listening.js';
 import { createAgentRoutes, type AgentRoutesDeps } from './agent-routes.js';
-import { createAgentServer, type AgentServer } from './agent-server.js';
+import { createAgentServer, type AgentServer, type AgentTimeouts } from './agent-server.js';
 import { createBodyBudget } from './body-reader.js';
 import { createPeerVerifier } from './peer-identity.js';
+import { createPeerLimits, type PeerLimitsOptions } from './peer-limits.js';
 
 export interface AgentChannelDeps extends Pick<AgentRoutesDeps, 'submit' | 'enroll' | 'noteMismatch'> {
   readonly authority: CertificateAuthority;
@@ -23,6 +24,9 @@ export interface AgentChannelDeps extends Pick<AgentRoutesDeps, 'submit' | 'enro
   readonly maxConnections?: number;
   readonly maxBodyBytesHeld?: number;
   readonly stopGraceMs?: number;
+  readonly limits?: PeerLimitsOptions;
+  readonly timeouts?: AgentTimeouts;
+  readonly noteThrottled?: () => void;
 }
 
 const BODY_BYTES_HELD = 256 * 1024 * 1024;
@@ -37,9 +41,11 @@ export function composeAgentChannel(deps: AgentChannelDeps): AgentServer {
     trustDomain: authority.trustDomain,
     trustedNow,
   });
+  const limits = createPeerLimits(deps.limits ?? {}, () => fleetClock.monotonic());
   const handle = createAgentRoutes({
     random,
     log,
+    limits,
     trustedNow,
     fleet: () => fleetClock.fleet(),
     bodies: createBodyBudget(deps.maxBodyBytesHeld ?? BODY_BYTES_HELD),
@@ -48,11 +54,14 @@ export function composeAgentChannel(deps: AgentChannelDeps): AgentServer {
     enroll: deps.enroll,
     noteMismatch: deps.noteMismatch,
     noteRefusedHeartbeat: () => listening.noteDeaf('refused-heartbeats'),
+    noteThrottled: () => deps.noteThrottled?.(),
   });
   return createAgentServer({
     identity: deps.identity,
     rootPem: authority.rootPem,
     verifier,
+    limits,
+    timeouts: deps.timeouts,
     handle,
     clock: fleetClock,
     random,

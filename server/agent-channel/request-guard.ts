@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http';
+import { isJsonContentType } from '../../lib/json-content-type.js';
 import { Problem } from '../../lib/problem.js';
 
 const HOST = /^(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::[0-9]{1,5})?$/;
-const JSON_TYPE = /^application\/json(?:\s*;.*)?$/i;
 
 type Head = Pick<IncomingMessage, 'rawHeaders' | 'headers' | 'url'>;
 
@@ -25,8 +25,8 @@ export function assertJsonBody(head: Head, maxBytes: number): void {
   const encoding = head.headers['content-encoding'] ?? 'identity';
   if (encoding.trim().toLowerCase() !== 'identity')
     throw new Problem('content-type-unsupported', { detail: 'Send the body without a content encoding.' });
-  if (!JSON_TYPE.test(head.headers['content-type'] ?? ''))
-    throw new Problem('content-type-unsupported', { detail: 'Send the body as application/json.' });
+  if (!isJsonContentType(head.headers['content-type'] ?? ''))
+    throw new Problem('content-type-unsupported', { detail: 'Send the body as application/json in UTF-8.' });
   const length = Number(head.headers['content-length'] ?? 0);
   if (length > maxBytes) throw tooLarge(maxBytes);
 }

@@ -1,5 +1,8 @@
 import { Optional, Schema, Text, Uuid } from '../admin-api/dto.js';
 import { PageQuery } from '../admin-api/page.js';
+import { Checked, Shown } from '../admin-api/shown.js';
+import { parseCheckpoint } from './seal-rules.js';
+import { AUDIT_FAULTS, type AuditFault } from './verify-audit.js';
 
 export class AuditQuery extends PageQuery {
   /** The exact action, such as `policy.created`. */
@@ -51,4 +54,42 @@ export class AuditRowReply {
   @Schema({ type: ['object', 'null'], description: 'what it is' })
   @Optional()
   after!: unknown;
+}
+
+export class AuditVerificationQuery {
+  /** `NUMBER:HASH`, kept apart from the database: without it a cut-off end of the log cannot be seen. */
+  @Optional()
+  @Schema({ type: 'string', pattern: '^[1-9][0-9]{0,14}:[0-9a-f]{64}$' })
+  @Checked('isCheckpoint', (value) =>
+    typeof value === 'string' && parseCheckpoint(value)
+      ? undefined
+      : "must be a seal's number, a colon and 64 hexadecimal digits in lower case",
+  )
+  checkpoint?: string;
+}
+
+export class AuditVerificationReply {
+  @Shown({ type: 'boolean' })
+  sound!: boolean;
+
+  @Shown({
+    type: ['object', 'null'],
+    description: 'the first thing found wrong',
+    properties: {
+      kind: { enum: [...AUDIT_FAULTS] },
+      number: { type: ['integer', 'null'] },
+      auditId: { type: ['string', 'null'] },
+      detail: { type: 'string' },
+    },
+  })
+  fault!: AuditFault | null;
+
+  @Shown({ type: 'integer', description: 'seals found good, from the first on' })
+  verified!: number;
+
+  @Shown({ type: ['integer', 'null'], description: 'rows that wait for their seal' })
+  waiting!: number | null;
+
+  @Shown({ type: ['string', 'null'], description: 'the end of what was verified, to be kept apart' })
+  checkpoint!: string | null;
 }

@@ -1,10 +1,13 @@
 import { pageSchemaOf } from '../admin-api/dto-schemas.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
 import type { Sql } from '../database/sql.js';
-import { AuditQuery, AuditRowReply } from './audit-dto.js';
+import { AuditQuery, AuditRowReply, AuditVerificationQuery, AuditVerificationReply } from './audit-dto.js';
 import { listAudit } from './audit-query.js';
+import { parseCheckpoint, renderCheckpoint } from './seal-rules.js';
+import { verifyAudit, type AuditVerification } from './verify-audit.js';
 
 export function auditRoutes({ sql }: { readonly sql: Sql }): readonly RouteDefinition[] {
+  const verify = oneAtATime(sql);
   return [
     defineRoute({
       method: 'get',
@@ -16,5 +19,30 @@ export function auditRoutes({ sql }: { readonly sql: Sql }): readonly RouteDefin
       reply: { status: 200, body: pageSchemaOf(AuditRowReply) },
       handle: async ({ query }) => ({ body: await listAudit(sql, query) }),
     }),
+    defineRoute({
+      method: 'get',
+      path: '/audit/verification',
+      permission: 'auditor',
+      summary: 'Follow the chain of seals over the whole log',
+      tag: 'audit',
+      query: AuditVerificationQuery,
+      reply: { status: 200, body: AuditVerificationReply },
+      handle: async ({ query }) => ({ body: toVerificationReply(await verify(query.checkpoint)) }),
+    }),
   ];
+}
+
+/** The whole log is read: one verification at a time, the others wait for their turn. */
+function oneAtATime(sql: Sql): (checkpoint: string | undefined) => Promise<AuditVerification> {
+  let before: Promise<unknown> = Promise.resolve();
+  return (text) => {
+    const checkpoint = text === undefined ? undefined : parseCheckpoint(text);
+    const mine = before.then(() => verifyAudit(sql, { checkpoints: checkpoint ? [checkpoint] : [] }));
+    before = mine.catch(() => undefined);
+    return mine;
+  };
+}
+
+function toVerificationReply({ fault, verified, waiting, checkpoint }: AuditVerification): AuditVerificationReply {
+  return { sound: fault === null, fault, verified, waiting, checkpoint: checkpoint && renderCheckpoint(checkpoint) };
 }

@@ -1,5 +1,6 @@
 import { Transform } from 'class-transformer';
-import { ArrayMaxSize, IsArray, IsDateString, IsIn, IsInt, IsObject } from 'class-validator';
+import { ArrayMaxSize, IsArray, IsIn, IsInt, IsObject } from 'class-validator';
+import { parseRfc3339 } from '../../lib/clock.js';
 import { POWER_STATES } from '../../policies/status-model.js';
 import { Integer, OneOf, Optional, OptionalOrNull, Text, Uuid } from '../admin-api/dto.js';
 import { PageQuery } from '../admin-api/page.js';
@@ -16,6 +17,10 @@ const REVISION_MAX = 2_147_483_647;
 
 const addressOf = (value: unknown): string | undefined =>
   typeof value === 'string' ? addressFault(value) : 'must be a string';
+const instantFault = (value: unknown): string | undefined =>
+  typeof value === 'string' && parseRfc3339(value) !== undefined
+    ? undefined
+    : 'must be an RFC 3339 instant, such as 2030-01-31T12:00:00Z';
 const LABELS_SCHEMA = { type: 'object', additionalProperties: { type: 'string', maxLength: 255 } } as const;
 
 /** `a,b` and `?x=a&x=b` are the same list. */
@@ -125,7 +130,8 @@ export class PowerStateBody {
 
   /** Until when it is believed. */
   @OptionalOrNull()
-  @IsDateString({ strict: true }, { message: 'must be an RFC 3339 instant' })
+  @Checked('isInstant', instantFault)
+  @Shown({ type: ['string', 'null'], format: 'date-time' })
   expiresAt?: string | null;
 }
 

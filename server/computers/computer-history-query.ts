@@ -1,5 +1,14 @@
 import { toRfc3339 } from '../../lib/clock.js';
-import { keysetOf, mapPage, pageOf, parsePage, type ListOrder, type Page, type PageQuery } from '../admin-api/page.js';
+import {
+  containing,
+  keysetOf,
+  mapPage,
+  pageOf,
+  parsePage,
+  type ListOrder,
+  type Page,
+  type PageQuery,
+} from '../admin-api/page.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import { unpackReceipts } from '../heartbeats/receipt-ring.js';
@@ -61,13 +70,15 @@ export function createComputerHistory({
     listHeartbeats: (computerId, query) => listHeartbeats({ sql, shown }, computerId, query),
     async listStatuses(computerId, query) {
       const page = parsePage(query, STATUS_ORDER);
-      const keyset = keysetOf(page, 3);
+      const keyset = keysetOf(page, 4);
+      const pattern = query.q === undefined ? null : containing(query.q);
       const rows = await sql.query<StatusRow>(
         `SELECT status_history.id, status_history.status, status_history.previous_status, status_history.reason,
            status_history.since_fleet_ms, status_history.noticed_fleet_ms
          FROM status_history WHERE status_history.computer_id = $1 AND ${keyset.condition}
+           AND ($3::text IS NULL OR status_history.reason ILIKE $3 ESCAPE '\\')
          ORDER BY ${keyset.orderBy} LIMIT $2`,
-        [computerId, page.limit + 1, ...keyset.parameters],
+        [computerId, page.limit + 1, pattern, ...keyset.parameters],
       );
       return mapPage(
         pageOf(rows, page, (row) => [row.since_fleet_ms, row.id]),

@@ -42,14 +42,14 @@ const CURRENT_TABLES = [
 
 export function createComputerRepository(manager: EntityManager): ComputerRepository {
   const sql = sqlOfManager(manager);
-  const rows = manager.getRepository(ComputerEntity);
+  const rows = () => manager.getRepository(ComputerEntity);
   const select = async (scope: Scope, computerId: string, suffix: string): Promise<Computer | undefined> => {
     const visible = scope.predicate('computers.policy_id', 2);
     const found = await sql.query(
       `SELECT computers.id FROM computers WHERE computers.id = $1 AND ${visible.sql} ${suffix}`,
       [computerId, ...visible.parameters],
     );
-    const row = found.length > 0 ? await rows.findOne({ where: { id: computerId } }) : null;
+    const row = found.length > 0 ? await rows().findOne({ where: { id: computerId } }) : null;
     return row ? toComputer(row) : undefined;
   };
   return {
@@ -71,7 +71,7 @@ export function createComputerRepository(manager: EntityManager): ComputerReposi
       return held.length > 0;
     },
     async insert(computer, note) {
-      await rows.insert(toComputerRow(computer));
+      await rows().insert(toComputerRow(computer));
       await sql.query('INSERT INTO computer_live (computer_id) VALUES ($1)', [computer.id]);
       await sql.query(
         `INSERT INTO computer_status (computer_id, status, reason, since_fleet_ms)
@@ -82,14 +82,14 @@ export function createComputerRepository(manager: EntityManager): ComputerReposi
     },
     async update(computer, note) {
       const next = { ...computer, revision: computer.revision + 1 };
-      await rows.update({ id: next.id }, toComputerRow(next));
+      await rows().update({ id: next.id }, toComputerRow(next));
       await manager.getRepository(ComputerRevisionEntity).insert(revisionOf(next, note));
       return next;
     },
-    store: async (computer) => void (await rows.update({ id: computer.id }, toComputerRow(computer))),
+    store: async (computer) => void (await rows().update({ id: computer.id }, toComputerRow(computer))),
     async remove(computerId) {
       for (const table of CURRENT_TABLES) await sql.query(`DELETE FROM ${table} WHERE computer_id = $1`, [computerId]);
-      await rows.delete({ id: computerId });
+      await rows().delete({ id: computerId });
     },
   };
 }

@@ -1,4 +1,5 @@
-import { PageQuery } from '../admin-api/page.js';
+import { parseRfc3339 } from '../../lib/clock.js';
+import { PageQuery, PlainPageQuery } from '../admin-api/page.js';
 import { pageSchemaOf } from '../admin-api/dto-schemas.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
 import { CommentQuery } from '../policies/policy-dto.js';
@@ -180,7 +181,7 @@ function lifecycleRoutes({ lifecycle, overview }: ComputerRoutesDeps): RouteDefi
       body: PowerStateBody,
       reply: DETAIL,
       async handle({ actor, scope, params, body: { state, source, expiresAt } }) {
-        const expiresAtMs = expiresAt === undefined || expiresAt === null ? null : Date.parse(expiresAt);
+        const expiresAtMs = parseRfc3339(expiresAt ?? '') ?? null;
         await lifecycle.setPower({ actor, scope }, params['id'] ?? '', { state, source, expiresAtMs });
         const body = await overview.get(scope, params['id'] ?? '');
         return { body, revision: body.revision };
@@ -210,7 +211,7 @@ function historyRoutes({ computers, history }: ComputerRoutesDeps): RouteDefinit
       permission: 'auditor',
       tag,
       summary: 'Its last receipts, at most 100',
-      query: PageQuery,
+      query: PlainPageQuery,
       reply: { status: 200, body: pageSchemaOf(HeartbeatDto) },
       async handle({ scope, params, query }) {
         const { id } = await computers.get(scope, params['id'] ?? '');
@@ -223,7 +224,7 @@ function historyRoutes({ computers, history }: ComputerRoutesDeps): RouteDefinit
       permission: 'auditor',
       tag,
       summary: 'Every silence longer than interval and grace',
-      query: PageQuery,
+      query: PlainPageQuery,
       reply: { status: 200, body: pageSchemaOf(GapDto) },
       async handle({ scope, params, query }) {
         const { id } = await computers.get(scope, params['id'] ?? '');

@@ -11,6 +11,8 @@ export interface PoolOptions {
   /** 0: no limit. */
   readonly statementTimeoutMs?: number;
   readonly lockTimeoutMs?: number;
+  /** For a connection from the pool, a new one included. */
+  readonly connectTimeoutMs?: number;
   readonly log?: Log;
 }
 
@@ -24,6 +26,8 @@ const STATEMENT_TIMEOUT_MS = 30_000;
 const LOCK_TIMEOUT_MS = 10_000;
 const IDLE_IN_TRANSACTION_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 5_000;
+/** What the server itself ends after its timeout is given up this much later, when nothing was heard of it. */
+const SILENT_SERVER_MS = 1_000;
 
 /** Object identifiers of pg_type. */
 const INT8 = 20;
@@ -55,14 +59,16 @@ const TYPES = {
 };
 
 function poolConfig(options: PoolOptions): pg.PoolConfig {
+  const statementTimeoutMs = options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS;
   return {
     ...options.connection,
     application_name: options.applicationName ?? 'wardbeat',
     max: options.poolSize ?? DEFAULT_POOL_SIZE,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    connectionTimeoutMillis: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
     idleTimeoutMillis: 60_000,
     keepAlive: true,
-    statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
+    statement_timeout: statementTimeoutMs,
+    ...(statementTimeoutMs > 0 ? { query_timeout: statementTimeoutMs + SILENT_SERVER_MS } : {}),
     lock_timeout: options.lockTimeoutMs ?? LOCK_TIMEOUT_MS,
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
     types: TYPES as unknown as pg.CustomTypesConfig,

@@ -35,7 +35,11 @@ const NOT_SENT_MESSAGES: readonly string[] = [
   'Query runner already released',
 ];
 /** The statement may have been sent. */
-const LOST_CONNECTION_MESSAGES: readonly string[] = ['Connection terminated', 'Client network socket disconnected'];
+const LOST_CONNECTION_MESSAGES: readonly string[] = [
+  'Connection terminated',
+  'Client network socket disconnected',
+  'Query read timeout',
+];
 
 interface DriverFields {
   readonly code?: unknown;
@@ -80,6 +84,23 @@ export function isCertainRollback(error: unknown): boolean {
   const state = sqlStateOf(error);
   if (state === undefined || TRANSIENT_SYSTEM_CODES.has(state)) return says(error, NOT_SENT_MESSAGES);
   return ROLLED_BACK_STATES.has(state) || !isTransientDatabaseError(error);
+}
+
+/** Nothing can have been sent to a server that was not reached. */
+const NOT_REACHED_CODES: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ENOENT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+]);
+
+/** True when a single statement, outside of any transaction, has certainly changed nothing. */
+export function isCertainlyNotStored(error: unknown): boolean {
+  const { code } = driverFields(error);
+  if (typeof code === 'string' && TRANSIENT_SYSTEM_CODES.has(code)) return NOT_REACHED_CODES.has(code);
+  return sqlStateOf(error) !== undefined || says(error, NOT_SENT_MESSAGES);
 }
 
 /**

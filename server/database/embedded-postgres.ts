@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, mkdirSync, realpathSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { backoffDelayMs } from '../../lib/backoff.js';
 import type { Clock } from '../../lib/clock.js';
@@ -6,7 +6,7 @@ import { CleanupStack } from '../../lib/lifecycle.js';
 import type { Log } from '../../lib/log.js';
 import type { Random } from '../../lib/random.js';
 import type { DatabaseAddress } from './connection.js';
-import { isClusterPath, prepareCluster, type ClusterOptions } from './embedded/cluster.js';
+import { isClusterPath, prepareCluster, readPasswords, type ClusterOptions } from './embedded/cluster.js';
 import { chooseLauncher, privateAccount } from './embedded/launcher.js';
 import { endOrphans } from './embedded/orphans.js';
 import { claimFolder } from './embedded/owner-file.js';
@@ -14,7 +14,7 @@ import { findPostgresBinaries, linkLibraries } from './embedded/postgres-binarie
 import { APP_ROLE, DATABASE_NAME, OWNER_ROLE, renderAccess, renderSettings } from './embedded/postgres-settings.js';
 import { startPostmaster, type ClusterFiles, type Postmaster } from './embedded/postmaster.js';
 import type { RolePasswords } from './embedded/roles.js';
-import { makeRuntimeFolder, removeRuntimeFolder, SOCKET_PORT } from './embedded/runtime-folder.js';
+import { makeRuntimeFolder, readRuntimeFolder, removeRuntimeFolder, SOCKET_PORT } from './embedded/runtime-folder.js';
 import { writePublicly } from './embedded/write-publicly.js';
 
 export interface EmbeddedPostgresOptions {
@@ -42,6 +42,22 @@ export interface EmbeddedPostgres {
   start(): Promise<EmbeddedConnections>;
   /** Shuts PostgreSQL down (open transactions are rolled back) and waits for its end. */
   stop(): Promise<void>;
+}
+
+/** Whether a manager with an embedded database was ever started on the data directory. */
+export function hasEmbeddedPostgres(dataDir: string): boolean {
+  return existsSync(join(dataDir, 'postgres', 'cluster'));
+}
+
+/**
+ * How to reach the server that another process has started on the data directory; undefined when none is recorded. Only
+ * the owner of the data directory can read it.
+ */
+export function readEmbeddedConnections(dataDir: string): EmbeddedConnections | undefined {
+  const stateFolder = join(dataDir, 'postgres');
+  const folder = readRuntimeFolder(join(stateFolder, 'runtime-folder'));
+  const passwords = readPasswords(stateFolder);
+  return folder === undefined || passwords === undefined ? undefined : connectionsTo(folder, passwords);
 }
 
 const RESTART_BACKOFF = { firstMs: 100, capMs: 10_000 };

@@ -14,6 +14,8 @@ export interface MigrateOptions {
   readonly appRole: string | undefined;
   readonly migrations?: readonly (new () => MigrationInterface)[];
   readonly log?: Log;
+  /** Called for each migration that was applied, after the commit. */
+  readonly onApplied?: (name: string) => void;
 }
 
 /** Of concurrent `CREATE TABLE IF NOT EXISTS` all but one may fail with these. */
@@ -46,19 +48,20 @@ export async function migrate(options: MigrateOptions): Promise<{ readonly audit
 
 async function migrateWith(
   dataSource: DataSource,
-  { appRole, log }: MigrateOptions,
+  { appRole, log, onApplied }: MigrateOptions,
 ): Promise<{ readonly auditProtected: boolean }> {
   const runner = dataSource.createQueryRunner();
   try {
     await makeLockTable(runner);
     await runner.startTransaction();
     await runner.query('LOCK TABLE migration_lock IN ACCESS EXCLUSIVE MODE');
-    await runPending(dataSource, runner, log);
+    const applied = await runPending(dataSource, runner, log);
     const owner = await currentUser(runner);
     const separate = appRole !== undefined && appRole !== owner;
     if (separate) await grantToApplication(runner, appRole);
     const auditProtected = separate && (await isAuditProtected(runner, appRole));
     await runner.commitTransaction();
+    for (const name of applied) onApplied?.(name);
     return { auditProtected };
   } catch (error) {
     if (runner.isTransactionActive) await runner.rollbackTransaction().catch(() => undefined);
@@ -76,11 +79,12 @@ async function makeLockTable(runner: QueryRunner): Promise<void> {
   }
 }
 
-async function runPending(dataSource: DataSource, runner: QueryRunner, log: Log | undefined): Promise<void> {
+async function runPending(dataSource: DataSource, runner: QueryRunner, log: Log | undefined): Promise<string[]> {
   const executor = new MigrationExecutor(dataSource, runner);
   executor.transaction = 'all';
   const done = await executor.executePendingMigrations();
   for (const { name } of done) log?.info({ migration: name }, 'migration applied');
+  return done.map(({ name }) => name);
 }
 
 async function currentUser(runner: QueryRunner): Promise<string> {

@@ -1,30 +1,5 @@
-/** A bucket of `burst` tokens, refilled at `perSecond`; instants in milliseconds of a monotonic clock. */
-export interface TokenBucket {
-  /** 0 when a token is there now, else the milliseconds until one is. */
-  waitMs(now: number): number;
-  take(now: number): void;
-}
-
-export function createTokenBucket(perSecond: number, burst: number): TokenBucket {
-  let tokens = burst;
-  let filledAt: number | undefined;
-  const fill = (now: number): void => {
-    const elapsed = Math.max(0, now - (filledAt ?? now));
-    tokens = Math.min(burst, tokens + (elapsed * perSecond) / 1000);
-    filledAt = now;
-  };
-  return {
-    waitMs(now) {
-      fill(now);
-      if (tokens >= 1) return 0;
-      return perSecond > 0 ? ((1 - tokens) * 1000) / perSecond : Number.POSITIVE_INFINITY;
-    },
-    take(now) {
-      fill(now);
-      tokens -= 1;
-    },
-  };
-}
+import { addressGroup } from '../../lib/address-group.js';
+import { createTokenBucket, type TokenBucket } from '../../lib/token-bucket.js';
 
 export interface EnrollLimitsOptions {
   readonly perAddressPerSecond?: number;
@@ -81,19 +56,4 @@ function bucketOf(buckets: Map<string, TokenBucket>, key: string, perSecond: num
 function dropOldest(map: Map<string, unknown>, limit: number): void {
   const [oldest] = map.size > limit ? map.keys() : [];
   if (oldest !== undefined) map.delete(oldest);
-}
-
-/** An IPv4 address, or the /64 of an IPv6 address, which is one subscriber's. */
-export function addressGroup(address: string | null): string {
-  if (address === null) return 'unknown';
-  if (!address.includes(':')) return address;
-  const [head = '', tail] = address.split('%')[0]?.split('::') ?? [];
-  const left = head === '' ? [] : head.split(':');
-  const right = tail === undefined || tail === '' ? [] : tail.split(':');
-  const zeros =
-    tail === undefined ? [] : Array.from({ length: Math.max(0, 8 - left.length - right.length) }, () => '0');
-  return [...left, ...zeros, ...right]
-    .slice(0, 4)
-    .map((group) => group.replace(/^0+(?=.)/, ''))
-    .join(':');
 }

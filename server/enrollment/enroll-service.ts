@@ -11,6 +11,7 @@ import { PROTOCOL_VERSION } from '../../protocol/protocol-version.js';
 import type { Actor } from '../access/actor.js';
 import type { AuditLog } from '../audit/audit.js';
 import type { CertificateRepository } from '../certificates/certificate-repository.js';
+import type { DatabaseBreaker } from '../database/database-breaker.js';
 import type { PoolUnitOfWork } from '../database/in-transaction.js';
 import { sqlOfClient, type Sql } from '../database/sql.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
@@ -32,6 +33,7 @@ export interface EnrollServiceDeps {
   readonly limits: EnrollLimits;
   readonly tokens: IdentityTokens;
   readonly hints: Pick<LivenessHints, 'reconsider'>;
+  readonly breaker: DatabaseBreaker;
   readonly fleetClock: FleetClock;
   readonly random: Random;
   readonly metrics: IngestMetrics;
@@ -70,6 +72,9 @@ type Result = Enrolled | { readonly refused: string; readonly tokenId: string | 
 const MOST_CONCURRENT = 2;
 const MOST_WAITING = 256;
 const BUSY_RETRY_SECONDS = 5;
+const AWAY_RETRY_SECONDS = 2;
+/** Whoever enrolls is answered within a second, also that the database is away. */
+const ATTEMPTS = 3;
 
 /** Enrollment by token and CSR (design.md §8); neither is ever logged. */
 export function createEnrollService(deps: EnrollServiceDeps): EnrollService {
@@ -77,9 +82,24 @@ export function createEnrollService(deps: EnrollServiceDeps): EnrollService {
   return {
     async enroll(request, address) {
       const attempt = admit(deps, request, address);
-      return gate(() => enroll(deps, attempt));
+      return gate(() => guarded(deps, () => enroll(deps, attempt)));
     },
   };
+}
+
+/** Who waited in line while the database went away is not made to find it out in turn. */
+async function guarded<T>({ breaker }: EnrollServiceDeps, action: () => Promise<T>): Promise<T> {
+  if (!breaker.admits())
+    throw new Problem('unavailable', {
+      detail: 'The database is not available.',
+      retryAfterSeconds: AWAY_RETRY_SECONDS,
+    });
+  try {
+    return await action();
+  } catch (error) {
+    if (error instanceof Problem && error.code === 'unavailable') breaker.note('away');
+    throw error;
+  }
 }
 
 /** Lets `width` actions run at once and `length` more wait in line; throws `unavailable` beyond. */
@@ -127,6 +147,7 @@ async function enroll(deps: EnrollServiceDeps, attempt: Attempt): Promise<Enroll
   const { metrics, log } = deps;
   const result = await deps.inTransaction((client: PoolClient) => enrollIn(deps, sqlOfClient(client), attempt), {
     idempotent: true,
+    attempts: ATTEMPTS,
   });
   if ('refused' in result) {
     metrics.enrollmentsRefused += 1;
@@ -137,7 +158,7 @@ async function enroll(deps: EnrollServiceDeps, attempt: Attempt): Promise<Enroll
   if (isNew) {
     metrics.enrollments += 1;
     deps.hints.reconsider([computer.id]);
-    log.info({ computerId: computer.id, name: computer.name, address: attempt.address }, 'A computer enrolled');
+    log.info({ computerId: computer.id, computerName: computer.name, address: attempt.address }, 'A computer enrolled');
   }
   return toResponse(deps, result);
 }

@@ -1,6 +1,6 @@
 import type { ComputerKind } from '../../policies/setting-values.js';
 import type { Scope } from '../access/scope.js';
-import { keysetOf, pageOf, type ListOrder, type Page, type PageRequest } from '../admin-api/page.js';
+import { containing, keysetOf, pageOf, type ListOrder, type Page, type PageRequest } from '../admin-api/page.js';
 import type { Sql } from '../database/sql.js';
 
 export const TOKEN_ORDER: ListOrder = {
@@ -29,7 +29,7 @@ export type NewToken = Omit<StoredToken, 'policyName' | 'used'> & { readonly has
 
 export interface TokenRepository {
   insert(token: NewToken): Promise<void>;
-  list(scope: Scope, page: PageRequest): Promise<Page<StoredToken>>;
+  list(scope: Scope, page: PageRequest, q?: string): Promise<Page<StoredToken>>;
   /** Takes the row's lock. */
   lock(scope: Scope, tokenId: string): Promise<StoredToken | undefined>;
   remove(tokenId: string): Promise<void>;
@@ -52,13 +52,15 @@ export function createTokenRepository(sql: Sql): TokenRepository {
     (await sql.query<Row>(text, parameters))[0];
   return {
     insert: (token) => insertToken(sql, token),
-    async list(scope, page) {
-      const visible = scope.predicate('enrollment_tokens.policy_id', 2);
-      const keyset = keysetOf(page, 2 + visible.parameters.length);
+    async list(scope, page, q) {
+      const visible = scope.predicate('enrollment_tokens.policy_id', 3);
+      const keyset = keysetOf(page, 3 + visible.parameters.length);
+      const pattern = q === undefined ? null : containing(q);
       const rows = await sql.query<StoredToken>(
         `SELECT ${COLUMNS} FROM ${TABLES} WHERE ${visible.sql} AND ${keyset.condition}
+           AND ($2::text IS NULL OR policies.name ILIKE $2 ESCAPE '\\' OR enrollment_tokens.created_by ILIKE $2 ESCAPE '\\')
          ORDER BY ${keyset.orderBy} LIMIT $1`,
-        [page.limit + 1, ...visible.parameters, ...keyset.parameters],
+        [page.limit + 1, pattern, ...visible.parameters, ...keyset.parameters],
       );
       return pageOf(rows, page, ({ createdAt, id }) => [createdAt.toISOString(), id]);
     },

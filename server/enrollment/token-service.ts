@@ -67,7 +67,7 @@ export function createEnrollmentTokenService(deps: EnrollmentTokenDeps): Enrollm
         expiresAt: token.expiresAt.toISOString(),
       };
     },
-    list: (scope, query) => createTokenRepository(deps.sql).list(scope, parsePage(query, TOKEN_ORDER)),
+    list: (scope, query) => createTokenRepository(deps.sql).list(scope, parsePage(query, TOKEN_ORDER), query.q),
     async remove(caller, tokenId) {
       await deps.inTransaction(async (manager) => {
         const sql = sqlOfManager(manager);

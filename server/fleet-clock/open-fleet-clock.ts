@@ -28,11 +28,13 @@ export interface OpenedFleetClock extends FleetClock {
   readonly restoreEpoch: string;
   /** Moves the anchor to this instant and notices steps of the wall clock; to be called every second. */
   renew(sql: Sql): Promise<void>;
+  /** Called after a step of the wall clock was stored, at most once a minute; `byMs` is the sum since the last call. */
+  onStep(listener: (step: { readonly byMs: number }) => void): void;
   /** The wall time to judge certificate dates by: a large step of the wall clock does not count until it has stood. */
   trustedTime(): number;
 }
 
-const LOG_STEPS_EVERY_MS = 60_000;
+const TELL_STEPS_EVERY_MS = 60_000;
 
 /** Reads the anchor, or makes it at the very first start, and goes on from there by the boot clock alone. */
 export async function openFleetClock(deps: FleetClockDeps): Promise<OpenedFleetClock> {
@@ -44,6 +46,8 @@ interface OpenedAnchor {
   readonly anchor: Anchor;
   readonly restoreEpoch: string;
   readonly offsets: readonly ClockOffset[];
+  /** What the wall clock was stepped by while nobody looked. */
+  readonly steppedMs: number;
 }
 
 async function openAnchor(sql: Sql, { clock, bootId, random }: FleetClockDeps): Promise<OpenedAnchor> {
@@ -56,9 +60,16 @@ async function openAnchor(sql: Sql, { clock, bootId, random }: FleetClockDeps): 
   await moveAnchor(sql, anchor);
   const offsets = await listOffsetsAfter(sql, Number.MIN_SAFE_INTEGER);
   const offset = { fleetMs: anchor.fleetMs, offsetMs: reading.wallMs - anchor.fleetMs };
-  const isNews = offsets.length === 0 || isStep(offsetAt(offsets, anchor.fleetMs), offset.offsetMs);
+  const before = offsetAt(offsets, anchor.fleetMs);
+  const isFirst = offsets.length === 0;
+  const isNews = isFirst || isStep(before, offset.offsetMs);
   if (isNews) await insertOffset(sql, offset);
-  return { anchor, restoreEpoch: stored.restoreEpoch, offsets: isNews ? [...offsets, offset] : offsets };
+  return {
+    anchor,
+    restoreEpoch: stored.restoreEpoch,
+    offsets: isNews ? [...offsets, offset] : offsets,
+    steppedMs: isNews && !isFirst ? offset.offsetMs - before : 0,
+  };
 }
 
 class RunningFleetClock implements OpenedFleetClock {
@@ -68,13 +79,16 @@ class RunningFleetClock implements OpenedFleetClock {
   #base: number;
   #last: number;
   #offsets: readonly ClockOffset[];
-  #stepLoggedAt = Number.NEGATIVE_INFINITY;
+  #stepToldAt = Number.NEGATIVE_INFINITY;
+  #untoldMs: number;
+  readonly #listeners: ((step: { readonly byMs: number }) => void)[] = [];
 
-  constructor(deps: FleetClockDeps, { anchor, restoreEpoch, offsets }: OpenedAnchor) {
+  constructor(deps: FleetClockDeps, { anchor, restoreEpoch, offsets, steppedMs }: OpenedAnchor) {
     this.#deps = deps;
     this.#base = anchor.fleetMs - anchor.bootMs;
     this.#last = anchor.fleetMs;
     this.#offsets = offsets;
+    this.#untoldMs = steppedMs;
     this.restoreEpoch = restoreEpoch;
   }
 
@@ -96,6 +110,10 @@ class RunningFleetClock implements OpenedFleetClock {
     return at + trustedOffsetAt(this.#offsets, at);
   }
 
+  onStep(listener: (step: { readonly byMs: number }) => void): void {
+    this.#listeners.push(listener);
+  }
+
   async renew(sql: Sql): Promise<void> {
     const fleetMs = this.fleet();
     const { clock, bootId } = this.#deps;
@@ -104,6 +122,7 @@ class RunningFleetClock implements OpenedFleetClock {
     // Another process is ahead by what its readings differ: the clock that shows more is followed.
     if (standsAt > fleetMs) this.#base += standsAt - fleetMs;
     await this.#followOffsets(sql, { fleetMs, offsetMs: reading.wallMs - fleetMs });
+    this.#tellSteps();
   }
 
   async #followOffsets(sql: Sql, measured: ClockOffset): Promise<void> {
@@ -114,15 +133,18 @@ class RunningFleetClock implements OpenedFleetClock {
     if (!isStep(before, measured.offsetMs)) return;
     await insertOffset(sql, measured);
     this.#offsets = [...this.#offsets, measured];
-    this.#logStep(measured.offsetMs - before);
+    this.#untoldMs += measured.offsetMs - before;
   }
 
-  /** A clock that drifts by a second per second steps at every renewal; its log lines are held to one per minute. */
-  #logStep(byMs: number): void {
+  /** A clock that drifts by a second per second steps at every renewal; it is told of once per minute. */
+  #tellSteps(): void {
     const now = this.#deps.clock.monotonic();
-    if (now - this.#stepLoggedAt < LOG_STEPS_EVERY_MS) return;
-    this.#stepLoggedAt = now;
+    if (this.#untoldMs === 0 || now - this.#stepToldAt < TELL_STEPS_EVERY_MS) return;
+    const byMs = this.#untoldMs;
+    this.#untoldMs = 0;
+    this.#stepToldAt = now;
     this.#deps.log.warn({ byMs }, 'the wall clock was stepped; deadlines do not follow it');
+    for (const listener of this.#listeners) listener({ byMs });
   }
 
   wall(): number {

@@ -3,6 +3,7 @@ import type { Log } from '../../lib/log.js';
 import type { Random } from '../../lib/random.js';
 import { MAX_EVENTS_PER_REPORT, type Orders } from '../../protocol/heartbeat-messages.js';
 import type { AlertWriter } from '../alerts/alert.js';
+import type { DatabaseBreaker } from '../database/database-breaker.js';
 import { sqlOfClient } from '../database/sql.js';
 import { createEventWriter } from '../events/event-writer.js';
 import { createLanePositionRepository } from '../events/lane-position-repository.js';
@@ -16,6 +17,7 @@ import { createFactsRepository } from './facts-repository.js';
 import { createHeartbeatRepository } from './heartbeat-repository.js';
 import type { IdentityTokens } from './identity-token.js';
 import type { IngestMetrics } from './ingest-metrics.js';
+import { createLatenessRecorder, type LatenessRecorder } from './lateness-recorder.js';
 import type { LivenessHints } from './liveness-hints.js';
 import { createReportBatcher, type BatcherOptions, type ReportBatcher } from './report-batcher.js';
 import { createReportService } from './report-service.js';
@@ -28,6 +30,7 @@ export interface HeartbeatsDeps {
   readonly alerts: AlertWriter;
   readonly listening: Pick<ListeningLedger, 'spans' | 'noteDeaf'>;
   readonly hints: LivenessHints;
+  readonly breaker: DatabaseBreaker;
   readonly fleetClock: FleetClock;
   readonly tokens: IdentityTokens;
   readonly random: Random;
@@ -39,6 +42,7 @@ export interface HeartbeatsDeps {
 export interface Heartbeats {
   readonly batcher: ReportBatcher;
   readonly recorder: CountersRecorder;
+  readonly lateness: LatenessRecorder;
 }
 
 /** From this load on events other than `control` wait at the agents: heartbeats are shed last. */
@@ -50,6 +54,7 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
   const positions = createLanePositionRepository();
   const facts = createFactsRepository();
   const recorder = createCountersRecorder({ sql: sqlOfClient(pool), clock: fleetClock, log });
+  const lateness = createLatenessRecorder({ sql: sqlOfClient(pool), clock: fleetClock, log });
   const isBusy = (): boolean => batcher.load() >= SHED_EVENTS_LOAD;
   const quota = (): Orders['eventQuota'] =>
     isBusy()
@@ -60,6 +65,7 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     positions,
     facts,
     recorder,
+    lateness,
     repository: createHeartbeatRepository(),
     events: createEventWriter({ random, fleetClock }),
     components: createComponentRepository(),
@@ -73,7 +79,8 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     listening,
     metrics,
     clock: fleetClock,
+    breaker: deps.breaker,
     ...(deps.batcher ? { options: deps.batcher } : {}),
   });
-  return { batcher, recorder };
+  return { batcher, recorder, lateness };
 }

@@ -3,7 +3,7 @@ import { shareRun, type Lifecycle } from '../../lib/lifecycle.js';
 import type { Log } from '../../lib/log.js';
 import type { Sql } from '../database/sql.js';
 import { isDataError } from '../database/database-errors.js';
-import { toClaim } from './clock-offset.js';
+import { toClaimedInstant } from './clock-offset.js';
 import { packReceipts, RECEIPT_BYTES, RING_RECEIPTS, type Receipt } from './receipt-ring.js';
 
 export interface NotedReceipt extends Receipt {
@@ -143,7 +143,7 @@ function columnsOf(batch: readonly Pending[]): unknown[] {
     batch.map(({ newest }) => newest.computerId),
     batch.map(({ receipts }) => packReceipts(receipts)),
     batch.map(({ newest }) => JSON.stringify(newest.counters)),
-    batch.map(({ newest }) => toClaim(newest.agentTimeMs)),
+    batch.map(({ newest }) => toClaimedInstant(newest.agentTimeMs)),
     batch.map(({ newest }) => Math.floor(newest.receivedAt)),
   ];
 }

@@ -22,6 +22,8 @@ export interface IngestMetrics {
   enrollments: number;
   enrollmentsRefused: number;
   identityMismatches: number;
+  /** Turned away by 429: one computer or address over its own limits. */
+  throttled: number;
 }
 
 export function createIngestMetrics(): IngestMetrics {
@@ -44,5 +46,6 @@ export function createIngestMetrics(): IngestMetrics {
     enrollments: 0,
     enrollmentsRefused: 0,
     identityMismatches: 0,
+    throttled: 0,
   };
 }

@@ -2,6 +2,7 @@ import type { Clock } from '../../lib/clock.js';
 import { Problem } from '../../lib/problem.js';
 import type { Orders } from '../../protocol/heartbeat-messages.js';
 import type { IngestProof, ListeningLedger } from '../listening/listening.js';
+import type { DatabaseBreaker } from '../database/database-breaker.js';
 import type { Exchange } from './exchange.js';
 import type { IngestMetrics } from './ingest-metrics.js';
 import { assertLanes } from './report-rules.js';
@@ -24,6 +25,7 @@ export interface BatcherDeps {
   readonly listening: Pick<ListeningLedger, 'noteDeaf'>;
   readonly metrics: IngestMetrics;
   readonly clock: Pick<Clock, 'sleep'>;
+  readonly breaker: Pick<DatabaseBreaker, 'admits' | 'isAway'>;
   readonly options?: BatcherOptions;
 }
 
@@ -126,11 +128,28 @@ class Batcher {
         detail: 'Wait for the answer to the last report.',
         retryAfterSeconds: RETRY_AFTER_SECONDS,
       });
-    if (!this.#isDraining && this.#queue.length < this.#options.maxQueued) return;
+    if (!this.#isDraining && this.#queue.length < this.#options.maxQueued) {
+      if (this.#deps.breaker.admits()) return;
+      throw this.#databaseAway();
+    }
     metrics.refused += 1;
     listening.noteDeaf('refused-heartbeats');
     const detail = this.#isDraining ? 'The manager is shutting down.' : 'Too many heartbeats are waiting.';
     throw new Problem('unavailable', { detail, retryAfterSeconds: RETRY_AFTER_SECONDS });
+  }
+
+  #databaseAway(): Problem {
+    this.#deps.metrics.refused += 1;
+    this.#deps.listening.noteDeaf('database-away');
+    const detail = 'The report could not be stored.';
+    return new Problem('unavailable', { detail, retryAfterSeconds: RETRY_AFTER_SECONDS });
+  }
+
+  /** Who waits behind a batch that found the database away is not made to find it out in turn. */
+  #refuseQueued(): void {
+    const waiting = this.#queue;
+    this.#queue = [];
+    for (const { answer } of waiting) answer(this.#databaseAway());
   }
 
   #leave(computerId: string): void {
@@ -199,6 +218,7 @@ class Batcher {
     for (const id of ids) this.#inFlight.delete(id);
     for (const [index, waiter] of batch.entries())
       waiter.answer(outcomes[index] ?? new Problem('internal', { detail: 'A report was left without an answer.' }));
+    if (this.#deps.breaker.isAway()) this.#refuseQueued();
     this.#dispatch();
   }
 }

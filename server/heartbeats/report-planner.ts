@@ -102,7 +102,18 @@ function accept(
   const { nextContactInMs, carriesSettings } = acceptance;
   const lanes = takeLanes(exchange, positions, deps.admits);
   const orders = { nextContactInMs, carriesSettings, fullReport };
-  return { exchange, effect: 'accepted', live: locked.live, settings, lanes, acceptance, isStateNew, ...orders };
+  const { policyId } = locked.subject;
+  return {
+    exchange,
+    effect: 'accepted',
+    policyId,
+    live: locked.live,
+    settings,
+    lanes,
+    acceptance,
+    isStateNew,
+    ...orders,
+  };
 }
 
 function settingsOf(deps: PlannerDeps, { subject }: LockedComputer): ComputerSettings {

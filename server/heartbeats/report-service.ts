@@ -4,6 +4,7 @@ import type { Orders } from '../../protocol/heartbeat-messages.js';
 import type { ListeningLedger } from '../listening/listening.js';
 import type { ForestGeneration } from '../policies/settings-cache.js';
 import type { CountersRecorder } from './counters-recorder.js';
+import type { DatabaseBreaker } from '../database/database-breaker.js';
 import { kindOfFailure } from './database-failure.js';
 import type { Exchange } from './exchange.js';
 import type { HeartbeatRepository, StoredStanding } from './heartbeat-repository.js';
@@ -11,6 +12,7 @@ import { inHotTransaction, type HotPool, type HotSession } from './hot-session.j
 import { judgeToken } from './identity-token.js';
 import type { IngestMetrics } from './ingest-metrics.js';
 import { intervalInForce, type LiveRow } from './live-row.js';
+import type { LatenessRecorder } from './lateness-recorder.js';
 import type { LivenessHints } from './liveness-hints.js';
 import { buildOrders, type OrdersDeps } from './orders.js';
 import { storeEffects, type EffectsDeps } from './report-effects.js';
@@ -22,7 +24,9 @@ export interface ReportServiceDeps extends PlannerDeps, EffectsDeps, OrdersDeps 
   readonly repository: HeartbeatRepository;
   readonly listening: Pick<ListeningLedger, 'noteDeaf'>;
   readonly hints: LivenessHints;
+  readonly breaker: Pick<DatabaseBreaker, 'note'>;
   readonly recorder: Pick<CountersRecorder, 'note'>;
+  readonly lateness: Pick<LatenessRecorder, 'note'>;
   readonly metrics: IngestMetrics;
   readonly log: Log;
   readonly fleetClock: PlannerDeps['fleetClock'];
@@ -54,6 +58,7 @@ export function createReportService(deps: ReportServiceDeps): ReportService {
   const store = async (exchanges: readonly Exchange[], attempt = 1): Promise<readonly Outcome[]> => {
     try {
       const stored = await storeOnce(deps, exchanges);
+      deps.breaker.note('there');
       return publish(deps, stored);
     } catch (error) {
       const kind = kindOfFailure(error);
@@ -131,17 +136,19 @@ function toHint(row: LiveRow) {
 }
 
 function noteReceipt(
-  { recorder, metrics, tokens }: ReportServiceDeps,
+  { recorder, lateness, metrics, tokens }: ReportServiceDeps,
   work: AcceptedWork,
   { epoch }: ForestGeneration,
 ) {
-  const { live, exchange, acceptance } = work;
+  const { live, exchange, acceptance, policyId } = work;
   const { receivedAt, report } = exchange;
+  const latenessMs = live.contactDueAt === null ? null : receivedAt - live.contactDueAt;
+  if (latenessMs !== null) lateness.note({ policyId, receivedAt, latenessMs });
   const latencyMs = acceptance.next.clockErrorMs === null ? null : acceptance.next.clockErrorMs * 2;
   recorder.note({
     computerId: live.computerId,
     receivedAt,
-    latenessMs: live.contactDueAt === null ? null : receivedAt - live.contactDueAt,
+    latenessMs,
     clockOffsetMs: acceptance.next.clockOffsetMs,
     latencyMs,
     counters: report.counters,
@@ -196,6 +203,7 @@ async function bisect(
 function refuseAll(deps: ReportServiceDeps, exchanges: readonly Exchange[], error: unknown): Outcome[] {
   const kind = kindOfFailure(error);
   deps.listening.noteDeaf('database-away');
+  if (kind === 'away' || kind === 'unknown') deps.breaker.note('away');
   deps.metrics[kind === 'bug' ? 'failed' : 'refused'] += exchanges.length;
   const fields = { err: error, kind, reports: exchanges.length };
   if (kind === 'bug') deps.log.error(fields, 'A batch of heartbeats failed');

@@ -4,7 +4,7 @@ import { NOTHING_ACKNOWLEDGED } from '../../protocol/heartbeat-messages.js';
 import type { NewEvent } from '../events/event-writer.js';
 import { laneKeyText, type LaneKey, type LanePosition } from '../events/lane-position-repository.js';
 import type { ComputerSettings } from '../policies/settings-cache.js';
-import { toClaim } from './clock-offset.js';
+import { toClaimedInstant } from './clock-offset.js';
 import type { Exchange } from './exchange.js';
 import type { LiveRow } from './live-row.js';
 import type { Acceptance } from './report-rules.js';
@@ -30,6 +30,8 @@ interface KnownWork extends WorkBase {
 /** A report whose effects are stored. */
 export interface AcceptedWork extends KnownWork {
   readonly effect: 'accepted';
+  /** The policy that the computer is attached to. */
+  readonly policyId: string;
   readonly acceptance: Acceptance;
   /** Facts or components may differ from what is stored. */
   readonly isStateNew: boolean;
@@ -91,7 +93,7 @@ function toNewEvent(
     lane,
     epoch,
     sequence: event.sequence,
-    occurredMs: toClaim(event.occurredAt),
+    occurredMs: toClaimedInstant(event.occurredAt),
     receivedAt,
     kind: event.kind,
     code: event.code ?? null,

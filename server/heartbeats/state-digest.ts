@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Exchange } from './exchange.js';
 
 const DAY_MS = 86_400_000;
@@ -22,5 +22,5 @@ export function stateDigestOf({ report, address, tls, via, receivedAt, identity 
     [address, tls.version, tls.cipher, via],
     Math.floor(receivedAt / DAY_MS + phase),
   ];
-  return createHash('sha256').update(JSON.stringify(state)).digest();
+  return hash('sha256', JSON.stringify(state), 'buffer');
 }

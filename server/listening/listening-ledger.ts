@@ -21,6 +21,8 @@ export interface ListeningLedgerDeps {
   readonly fleetClock: FleetClock;
   readonly ingest: IngestProof;
   readonly log: Log;
+  /** Called in the transaction that stores how long this process did not listen. */
+  readonly onDeafSpan?: (sql: Sql, span: DeafSpan & { readonly cause: DeafCause }) => Promise<void>;
 }
 
 export interface RunningListeningLedger extends ListeningLedger {
@@ -193,6 +195,7 @@ class Ledger implements RunningListeningLedger {
       if (!(await insertDeafSpan(sql, this.#ownKey(), { until, cause })))
         throw new Error('Another process listens under this name');
       await this.#refresh(sql, { ownChanged: true });
+      if (until > since) await this.#deps.onDeafSpan?.(sql, { from: since, until, cause });
     }, FEW);
     this.#deafMs += Math.max(0, until - since);
     this.#listenedUntil = Math.max(this.#listenedUntil, until);

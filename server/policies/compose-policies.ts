@@ -1,3 +1,4 @@
+import type { Scope } from '../access/scope.js';
 import type { RouteDefinition } from '../admin-api/route.js';
 import { policyRoutes } from './policy-routes.js';
 import { createPolicyService } from './policy-service.js';
@@ -5,6 +6,14 @@ import { createPolicySettingsService, type PolicySettingsDeps } from './policy-s
 
 export type PoliciesDeps = PolicySettingsDeps;
 
-export function composePolicies(deps: PoliciesDeps): { readonly routes: readonly RouteDefinition[] } {
-  return { routes: policyRoutes({ policies: createPolicyService(deps), settings: createPolicySettingsService(deps) }) };
+export function composePolicies(deps: PoliciesDeps): {
+  readonly routes: readonly RouteDefinition[];
+  /** Throws `policy-not-found` for a policy outside the scope. */
+  readonly assertVisible: (scope: Scope, policyId: string) => Promise<unknown>;
+} {
+  const policies = createPolicyService(deps);
+  return {
+    routes: policyRoutes({ policies, settings: createPolicySettingsService(deps) }),
+    assertVisible: (scope, policyId) => policies.get(scope, policyId),
+  };
 }

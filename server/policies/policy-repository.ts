@@ -46,13 +46,13 @@ export interface PolicyRepository {
 }
 
 export function createPolicyRepository(manager: EntityManager): PolicyRepository {
-  const rows = manager.getRepository(PolicyEntity);
+  const rows = () => manager.getRepository(PolicyEntity);
   const sql = sqlOfManager(manager);
   return {
     isVisible: (scope, policyId) => isPolicyVisible(sql, scope, policyId),
     async find(scope, policyId) {
       if (!(await isPolicyVisible(sql, scope, policyId))) return undefined;
-      const row = await rows.findOne({ where: { id: policyId } });
+      const row = await rows().findOne({ where: { id: policyId } });
       return row ? toPolicy(row) : undefined;
     },
     list: (scope, page, q) => list(manager, scope, { page, q }),
@@ -64,9 +64,9 @@ export function createPolicyRepository(manager: EntityManager): PolicyRepository
       );
       return byIds(manager, found);
     },
-    insert: async (policy) => void (await rows.insert(toPolicyRow(policy))),
-    update: async (policy) => void (await rows.update({ id: policy.id }, toPolicyRow(policy))),
-    remove: async (policyId) => void (await rows.delete({ id: policyId })),
+    insert: async (policy) => void (await rows().insert(toPolicyRow(policy))),
+    update: async (policy) => void (await rows().update({ id: policy.id }, toPolicyRow(policy))),
+    remove: async (policyId) => void (await rows().delete({ id: policyId })),
     async markRulesChanged(policyIds, at) {
       await sql.query('UPDATE policies SET verdict_rules_fleet_ms = $1 WHERE id = ANY($2::uuid[])', [at, policyIds]);
     },

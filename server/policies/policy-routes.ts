@@ -1,5 +1,5 @@
 import { describeCatalogue } from '../../policies/settings-catalogue.js';
-import { mapPage, PageQuery } from '../admin-api/page.js';
+import { mapPage, PageQuery, PlainPageQuery } from '../admin-api/page.js';
 import { pageSchemaOf } from '../admin-api/dto-schemas.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
 import {
@@ -78,7 +78,7 @@ function readingRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
       permission: 'auditor',
       tag,
       summary: 'List its revisions',
-      query: PageQuery,
+      query: PlainPageQuery,
       reply: { status: 200, body: pageSchemaOf(PolicyRevisionDto) },
       handle: async ({ scope, params, query }) => ({
         body: mapPage(await policies.listRevisions(scope, params['id'] ?? '', query), toPolicyRevisionDto),

@@ -1,9 +1,12 @@
+import type { AuditSealer } from '../audit/audit-sealer.js';
 import type { Config } from '../config.js';
 import type { Edges } from '../edges.js';
+import type { ManagerJournal } from '../events/manager-journal.js';
 import type { RunningListeningLedger } from '../listening/listening-ledger.js';
 import type { Storage } from '../open-storage.js';
 import type { VerdictJob } from '../verdicts/verdict-job.js';
-import { addVerdictWakeUps, clockJobs, cronJobs, listeningJobs } from './jobs.js';
+import { createJobWatch } from './job-watch.js';
+import { addSealWakeUps, addVerdictWakeUps, clockJobs, cronJobs, listeningJobs } from './jobs.js';
 import { createNodeCronPort } from './node-cron-port.js';
 import { createScheduler, type Scheduler } from './scheduler.js';
 
@@ -13,22 +16,36 @@ export interface SchedulerParts {
   readonly storage: Storage;
   readonly ledger: RunningListeningLedger;
   readonly verdicts: VerdictJob;
+  readonly sealer: AuditSealer;
+  readonly journal: ManagerJournal;
 }
 
 /** The jobs of this process's roles. */
-export function composeScheduler({ config, edges, storage, ledger, verdicts }: SchedulerParts): Scheduler {
+export function composeScheduler({
+  config,
+  edges,
+  storage,
+  ledger,
+  verdicts,
+  sealer,
+  journal,
+}: SchedulerParts): Scheduler {
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
   const hasJobs = config.roles.has('jobs');
   const scheduler = createScheduler({
     clock: fleetClock,
     log: edges.log,
     cron: createNodeCronPort(edges.log),
-    jobs: hasJobs ? cronJobs({ inTransaction, fleetClock, verdicts }) : [],
+    jobs: hasJobs ? cronJobs({ inTransaction, fleetClock, verdicts, sealer }) : [],
     monotonicJobs: [
       ...clockJobs({ inTransaction, fleetClock }),
       ...(config.roles.has('agents') ? listeningJobs(ledger) : []),
     ],
+    onJobChange: createJobWatch({ journal, clock: fleetClock }),
   });
-  if (hasJobs) addVerdictWakeUps(scheduler, verdicts);
+  if (hasJobs) {
+    addVerdictWakeUps(scheduler, verdicts);
+    addSealWakeUps(scheduler, fleetClock);
+  }
   return scheduler;
 }

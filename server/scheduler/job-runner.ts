@@ -7,10 +7,17 @@ interface Runnable {
   run(signal: AbortSignal): Promise<void>;
 }
 
+/** A job began to fail, fails for another reason, or runs again. */
+export interface JobChange {
+  readonly job: string;
+  readonly error: string | null;
+}
+
 interface RunnerDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
+  readonly onChange?: ((change: JobChange) => void) | undefined;
 }
 
 /** Runs one job, once at a time, and counts who started it. A failure is logged when it is not the one before. */
@@ -71,14 +78,19 @@ export class JobRunner {
     const startedAt = clock.monotonic();
     try {
       await this.#job.run(signal);
-      this.#lastError = null;
+      this.#setError(null);
     } catch (error) {
       if (signal.aborted) return;
       const message = error instanceof Error ? error.message : String(error);
       if (message !== this.#lastError) log.error({ err: error, job: this.#job.name }, 'a job failed');
-      this.#lastError = message;
+      this.#setError(message);
     } finally {
       this.#lastDurationMs = Math.round(clock.monotonic() - startedAt);
     }
+  }
+  #setError(error: string | null): void {
+    if (error === this.#lastError) return;
+    this.#lastError = error;
+    this.#deps.onChange?.({ job: this.#job.name, error });
   }
 }

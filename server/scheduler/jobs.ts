@@ -1,26 +1,32 @@
+import type { Clock } from '../../lib/clock.js';
+import type { AuditSealer } from '../audit/audit-sealer.js';
 import type { HotTransaction } from '../database/hot-transaction.js';
 import type { OpenedFleetClock } from '../fleet-clock/open-fleet-clock.js';
 import type { RunningListeningLedger } from '../listening/listening-ledger.js';
 import type { VerdictJob } from '../verdicts/verdict-job.js';
 import type { Job, MonotonicJob } from './job.js';
-import { deleteExpiredSessions, deleteLanePositions, keepPartitions } from './maintenance.js';
+import { deleteExpiredSessions, deleteLanePositions, deleteOldLateness, keepPartitions } from './maintenance.js';
 import type { Scheduler } from './scheduler.js';
 
 export interface JobsDeps {
   readonly inTransaction: HotTransaction;
   readonly fleetClock: OpenedFleetClock;
   readonly verdicts: Pick<VerdictJob, 'run' | 'wakeUps'>;
+  readonly sealer: Pick<AuditSealer, 'run'>;
 }
 
 export const VERDICTS = 'verdicts';
+export const AUDIT_SEALS = 'audit-seals';
 
 /** The jobs of the role `jobs`. */
 export function cronJobs(deps: JobsDeps): Job[] {
   return [
     { name: VERDICTS, cron: '* * * * * *', run: (signal) => deps.verdicts.run(signal) },
+    { name: AUDIT_SEALS, cron: '* * * * * *', run: (signal) => deps.sealer.run(signal) },
     { name: 'partitions', cron: '0 7 0 * * *', run: () => keepPartitions(deps) },
     { name: 'expired-sessions', cron: '30 */10 * * * *', run: () => deleteExpiredSessions(deps) },
     { name: 'lane-positions', cron: '0 37 3 * * *', run: () => deleteLanePositions(deps) },
+    { name: 'lateness', cron: '0 47 3 * * *', run: () => deleteOldLateness(deps) },
   ];
 }
 
@@ -42,6 +48,18 @@ export function listeningJobs(ledger: RunningListeningLedger): MonotonicJob[] {
     { name: 'listening-proof', everyMs: SECOND_MS, run: () => ledger.renew() },
     { name: 'listening-witness', everyMs: WITNESS_EVERY_MS, run: async () => ledger.witness() },
   ];
+}
+
+const SEAL_EVERY_MS = 500;
+
+/** Between two fires of its cron, so that an audit row is sealed within a second. */
+export function addSealWakeUps(scheduler: Scheduler, clock: Pick<Clock, 'sleep'>): void {
+  scheduler.addLoop('audit-seal-wakeups', async (signal) => {
+    while (!signal.aborted) {
+      await clock.sleep(SEAL_EVERY_MS, signal);
+      await scheduler.wake(AUDIT_SEALS);
+    }
+  });
 }
 
 /** The precise wake-up of the verdict job; its cron goes on beside it. */

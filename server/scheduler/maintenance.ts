@@ -11,6 +11,8 @@ const RETENTION_DAYS: Readonly<Record<PartitionedTable, number>> = {
   status_history: 400,
   heartbeat_gaps: 400,
 };
+/** Of histograms of lateness. */
+const LATENESS_DAYS = 400;
 const TABLES = ['events', 'heartbeat_gaps', 'status_history'] as const;
 /** A spool that is not named for so long is gone. */
 const LANE_POSITION_DAYS = 90;
@@ -40,4 +42,9 @@ export async function deleteExpiredSessions({ inTransaction, fleetClock }: Maint
 export async function deleteLanePositions({ inTransaction, fleetClock }: MaintenanceDeps): Promise<void> {
   const before = fleetClock.fleet() - LANE_POSITION_DAYS * DAY_MS;
   await inTransaction((sql) => sql.query('DELETE FROM lane_positions WHERE named_fleet_ms < $1', [before]));
+}
+
+export async function deleteOldLateness({ inTransaction, fleetClock }: MaintenanceDeps): Promise<void> {
+  const before = toRfc3339(fleetClock.toWall(fleetClock.fleet()) - LATENESS_DAYS * DAY_MS).slice(0, 10);
+  await inTransaction((sql) => sql.query('DELETE FROM lateness_histograms WHERE day < $1::date', [before]));
 }

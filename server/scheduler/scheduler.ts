@@ -1,7 +1,7 @@
 import type { Clock } from '../../lib/clock.js';
 import type { Log } from '../../lib/log.js';
 import type { CronPort, CronTask, Job, JobStatistics, MonotonicJob } from './job.js';
-import { JobRunner } from './job-runner.js';
+import { JobRunner, type JobChange } from './job-runner.js';
 import { isFireMissing, isStepped, type ClockReading } from './supervision-rules.js';
 
 export interface SchedulerDeps {
@@ -10,6 +10,8 @@ export interface SchedulerDeps {
   readonly cron: CronPort;
   readonly jobs: readonly Job[];
   readonly monotonicJobs: readonly MonotonicJob[];
+  /** Told of every job that begins to fail or runs again. */
+  readonly onJobChange?: (change: JobChange) => void;
 }
 
 export interface Scheduler {
@@ -48,7 +50,7 @@ class SupervisedScheduler implements Scheduler {
 
   constructor(deps: SchedulerDeps) {
     this.#deps = deps;
-    const runnerDeps = { ...deps, signal: this.#stopping.signal };
+    const runnerDeps = { clock: deps.clock, log: deps.log, signal: this.#stopping.signal, onChange: deps.onJobChange };
     this.#armed = deps.jobs.map((job) => ({
       job,
       runner: new JobRunner(job, runnerDeps),

@@ -1,9 +1,9 @@
 import { Problem } from '../../lib/problem.js';
-import { MANAGER_ACTOR } from '../access/actor.js';
+import { MANAGER_ACTOR, type Actor } from '../access/actor.js';
 import { sqlOfManager } from '../database/sql.js';
 import { createUserRepository } from './user-repository.js';
 import { insertUser, type UserService, type UserServiceDeps } from './user-service.js';
-import { FIRST_USER_NAME } from './user.js';
+import { FIRST_USER_NAME, type User } from './user.js';
 
 const GENERATED_BYTES = 18;
 
@@ -16,7 +16,7 @@ export interface FirstAdministrator {
   ensure(options: { readonly password?: string }): Promise<{ readonly generated: string | undefined }>;
   forgetFile(): void;
   /** Gives a user a new random password and ends his sessions; throws `user-not-found`. For use on the machine itself. */
-  resetPassword(name: string): Promise<string>;
+  resetPassword(name: string, actor: Actor): Promise<{ readonly user: User; readonly password: string }>;
 }
 
 export function createFirstAdministrator(deps: UserServiceDeps, users: UserService): FirstAdministrator {
@@ -32,12 +32,11 @@ export function createFirstAdministrator(deps: UserServiceDeps, users: UserServi
       return { generated: undefined };
     },
     forgetFile: () => deps.firstPassword.remove(),
-    async resetPassword(name) {
+    async resetPassword(name, actor) {
       const user = await createUserRepository(deps.sql).findByName(name);
-      if (!user) throw new Problem('user-not-found', { detail: `No user is named ${name}.` });
+      if (!user) throw new Problem('user-not-found', { detail: `No user is named "${name}".` });
       const password = newPassword();
-      await users.change({ id: user.id }, { password }, MANAGER_ACTOR);
-      return password;
+      return { user: await users.change({ id: user.id }, { password }, actor), password };
     },
   };
 }

@@ -8,6 +8,7 @@ import type { UnitOfWork } from '../database/in-transaction.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
 import type { FirstPasswordFile } from './first-password-file.js';
 import type { PasswordHasher } from './password-hasher.js';
+import type { ResetPasswordFiles } from './reset-password-file.js';
 import { createUserRepository, type UserRepository } from './user-repository.js';
 import { assertAdministratorRemains, auditedUser } from './user-rules.js';
 import { FIRST_USER_NAME, type User } from './user.js';
@@ -21,6 +22,7 @@ export interface UserServiceDeps {
   readonly audit: AuditLog;
   readonly passwords: PasswordHasher;
   readonly firstPassword: FirstPasswordFile;
+  readonly resetPasswords: ResetPasswordFiles;
   /** Ends a user's sessions in the caller's transaction. */
   readonly endSessions: (sql: Sql, userId: string) => Promise<void>;
 }
@@ -81,15 +83,23 @@ export function createUserService(deps: UserServiceDeps): UserService {
       const passwordHash = to.password === undefined ? undefined : await deps.passwords.hash(to.password);
       const next = { role: to.role, passwordHash };
       const changed = await inTransaction((tools) => changeUser(deps, tools, { target, next, actor }));
-      if (passwordHash !== undefined && changed.name === FIRST_USER_NAME) deps.firstPassword.remove();
+      if (passwordHash !== undefined) forgetFiles(deps, changed);
       return changed;
     },
-    remove: (id, actor) => inTransaction((tools) => removeUser(deps, tools, { id, actor })),
+    async remove(id, actor) {
+      forgetFiles(deps, await inTransaction((tools) => removeUser(deps, tools, { id, actor })));
+    },
     async verify(name, password) {
       const user = await reader.findByName(name);
       return { isRight: await deps.passwords.verify(password, user?.passwordHash), user };
     },
   };
+}
+
+/** Files with a password that is good for nothing any more. */
+function forgetFiles({ firstPassword, resetPasswords }: UserServiceDeps, user: User): void {
+  if (user.name === FIRST_USER_NAME) firstPassword.remove();
+  resetPasswords.remove(user);
 }
 
 interface Insertion extends Omit<NewUser, 'password'> {
@@ -154,11 +164,12 @@ interface Removal {
   readonly actor: Actor;
 }
 
-async function removeUser(deps: UserServiceDeps, { sql, users }: Tools, { id, actor }: Removal): Promise<void> {
+async function removeUser(deps: UserServiceDeps, { sql, users }: Tools, { id, actor }: Removal): Promise<User> {
   const administrators = await users.lockAdministrators();
   const user = await users.lock(id);
   if (user.role === 'administrator') assertAdministratorRemains(administrators, user, undefined);
   await users.remove(id);
   const entry = { actor, action: 'user.deleted', subjectType: 'user', subjectId: id };
   await deps.audit.append(sql, { ...entry, before: auditedUser(user) });
+  return user;
 }

@@ -19,6 +19,8 @@ export interface VerdictJobDeps extends Omit<BatchDeps, 'listening' | 'ledger'> 
   readonly ledger: ListeningLedger & {
     deafness(): { readonly cause: DeafCause; readonly since: FleetInstant } | undefined;
   };
+  /** Told of shards that another process has taken. */
+  readonly onShardsLost?: (shards: readonly number[]) => void;
 }
 
 /** Whether verdicts are being made; instants in fleet milliseconds. */
@@ -100,6 +102,7 @@ class Job implements VerdictJob {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    this.#noteState();
     await this.#holdLeases();
     await this.#loadClaimed(signal);
     if (this.#areGroupsStale) this.#distrustChangedGroups();
@@ -115,6 +118,7 @@ class Job implements VerdictJob {
       await this.#holdLeases();
     }
     await this.#refreshNext(signal);
+    this.#noteState();
     this.#rearmIfEarlier();
   }
 
@@ -133,10 +137,15 @@ class Job implements VerdictJob {
   }
 
   verdictState(): VerdictState {
+    this.#noteState();
+    return this.#reported;
+  }
+
+  /** Noted with every run, so that `since` does not wait for somebody to ask. */
+  #noteState(): void {
     const { state, reason } = this.#presentState();
     if (state !== this.#reported.state || reason !== this.#reported.reason)
       this.#reported = { state, reason, since: this.#deps.fleetClock.fleet(), until: null };
-    return this.#reported;
   }
 
   async release(): Promise<void> {
@@ -193,15 +202,17 @@ class Job implements VerdictJob {
       const shards = renewed.map(({ shard }) => shard);
       return { kept: new Set(shards), taken: await claimShards(sql, { owner, at }, shards) };
     });
-    for (const { shard } of held) if (!kept.has(shard)) this.#lose(shard);
+    this.#lose(held.flatMap(({ shard }) => (kept.has(shard) ? [] : [shard])));
     for (const claim of taken) this.#shards.add(claim);
     this.#renewAt = at + RENEW_EVERY_MS;
     this.#hasClaimed = true;
   }
 
-  #lose(shard: number): void {
-    this.#shards.drop(shard);
-    this.#deps.log.warn({ shard }, 'a verdict shard was lost to another process');
+  #lose(shards: readonly number[]): void {
+    if (shards.length === 0) return;
+    for (const shard of shards) this.#shards.drop(shard);
+    this.#deps.log.warn({ shards }, 'verdict shards were lost to another process');
+    this.#deps.onShardsLost?.(shards);
   }
 
   async #loadClaimed(signal: AbortSignal): Promise<void> {
@@ -238,7 +249,7 @@ class Job implements VerdictJob {
       suspects.flatMap(({ shard, computerId }) => (owned.has(shard) ? [computerId] : [])).sort();
     try {
       const outcome = await this.#deps.inTransaction((sql) => judgeBatch(sql, this.#batch, { claims, ids }));
-      for (const { shard } of claims) if (!outcome.owned.has(shard)) this.#lose(shard);
+      this.#lose(claims.flatMap(({ shard }) => (outcome.owned.has(shard) ? [] : [shard])));
       this.#remember(suspects, outcome);
     } catch (error) {
       await this.#onFailure(suspects, error);

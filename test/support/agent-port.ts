@@ -12,9 +12,10 @@ import { createLog } from '../../lib/log.js';
 import { createSystemRandom } from '../../lib/random.js';
 import { formatEnrollmentToken, hashEnrollmentSecret } from '../../protocol/enrollment-token.js';
 import { createAuditLog } from '../../server/audit/index.js';
-import { composeAgentChannel } from '../../server/agent-channel/compose-agent-channel.js';
+import { composeAgentChannel, type AgentChannelDeps } from '../../server/agent-channel/compose-agent-channel.js';
 import type { AgentServer } from '../../server/agent-channel/agent-server.js';
 import { createCertificateRepository } from '../../server/certificates/certificate-repository.js';
+import { createDatabaseBreaker } from '../../server/database/database-breaker.js';
 import { createPoolUnitOfWork } from '../../server/database/in-transaction.js';
 import { createEnrollLimits, type EnrollLimitsOptions } from '../../server/enrollment/enroll-limits.js';
 import { createEnrollRepository } from '../../server/enrollment/enroll-repository.js';
@@ -64,7 +65,11 @@ export interface PostOptions {
 }
 
 /** The real agent port over real TLS on loopback, with the real ingest path and enrollment behind it. */
-export async function startAgentPort(pool: pg.Pool, limits: EnrollLimitsOptions = {}): Promise<AgentPort> {
+export async function startAgentPort(
+  pool: pg.Pool,
+  limits: EnrollLimitsOptions = {},
+  peers: Pick<AgentChannelDeps, 'limits' | 'timeouts'> = {},
+): Promise<AgentPort> {
   const dir = mkdtempSync(join(tmpdir(), 'wardbeat-authority-'));
   const random = createSystemRandom();
   const clock = handClock(Math.floor(Date.now() / 1000) * 1000);
@@ -85,6 +90,7 @@ export async function startAgentPort(pool: pg.Pool, limits: EnrollLimitsOptions 
     settings: world.settings,
     limits: createEnrollLimits(limits),
     tokens: createIdentityTokens(Buffer.alloc(32, 7)),
+    breaker: createDatabaseBreaker(() => clock.monotonic()),
     hints: { reconsider: (ids) => void world.reconsidered.push(...ids) },
     fleetClock: clock,
     metrics: world.metrics,
@@ -107,7 +113,9 @@ export async function startAgentPort(pool: pg.Pool, limits: EnrollLimitsOptions 
       events: createEventWriter({ random, fleetClock: clock }),
       metrics: world.metrics,
     }),
+    noteThrottled: () => void (world.metrics.throttled += 1),
     stopGraceMs: 500,
+    ...peers,
   });
   await server.start();
   const tls = (who?: ClientIdentity) => ({

@@ -9,6 +9,7 @@ import { sqlOfClient } from '../../server/database/sql.js';
 import type { FleetClock } from '../../server/fleet-clock/fleet-clock.js';
 import { composeHeartbeats, type Heartbeats } from '../../server/heartbeats/compose-heartbeats.js';
 import type { Exchange } from '../../server/heartbeats/exchange.js';
+import { createDatabaseBreaker } from '../../server/database/database-breaker.js';
 import { createIdentityTokens } from '../../server/heartbeats/identity-token.js';
 import { createIngestMetrics, type IngestMetrics } from '../../server/heartbeats/ingest-metrics.js';
 import type { LivenessHint } from '../../server/heartbeats/liveness-hints.js';
@@ -101,6 +102,7 @@ export function createIngestWorld(
     alerts,
     statuses: createStatusWriter({ alerts, random, fleetClock: clock }),
     listening: { spans: () => spans, noteDeaf: (cause) => void deaf.push(cause) },
+    breaker: createDatabaseBreaker(() => clock.monotonic()),
     hints: { heard: (hints) => void heard.push(...hints), reconsider: (ids) => void reconsidered.push(...ids) },
     fleetClock: clock,
     tokens: createIdentityTokens(Buffer.alloc(32, 7)),

@@ -77,7 +77,8 @@ export async function startManager({
   };
 }
 
-function spawnManager(dataDir: string, env: Readonly<Record<string, string>>): ChildProcess {
+/** Starts the manager and does not wait for anything. */
+export function spawnManager(dataDir: string, env: Readonly<Record<string, string>>): ChildProcess {
   const clean = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^(WARDBEAT_|DATABASE_)/.test(name)),
   );
@@ -94,7 +95,7 @@ function spawnManager(dataDir: string, env: Readonly<Record<string, string>>): C
   });
 }
 
-function readRunFile(dataDir: string, pid: number | undefined): RunFile | undefined {
+export function readRunFile(dataDir: string, pid: number | undefined): RunFile | undefined {
   const run = JSON.parse(readFileSync(join(dataDir, 'run.json'), 'utf8')) as RunFile;
   return run.pid === pid ? run : undefined;
 }

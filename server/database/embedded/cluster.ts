@@ -105,7 +105,8 @@ function passwordsPath(stateFolder: string): string {
   return join(stateFolder, 'passwords.json');
 }
 
-function readPasswords(stateFolder: string): RolePasswords | undefined {
+/** Undefined when the file is absent or cannot be read. */
+export function readPasswords(stateFolder: string): RolePasswords | undefined {
   try {
     const { owner, app } = JSON.parse(readFileSync(passwordsPath(stateFolder), 'utf8')) as RolePasswords;
     return typeof owner === 'string' && typeof app === 'string' ? { owner, app } : undefined;

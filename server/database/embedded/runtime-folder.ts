@@ -36,6 +36,15 @@ export function removeRuntimeFolder(record: string): void {
   rmSync(record, { force: true });
 }
 
+/** The folder that a running server was given; undefined when none runs. */
+export function readRuntimeFolder(record: string): string | undefined {
+  try {
+    return readFileSync(record, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
 function makeFolder(parents: readonly string[]): string {
   const refusals: unknown[] = [];
   for (const parent of parents) {

@@ -81,7 +81,12 @@ describe('housekeeping', () => {
     const log = createLog({ name: 'test', level: 'silent' });
     const fleetClock = await openFleetClock({ clock, random, log, bootId: 'b', inTransaction: world.inTransaction });
     const verdicts = world.job(ledger);
-    const jobs = cronJobs({ inTransaction: world.inTransaction, fleetClock, verdicts });
+    const jobs = cronJobs({
+      inTransaction: world.inTransaction,
+      fleetClock,
+      verdicts,
+      sealer: { run: async () => {} },
+    });
     const monotonicJobs = clockJobs({ inTransaction: world.inTransaction, fleetClock });
     const scheduler = createScheduler({ clock, log, cron: createNodeCronPort(log), jobs, monotonicJobs });
     scheduler.start();

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { createSystemClock } from '../../../lib/clock.js';
 import { createSystemRandom } from '../../../lib/random.js';
+import { MANAGER_ACTOR } from '../../../server/access/actor.js';
 import { composeUsers } from '../../../server/admin-api/compose-admin-api.js';
 import { createAuditLog } from '../../../server/audit/index.js';
 import { createUnitOfWork } from '../../../server/database/in-transaction.js';
@@ -123,7 +124,7 @@ describe('the first administrator', function () {
     expect(readFileSync(path(), 'utf8')).to.equal(`${generated}\n`);
     expect(statSync(path()).mode & 0o777).to.equal(0o600);
     expect((await service.verify('admin', generated)).isRight).to.equal(true);
-    const changed = await firstAdministrator.resetPassword('admin');
+    const { password: changed } = await firstAdministrator.resetPassword('admin', MANAGER_ACTOR);
     expect(existsSync(path())).to.equal(false);
     expect((await service.verify('admin', generated)).isRight).to.equal(false);
     expect((await service.verify('admin', changed)).isRight).to.equal(true);
@@ -149,7 +150,7 @@ describe('the first administrator', function () {
 
   it('is named when somebody unknown is to get a new password', async () => {
     const failure = await users()
-      .firstAdministrator.resetPassword('stranger')
+      .firstAdministrator.resetPassword('stranger', MANAGER_ACTOR)
       .catch((error: unknown) => error);
     expect(failure).to.include({ code: 'user-not-found' });
   });

@@ -387,6 +387,13 @@ describe('making verdicts', () => {
     expect(job.verdictState()).to.include({ state: 'active' });
   });
 
+  it('tells since when it has been so, whenever somebody asks', async () => {
+    await world.run(job);
+    const began = world.clock.fleet();
+    await listenUntil(began - START + 5 * SECOND);
+    expect(job.verdictState()).to.include({ state: 'active', since: began });
+  });
+
   it('wakes at the deadline by itself', async () => {
     const web1 = await world.computer({ at: 0 });
     await world.run(job);

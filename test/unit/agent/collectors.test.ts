@@ -9,7 +9,7 @@ import {
   parseOsRelease,
   parseProcessStat,
 } from '../../../agent/collectors/proc-format.js';
-import { matchesProcess, watchedStates } from '../../../agent/collectors/process-collector.js';
+import { matchesProcess } from '../../../agent/collectors/process-collector.js';
 import { ComponentWatch } from '../../../agent/component-watch.js';
 import { createSystemClock } from '../../../lib/clock.js';
 import type { ComponentReport } from '../../../protocol/heartbeat-messages.js';
@@ -60,16 +60,11 @@ describe('watched components', () => {
     expect(matchesProcess('nginx', nginx)).to.equal(true);
     expect(matchesProcess('/usr/sbin/nginx', nginx)).to.equal(true);
     expect(matchesProcess('apache2', nginx)).to.equal(false);
-    expect(matchesProcess('a-very-long-process-name', { comm: 'a-very-long-pro', commandLine: '' })).to.equal(true);
-  });
-
-  it('are unknown where nobody could look or this version cannot', () => {
-    const watched = [
-      { name: 'p', kind: 'process', match: 'x' },
-      { name: 'u', kind: 'systemdUnit', match: 'x' },
-    ] as const;
-    expect(watchedStates(watched, undefined).map(({ state }) => state)).to.deep.equal(['unknown', 'unknown']);
-    expect(watchedStates(watched, []).map(({ state }) => state)).to.deep.equal(['offline', 'unknown']);
+    const long = { comm: 'a-very-long-pro', commandLine: '' };
+    expect(matchesProcess('a-very-long-process-name', long)).to.equal(true);
+    expect(matchesProcess('a-very-long-process-name', { ...long, commandLine: '/bin/a-very-long-program' })).to.equal(
+      false,
+    );
   });
 
   it('give one event per change, none for unknown and none for a first look that is well', () => {

@@ -30,8 +30,10 @@ describe('texts for the manager', () => {
   it('always pass the schema once they are spoolable, whatever they were', () => {
     const units = fc.array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 50 });
     const text = units.map((codes) => String.fromCharCode(...codes));
+    // A key of that name is refused, not made spoolable.
+    const plain = fc.jsonValue().filter((value) => !JSON.stringify(value).includes('__proto__'));
     fc.assert(
-      fc.property(text, fc.jsonValue(), (message, data) => {
+      fc.property(text, plain, (message, data) => {
         const event = toSpoolable({ kind: 'log', severity: 'info', message, data: { data, message } }, 0);
         const wire: unknown = JSON.parse(JSON.stringify({ sequence: 1, ...event }));
         readBy(eventSchema, wire);

@@ -1,5 +1,7 @@
 import { expect } from 'chai';
-import { addressGroup, createEnrollLimits, createTokenBucket } from '../../../server/enrollment/enroll-limits.js';
+import { addressGroup } from '../../../lib/address-group.js';
+import { createTokenBucket } from '../../../lib/token-bucket.js';
+import { createEnrollLimits } from '../../../server/enrollment/enroll-limits.js';
 import { decideEnrollment, type FormerEnrollment, type StoredToken } from '../../../server/enrollment/enroll-rules.js';
 
 const NOW = 1_790_000_000_000;

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { createSystemClock } from '../../../lib/clock.js';
 import { Problem } from '../../../lib/problem.js';
 import type { Orders } from '../../../protocol/heartbeat-messages.js';
+import { createDatabaseBreaker } from '../../../server/database/database-breaker.js';
 import type { Exchange } from '../../../server/heartbeats/exchange.js';
 import { createIngestMetrics } from '../../../server/heartbeats/ingest-metrics.js';
 import { createReportBatcher, type BatcherOptions } from '../../../server/heartbeats/report-batcher.js';
@@ -31,6 +32,8 @@ const report = (n: number, events = 0): Exchange =>
 function heldStore(options: BatcherOptions = {}) {
   const batches: { exchanges: readonly Exchange[]; finish: () => void }[] = [];
   const deaf: string[] = [];
+  const time = { now: 0 };
+  const breaker = createDatabaseBreaker(() => time.now, 500);
   const batcher = createReportBatcher({
     service: {
       store: (exchanges) =>
@@ -41,12 +44,13 @@ function heldStore(options: BatcherOptions = {}) {
     listening: { noteDeaf: (cause) => void deaf.push(cause) },
     metrics: createIngestMetrics(),
     clock: createSystemClock(),
+    breaker,
     options: { gatherMs: 1, ...options },
   });
   const until = async (count: number) => {
     while (batches.length < count) await new Promise(setImmediate);
   };
-  return { batcher, batches, deaf, until };
+  return { batcher, batches, deaf, until, breaker, time };
 }
 
 const codeOf = (promise: Promise<unknown>) =>
@@ -115,6 +119,32 @@ describe('gathering reports into batches', () => {
       batches[n]?.finish();
     }
     await Promise.all(answers);
+  });
+
+  it('turns all away at once while the database is away, but for one in a while that looks', async () => {
+    const { batcher, batches, deaf, until, breaker, time } = heldStore({ maxReports: 1, maxInFlight: 1 });
+    const first = codeOf(batcher.submit(report(1)));
+    const waiting = codeOf(batcher.submit(report(2)));
+    await until(1);
+    breaker.note('away');
+    expect(breaker.isAway()).to.equal(false);
+    breaker.note('away');
+    batches[0]?.finish();
+    await first;
+    expect(await waiting).to.equal('unavailable');
+    expect(await codeOf(batcher.submit(report(3)))).to.equal('unavailable');
+    expect(deaf).to.deep.equal(['database-away', 'database-away']);
+    time.now += 500;
+    const looking = codeOf(batcher.submit(report(4)));
+    expect(await codeOf(batcher.submit(report(5)))).to.equal('unavailable');
+    await until(2);
+    breaker.note('there');
+    batches[1]?.finish();
+    expect(await looking).to.equal('answered');
+    const after = codeOf(batcher.submit(report(6)));
+    await until(3);
+    batches[2]?.finish();
+    expect(await after).to.equal('answered');
   });
 
   it('has settled when all that was submitted before is answered', async () => {

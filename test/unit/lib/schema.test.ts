@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { Problem } from '../../../lib/problem.js';
+import fc from 'fast-check';
+import { Problem, type FieldError } from '../../../lib/problem.js';
 import { parseBoundedJson } from '../../../lib/bounded-json.js';
 import { array, integer, json, object, optional, readBy, record, string } from '../../../lib/schema.js';
 
@@ -49,6 +50,28 @@ describe('reading untrusted data by a schema', () => {
     expect(readBy(json(100), { path: 'C:\\udata\\u0000' })).to.deep.equal({ path: 'C:\\udata\\u0000' });
   });
 
+  it('judges free JSON by its serialised size and strings, however it finds out', () => {
+    const units = fc.array(fc.constantFrom(0, 0x1f, 0x22, 0x5c, 0x61, 0x75, 0xd800, 0xdc00, 0xe9), { maxLength: 8 });
+    const text = units.map((codes) => String.fromCharCode(...codes));
+    const { tree } = fc.letrec((tie) => ({
+      tree: fc.oneof({ maxDepth: 3 }, text, fc.double({ noNaN: true }), fc.constant(null), tie('list'), tie('map')),
+      list: fc.array(tie('tree'), { maxLength: 4 }),
+      map: fc.dictionary(text, tie('tree'), { maxKeys: 4 }),
+    }));
+    const isRight = (value: unknown, max: number): boolean => {
+      const written = JSON.stringify(value);
+      return written.length <= max && !/(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/i.test(written);
+    };
+    fc.assert(
+      fc.property(tree, fc.integer({ min: 0, max: 300 }), (value, max) => {
+        const errors: FieldError[] = [];
+        json(max)(value, '#', errors);
+        expect(errors.length === 0).to.equal(isRight(value, max));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
   it('keeps a map free of the prototype', () => {
     const map = readBy(record(integer(0, 9), 5), { constructor: 1 });
     expect(map['constructor']).to.equal(1);
@@ -68,6 +91,13 @@ describe('parsing a bounded body', () => {
   for (const [name, body] of refused) {
     it(`refuses ${name}`, () => expect(problemOf(() => parseBoundedJson(body)).code).to.equal('request-invalid'));
   }
+
+  it('finds nesting of 65 among many brackets in strings', () => {
+    const many = `"${'[{'.repeat(50)}"`;
+    const body = `[${many},${'['.repeat(64)}${']'.repeat(64)}]`;
+    expect(problemOf(() => parseBoundedJson(Buffer.from(body))).code).to.equal('request-invalid');
+    expect(parseBoundedJson(Buffer.from(`[${many},${'['.repeat(63)}${']'.repeat(63)}]`))).to.be.an('array');
+  });
 
   it('accepts 64 levels and brackets inside strings', () => {
     expect(parseBoundedJson(Buffer.from('['.repeat(64) + ']'.repeat(64)))).to.be.an('array');

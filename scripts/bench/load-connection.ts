@@ -1,0 +1,79 @@
+import { connect, type SecureContext, type TLSSocket } from 'node:tls';
+import { AGENT_PATHS } from '../../protocol/protocol-version.js';
+
+export interface LoadTarget {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** One mutual-TLS connection with a full handshake; exchanges follow one another on it. */
+export interface LoadConnection {
+  /** Answers the body of a 200; rejects for everything else. */
+  exchange(body: string): Promise<string>;
+  close(): void;
+}
+
+const MANAGER_NAME = 'localhost';
+const BLANK_LINE = '\r\n\r\n';
+
+/** Opens a connection; no session is offered, so nothing is resumed. */
+export function openLoadConnection(context: SecureContext, target: LoadTarget): Promise<LoadConnection> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ ...target, secureContext: context, servername: MANAGER_NAME });
+    socket.once('error', reject);
+    socket.once('secureConnect', () => {
+      socket.off('error', reject);
+      if (socket.isSessionReused()) reject(new Error('A session was resumed'));
+      else resolve(createConnection(socket, `${target.host}:${target.port}`));
+    });
+  });
+}
+
+interface Waiting {
+  readonly resolve: (body: string) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** As little HTTP/1.1 as two servers that answer with a length need: the client shall not be what is measured. */
+function createConnection(socket: TLSSocket, host: string): LoadConnection {
+  const headStart = `POST ${AGENT_PATHS.heartbeat} HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\n`;
+  let waiting: Waiting | undefined;
+  let received = '';
+  const fail = (error: Error): void => {
+    waiting?.reject(error);
+    waiting = undefined;
+  };
+  socket.setNoDelay(true);
+  socket.setEncoding('latin1');
+  socket.on('error', fail);
+  socket.on('close', () => fail(new Error('The connection was closed')));
+  socket.on('data', (chunk: string) => {
+    received += chunk;
+    const answer = readAnswer(received);
+    if (!answer) return;
+    received = '';
+    const { resolve } = waiting ?? {};
+    if (answer.status !== 200) return fail(new Error(`Answered ${answer.status}: ${answer.body.slice(0, 300)}`));
+    waiting = undefined;
+    resolve?.(answer.body);
+  });
+  return {
+    exchange: (body) =>
+      new Promise((resolve, reject) => {
+        if (socket.destroyed) return reject(new Error('The connection was closed before'));
+        waiting = { resolve, reject };
+        socket.write(`${headStart}Content-Length: ${body.length}${BLANK_LINE}${body}`, 'latin1');
+      }),
+    close: () => socket.end(),
+  };
+}
+
+/** Undefined while it is not complete; reports and orders of the bench are ASCII. */
+function readAnswer(text: string): { readonly status: number; readonly body: string } | undefined {
+  const end = text.indexOf(BLANK_LINE);
+  if (end === -1) return undefined;
+  const length = /\r\ncontent-length: *(\d+)/i.exec(text.slice(0, end))?.[1];
+  const body = text.slice(end + BLANK_LINE.length);
+  if (length === undefined) throw new Error('An answer has no length');
+  return body.length < Number(length) ? undefined : { status: Number(text.slice(9, 12)), body };
+}

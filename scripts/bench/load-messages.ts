@@ -1,0 +1,45 @@
+import type { BenchFleet } from './bench-enrollment.js';
+import type { LoadTarget } from './load-connection.js';
+
+/** `manager` answers orders that the agents follow, `bare` answers filling. */
+export type Side = 'manager' | 'bare';
+/** `new`: a connection with a full handshake for each exchange; `kept`: one for each agent. */
+export type Carrier = 'new' | 'kept';
+
+/** Parent to load client; each is answered by one `LoadReply`. */
+export type LoadRequest =
+  | { readonly kind: 'prepare'; readonly fleet: BenchFleet }
+  | { readonly kind: 'aim'; readonly side: Side; readonly target: LoadTarget }
+  | LoadSlice;
+
+/** Exchanges one after another on each of `width` agents at once, until `milliseconds` are over. */
+export interface LoadSlice {
+  readonly kind: 'run';
+  readonly side: Side;
+  readonly carrier: Carrier;
+  readonly milliseconds: number;
+  readonly width: number;
+}
+
+export interface SliceOutcome {
+  readonly elapsedMs: number;
+  /** One per successful exchange; of a new connection from its first packet on. */
+  readonly latenciesMs: Float64Array;
+  readonly errors: number;
+  /** A few messages of errors. */
+  readonly samples: readonly string[];
+  /** Of the last exchange, bytes. */
+  readonly reportBytes: number;
+  readonly answerBytes: number;
+}
+
+export type LoadReply =
+  { readonly ok: true; readonly outcome: SliceOutcome | null } | { readonly ok: false; readonly error: string };
+
+/** Parent to bare server; answered by its port. */
+export interface BareServerOptions {
+  readonly keyPem: string;
+  readonly certPem: string;
+  readonly rootPem: string;
+  readonly answerBytes: number;
+}

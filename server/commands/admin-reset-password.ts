@@ -1,0 +1,91 @@
+import { userInfo } from 'node:os';
+import { createSystemClock } from '../../lib/clock.js';
+import { CleanupStack } from '../../lib/lifecycle.js';
+import { createLog } from '../../lib/log.js';
+import { Problem } from '../../lib/problem.js';
+import { createSystemRandom } from '../../lib/random.js';
+import { MANAGER_ACTOR, type Actor } from '../access/actor.js';
+import { composeUsers } from '../admin-api/compose-admin-api.js';
+import { createAuditLog } from '../audit/index.js';
+import { readConfig } from '../config.js';
+import { createDataSource, createPool } from '../database/data-source.js';
+import { createUnitOfWork } from '../database/in-transaction.js';
+import { sqlOfClient } from '../database/sql.js';
+import { CommandFailed, EXIT, UsageError, type Command } from './command.js';
+import { openLocalDatabase, type LocalDatabaseOptions } from './local-database.js';
+
+export const ADMIN_RESET_PASSWORD: Command = {
+  name: 'admin reset-password',
+  parameters: 'NAME',
+  summary: 'gives a user a new random password and ends his sessions, also while the manager runs',
+  run: resetPassword,
+};
+
+async function resetPassword(words: readonly string[]): Promise<number> {
+  const [name] = words;
+  if (name === undefined || words.length > 1) throw new UsageError("admin reset-password takes one user's name");
+  const { config, secrets } = readConfig();
+  process.umask(0o077);
+  // What is worth telling at a start of the manager is noise here.
+  const level = config.logLevel === 'info' ? 'warn' : config.logLevel;
+  const log = createLog({ name: 'wardbeat', level, toStderr: true });
+  const edges = { clock: createSystemClock(), random: createSystemRandom(), log };
+  const cleanup = new CleanupStack();
+  try {
+    await resetIn({ config, secrets, edges, cleanup }, name);
+    return EXIT.ok;
+  } catch (error) {
+    throw error instanceof Problem ? new CommandFailed(reasonOf(error)) : error;
+  } finally {
+    await cleanup.unwind((step, error) => log.warn({ err: error, step }, 'a step of the end failed'));
+  }
+}
+
+async function resetIn(options: LocalDatabaseOptions, name: string): Promise<void> {
+  const { firstAdministrator, resetPasswords } = await openUsers(options);
+  const { user, password } = await firstAdministrator.resetPassword(name, shellActor());
+  if (process.stdout.isTTY) return tell(`The new password of ${user.name}, shown this once: ${password}`);
+  const path = resetPasswords.write(user, password);
+  tell(`The new password of ${user.name} is in ${path} until it is changed.`);
+}
+
+async function openUsers(options: LocalDatabaseOptions): Promise<ReturnType<typeof composeUsers>> {
+  const { config, edges, cleanup } = options;
+  const connection = await openLocalDatabase(options);
+  const shared = { connection, applicationName: 'wardbeat-command', poolSize: 1, log: edges.log };
+  const pool = createPool(shared);
+  cleanup.push('connection', () => pool.end());
+  const dataSource = createDataSource({ ...shared, entities: [] });
+  await dataSource.initialize().catch(refuseUnreachable);
+  cleanup.push('transactions', () => dataSource.destroy());
+  const sql = sqlOfClient(pool);
+  const [found] = await sql.query<{ there: boolean }>(`SELECT to_regclass('public.users') IS NOT NULL AS there`);
+  if (!found?.there) throw new CommandFailed('The database has no tables yet: start the manager once.');
+  const inTransaction = createUnitOfWork(dataSource, edges);
+  return composeUsers({ ...edges, inTransaction, sql, audit: createAuditLog(edges), dataDir: config.dataDir });
+}
+
+function refuseUnreachable(error: unknown): never {
+  throw new CommandFailed(`The database does not let us in: ${error instanceof Error ? error.message : String(error)}`);
+}
+
+/** Who the audit log names: no user of Wardbeat, but one of this machine. */
+function shellActor(): Actor {
+  return { ...MANAGER_ACTOR, id: 'shell', name: `shell of ${systemUser()}` };
+}
+
+function systemUser(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `user ${process.getuid?.() ?? 'unknown'}`;
+  }
+}
+
+function reasonOf({ code, message, cause }: Problem): string {
+  return code === 'unavailable' && cause instanceof Error ? `${message} (${cause.message})` : message;
+}
+
+function tell(text: string): void {
+  process.stdout.write(`${text}\n`);
+}

@@ -1,0 +1,50 @@
+import type { ManagerNote } from './events/manager-journal.js';
+import type { DeafCause, DeafSpan } from './listening/listening.js';
+
+export function managerStarted(version: string): ManagerNote {
+  return { kind: 'manager-started', severity: 'info', message: 'The manager was started.', data: { version } };
+}
+
+export function managerStopped(): ManagerNote {
+  return { kind: 'manager-stopped', severity: 'info', message: 'The manager is being stopped in order.' };
+}
+
+export function migrationApplied(migration: string): ManagerNote {
+  return { kind: 'migration-applied', severity: 'info', message: 'The schema was migrated.', data: { migration } };
+}
+
+const SHORTEST_GAP_MS = 1000;
+
+/** A moment between two renewals of the proof is no news. */
+export function isWorthTelling({ from, until }: DeafSpan): boolean {
+  return until - from >= SHORTEST_GAP_MS;
+}
+
+/** Every deadline was put off by this span, unless another node listened meanwhile. */
+export function listeningGap({ from, until, cause }: DeafSpan & { readonly cause: DeafCause }): ManagerNote {
+  return {
+    kind: 'listening-gap',
+    severity: cause === 'process-down' ? 'low' : 'medium',
+    message: 'The manager did not listen for a while; this time counts against no computer.',
+    data: { cause, seconds: (until - from) / 1000 },
+    at: until,
+  };
+}
+
+export function clockStepped(byMs: number): ManagerNote {
+  return {
+    kind: 'wall-clock-stepped',
+    severity: 'medium',
+    message: "The manager's wall clock was stepped; deadlines do not follow it.",
+    data: { byMs },
+  };
+}
+
+export function shardsLost(shards: readonly number[]): ManagerNote {
+  return {
+    kind: 'verdict-shards-lost',
+    severity: 'medium',
+    message: 'Another process has taken over verdicts of this one.',
+    data: { shards },
+  };
+}

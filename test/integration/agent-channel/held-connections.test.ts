@@ -1,0 +1,161 @@
+import { expect } from 'chai';
+import { connect, type Socket } from 'node:net';
+import { createSystemClock } from '../../../lib/clock.js';
+import { createLog } from '../../../lib/log.js';
+import { ADMIN_TIMEOUTS, createAdminServer, type AdminServer } from '../../../server/admin-api/admin-server.js';
+import { AGENT_TIMEOUTS } from '../../../server/agent-channel/agent-server.js';
+import { startAgentPort, type AgentPort, type ClientIdentity } from '../../support/agent-port.js';
+import { useDatabase } from '../../support/database.js';
+import { addComputers, seedForest, steadyReport } from '../../support/ingest-world.js';
+import { eventually } from '../../support/poll.js';
+
+const HEARTBEAT = '/agent/v1/heartbeat';
+/** What takes 10 s and more in service is let go within these milliseconds here. */
+const TIMEOUTS = { handshake: 300, headers: 300, request: 400, keepAlive: 300, silence: 300 };
+const HEAD = `POST ${HEARTBEAT} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n`;
+
+/** Resolves with all that was received when the peer has closed; a byte every now and then keeps the attack going. */
+function untilClosed(socket: Socket, drip?: string): Promise<string> {
+  let received = '';
+  const dripping = drip === undefined ? undefined : setInterval(() => socket.write(drip), 50);
+  socket.setEncoding('latin1').on('data', (chunk) => (received += String(chunk)));
+  return new Promise((resolve) => {
+    const close = (): void => {
+      clearInterval(dripping);
+      socket.destroy();
+      resolve(received);
+    };
+    socket.on('error', close).on('end', close).on('close', close);
+  });
+}
+
+/** Writes and never reads: the peer is stuck with what it has to say until it gives up. */
+async function neverRead(socket: Socket, text: string): Promise<void> {
+  let isCut = false;
+  socket.pause();
+  socket.on('error', () => (isCut = true)).on('close', () => (isCut = true));
+  await eventually('a client that reads nothing is cut', () => {
+    if (!isCut && socket.writableLength < 1_000_000) socket.write(text);
+    return isCut;
+  });
+}
+
+describe('connections that are held open', function () {
+  this.timeout(30_000);
+
+  it('are given ten seconds for a handshake or a header, and less than fifteen for a body', () => {
+    for (const timeouts of [AGENT_TIMEOUTS, ADMIN_TIMEOUTS]) {
+      expect(timeouts).to.include({ handshake: 10_000, headers: 10_000 });
+      expect(timeouts.request).to.be.lessThan(14_000);
+    }
+    expect(AGENT_TIMEOUTS.silence).to.be.lessThan(15_000);
+  });
+
+  describe('on the agent port', () => {
+    const database = useDatabase();
+    let port: AgentPort;
+    let web1: ClientIdentity;
+
+    before(async () => {
+      await seedForest(database.pool);
+      port = await startAgentPort(database.pool, {}, { timeouts: TIMEOUTS });
+      const [id = ''] = await addComputers(database.pool, 1);
+      web1 = port.identityOf(id);
+    });
+    after(() => port.stop());
+    let sequence = 0;
+    afterEach('heartbeats are stored as before', async () => {
+      const body = { ...steadyReport(Date.now()), sequence: (sequence += 1) };
+      expect((await port.post(HEARTBEAT, body, { identity: web1 })).status).to.equal(200);
+    });
+
+    it('are closed when TLS never begins', async () => {
+      expect(await untilClosed(connect(port.server.port(), '127.0.0.1'))).to.equal('');
+    });
+
+    it('are closed when TLS begins and does not end', async () => {
+      const socket = connect(port.server.port(), '127.0.0.1');
+      socket.write(Buffer.from('16030100fa0100', 'hex'));
+      await untilClosed(socket, '\u0000');
+    });
+
+    it('are closed when no request comes', async () => {
+      await untilClosed(await port.openSocket(web1));
+    });
+
+    it('are closed when the header drips', async () => {
+      const socket = await port.openSocket(web1);
+      socket.write(`${HEAD}X-Slow: `);
+      expect(await untilClosed(socket, 'x')).to.match(/^HTTP\/1\.1 4\d\d /);
+    });
+
+    it('are closed when the body drips', async () => {
+      const socket = await port.openSocket(web1);
+      socket.write(`${HEAD}Content-Length: 100000\r\n\r\n{`);
+      await untilClosed(socket, ' ');
+    });
+
+    it('are closed when the body stops', async () => {
+      const socket = await port.openSocket(web1);
+      socket.write(`${HEAD}Content-Length: 100000\r\n\r\n{`);
+      await untilClosed(socket);
+    });
+
+    it('are closed when nothing follows an answer', async () => {
+      const socket = await port.openSocket(web1);
+      socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+      expect(await untilClosed(socket)).to.match(/^HTTP\/1\.1 404 /);
+    });
+
+    it('are closed when the answers are not read', async () => {
+      await neverRead(await port.openSocket(web1), 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(2000));
+    });
+  });
+
+  describe('on the admin port', () => {
+    let server: AdminServer;
+    let isServed = 0;
+    const open = () => connect(Number(new URL(server.url()).port), '127.0.0.1');
+
+    before(async () => {
+      server = createAdminServer({
+        host: '127.0.0.1',
+        port: 0,
+        tls: null,
+        clock: createSystemClock(),
+        log: createLog({ name: 'test', level: 'silent' }),
+        timeouts: TIMEOUTS,
+        app: (request, response) => {
+          isServed += 1;
+          request.resume().on('end', () => response.end(Buffer.alloc(64 * 1024)));
+        },
+      });
+      await server.start();
+    });
+    after(() => server.stop());
+
+    it('are closed when no request comes', async () => {
+      await untilClosed(open());
+    });
+
+    it('are closed when header or body drip', async () => {
+      for (const head of [
+        'GET / HTTP/1.1\r\nHost: a\r\nX: ',
+        'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\n\r\n',
+      ]) {
+        const socket = open();
+        socket.write(head);
+        await untilClosed(socket, 'x');
+      }
+    });
+
+    it('are closed when the answers are not read, and when nothing follows them', async () => {
+      const before = isServed;
+      await neverRead(open(), 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(1000));
+      expect(isServed).to.be.greaterThan(before);
+      const idle = open();
+      idle.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+      expect(await untilClosed(idle)).to.match(/^HTTP\/1\.1 200 /);
+    });
+  });
+});
