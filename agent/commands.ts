@@ -5,7 +5,7 @@ import type { Random } from '../lib/random.js';
 import { AGENT_VERSION, platform } from './agent-version.js';
 import { parseSettings } from './apply-settings.js';
 import { readMachineIdDigest } from './collectors/facts-collector.js';
-import { composeAgent, NotEnrolled } from './compose.js';
+import { composeAgent, getIdentity } from './compose.js';
 import {
   parseCommand,
   USAGE,
@@ -18,17 +18,14 @@ import {
   type Surroundings,
 } from './config.js';
 import { readIdentity, type DataDirectory } from './data-directory.js';
-import { enroll, EnrollmentInputInvalid } from './enroll.js';
-import { AgentNotRunning, callAgent, LocalRefusal } from './local-socket/socket-client.js';
+import { enrollDirectory } from './enroll-directory.js';
+import { EXIT, explainFailure, type ExitCode } from './exit-codes.js';
+import { ownerOf } from './identity-check.js';
+import { AgentNotRunning, callAgent } from './local-socket/socket-client.js';
 import { DurableStore, StoreInUse } from './spool/durable-store.js';
 import { Spool } from './spool/spool.js';
 import { StateStore } from './state-store.js';
 import { describeStatus, toStatus, type AgentStatus } from './status.js';
-import { ManagerRefusal, TransportError } from './transport/transport-error.js';
-
-/** Exit codes (contract). */
-export const EXIT = { ok: 0, notInContact: 1, usage: 2, notEnrolled: 3, refused: 4, inUse: 5 } as const;
-export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 export interface CommandContext {
   readonly clock: Clock;
@@ -45,7 +42,10 @@ export async function runCommandLine(argv: readonly string[], context: CommandCo
   try {
     return await runCommand(parseCommand(argv, context.around), context);
   } catch (error) {
-    return explain(error, context.complain);
+    if (!(error instanceof UsageError)) return explainFailure(error, { name: 'wardbeat-agent', ...context });
+    for (const fault of error.faults) context.complain(`wardbeat-agent: ${fault}`);
+    context.complain(USAGE);
+    return EXIT.usage;
   }
 }
 
@@ -68,58 +68,19 @@ async function runCommand(command: AgentCommand, context: CommandContext): Promi
   }
 }
 
-function explain(error: unknown, complain: (text: string) => void): ExitCode {
-  if (error instanceof UsageError) {
-    for (const fault of error.faults) complain(`wardbeat-agent: ${fault}`);
-    complain(USAGE);
-    return EXIT.usage;
-  }
-  const text = error instanceof Error ? error.message : String(error);
-  const hasCode = error instanceof ManagerRefusal || error instanceof TransportError;
-  complain(hasCode ? `${error.code}: ${text}` : `wardbeat-agent: ${text}`);
-  if (error instanceof LocalRefusal) for (const fault of error.errors) complain(`wardbeat-agent: ${fault}`);
-  return exitCodeOf(error);
-}
-
-function exitCodeOf(error: unknown): ExitCode {
-  if (error instanceof ManagerRefusal) return error.status >= 500 ? EXIT.notInContact : EXIT.refused;
-  if (error instanceof TransportError) return error.code.startsWith('tls-') ? EXIT.refused : EXIT.notInContact;
-  return isConfigurationFault(error) ? EXIT.usage : exitCodeOfKnown(error);
-}
-
-/** Of the input, or of a path that the operating system refused. */
-function isConfigurationFault(error: unknown): boolean {
-  if (error instanceof LocalRefusal) return error.code === 'request-invalid';
-  return error instanceof Error && 'syscall' in error;
-}
-
-function exitCodeOfKnown(error: unknown): ExitCode {
-  return KNOWN_ERRORS.find(({ type }) => error instanceof type)?.exit ?? EXIT.notInContact;
-}
-
-const KNOWN_ERRORS: readonly { readonly type: new (...args: never[]) => Error; readonly exit: ExitCode }[] = [
-  { type: NotEnrolled, exit: EXIT.notEnrolled },
-  { type: StoreInUse, exit: EXIT.inUse },
-  { type: EnrollmentInputInvalid, exit: EXIT.usage },
-];
-
 async function runEnroll(command: EnrollCommand, context: CommandContext): Promise<ExitCode> {
   const { directory, manager, token, name } = command;
-  const identity =
-    readIdentity(directory) ??
-    (await withDirectory(directory, context, async () =>
-      enroll({
-        directory,
-        manager,
-        token,
-        name,
-        clock: context.clock,
-        agentVersion: AGENT_VERSION,
-        platform: platform(),
-        machineId: await readMachineIdDigest(),
-      }),
-    ));
-  const { computerId, policy } = identity;
+  const { computerId, policy, ...identity } = await enrollDirectory({
+    directory,
+    manager,
+    token,
+    name,
+    clock: context.clock,
+    bootId: readBootId(),
+    agentVersion: AGENT_VERSION,
+    platform: platform(),
+    machineId: await readMachineIdDigest(),
+  });
   if (command.json) context.print(JSON.stringify({ computerId, name: identity.name, policy }));
   else context.print(`Enrolled as ${identity.name} (${computerId}) under policy ${policy.name}`);
   return EXIT.ok;
@@ -160,7 +121,7 @@ const LOCAL_CALL_MS = 10_000;
 const EMIT_CALL_MS = 600_000;
 
 async function runStatus({ directory, json }: StatusCommand, context: CommandContext): Promise<ExitCode> {
-  if (!readIdentity(directory)) throw new NotEnrolled(`${directory.path} is not enrolled`);
+  getIdentity(directory);
   const status = await readStatus(directory, context);
   context.print(json ? JSON.stringify(status) : describeStatus(status));
   return status.state === 'online' ? EXIT.ok : EXIT.notInContact;
@@ -192,9 +153,8 @@ async function askRunning(directory: DataDirectory, { clock }: CommandContext): 
 /** From what the stopped agent left on disk. */
 function readStoppedStatus(directory: DataDirectory, context: CommandContext): Promise<AgentStatus> {
   return withDirectory(directory, context, async (store) => {
-    const identity = readIdentity(directory);
-    if (!identity) throw new NotEnrolled(`${directory.path} is not enrolled`);
-    const state = await StateStore.open(store, 0);
+    const identity = getIdentity(directory);
+    const state = await StateStore.open(store, { owner: ownerOf(identity), firstSequence: 0 });
     return toStatus({
       identity,
       contact: 'stopped',
@@ -209,10 +169,14 @@ function readStoppedStatus(directory: DataDirectory, context: CommandContext): P
 
 async function runEmit(command: EmitCommand, context: CommandContext): Promise<ExitCode> {
   const { directory, kind, severity, message, data, count } = command;
-  const range = await callAgent(
-    { folder: directory.path, name: directory.socketName, clock: context.clock, milliseconds: EMIT_CALL_MS },
-    { op: 'emit', kind, severity, message, count, ...(data === undefined ? {} : { data }) },
-  );
-  context.print(JSON.stringify(range));
+  const call = { folder: directory.path, name: directory.socketName, clock: context.clock, milliseconds: EMIT_CALL_MS };
+  const request = { op: 'emit', kind, severity, message, count, ...(data === undefined ? {} : { data }) };
+  try {
+    context.print(JSON.stringify(await callAgent(call, request)));
+  } catch (error) {
+    // Why none runs: damaged files keep it from starting.
+    if (error instanceof AgentNotRunning) readIdentity(directory);
+    throw error;
+  }
   return EXIT.ok;
 }

@@ -3,9 +3,16 @@ import type { AgentOptions } from './agent-options.js';
 import { Settings } from './apply-settings.js';
 import { createHostCollectors, systemSources } from './collectors/host-collectors.js';
 import { Daemon } from './daemon.js';
-import { prepareDirectory, readIdentity, type Identity } from './data-directory.js';
+import {
+  adoptNextIdentity,
+  prepareDirectory,
+  readIdentity,
+  type DataDirectory,
+  type Identity,
+} from './data-directory.js';
 import { Exchanger } from './exchange.js';
 import { HeartbeatLoop } from './heartbeat-loop.js';
+import { ownerOf } from './identity-check.js';
 import { Observer } from './observer.js';
 import { DurableStore, type SetAside } from './spool/durable-store.js';
 import { Spool } from './spool/spool.js';
@@ -18,18 +25,26 @@ export class NotEnrolled extends Error {}
 /** Builds an agent on an enrolled directory and takes its lock. Throws `NotEnrolled` or `StoreInUse`. */
 export async function composeAgent(options: AgentOptions): Promise<Daemon> {
   const { directory, clock } = options;
-  const identity = readIdentity(directory);
-  if (!identity) throw new NotEnrolled(`${directory.path} is not enrolled`);
+  getIdentity(directory);
   prepareDirectory(directory);
   const { store, setAside } = await DurableStore.open(directory.store, clock);
   const cleanup = new CleanupStack();
   cleanup.push('store', () => store.close());
   try {
-    return await composeOn(store, { options, identity, setAside, cleanup });
+    adoptNextIdentity(directory);
+    // Read again: until the lock was held, an enrollment could replace it.
+    return await composeOn(store, { options, identity: getIdentity(directory), setAside, cleanup });
   } catch (error) {
     await cleanup.unwind();
     throw error;
   }
+}
+
+/** Throws `NotEnrolled`, or `UnusableFile` where a file of it is damaged. */
+export function getIdentity(directory: DataDirectory): Identity {
+  const identity = readIdentity(directory);
+  if (!identity) throw new NotEnrolled(`${directory.path} is not enrolled`);
+  return identity;
 }
 
 interface Opened {
@@ -42,7 +57,7 @@ interface Opened {
 async function composeOn(store: DurableStore, { options, identity, setAside, cleanup }: Opened): Promise<Daemon> {
   const { directory, clock, random, log, bootId } = options;
   // Later than what a lost database can have used: the wall clock in milliseconds outruns one report per heartbeat.
-  const state = await StateStore.open(store, Math.floor(clock.wall()));
+  const state = await StateStore.open(store, { owner: ownerOf(identity), firstSequence: Math.floor(clock.wall()) });
   const spool = await Spool.open({ store, clock, random, maxMegabytes: 256 });
   const settings = new Settings(state, spool);
   const collectors = options.collectors ?? createHostCollectors({ clock, sources: systemSources(directory.path) });

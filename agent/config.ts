@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 
+import type { FieldError } from '../lib/problem.js';
 import { SEVERITIES, type Severity } from '../protocol/heartbeat-messages.js';
 import { readFlags, type FlagTable, type ReadFlags } from './arguments.js';
 import { dataDirectory, type DataDirectory } from './data-directory.js';
 import { EMIT_KINDS, MAX_EMIT_COUNT } from './local-socket/local-requests.js';
+import { MAX_MESSAGE_LENGTH, spoolableData } from './spool/event-intake.js';
 import { toStorableCut } from './storable.js';
 import { parseManagerUrl, type ManagerAddress } from './transport/tls-connection.js';
 
@@ -199,6 +201,8 @@ function parseEmit({ flags, directory, faults }: Parsing): AgentCommand {
   const { values } = flags;
   const message = values.get('message');
   if (message === undefined) faults.push('--message M is missing');
+  if (message !== undefined && message.length > MAX_MESSAGE_LENGTH)
+    faults.push(`--message has ${message.length} characters and must have at most ${MAX_MESSAGE_LENGTH}`);
   return {
     command: 'emit',
     directory,
@@ -222,12 +226,17 @@ function choice<const T extends string>(
 
 function parseData(text: string | undefined, faults: string[]): unknown {
   if (text === undefined) return undefined;
+  let data: unknown;
   try {
-    return JSON.parse(text) as unknown;
+    data = JSON.parse(text);
   } catch {
     faults.push('--data must be JSON');
     return undefined;
   }
+  const errors: FieldError[] = [];
+  spoolableData(data, errors);
+  faults.push(...errors.map(({ detail }) => `--data ${detail}`));
+  return data;
 }
 
 function parseCount(text: string | undefined, faults: string[]): number {

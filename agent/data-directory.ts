@@ -1,8 +1,10 @@
-import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 import { writeDurably } from '../lib/durable-file.js';
-import { array, object, readBy, string, uuid, type TypeOf } from '../lib/schema.js';
+import { array, object, optional, readBy, sha256Hex, string, uuid, type TypeOf } from '../lib/schema.js';
+import { assertWhole } from './identity-check.js';
+import { UnusableFile } from './unusable-file.js';
 
 /** Where everything of one agent lives. */
 export interface DataDirectory {
@@ -21,6 +23,8 @@ const identitySchema = object({
   policy: object({ id: uuid, name: string({ max: 1000 }) }),
   trustDomain: string({ min: 1, max: 255 }),
   managerUrls: array(string({ max: 2048 }), 16),
+  /** What the operator enrolled with: the manager's URL and the SHA-256 of the token's secret. */
+  enrolledWith: optional(object({ managerUrl: string({ max: 2048 }), tokenDigest: sha256Hex })),
 });
 /** `identity.json`: written last of all, so that its presence means that the enrollment is complete. */
 export type IdentityFile = TypeOf<typeof identitySchema>;
@@ -45,24 +49,65 @@ export function dataDirectory(path: string): DataDirectory {
   };
 }
 
-/** Makes the directory, or tightens it; refuses what is no directory, or a link to one. */
-export function prepareDirectory({ path }: DataDirectory): void {
-  mkdirSync(path, { recursive: true, mode: 0o700 });
-  if (!lstatSync(path).isDirectory()) throw new Error(`${path} is not a directory`);
-  chmodSync(path, 0o700);
+/**
+ * Where an enrolled directory keeps the identity that is to replace its own. Once `identity.json` stands in it, it is the
+ * identity of the directory; `adoptNextIdentity` only tidies up.
+ */
+export function nextDirectory({ path }: DataDirectory): DataDirectory {
+  return dataDirectory(join(path, 'next'));
 }
 
-/** The identity of an enrolled agent; undefined where the enrollment never came to its end. */
+/** Makes the directory, or tightens it; refuses what is no directory, or a link to one. */
+export function prepareDirectory({ path }: DataDirectory): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    if (lstatSync(path).isDirectory()) return chmodSync(path, 0o700);
+  } catch (error) {
+    throw unusableDirectory(path, error instanceof Error ? error.message : String(error));
+  }
+  throw unusableDirectory(path, 'it is not a directory');
+}
+
+function unusableDirectory(path: string, why: string): UnusableFile {
+  return new UnusableFile(path, `cannot be used: ${why}`, 'choose a --dir that this user can write');
+}
+
+/**
+ * The identity of an enrolled agent; undefined where the enrollment never came to its end. Throws `UnusableFile` where a
+ * file is damaged, or does not belong to the others.
+ */
 export function readIdentity(directory: DataDirectory): Identity | undefined {
-  const files = [directory.identityFile, directory.keyFile, directory.certificateFile, directory.rootFile];
-  if (!files.every((file) => existsSync(file))) return undefined;
-  const file = readBy(identitySchema, JSON.parse(readFileSync(directory.identityFile, 'utf8')));
-  return {
-    ...file,
-    keyPem: readFileSync(directory.keyFile, 'utf8'),
-    certificatePem: readFileSync(directory.certificateFile, 'utf8'),
-    rootPem: readFileSync(directory.rootFile, 'utf8'),
-  };
+  return readWhole(nextDirectory(directory)) ?? readWhole(directory);
+}
+
+function readWhole(directory: DataDirectory): Identity | undefined {
+  const text = readIfThere(directory.identityFile);
+  const keyPem = readIfThere(directory.keyFile);
+  const certificatePem = readIfThere(directory.certificateFile);
+  const rootPem = readIfThere(directory.rootFile);
+  if (text === undefined || keyPem === undefined || certificatePem === undefined || rootPem === undefined)
+    return undefined;
+  const identity = { ...parseIdentity(directory.identityFile, text), keyPem, certificatePem, rootPem };
+  assertWhole(identity, directory);
+  return identity;
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return undefined;
+    throw new UnusableFile(path, `cannot be read: ${message}`, 'give this user access to it, or choose another --dir');
+  }
+}
+
+function parseIdentity(path: string, text: string): IdentityFile {
+  try {
+    return readBy(identitySchema, JSON.parse(text));
+  } catch {
+    throw UnusableFile.damaged(path, 'is damaged');
+  }
 }
 
 /** Writes certificate, root and at last `identity.json`; a crash in between leaves a directory that enrolls again. */
@@ -71,4 +116,22 @@ export function writeIdentity(directory: DataDirectory, identity: Omit<Identity,
   writeDurably(directory.certificateFile, certificatePem);
   writeDurably(directory.rootFile, rootPem);
   writeDurably(directory.identityFile, `${JSON.stringify(file, undefined, 2)}\n`);
+}
+
+/**
+ * Puts a complete next identity in the place of the directory's own, and removes what an incomplete one left but for its
+ * key. At every moment `readIdentity` answers one whole identity. The directory's lock must be held.
+ */
+export function adoptNextIdentity(directory: DataDirectory): void {
+  const next = nextDirectory(directory);
+  const identity = readWhole(next);
+  if (identity) {
+    const { keyPem, ...others } = identity;
+    writeDurably(directory.keyFile, keyPem);
+    writeIdentity(directory, others);
+    // Without its key the next identity counts no longer; what is left after a crash is removed here.
+    rmSync(next.keyFile, { force: true });
+  }
+  for (const file of [next.identityFile, next.certificateFile, next.rootFile]) rmSync(file, { force: true });
+  if (identity) rmSync(next.path, { recursive: true, force: true });
 }

@@ -1,4 +1,4 @@
-import { createPrivateKey, generateKeyPair, X509Certificate, type KeyObject } from 'node:crypto';
+import { generateKeyPair, X509Certificate, type KeyObject } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import type { TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
@@ -12,7 +12,7 @@ import type { Clock } from '../lib/clock.js';
 import { writeDurably } from '../lib/durable-file.js';
 import { readBy } from '../lib/schema.js';
 import { enrollResponseSchema, type EnrollRequest, type EnrollResponse } from '../protocol/enrollment-messages.js';
-import { parseEnrollmentToken } from '../protocol/enrollment-token.js';
+import { hashEnrollmentSecret, parseEnrollmentToken, type EnrollmentToken } from '../protocol/enrollment-token.js';
 import { AGENT_PATHS, PROTOCOL_VERSION } from '../protocol/protocol-version.js';
 import { ATTEMPT_LIMIT_MS } from './beat-rules.js';
 import {
@@ -23,6 +23,7 @@ import {
   type IdentityFile,
 } from './data-directory.js';
 import { withDeadline } from './deadline.js';
+import { readKey } from './identity-check.js';
 import { createContext, openConnection, type ManagerAddress } from './transport/tls-connection.js';
 import { toTransportError, TransportError } from './transport/transport-error.js';
 
@@ -38,7 +39,7 @@ export interface EnrollmentOptions {
   readonly clock: Clock;
 }
 
-/** The token is not one, or the directory belongs to another manager. */
+/** The token is not one. */
 export class EnrollmentInputInvalid extends Error {}
 
 const generate = promisify(generateKeyPair);
@@ -53,8 +54,7 @@ export async function enroll(options: EnrollmentOptions): Promise<IdentityFile> 
   prepareDirectory(directory);
   const known = readIdentity(directory);
   if (known) return known;
-  const token = parseEnrollmentToken(options.token);
-  if (!token) throw new EnrollmentInputInvalid('The enrollment token must read wbt_<secret>_<fingerprint>');
+  const token = parseToken(options.token);
   const key = await openKey(directory);
   const request: EnrollRequest = {
     protocolVersion: PROTOCOL_VERSION,
@@ -70,11 +70,18 @@ export async function enroll(options: EnrollmentOptions): Promise<IdentityFile> 
   ).catch((error: unknown) => {
     throw error instanceof Error && 'status' in error ? error : toTransportError(error);
   });
-  return keep(answer, { options, key, fingerprint: token.caFingerprint });
+  return keep(answer, { options, key, token });
+}
+
+/** Throws `EnrollmentInputInvalid`. */
+export function parseToken(text: string): EnrollmentToken {
+  const token = parseEnrollmentToken(text);
+  if (!token) throw new EnrollmentInputInvalid('The enrollment token must read wbt_<secret>_<fingerprint>');
+  return token;
 }
 
 async function openKey({ keyFile }: DataDirectory): Promise<KeyObject> {
-  if (existsSync(keyFile)) return createPrivateKey(readFileSync(keyFile, 'utf8'));
+  if (existsSync(keyFile)) return readKey(readFileSync(keyFile, 'utf8'), keyFile);
   const { privateKey } = await generate('ec', { namedCurve: 'P-256' });
   writeDurably(keyFile, privateKey.export({ type: 'pkcs8', format: 'pem' }));
   return privateKey;
@@ -141,11 +148,12 @@ function trustDomainOf(leafDer: Buffer): string {
 interface Keeping {
   readonly options: EnrollmentOptions;
   readonly key: KeyObject;
-  readonly fingerprint: string;
+  readonly token: EnrollmentToken;
 }
 
 /** Checks that the certificate is ours and under the token's root, then writes the identity. */
-function keep(answer: EnrollResponse, { options, key, fingerprint }: Keeping): IdentityFile {
+function keep(answer: EnrollResponse, { options, key, token }: Keeping): IdentityFile {
+  const { caFingerprint: fingerprint, secret } = token;
   const [leafDer, ...others] = [answer.certificate, ...answer.chain].flatMap(certificatesOf);
   const rootDer = others.find((der) => sha256Fingerprint(der) === fingerprint);
   if (!leafDer || !rootDer)
@@ -169,6 +177,7 @@ function keep(answer: EnrollResponse, { options, key, fingerprint }: Keeping): I
     policy: answer.policy,
     trustDomain: answer.trustDomain,
     managerUrls: answer.managerUrls.length > 0 ? answer.managerUrls : [options.manager.url],
+    enrolledWith: { managerUrl: options.manager.url, tokenDigest: hashEnrollmentSecret(secret).toString('hex') },
   };
   const intermediates = others.filter((der) => !der.equals(rootDer)).map((der) => new X509Certificate(der).toString());
   writeIdentity(options.directory, {

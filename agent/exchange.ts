@@ -217,6 +217,7 @@ export class Exchanger {
       managerUrl,
       anchor: { bootId: incarnation.bootId, boot: clock.boot(), managerWall: managerSentAt },
       lastError: warning ? { code: warning.code, at: receivedAt, detail: warning.message } : null,
+      refusal: null,
       ...this.#nextSequence(orders),
     };
     await this.#despiteDisk(async () => {

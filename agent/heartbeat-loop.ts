@@ -4,6 +4,7 @@ import type { Random } from '../lib/random.js';
 import type { GoodbyeReason } from '../protocol/heartbeat-messages.js';
 import { FAILURES_UNTIL_REBUILD, GOODBYE_LIMIT_MS, reactionTo, retryDelayMs } from './beat-rules.js';
 import { sleepUnlessAborted, withDeadline } from './deadline.js';
+import { isLostIdentity } from './enrollment-rules.js';
 import type { Exchanger } from './exchange.js';
 import type { StateStore } from './state-store.js';
 import type { ManagerTransport } from './transport/manager-transport.js';
@@ -154,16 +155,22 @@ export class HeartbeatLoop {
     );
     this.#nextBoot = clock.boot() + delayMs;
     log.warn({ code: failure.code, detail: failure.message, failures: this.#failures, delayMs }, 'No contact');
-    await this.#note(failure.code, failure.message);
+    await this.#note(failure);
     this.#setContact(reaction === 'try-slowly' ? 'refused' : 'retrying');
     if (this.#failures % FAILURES_UNTIL_REBUILD === 0) transport.rebuild();
   }
 
-  async #note(code: string, detail: string): Promise<void> {
+  async #note(failure: ManagerRefusal | TransportError): Promise<void> {
     const { clock, state, log } = this.#deps;
-    const lastError = { code: code.slice(0, 64), at: Math.round(clock.wall()), detail: detail.slice(0, 1024) };
+    const at = Math.round(clock.wall());
+    const code = failure.code.slice(0, 64);
+    const isLost = failure instanceof ManagerRefusal && isLostIdentity(code);
     try {
-      await state.note({ lastError, nextContactAt: this.nextContactAt });
+      await state.note({
+        lastError: { code, at, detail: failure.message.slice(0, 1024) },
+        nextContactAt: this.nextContactAt,
+        ...(isLost ? { refusal: { code, at } } : {}),
+      });
     } catch (error) {
       log.warn({ err: error }, 'The last error cannot be stored');
     }

@@ -53,33 +53,54 @@ export interface Progress {
   readonly anchor?: TimeAnchor;
   /** Null after an exchange without any. */
   readonly lastError?: LastError | null;
+  /** Kept from a refusal that only a new enrollment ends until an exchange succeeds. */
+  readonly refusal?: { readonly code: string; readonly at: number } | null;
 }
 
 const SETTINGS = 's!settings';
 const PROGRESS = 's!progress';
 const UNANSWERED = 's!unanswered';
+/** Whose settings, progress and report these are. */
+const OWNER = 's!owner';
+const NOBODY = 'nobody';
+
+export interface StateOptions {
+  /** Of `ownerOf`. */
+  readonly owner: string;
+  /** Begins a new database: later than any sequence that a lost one can have used. */
+  readonly firstSequence: number;
+}
 
 /** The agent's durable state beside the spool, in the same database, held in memory and written through. */
 export class StateStore {
   readonly #store: DurableStore;
+  readonly #owner: string;
   #settings: AppliedSettings | undefined;
   #progress: Progress;
   #unanswered: UnansweredReport | undefined;
 
   private constructor(store: DurableStore, loaded: Loaded) {
     this.#store = store;
+    this.#owner = loaded.owner;
     this.#settings = loaded.settings;
     this.#progress = loaded.progress;
     this.#unanswered = loaded.unanswered;
   }
 
-  /** `firstSequence` begins a new database: later than any sequence that a lost one can have used. */
-  static async open(store: DurableStore, firstSequence: number): Promise<StateStore> {
+  /** What another identity left is forgotten, but for the sequence, which never goes back. */
+  static async open(store: DurableStore, { owner, firstSequence }: StateOptions): Promise<StateStore> {
+    await own(store, owner, firstSequence);
     return new StateStore(store, {
+      owner,
       settings: parse<AppliedSettings>(await store.get(SETTINGS)),
       progress: parse<Progress>(await store.get(PROGRESS)) ?? { sequence: firstSequence },
       unanswered: parse<UnansweredReport>(await store.get(UNANSWERED)),
     });
+  }
+
+  /** The directory has no identity: whoever enrolls in it next begins with nothing of an earlier one. */
+  static async disown(store: DurableStore): Promise<void> {
+    await store.write([putText(OWNER, NOBODY)], { durable: true });
   }
 
   get settings(): AppliedSettings | undefined {
@@ -104,14 +125,21 @@ export class StateStore {
 
   /** The report was answered or given up. Not synced: were it forgotten, the manager would see a repeat. */
   async settle(changes: Partial<Progress>): Promise<void> {
+    const durable = this.#changesRefusal(changes);
     this.#unanswered = undefined;
     this.#progress = { ...this.#progress, ...changes };
-    await this.#store.write([{ type: 'del', key: UNANSWERED }, put(PROGRESS, this.#progress)], { durable: false });
+    await this.#store.write([{ type: 'del', key: UNANSWERED }, put(PROGRESS, this.#progress)], { durable });
   }
 
   async note(changes: Partial<Progress>): Promise<void> {
+    const durable = this.#changesRefusal(changes);
     this.#progress = { ...this.#progress, ...changes };
-    await this.#store.write([put(PROGRESS, this.#progress)], { durable: false });
+    await this.#store.write([put(PROGRESS, this.#progress)], { durable });
+  }
+
+  /** Rare, and `enroll` relies on it: worth a sync. */
+  #changesRefusal({ refusal }: Partial<Progress>): boolean {
+    return refusal !== undefined && refusal?.code !== this.#progress.refusal?.code;
   }
 
   async saveSettings(settings: AppliedSettings): Promise<void> {
@@ -121,7 +149,7 @@ export class StateStore {
 
   /** Writes everything again, into a database that was begun anew. */
   async rewrite(): Promise<void> {
-    const operations = [put(PROGRESS, this.#progress)];
+    const operations = [putText(OWNER, this.#owner), put(PROGRESS, this.#progress)];
     if (this.#settings) operations.push(put(SETTINGS, this.#settings));
     if (this.#unanswered) operations.push(put(UNANSWERED, this.#unanswered));
     await this.#store.write(operations, { durable: true });
@@ -129,6 +157,7 @@ export class StateStore {
 }
 
 interface Loaded {
+  readonly owner: string;
   readonly settings: AppliedSettings | undefined;
   readonly progress: Progress;
   readonly unanswered: UnansweredReport | undefined;
@@ -139,5 +168,28 @@ function parse<T>(text: string | undefined): T | undefined {
 }
 
 function put(key: string, value: unknown): StoreOperation {
-  return { type: 'put', key, value: JSON.stringify(value) };
+  return putText(key, JSON.stringify(value));
+}
+
+function putText(key: string, value: string): StoreOperation {
+  return { type: 'put', key, value };
+}
+
+/** An older agent noted no owner: then the state is of the identity that is there. */
+async function own(store: DurableStore, owner: string, firstSequence: number): Promise<void> {
+  const noted = await store.get(OWNER);
+  if (noted === owner) return;
+  const operations = [putText(OWNER, owner)];
+  if (noted !== undefined) operations.push(...(await forgetting(store, firstSequence)));
+  await store.write(operations, { durable: true });
+}
+
+async function forgetting(store: DurableStore, firstSequence: number): Promise<StoreOperation[]> {
+  const before = parse<Progress>(await store.get(PROGRESS));
+  const sequence = Math.max(before?.sequence ?? 0, firstSequence);
+  return [
+    { type: 'del', key: SETTINGS },
+    { type: 'del', key: UNANSWERED },
+    before ? put(PROGRESS, { sequence }) : { type: 'del', key: PROGRESS },
+  ];
 }

@@ -64,6 +64,7 @@ CREATE TABLE audit_seals (
   hash bytea NOT NULL,
   sealed_at timestamp with time zone NOT NULL,
   transaction_id xid8 NOT NULL,
+  cluster text NOT NULL,
   CONSTRAINT audit_seals_pkey PRIMARY KEY (number),
   CONSTRAINT audit_seals_audit_id_key UNIQUE (audit_id)
 );

@@ -2,13 +2,14 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-import { readFlags } from '../agent/arguments.js';
+import { readFlags, type ReadFlags } from '../agent/arguments.js';
 import { AGENT_VERSION, platform } from '../agent/agent-version.js';
 import { createHostCollectors, systemSources, type HostCollectors } from '../agent/collectors/host-collectors.js';
 import { composeAgent } from '../agent/compose.js';
 import type { Daemon } from '../agent/daemon.js';
 import { dataDirectory, prepareDirectory, readIdentity, type IdentityFile } from '../agent/data-directory.js';
-import { enroll } from '../agent/enroll.js';
+import { enrollDirectory } from '../agent/enroll-directory.js';
+import { EXIT, explainFailure } from '../agent/exit-codes.js';
 import type { ContactState } from '../agent/heartbeat-loop.js';
 import { parseManagerUrl, type ManagerAddress } from '../agent/transport/tls-connection.js';
 import { ManagerRefusal, TransportError } from '../agent/transport/transport-error.js';
@@ -154,7 +155,12 @@ async function enrollPatiently(
   const { clock, random } = options;
   for (let attempt = 0; ; attempt += 1) {
     try {
-      return await enroll({ ...options, agentVersion: AGENT_VERSION, platform: platform() });
+      return await enrollDirectory({
+        ...options,
+        bootId: readBootId(),
+        agentVersion: AGENT_VERSION,
+        platform: platform(),
+      });
     } catch (error) {
       if (attempt >= MAX_ENROLLMENT_ATTEMPTS || !isForNow(error)) throw error;
       const asked = error instanceof ManagerRefusal ? (error.facts.retryAfterMs ?? 0) : 0;
@@ -188,9 +194,17 @@ const FLAGS = {
     'events-per-beat',
     'event-log',
   ],
-  switches: [],
+  switches: ['help'],
 };
 const DEFAULT_STAGGER_SECONDS = 5;
+const DEFAULT_DIRECTORY = 'agent-data/fleet';
+
+const USAGE = `npm run fleet -- --agents N --manager URL --token-file F [--dir DIR] [--stagger-seconds S]
+                 [--events-per-beat N [--event-log FILE]]
+Runs N real agents in one process until it is asked to stop; the counts of their states go to stderr.
+Each agent has a folder in DIR (${DEFAULT_DIRECTORY} unless given); what is enrolled there already goes on.
+The starts are spread over S seconds (${DEFAULT_STAGGER_SECONDS} unless given).
+Each emits N events per interval; FILE lists what their spools accepted.`;
 
 interface FleetFlags {
   readonly agents: number;
@@ -202,40 +216,62 @@ interface FleetFlags {
   readonly eventLog: string | undefined;
 }
 
-function readFleetFlags(argv: readonly string[]): FleetFlags | readonly string[] {
-  const { values, faults } = readFlags(argv, FLAGS);
+function readFleetFlags({ values, faults }: ReadFlags): FleetFlags | readonly string[] {
   const manager = parseManagerUrl(values.get('manager') ?? '');
   const agents = Number(values.get('agents'));
-  const tokenFile = values.get('token-file') ?? '';
   const later = ['direction', 'listener-base-port'].filter((name) => values.has(name));
   const all = [...faults, ...later.map((name) => `--${name} is not available in this version`), ...eventFaults(values)];
   if (!Number.isInteger(agents) || agents < 1) all.push('--agents must be a positive integer');
-  if (tokenFile === '') all.push('--token-file F is missing');
   if (!manager) all.push('--manager must be https://host:port');
+  const token = readTokenFile(values.get('token-file'), all);
+  const staggerMs = readStagger(values.get('stagger-seconds'), all);
   if (all.length > 0 || !manager) return all;
-  return { agents, manager, ...readFleetFiles(values, tokenFile) };
+  const directory = values.get('dir') ?? DEFAULT_DIRECTORY;
+  const eventsPerBeat = Number(values.get('events-per-beat') ?? 0);
+  return { agents, manager, token, staggerMs, directory, eventsPerBeat, eventLog: values.get('event-log') };
 }
 
 function eventFaults(values: ReadonlyMap<string, string>): string[] {
   return /^\d{1,6}$/.test(values.get('events-per-beat') ?? '0') ? [] : ['--events-per-beat must be a whole number'];
 }
 
-function readFleetFiles(values: ReadonlyMap<string, string>, tokenFile: string) {
-  return {
-    token: readFileSync(tokenFile, 'utf8').trim(),
-    directory: values.get('dir') ?? 'agent-data/fleet',
-    staggerMs: Number(values.get('stagger-seconds') ?? DEFAULT_STAGGER_SECONDS) * 1000,
-    eventsPerBeat: Number(values.get('events-per-beat') ?? 0),
-    eventLog: values.get('event-log'),
-  };
+function readStagger(text: string | undefined, faults: string[]): number {
+  const seconds = Number(text ?? DEFAULT_STAGGER_SECONDS);
+  if (!(seconds >= 0 && seconds < Infinity)) faults.push('--stagger-seconds must be a number from 0');
+  return seconds * 1000;
+}
+
+function readTokenFile(path: string | undefined, faults: string[]): string {
+  try {
+    if (path !== undefined) return readFileSync(path, 'utf8').trim();
+    faults.push('--token-file F is missing');
+  } catch (error) {
+    faults.push(`the token file cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  return '';
 }
 
 async function main(argv: readonly string[]): Promise<number> {
-  const flags = readFleetFlags(argv);
+  const given = readFlags(argv, FLAGS);
+  if (given.switches.has('help')) {
+    console.log(USAGE);
+    return EXIT.ok;
+  }
+  const flags = readFleetFlags(given);
   if (!('agents' in flags)) {
     for (const fault of flags) console.error(`fleet: ${fault}`);
-    return 2;
+    console.error(USAGE);
+    return EXIT.usage;
   }
+  try {
+    await runFleet(flags);
+    return EXIT.ok;
+  } catch (error) {
+    return explainFailure(error, { name: 'fleet', complain: (text) => console.error(text) });
+  }
+}
+
+async function runFleet(flags: FleetFlags): Promise<void> {
   const clock = createSystemClock();
   const stopping = new AbortController();
   process.once('SIGTERM', () => stopping.abort());
@@ -252,7 +288,6 @@ async function main(argv: readonly string[]): Promise<number> {
   await events;
   await fleet.stop();
   summary.print(fleet);
-  return 0;
 }
 
 const SUMMARY_EVERY_MS = 1000;

@@ -1,6 +1,7 @@
 import { Problem } from '../../lib/problem.js';
 import { integer, object, oneOf, optional, readBy, string, type Schema } from '../../lib/schema.js';
 import { SEVERITIES } from '../../protocol/heartbeat-messages.js';
+import { MAX_MESSAGE_LENGTH } from '../spool/event-intake.js';
 import type { AppendedRange, Spool } from '../spool/spool.js';
 import type { AgentStatus } from '../status.js';
 
@@ -9,9 +10,9 @@ export const MAX_EMIT_COUNT = 100_000;
 
 const anything: Schema<unknown> = (value) => value;
 /** Not `string`: what is not storable is replaced at intake, not refused. */
-const anyText: Schema<string> = (value, pointer, errors) => {
-  if (typeof value === 'string') return value;
-  errors.push({ pointer, detail: 'must be a string' });
+const messageText: Schema<string> = (value, pointer, errors) => {
+  if (typeof value === 'string' && value.length <= MAX_MESSAGE_LENGTH) return value;
+  errors.push({ pointer, detail: `must be a string of at most ${MAX_MESSAGE_LENGTH} characters` });
   return undefined;
 };
 
@@ -19,7 +20,7 @@ const requestSchema = object({ op: string({ max: 16 }) });
 const emitSchema = object({
   kind: oneOf(...EMIT_KINDS),
   severity: oneOf(...SEVERITIES),
-  message: anyText,
+  message: messageText,
   data: optional(anything),
   count: optional(integer(1, MAX_EMIT_COUNT)),
 });

@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 
 import type { Clock } from '../../lib/clock.js';
+import { UnusableFile } from '../unusable-file.js';
 
 export type StoreOperation =
   | { readonly type: 'put'; readonly key: string; readonly value: string }
@@ -17,7 +18,7 @@ export interface KeyRange {
 /** The data directory is held by another process. */
 export class StoreInUse extends Error {
   constructor(path: string) {
-    super(`${path} is in use by another agent`);
+    super(`${path} is in use by a running agent; stop it first, or use another --dir`);
     this.name = 'StoreInUse';
   }
 }
@@ -68,7 +69,7 @@ export class DurableStore {
       return { store: new DurableStore(path, await openPatiently(path, clock)), setAside: undefined };
     } catch (error) {
       if (isLocked(error)) throw new StoreInUse(dirname(path));
-      if (isEnvironment(error)) throw error;
+      if (isEnvironment(error)) throw unusable(path, describe(error));
       const setAside = setDatabaseAside(path, clock, describe(error));
       return { store: new DurableStore(path, await openDatabase(path)), setAside };
     }
@@ -185,10 +186,13 @@ async function openDatabase(path: string): Promise<Database> {
 
 /** A planted link would put the spool elsewhere: only a real folder of our own is used. */
 function prepareFolder(path: string): void {
-  mkdirSync(path, { recursive: true, mode: 0o700 });
-  const facts = lstatSync(path);
-  if (!facts.isDirectory()) throw new Error(`${path} is not a directory`);
+  if (!lstatSync(path, { throwIfNoEntry: false })) mkdirSync(path, { recursive: true, mode: 0o700 });
+  if (!lstatSync(path).isDirectory()) throw unusable(path, 'it is not a directory');
   chmodSync(path, 0o700);
+}
+
+function unusable(path: string, why: string): UnusableFile {
+  return new UnusableFile(path, `cannot be used: ${why}`, 'give this user write access to it, and room on the disk');
 }
 
 /** Keeps the newest unreadable database only, so that the disk stays bounded. */

@@ -40,7 +40,8 @@ export function toSpoolable(event: IncomingEvent, occurredAt: number): Spoolable
   };
 }
 
-function spoolableData(data: unknown, errors: FieldError[]): unknown {
+/** Data as the manager takes it; adds to `errors` what is wrong with it. */
+export function spoolableData(data: unknown, errors: FieldError[]): unknown {
   if (!isShallowEnough(data, MAX_DATA_DEPTH)) {
     errors.push({
       pointer: '#/data',

@@ -58,6 +58,14 @@ const BY_ERRNO: Readonly<Record<string, TransportCode>> = {
   EHOSTDOWN: 'unreachable',
 };
 
+/** What OpenSSL says of bytes that are no TLS at all. */
+const NO_TLS: ReadonlySet<string> = new Set([
+  'ERR_SSL_WRONG_VERSION_NUMBER',
+  'ERR_SSL_PACKET_LENGTH_TOO_LONG',
+  'ERR_SSL_HTTP_REQUEST',
+  'ERR_SSL_UNKNOWN_PROTOCOL',
+]);
+
 /** Names what the operating system or TLS reported. */
 export function toTransportError(error: unknown): TransportError {
   if (error instanceof TransportError) return error;
@@ -65,8 +73,14 @@ export function toTransportError(error: unknown): TransportError {
   const facts = error as { code?: unknown; errors?: unknown; message?: unknown };
   const [first] = Array.isArray(facts.errors) ? facts.errors : [];
   if (facts.code === undefined && first !== undefined) return toTransportError(first);
-  const code = String(facts.code ?? '');
+  return fromCode(String(facts.code ?? ''), String(facts.message ?? error), error);
+}
+
+function fromCode(code: string, message: string, cause: unknown): TransportError {
+  if (NO_TLS.has(code))
+    return new TransportError('protocol', 'no TLS there; the agent port is 4120 unless configured', cause);
   const isTls = /SSL|TLS/.test(code);
-  const known = BY_ERRNO[code] ?? (isTls ? 'tls-refused' : 'unknown');
-  return new TransportError(known, String(facts.message ?? error).slice(0, 1024), error);
+  // OpenSSL ends its messages with a line feed.
+  const [text = ''] = message.split('\n');
+  return new TransportError(BY_ERRNO[code] ?? (isTls ? 'tls-refused' : 'unknown'), text.slice(0, 1024), cause);
 }

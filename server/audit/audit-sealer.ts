@@ -1,6 +1,6 @@
 import type { Clock } from '../../lib/clock.js';
 import type { Log } from '../../lib/log.js';
-import type { CommitPosition } from '../database/commit-order.js';
+import { LOG_BEGINNING, readClusterId, readSettledPosition, type CommitPosition } from '../database/commit-order.js';
 import type { Sql } from '../database/sql.js';
 import type { ClaimedJob } from '../scheduler/claimed-job.js';
 import { FIRST_PREVIOUS_HASH, renderCheckpoint, sealHash, type Checkpoint } from './seal-rules.js';
@@ -39,6 +39,7 @@ class Sealer implements AuditSealer {
   readonly #deps: AuditSealerDeps;
   /** The end of the chain as this process knows it; undefined when it has to ask. */
   #position: CommitPosition | undefined;
+  #cluster: string | undefined;
   #end: Checkpoint | undefined;
   #written: Checkpoint = { number: 0, hash: '' };
   #writtenAt = Number.NEGATIVE_INFINITY;
@@ -55,7 +56,7 @@ class Sealer implements AuditSealer {
       if (!sealed) this.#position = undefined;
       if (!sealed || sealed.value.length === 0) return;
       const last = sealed.value.at(-1);
-      this.#position = positionOf(last);
+      this.#position = positionOf(last, await this.#clusterId());
       if (last) this.#note({ number: last.number, hash: last.hash.toString('hex') });
     }
   }
@@ -69,9 +70,19 @@ class Sealer implements AuditSealer {
     }
   }
 
+  async #clusterId(): Promise<string> {
+    this.#cluster ??= await readClusterId(this.#deps.sql);
+    return this.#cluster;
+  }
+
   async #isWaiting(sql: Sql): Promise<boolean> {
-    this.#position ??= positionOf(await findLastSeal(sql));
-    const { rows } = await readUnsealed(sql, { after: this.#position, limit: 1 });
+    this.#position ??= positionOf(await findLastSeal(sql), await this.#clusterId());
+    const after = this.#position;
+    const isAtBeginning = after.transactionId === LOG_BEGINNING.transactionId;
+    // Asked before the rows are: what is below it has been looked at then.
+    const settled = isAtBeginning ? await readSettledPosition(sql) : after;
+    const { rows } = await readUnsealed(sql, { after, limit: 1 });
+    if (rows.length === 0) this.#position = settled;
     return rows.length > 0;
   }
 
@@ -92,13 +103,14 @@ class Sealer implements AuditSealer {
 /** The caller holds the job's row: nobody else extends the chain meanwhile. */
 async function sealBatch(sql: Sql, limit: number, sealedAt: Date): Promise<Seal[]> {
   const last = await findLastSeal(sql);
-  const { rows } = await readUnsealed(sql, { after: positionOf(last), limit });
+  const cluster = await readClusterId(sql);
+  const { rows } = await readUnsealed(sql, { after: positionOf(last, cluster), limit });
   let { number, hash } = last ?? { number: 0, hash: FIRST_PREVIOUS_HASH };
   const seals = rows.map((row): Seal => {
     const previousHash = hash;
     number += 1;
     hash = sealHash(previousHash, row);
-    return { number, auditId: row.id, transactionId: row.transaction_id, previousHash, hash };
+    return { number, auditId: row.id, transactionId: row.transaction_id, cluster, previousHash, hash };
   });
   if (seals.length > 0) await insertSeals(sql, seals, sealedAt);
   return seals;

@@ -13,6 +13,8 @@ export interface Seal {
   readonly auditId: string;
   /** Of the row's transaction, decimal. */
   readonly transactionId: string;
+  /** The cluster in which it was sealed. */
+  readonly cluster: string;
   readonly previousHash: Buffer;
   readonly hash: Buffer;
 }
@@ -21,25 +23,31 @@ interface SealColumns {
   readonly number: number;
   readonly audit_id: string;
   readonly seal_transaction_id: string;
+  readonly cluster: string;
   readonly previous_hash: Buffer;
   readonly hash: Buffer;
 }
 
 const SEAL = `audit_seals.number, audit_seals.audit_id, audit_seals.transaction_id::text AS seal_transaction_id,
-  audit_seals.previous_hash, audit_seals.hash`;
+  audit_seals.cluster, audit_seals.previous_hash, audit_seals.hash`;
 
 function toSeal(row: SealColumns): Seal {
   return {
     number: row.number,
     auditId: row.audit_id,
     transactionId: row.seal_transaction_id,
+    cluster: row.cluster,
     previousHash: row.previous_hash,
     hash: row.hash,
   };
 }
 
-export function positionOf(seal: Seal | undefined): CommitPosition {
-  return seal ? { transactionId: seal.transactionId, id: seal.auditId } : LOG_BEGINNING;
+/**
+ * Where the reading of unsealed rows goes on after the last seal. After a dump was restored into another cluster the log
+ * is read from its beginning: what is sealed is left out.
+ */
+export function positionOf(seal: Seal | undefined, cluster: string): CommitPosition {
+  return seal?.cluster === cluster ? { transactionId: seal.transactionId, id: seal.auditId } : LOG_BEGINNING;
 }
 
 /** The end of the chain; undefined while nothing is sealed. */
@@ -50,25 +58,32 @@ export async function findLastSeal(sql: Sql): Promise<Seal | undefined> {
   return row && toSeal(row);
 }
 
-/** Committed rows after a position, in commit order. */
+const UNSEALED = 'NOT EXISTS (SELECT FROM audit_seals WHERE audit_seals.audit_id = audit_log.id)';
+
+/** Committed rows without a seal after a position, in commit order. */
 export function readUnsealed(
   sql: Sql,
   { after, limit }: { readonly after: CommitPosition; readonly limit: number },
 ): Promise<OnwardPage<SealedRow>> {
-  return readInCommitOrder<SealedRow>(sql, { table: 'audit_log', columns: CONTENT }, { after, limit });
+  return readInCommitOrder<SealedRow>(
+    sql,
+    { table: 'audit_log', columns: CONTENT, condition: UNSEALED },
+    { after, limit },
+  );
 }
 
 export async function insertSeals(sql: Sql, seals: readonly Seal[], sealedAt: Date): Promise<void> {
   await sql.query(
-    `INSERT INTO audit_seals (number, audit_id, transaction_id, previous_hash, hash, sealed_at)
-     SELECT input.number, input.audit_id, input.transaction_id::xid8, input.previous_hash, input.hash, $6
-     FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::bytea[], $5::bytea[])
-       AS input (number, audit_id, transaction_id, previous_hash, hash)
+    `INSERT INTO audit_seals (number, audit_id, transaction_id, cluster, previous_hash, hash, sealed_at)
+     SELECT input.number, input.audit_id, input.transaction_id::xid8, input.cluster, input.previous_hash, input.hash, $7
+     FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::bytea[])
+       AS input (number, audit_id, transaction_id, cluster, previous_hash, hash)
      ORDER BY input.number`,
     [
       seals.map(({ number }) => number),
       seals.map(({ auditId }) => auditId),
       seals.map(({ transactionId }) => transactionId),
+      seals.map(({ cluster }) => cluster),
       seals.map(({ previousHash }) => previousHash),
       seals.map(({ hash }) => hash),
       sealedAt,
@@ -115,7 +130,7 @@ export async function findUnsealedBehind(sql: Sql, position: CommitPosition): Pr
   const [row] = await sql.query<{ id: string }>(
     `SELECT audit_log.id FROM audit_log
      WHERE (audit_log.transaction_id, audit_log.id) <= ($1::xid8, $2::uuid)
-       AND NOT EXISTS (SELECT FROM audit_seals WHERE audit_seals.audit_id = audit_log.id)
+       AND ${UNSEALED}
      ORDER BY audit_log.transaction_id, audit_log.id LIMIT 1`,
     [position.transactionId, position.id],
   );
@@ -125,7 +140,8 @@ export async function findUnsealedBehind(sql: Sql, position: CommitPosition): Pr
 /** How many rows after a position wait for their seal. */
 export async function countAfter(sql: Sql, position: CommitPosition): Promise<number> {
   const [row] = await sql.query<{ count: number }>(
-    'SELECT count(*) AS count FROM audit_log WHERE (transaction_id, id) > ($1::xid8, $2::uuid)',
+    `SELECT count(*) AS count FROM audit_log
+     WHERE (audit_log.transaction_id, audit_log.id) > ($1::xid8, $2::uuid) AND ${UNSEALED}`,
     [position.transactionId, position.id],
   );
   return row?.count ?? 0;

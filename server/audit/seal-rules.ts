@@ -20,7 +20,7 @@ export interface SealedRow {
 }
 
 /** What the first seal stands on. */
-export const FIRST_PREVIOUS_HASH = Buffer.alloc(32);
+export const FIRST_PREVIOUS_HASH: Buffer = Buffer.alloc(32);
 
 /** The end of the chain at some time: whoever keeps it sees later that the chain was cut or made anew. */
 export interface Checkpoint {

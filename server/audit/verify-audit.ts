@@ -1,4 +1,4 @@
-import type { CommitPosition } from '../database/commit-order.js';
+import { readClusterId, type CommitPosition } from '../database/commit-order.js';
 import type { Sql } from '../database/sql.js';
 import { FIRST_PREVIOUS_HASH, sealHash, type Checkpoint } from './seal-rules.js';
 import {
@@ -56,7 +56,7 @@ const SMALLEST_ID = '00000000-0000-0000-0000-000000000000';
 /** Follows the chain from its beginning, in chunks; names the first row that is not what was sealed. */
 export async function verifyAudit(sql: Sql, options: VerifyOptions = {}): Promise<AuditVerification> {
   const { last, fault } = await walk(sql, options);
-  const end = positionOf(last);
+  const end = positionOf(last, await readClusterId(sql));
   const verified = last ? last.number : 0;
   const checkpoint = last ? { number: last.number, hash: last.hash.toString('hex') } : null;
   const found = fault ?? truncation(verified, options.checkpoints ?? []) ?? (await insertion(sql, end));

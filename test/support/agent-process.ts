@@ -19,9 +19,16 @@ export interface AgentProcess {
   kill(signal: NodeJS.Signals): Promise<AgentRun>;
 }
 
+export interface AgentRunOptions {
+  readonly env?: Record<string, string>;
+  readonly input?: string;
+  /** Another program than the agent's. */
+  readonly main?: string;
+}
+
 /** Starts `wardbeat-agent ARGS` as a process of its own. */
-export function spawnAgent(args: readonly string[], options: { env?: Record<string, string>; input?: string } = {}) {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+export function spawnAgent(args: readonly string[], options: AgentRunOptions = {}) {
+  const child = spawn(process.execPath, [options.main ?? MAIN, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, ...options.env },
   });
@@ -45,7 +52,7 @@ export function spawnAgent(args: readonly string[], options: { env?: Record<stri
 }
 
 /** Runs one command to its end. */
-export function runAgent(args: readonly string[], options: { env?: Record<string, string>; input?: string } = {}) {
+export function runAgent(args: readonly string[], options: AgentRunOptions = {}) {
   return spawnAgent(args, options).ended;
 }
 

@@ -10,6 +10,7 @@ import type { DatabaseAddress } from '../../server/database/connection.js';
 import { createDataSource, createPool, type DataSourceOptions } from '../../server/database/data-source.js';
 import { createEmbeddedPostgres, type EmbeddedConnections } from '../../server/database/embedded-postgres.js';
 import { migrate } from '../../server/database/migrate.js';
+import { eventually } from './poll.js';
 
 const TEMPLATE = 'wardbeat_template';
 const START_TIMEOUT_MS = 60_000;
@@ -97,7 +98,13 @@ export async function createDatabase(options: { readonly empty?: boolean } = {})
   return {
     ownerConnection: { ...ownerConnection, database },
     appConnection: { ...appConnection, database },
-    drop: () => administer(ownerConnection, `DROP DATABASE ${database} WITH (FORCE)`),
+    // Refused while autovacuum, which the owner may not end, is at work there.
+    async drop() {
+      await eventually(`${database} is dropped`, async () => {
+        await administer(ownerConnection, `DROP DATABASE ${database} WITH (FORCE)`);
+        return true;
+      });
+    },
   };
 }
 

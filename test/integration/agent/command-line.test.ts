@@ -1,8 +1,12 @@
 import { expect } from 'chai';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 
+import { callAgent } from '../../../agent/local-socket/socket-client.js';
 import type { AgentStatus } from '../../../agent/status.js';
+import { createSystemClock } from '../../../lib/clock.js';
 import { FakeManager, POLICY } from '../../support/agent-fake-manager.js';
 import { runAgent, spawnAgent, temporaryFolder, until, type AgentProcess } from '../../support/agent-process.js';
 
@@ -89,6 +93,15 @@ describe('the wardbeat-agent command line', function () {
     expect([nobody.code, nobody.stderr.split(':')[0]]).to.deep.equal([1, 'refused']);
   });
 
+  it('says in one line that a port speaks no TLS, and exits 1', async () => {
+    const plain = createServer((_request, response) => void response.end());
+    await new Promise<void>((resolve) => plain.listen(0, '127.0.0.1', resolve));
+    const url = `https://127.0.0.1:${(plain.address() as AddressInfo).port}`;
+    const { code, stderr } = await runAgent(['enroll', '--manager', url, '--token-file', tokenFile(), '--dir', dir()]);
+    plain.close();
+    expect([code, stderr]).to.deep.equal([1, 'protocol: no TLS there; the agent port is 4120 unless configured\n']);
+  });
+
   it('exits 3 where nothing is enrolled, and emit exits 1 where nothing runs', async () => {
     expect((await runAgent(['run', '--dir', dir()])).code).to.equal(3);
     expect((await runAgent(['status', '--dir', dir()])).code).to.equal(3);
@@ -128,7 +141,17 @@ describe('the wardbeat-agent command line', function () {
     expect((await emit('--kind', 'log', '--severity', 'low', '--message', 'm', '--data', '{')).code).to.equal(2);
     const large = JSON.stringify('z'.repeat(40_000));
     expect((await emit('--kind', 'log', '--severity', 'low', '--message', 'm', '--data', large)).code).to.equal(2);
+    const long = await emit('--kind', 'log', '--severity', 'low', '--message', 'm'.repeat(8193));
+    expect([long.code, long.stderr.includes('8192')]).to.deep.equal([2, true]);
+    const call = { folder: dir(), name: 'agent.sock', clock: createSystemClock(), milliseconds: 5000 };
+    const request = { op: 'emit', kind: 'log', severity: 'low', message: 'm'.repeat(8193) };
+    const past = await callAgent(call, request).catch((error: { code: string; errors: string[] }) => error);
+    expect(past).to.deep.include({
+      code: 'request-invalid',
+      errors: ['#/message must be a string of at most 8192 characters'],
+    });
     expect((await status()).status.spool.lanes.log.next).to.equal(0);
+    expect((await emit('--kind', 'log', '--severity', 'low', '--message', 'm'.repeat(8192))).code).to.equal(0);
   });
 
   it('delivers 10,000 emitted events exactly once although both sides are killed', async () => {

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { join } from 'node:path';
+import { writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 
 import { parseManagerUrl } from '../../../agent/transport/tls-connection.js';
 import { createSystemClock } from '../../../lib/clock.js';
@@ -7,7 +8,9 @@ import { createLog } from '../../../lib/log.js';
 import { createSystemRandom } from '../../../lib/random.js';
 import { startFleet } from '../../../scripts/fleet.js';
 import { FakeManager } from '../../support/agent-fake-manager.js';
-import { temporaryFolder, until } from '../../support/agent-process.js';
+import { runAgent, spawnAgent, temporaryFolder, until } from '../../support/agent-process.js';
+
+const FLEET = resolve('dist/scripts/fleet.js');
 
 describe('a fleet in one process', () => {
   it('is made of real agents that can be stopped, killed and started one by one', async () => {
@@ -38,5 +41,35 @@ describe('a fleet in one process', () => {
       await manager.close();
       folder.remove();
     }
+  });
+
+  it('is refused in plain words on a directory that another fleet holds', async function () {
+    this.timeout(20_000);
+    const folder = temporaryFolder();
+    const manager = await FakeManager.start(folder.path);
+    writeFileSync(join(folder.path, 'token'), manager.token);
+    const args = ['--agents', '2', '--manager', manager.url, '--token-file', join(folder.path, 'token')];
+    args.push('--dir', join(folder.path, 'fleet'), '--stagger-seconds', '0');
+    const first = spawnAgent(args, { main: FLEET });
+    try {
+      await until('both are online', () => first.stderr().includes('"online":2'));
+      const { code, stderr } = await runAgent(args, { main: FLEET });
+      expect(code, stderr).to.equal(5);
+      expect(stderr).to.match(/^fleet: \S+fleet-00001 is in use by a running agent; [^\n]+\n$/);
+      expect((await first.kill('SIGTERM')).code).to.equal(0);
+    } finally {
+      await first.kill('SIGKILL');
+      await manager.close();
+      folder.remove();
+    }
+  });
+
+  it('tells its flags, --dir among them', async () => {
+    const help = await runAgent(['--help'], { main: FLEET });
+    expect([help.code, help.stderr]).to.deep.equal([0, '']);
+    expect(help.stdout).to.contain('--dir DIR');
+    const wrong = await runAgent(['--agents', '0', '--token-file', '/absent'], { main: FLEET });
+    expect(wrong.code).to.equal(2);
+    expect(wrong.stderr).to.contain('--agents must').and.contain('--manager must').and.contain('/absent');
   });
 });

@@ -4,7 +4,9 @@ import { createLog } from '../../../lib/log.js';
 import { createSystemRandom } from '../../../lib/random.js';
 import { createAuditLog } from '../../../server/audit/audit-log.js';
 import { createAuditSealer, type AuditSealer } from '../../../server/audit/audit-sealer.js';
-import { parseCheckpoint, type Checkpoint } from '../../../server/audit/seal-rules.js';
+import { insertSeals, listRows, type Seal } from '../../../server/audit/seal-repository.js';
+import { FIRST_PREVIOUS_HASH, parseCheckpoint, sealHash, type Checkpoint } from '../../../server/audit/seal-rules.js';
+import { LOG_BEGINNING } from '../../../server/database/commit-order.js';
 import { verifyAudit } from '../../../server/audit/verify-audit.js';
 import { sqlOfClient } from '../../../server/database/sql.js';
 import { createClaimedJob } from '../../../server/scheduler/claimed-job.js';
@@ -102,7 +104,7 @@ describe('audit seals', function () {
   const swap = (a: number, b: number) =>
     `CREATE TEMP TABLE swapped AS SELECT * FROM audit_seals WHERE number IN (${a}, ${b});
      DELETE FROM audit_seals WHERE number IN (${a}, ${b});
-     INSERT INTO audit_seals SELECT s.number, o.audit_id, s.previous_hash, s.hash, s.sealed_at, o.transaction_id
+     INSERT INTO audit_seals SELECT s.number, o.audit_id, s.previous_hash, s.hash, s.sealed_at, o.transaction_id, s.cluster
        FROM swapped s JOIN swapped o ON o.number <> s.number; DROP TABLE swapped`;
   const change = (set: string) => `UPDATE audit_log SET ${set} WHERE id = ${row(7)}`;
   const TAMPERINGS: readonly Tampering[] = [
@@ -311,6 +313,46 @@ describe('audit seals', function () {
     expect((await verify(checkpoints as Checkpoint[])).fault).to.equal(null);
     await one.close();
     expect(logged).to.have.length(4);
+  });
+
+  it('go on after a dump was restored into a cluster whose transactions are counted from the start', async () => {
+    await append();
+    const farAhead = `(transaction_id::text::bigint + 1000000000000)::text::xid8`;
+    await owner.query(`UPDATE audit_log SET transaction_id = ${farAhead}`);
+    // What the old cluster sealed: the chain over these rows, by transactions that this cluster will not reach.
+    const { rows } = await readRows();
+    let hash = FIRST_PREVIOUS_HASH;
+    const seals = rows.map((sealed, index): Seal => {
+      const previousHash = hash;
+      hash = sealHash(hash, sealed);
+      const { id: auditId, transaction_id: transactionId } = sealed;
+      return { number: index + 1, auditId, transactionId, cluster: 'another', previousHash, hash };
+    });
+    await insertSeals(sql(), seals, new Date(0));
+    expect(await verify()).to.deep.include({ fault: null, verified: ROWS, waiting: 0 });
+    await seal();
+    await append(4);
+    expect(await verify()).to.deep.include({ fault: null, verified: ROWS, waiting: 4 });
+    await seal(sealer('n1', { batchSize: 3 }));
+    expect(await verify()).to.deep.include({ fault: null, verified: ROWS + 4, waiting: 0 });
+    await append(1);
+    await seal();
+    expect(await verify()).to.deep.include({ fault: null, verified: ROWS + 5, waiting: 0 });
+  });
+
+  /** Every row as it is hashed, wherever its transaction id stands. */
+  async function readRows() {
+    const rows = await listRows(sql(), { after: LOG_BEGINNING.id, limit: 1000 });
+    return { rows: rows.toSorted((a, b) => Number(a.transaction_id) - Number(b.transaction_id)) };
+  }
+
+  it('find new rows with the position that an idle sealer keeps', async () => {
+    const idle = sealer();
+    await seal(idle);
+    await seal(idle);
+    await append(2);
+    await seal(idle);
+    expect(await verify()).to.deep.include({ fault: null, verified: 2, waiting: 0 });
   });
 
   it('cannot be changed by the application role', async () => {

@@ -76,6 +76,25 @@ describe('the fleet clock in the database', () => {
     expect(rows.map(({ offset_ms }) => Number(offset_ms))).to.deep.equal([0, 86_400_000]);
   });
 
+  it('tells of steps once a minute, with their sum, and of one while nobody looked', async () => {
+    const clock = new FakeClock(START);
+    const told: number[] = [];
+    const fleet = await open(clock, 'boot-1');
+    fleet.onStep(({ byMs }) => void told.push(byMs));
+    await fleet.renew(sql());
+    for (let second = 0; second < 90; second += 1) {
+      await clock.advance(1000);
+      if (second >= 10 && second < 20) clock.stepWall(2000);
+      await fleet.renew(sql());
+    }
+    expect(told).to.deep.equal([2000, 18_000]);
+    clock.stepWall(-3_600_000);
+    const next = await open(clock, 'boot-1');
+    next.onStep(({ byMs }) => void told.push(byMs));
+    await next.renew(sql());
+    expect(told).to.deep.equal([2000, 18_000, -3_600_000]);
+  });
+
   it('follows the anchor when another process is ahead', async () => {
     const clock = new FakeClock(START);
     const fleet = await open(clock, 'boot-1');

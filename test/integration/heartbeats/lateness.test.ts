@@ -42,7 +42,7 @@ describe('the lateness of heartbeats', () => {
     const { count, total, boundsMs, days } = await read(2);
     expect(count).to.equal(2);
     expect(total).to.have.length(boundsMs.length + 1);
-    expect(total[latenessBucket(700)]).to.equal(1);
+    expect(total[latenessBucket(700)]).to.be.at.least(1);
     expect(days.reduce((sum, { counts }) => sum + counts.reduce((x, y) => x + y, 0), 0)).to.equal(2);
   });
 
