@@ -1,6 +1,12 @@
 import { CreateTables0000000000001 } from './0001-create-tables.js';
 import { PartitionFunctions0000000000002 } from './0002-partition-functions.js';
 import { History0000000000003 } from './0003-history.js';
+import { SealCluster0000000000007 } from './0007-seal-cluster.js';
 
 /** Every migration, oldest first. */
-export const MIGRATIONS = [CreateTables0000000000001, PartitionFunctions0000000000002, History0000000000003] as const;
+export const MIGRATIONS = [
+  CreateTables0000000000001,
+  PartitionFunctions0000000000002,
+  History0000000000003,
+  SealCluster0000000000007,
+] as const;
