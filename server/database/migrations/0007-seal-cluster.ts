@@ -2,7 +2,7 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 /**
  * The cluster that a seal's transaction id counts in: a dump that is restored elsewhere brings ids of another count. Of
- * seals made before this, no cluster is known, which reads as another one. For some days 0003 made the column itself.
+ * seals made before this, no cluster is known, which reads as another one. A database may have the column from 0003 already.
  */
 export class SealCluster0000000000007 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
