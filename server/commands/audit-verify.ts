@@ -68,7 +68,7 @@ async function verifyIn(options: LocalDatabaseOptions, checkpoints: readonly Che
   const [found] = await sql
     .query<{ there: boolean }>(
       `SELECT EXISTS (SELECT FROM information_schema.columns
-         WHERE table_name = 'audit_seals' AND column_name = 'transaction_id') AS there`,
+         WHERE table_name = 'audit_seals' AND column_name = 'cluster') AS there`,
     )
     .catch(refuseUnreachable);
   if (!found?.there) throw new CommandFailed('The database has no audit seals yet: start this version once.');

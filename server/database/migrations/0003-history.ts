@@ -1,10 +1,7 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/**
- * A seal keeps the position of its row, so that the chain goes on from it even where the row was taken away, and the
- * cluster that this position is true in: a dump that is restored elsewhere brings transaction ids of another count.
- */
-const SEAL_POSITION = `ALTER TABLE audit_seals ADD COLUMN transaction_id xid8 NOT NULL, ADD COLUMN cluster text NOT NULL`;
+/** A seal keeps the position of its row, so that the chain goes on from it even where the row was taken away. */
+const SEAL_POSITION = 'ALTER TABLE audit_seals ADD COLUMN transaction_id xid8 NOT NULL';
 
 /** Events are read onward in commit order (database/commit-order.ts). */
 const EVENTS_IN_COMMIT_ORDER = 'CREATE INDEX events_transaction ON events (transaction_id, id)';
@@ -21,6 +18,6 @@ export class History0000000000003 implements MigrationInterface {
   async down(runner: QueryRunner): Promise<void> {
     await runner.query('DROP INDEX events_manager');
     await runner.query('DROP INDEX events_transaction');
-    await runner.query('ALTER TABLE audit_seals DROP COLUMN transaction_id, DROP COLUMN cluster');
+    await runner.query('ALTER TABLE audit_seals DROP COLUMN transaction_id');
   }
 }
