@@ -17,7 +17,7 @@ export interface MigrateOptions {
 }
 
 /** Of concurrent `CREATE TABLE IF NOT EXISTS` all but one may fail with these. */
-const ALREADY_THERE: ReadonlySet<string> = new Set(['23505', '42P07']);
+const ALREADY_THERE: ReadonlySet<string> = new Set(['23505', '42P07', '42710']);
 
 /**
  * Brings the schema and the application role's rights up to date. Everything happens in one transaction that holds a
