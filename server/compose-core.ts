@@ -1,10 +1,11 @@
-import { openAuthority, type CertificateAuthority } from '../certs/certificate-authority.js';
+import { findRootFingerprint, openAuthority, type CertificateAuthority } from '../certs/certificate-authority.js';
 import { openSecret } from '../certs/key-store.js';
 import type { Lifecycle } from '../lib/lifecycle.js';
 import { createAlertWriter } from './alerts/alert-writer.js';
 import type { AlertWriter } from './alerts/alert.js';
 import { createAuditLog, type AuditLog } from './audit/index.js';
 import { createCertificateRepository, type CertificateRepository } from './certificates/certificate-repository.js';
+import { assertKnownAuthority, recordAuthority } from './certificates/known-authority.js';
 import type { Config } from './config.js';
 import type { Edges } from './edges.js';
 import { createEnrollLimits } from './enrollment/enroll-limits.js';
@@ -58,12 +59,7 @@ export interface CoreDeps {
 export async function composeCore({ config, edges, storage, managerUrls }: CoreDeps): Promise<Core> {
   const { random, log } = edges;
   const { fleetClock } = storage;
-  const authority = await openAuthority({
-    dir: keyFolder(config),
-    trustDomain: config.trustDomain,
-    clock: { wall: () => fleetClock.trustedTime() },
-    random,
-  });
+  const authority = await openOwnAuthority({ config, edges, storage });
   const writers = composeWriters({ edges, storage });
   const cache = createSettingsCache({ sql: storage.sql });
   const { restoreEpoch } = fleetClock;
@@ -104,6 +100,18 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
     connect: () => createNotificationClient(storage.connection),
   });
   return { authority, cache, settingsWatch, enrollment, ...writers, ...hot };
+}
+
+/** The authority that the database knows, or a new one on a new database. */
+async function openOwnAuthority({ config, edges, storage }: Omit<CoreDeps, 'managerUrls'>) {
+  const { sql, fleetClock } = storage;
+  const dir = keyFolder(config);
+  const known = { sql, clock: fleetClock, keyFolder: dir };
+  await assertKnownAuthority(known, findRootFingerprint(dir));
+  const clock = { wall: () => fleetClock.trustedTime() };
+  const authority = await openAuthority({ dir, trustDomain: config.trustDomain, clock, random: edges.random });
+  await recordAuthority(known, authority.rootFingerprint);
+  return authority;
 }
 
 type Writers = Pick<Core, 'audit' | 'alerts' | 'statuses' | 'events' | 'certificates'>;

@@ -50,7 +50,10 @@ export function createAdminServer(options: AdminServerOptions): AdminServer {
   const server = tls
     ? createTlsServer({ ...TIMEOUTS, ...TLS_OPTIONS, handshakeTimeout: HANDSHAKE_TIMEOUT_MS, ...tls }, options.app)
     : createServer(TIMEOUTS, options.app);
-  server.on('error', (error) => log.error({ err: error }, 'the admin port failed'));
+  server.on('error', (error) => {
+    // Who starts it is told otherwise.
+    if (server.listening) log.error({ err: error }, 'the admin port failed');
+  });
   return {
     start: shareRun(async () => {
       if (server.listening) return;
