@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import type { Clock } from '../lib/clock.js';
+import { ExpectedFailure } from '../lib/expected-failure.js';
 import type { Random } from '../lib/random.js';
 import {
   authorityKeyIdentifier,
@@ -84,27 +85,36 @@ interface Authority extends KeyAndCertificate {
   readonly x509: X509Certificate;
 }
 
+const ROOT_FILE = 'root.pem';
+const RESTORE = 'restore the key folder from the backup.';
 const SERIAL_BYTES = 16;
 const AUTHORITY_USAGE = KEY_USAGE.keyCertSign | KEY_USAGE.crlSign;
 const CHECKED_ID = '00000000-0000-4000-8000-000000000000';
 
+/** The fingerprint of the root that a folder holds; undefined where it holds none. Makes nothing. */
+export function findRootFingerprint(dir: string): string | undefined {
+  const root = readAuthority(join(dir, ROOT_FILE));
+  return root && sha256Fingerprint(root.x509);
+}
+
 /**
  * Opens the authority of a folder that this process alone uses: a root and an issuing intermediate, ECDSA P-256.
  * What is absent is made, the root first, each key with its certificate in one durable file of mode 0600; an opening
- * that was killed between the two is finished by the next. Throws when the files do not belong together.
+ * that was killed between the two is finished by the next. Throws ExpectedFailure when the files do not belong together.
  */
 export async function openAuthority(options: AuthorityOptions): Promise<CertificateAuthority> {
   computerSpiffeId(options.trustDomain, CHECKED_ID);
   openKeyFolder(options.dir);
-  const rootPath = join(options.dir, 'root.pem');
+  const rootPath = join(options.dir, ROOT_FILE);
   const intermediatePath = join(options.dir, 'intermediate.pem');
   const storedIntermediate = readAuthority(intermediatePath);
   let root = readAuthority(rootPath);
-  if (!root && storedIntermediate) throw new Error(`${rootPath} is missing, but ${intermediatePath} is there`);
+  if (!root && storedIntermediate)
+    throw new ExpectedFailure(`${rootPath} is missing, but ${intermediatePath} is there: ${RESTORE}`);
   root ??= store(rootPath, await makeRoot(options));
   const intermediate = storedIntermediate ?? store(intermediatePath, await makeIntermediate(root, options));
   if (!intermediate.x509.verify(root.x509.publicKey))
-    throw new Error(`${intermediatePath} is not signed by ${rootPath}`);
+    throw new ExpectedFailure(`${intermediatePath} is not signed by ${rootPath}: ${RESTORE}`);
   return createAuthority(root.x509, intermediate, options);
 }
 
@@ -221,6 +231,6 @@ function store(path: string, made: KeyAndCertificate): Authority {
 function toAuthority(path: string, stored: KeyAndCertificate): Authority {
   const facts = readCertificate(stored.certificateDer);
   if (!facts.isAuthority || !isKeyOf(stored.key, facts.spkiDer))
-    throw new Error(`${path} does not hold an authority's certificate with its own key`);
+    throw new ExpectedFailure(`${path} does not hold an authority's certificate with its own key: ${RESTORE}`);
   return { ...stored, facts, x509: new X509Certificate(stored.certificateDer) };
 }

@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync } fro
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { writeDurably } from '../lib/durable-file.js';
+import { ExpectedFailure } from '../lib/expected-failure.js';
 import type { Random } from '../lib/random.js';
 import { certificatesOf, writePem } from './pem.js';
 
@@ -17,6 +18,7 @@ export interface KeyPair {
   readonly spkiDer: Buffer;
 }
 
+const RESTORE = 'restore the key folder from the backup.';
 const OTHERS = 0o077;
 const PRIVATE_FILE = 0o600;
 const PRIVATE_FOLDER = 0o700;
@@ -45,8 +47,17 @@ export function readKeyAndCertificate(path: string): KeyAndCertificate | undefin
   const text = readPrivateFile(path);
   if (text === undefined) return undefined;
   const [certificateDer, ...others] = certificatesOf(text);
-  if (!certificateDer || others.length > 0) throw new Error(`${path} does not hold one certificate`);
-  return { key: createPrivateKey(text), certificateDer };
+  if (!certificateDer || others.length > 0)
+    throw new ExpectedFailure(`${path} does not hold one certificate: ${RESTORE}`);
+  return { key: readKey(path, text), certificateDer };
+}
+
+function readKey(path: string, text: string): KeyObject {
+  try {
+    return createPrivateKey(text);
+  } catch (error) {
+    throw new ExpectedFailure(`${path} does not hold a private key: ${RESTORE}`, error);
+  }
 }
 
 /** Replaces the file in one step, mode 0600. */
@@ -65,7 +76,8 @@ export function openSecret(dir: string, name: string, random: Random): Buffer {
   const path = join(dir, name);
   const text = readPrivateFile(path);
   if (text !== undefined) {
-    if (!SECRET_HEX.test(text)) throw new Error(`${path} does not hold a secret of ${SECRET_BYTES} bytes in hex`);
+    if (!SECRET_HEX.test(text))
+      throw new ExpectedFailure(`${path} does not hold a secret of ${SECRET_BYTES} bytes in hex: ${RESTORE}`);
     return Buffer.from(text.trim(), 'hex');
   }
   const secret = random.bytes(SECRET_BYTES);

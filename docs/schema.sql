@@ -70,6 +70,15 @@ CREATE TABLE audit_seals (
 );
 GRANT INSERT, SELECT ON audit_seals TO wardbeat_app;
 
+CREATE TABLE authority (
+  id smallint NOT NULL,
+  root_fingerprint text NOT NULL,
+  recorded_at timestamp with time zone NOT NULL,
+  CONSTRAINT authority_pkey PRIMARY KEY (id),
+  CONSTRAINT authority_id_check CHECK ((id = 1))
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON authority TO wardbeat_app;
+
 CREATE TABLE certificates (
   serial text NOT NULL,
   computer_id uuid NOT NULL,

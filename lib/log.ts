@@ -1,4 +1,5 @@
 import { pino, type Logger, type LevelWithSilent } from 'pino';
+import { errorFacts } from './error-facts.js';
 
 /** Messages are constant strings; data goes into fields. `error`: someone must act; `warn`: a handled anomaly. */
 export type Log = Logger;
@@ -26,8 +27,9 @@ export function escapeUnseen(line: string): string {
 
 export function createLog(options: { name: string; level: LevelWithSilent; toStderr?: boolean }): Log {
   const base = { name: options.name, level: options.level, redact: { paths: REDACTED, censor: '[redacted]' } };
+  const serializers = { err: (error: unknown) => (error instanceof Error ? errorFacts(error) : error) };
   return pino(
-    { ...base, timestamp: pino.stdTimeFunctions.isoTime, hooks: { streamWrite: escapeUnseen } },
+    { ...base, serializers, timestamp: pino.stdTimeFunctions.isoTime, hooks: { streamWrite: escapeUnseen } },
     pino.destination({ fd: options.toStderr ? 2 : 1, sync: true }),
   );
 }

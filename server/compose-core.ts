@@ -1,4 +1,4 @@
-import { openAuthority, type CertificateAuthority } from '../certs/certificate-authority.js';
+import { findRootFingerprint, openAuthority, type CertificateAuthority } from '../certs/certificate-authority.js';
 import { openSecret } from '../certs/key-store.js';
 import type { Lifecycle } from '../lib/lifecycle.js';
 import { createAlertWriter } from './alerts/alert-writer.js';
@@ -6,6 +6,7 @@ import type { AlertWriter } from './alerts/alert.js';
 import { createAuditSealer, type AuditSealer } from './audit/audit-sealer.js';
 import { createAuditLog, type AuditLog } from './audit/index.js';
 import { createCertificateRepository, type CertificateRepository } from './certificates/certificate-repository.js';
+import { assertKnownAuthority, recordAuthority } from './certificates/known-authority.js';
 import type { Config } from './config.js';
 import type { Edges } from './edges.js';
 import { createEnrollLimits } from './enrollment/enroll-limits.js';
@@ -65,12 +66,7 @@ export interface CoreDeps {
 export async function composeCore({ config, edges, storage, managerUrls }: CoreDeps): Promise<Core> {
   const { random, log } = edges;
   const { fleetClock } = storage;
-  const authority = await openAuthority({
-    dir: keyFolder(config),
-    trustDomain: config.trustDomain,
-    clock: { wall: () => fleetClock.trustedTime() },
-    random,
-  });
+  const authority = await openOwnAuthority({ config, edges, storage });
   const writers = composeWriters({ config, edges, storage });
   const cache = createSettingsCache({ sql: storage.sql });
   const { restoreEpoch } = fleetClock;
@@ -120,6 +116,18 @@ function composeSealer({ config, edges, storage }: Pick<CoreDeps, 'config' | 'ed
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
   const job = createClaimedJob({ name: 'audit-seals', owner: config.node, inTransaction, fleetClock });
   return createAuditSealer({ job, sql: storage.sql, clock: fleetClock, log: edges.log });
+}
+
+/** The authority that the database knows, or a new one on a new database. */
+async function openOwnAuthority({ config, edges, storage }: Omit<CoreDeps, 'managerUrls'>) {
+  const { sql, fleetClock } = storage;
+  const dir = keyFolder(config);
+  const known = { sql, clock: fleetClock, keyFolder: dir };
+  await assertKnownAuthority(known, findRootFingerprint(dir));
+  const clock = { wall: () => fleetClock.trustedTime() };
+  const authority = await openAuthority({ dir, trustDomain: config.trustDomain, clock, random: edges.random });
+  await recordAuthority(known, authority.rootFingerprint);
+  return authority;
 }
 
 type Writers = Pick<Core, 'audit' | 'alerts' | 'statuses' | 'events' | 'certificates' | 'journal'>;

@@ -51,6 +51,8 @@ export interface ComposeOptions {
   readonly config: Config;
   readonly secrets: Secrets;
   readonly edges: Edges;
+  /** Told of a start that fails by itself, before what was opened is closed again. */
+  readonly onStartFailed?: (error: unknown) => void;
 }
 
 /** The composition root: every long-lived object of the manager is made below here, in the order of its needs. */
@@ -68,6 +70,8 @@ export function compose(options: ComposeOptions): Manager {
       try {
         return await startManager(options, cleanup);
       } catch (error) {
+        // After a signal it is the stop that ended the start.
+        if (!stopping) options.onStartFailed?.(error);
         await stop().catch(() => undefined);
         throw error;
       }

@@ -21,6 +21,8 @@ export interface Config {
   readonly roles: ReadonlySet<ManagerRole>;
   readonly enrollPerAddressPerSecond: number;
   readonly enrollTotalPerSecond: number;
+  /** Where agents may be dialled; undefined: private networks. */
+  readonly dialAllowedCidrs: readonly string[] | undefined;
 }
 
 export const MANAGER_ROLES = ['agents', 'admin', 'jobs'] as const;
@@ -128,6 +130,7 @@ function parseConfig(reader: EnvironmentReader): Config {
     roles: new Set(reader.choices('WARDBEAT_ROLES', MANAGER_ROLES)),
     enrollPerAddressPerSecond: reader.rate('WARDBEAT_ENROLL_PER_ADDRESS', 1),
     enrollTotalPerSecond: reader.rate('WARDBEAT_ENROLL_TOTAL', 10),
+    dialAllowedCidrs: reader.cidrs('WARDBEAT_DIAL_ALLOWED_CIDRS'),
   };
 }
 

@@ -65,6 +65,13 @@ export class EnvironmentReader {
     return list.every(isHost) ? list : this.fault(name, 'host names or addresses, separated by commas', []);
   }
 
+  /** Networks such as `10.0.0.0/8` or `fd00::/8`; undefined when absent. */
+  cidrs(name: string): readonly string[] | undefined {
+    if (this.raw(name) === undefined) return undefined;
+    const list = this.list(name);
+    return list.every(isCidr) ? list : this.fault(name, 'networks like 10.0.0.0/8, separated by commas', undefined);
+  }
+
   origin(name: string): string | undefined {
     const text = this.raw(name);
     if (text === undefined) return undefined;
@@ -147,4 +154,10 @@ function attempt<T>(work: () => T): T | undefined {
 
 function isHost(text: string): boolean {
   return isIP(text) !== 0 || /^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,251}[a-zA-Z0-9])?$/.test(text);
+}
+
+function isCidr(text: string): boolean {
+  const [, address = '', prefix = ''] = /^([0-9A-Fa-f:.]+)\/(\d{1,3})$/.exec(text) ?? [];
+  const family = isIP(address);
+  return family !== 0 && Number(prefix) <= (family === 4 ? 32 : 128);
 }

@@ -1,20 +1,10 @@
 #!/usr/bin/env node
 import 'reflect-metadata';
-import {
-  CommandFailed,
-  complain,
-  EXIT,
-  findCommand,
-  renderUsage,
-  say,
-  UsageError,
-  type Command,
-} from './commands/command.js';
+import { complain, EXIT, findCommand, renderUsage, say, UsageError, type Command } from './commands/command.js';
 import { ADMIN_RESET_PASSWORD } from './commands/admin-reset-password.js';
 import { AUDIT_VERIFY } from './commands/audit-verify.js';
+import { failureOf } from './commands/failure.js';
 import { START } from './commands/start.js';
-import { ConfigurationError } from './config.js';
-import { DataDirectoryInUse } from './data-directory.js';
 import { MANAGER_VERSION } from './version.js';
 
 /** One row per command; each is a file of `server/commands/`. */
@@ -31,13 +21,8 @@ async function main(argv: readonly string[]): Promise<number> {
 
 function explain(error: unknown): number {
   if (error instanceof UsageError) return complain(`${error.message}\n\n${renderUsage(COMMANDS)}`, EXIT.usage);
-  if (error instanceof ConfigurationError) return complain(error.message, EXIT.usage);
-  if (error instanceof DataDirectoryInUse) return complain(error.message, EXIT.dataDirectoryInUse);
-  if (error instanceof CommandFailed) return complain(error.message, EXIT.failed);
-  return complain(
-    `wardbeat failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
-    EXIT.failed,
-  );
+  const { text, code } = failureOf(error);
+  return complain(text, code);
 }
 
 process.exitCode = await main(process.argv.slice(2)).catch(explain);

@@ -70,7 +70,10 @@ export function createAdminServer(options: AdminServerOptions): AdminServer {
     ? createTlsServer({ ...limits, ...TLS_OPTIONS, handshakeTimeout: handshake, ...tls }, options.app)
     : createServer(limits, options.app);
   server.setTimeout(silence);
-  server.on('error', (error) => log.error({ err: error }, 'the admin port failed'));
+  server.on('error', (error) => {
+    // Who starts it is told otherwise.
+    if (server.listening) log.error({ err: error }, 'the admin port failed');
+  });
   return {
     start: shareRun(async () => {
       if (server.listening) return;

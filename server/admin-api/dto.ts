@@ -1,7 +1,8 @@
 import 'reflect-metadata';
 import { Type } from 'class-transformer';
-import { IsIn, IsInt, Max, Min, ValidateBy, ValidateIf } from 'class-validator';
+import { Allow, IsIn, IsInt, Max, Min, ValidateBy, ValidateIf } from 'class-validator';
 import { JSONSchema } from 'class-validator-jsonschema';
+import { lengthInCodePoints, nameFault } from '../../lib/shown-name.js';
 
 /** Every DTO file imports its decorators from here, so that `reflect-metadata` is loaded before the first of them. */
 
@@ -12,14 +13,28 @@ export interface TextLimits {
   readonly multiline?: boolean;
 }
 
+const SCHEMA = Symbol('JSON schema of a member');
+
 // eslint-disable-next-line no-control-regex
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 // eslint-disable-next-line no-control-regex
 const CONTROL_BUT_LINES = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/;
 
-/** A well-formed string without control characters, bounded in UTF-16 units. */
+/** A well-formed string without control characters, bounded in code points. */
 export function Text({ min = 0, max, multiline = false }: TextLimits): PropertyDecorator {
-  const faultOf = (value: unknown) => textFault(value, { min, max, multiline });
+  return TextWithout((value) => textFault(value, { min, max, multiline }), { min, max });
+}
+
+/** What people call something: a text of one line in which every character can be seen. */
+export function Name({ max }: { readonly max: number }): PropertyDecorator {
+  const limits = { min: 1, max, multiline: false };
+  return TextWithout((value) => textFault(value, limits) ?? nameFault(String(value)), limits);
+}
+
+function TextWithout(
+  faultOf: (value: unknown) => string | undefined,
+  { min, max }: Required<Omit<TextLimits, 'multiline'>>,
+) {
   return joined(
     ValidateBy({
       name: 'isText',
@@ -34,7 +49,8 @@ export function Text({ min = 0, max, multiline = false }: TextLimits): PropertyD
 
 function textFault(value: unknown, { min, max, multiline }: Required<TextLimits>): string | undefined {
   if (typeof value !== 'string') return 'must be a string';
-  if (value.length < min || value.length > max) return `must have from ${min} to ${max} characters`;
+  const length = value.length > 2 * max ? Infinity : lengthInCodePoints(value);
+  if (length < min || length > max) return `must have from ${min} to ${max} characters`;
   if (!value.isWellFormed()) return 'must not contain a lone surrogate';
   if ((multiline ? CONTROL_BUT_LINES : CONTROL).test(value)) return 'must not contain control characters';
   return undefined;
@@ -48,6 +64,20 @@ export function Uuid(): PropertyDecorator {
       validator: { validate: isUuid, defaultMessage: () => 'must be a lower-case UUID' },
     }),
     Schema({ type: 'string', format: 'uuid' }),
+  );
+}
+
+/** A lower-case UUID or null, which says something else than absence: that must not be. */
+export function UuidOrNull(): PropertyDecorator {
+  return joined(
+    ValidateBy({
+      name: 'isUuidTextOrNull',
+      validator: {
+        validate: (value: unknown) => value === null || isUuid(value),
+        defaultMessage: () => 'must be a lower-case UUID or null',
+      },
+    }),
+    Schema({ type: ['string', 'null'], format: 'uuid' }),
   );
 }
 
@@ -80,18 +110,25 @@ export function Optional(): PropertyDecorator {
   return ValidateIf((_owner, value) => value !== undefined);
 }
 
-/** The member may be absent or null. */
+/** The member may be absent or null. Stands above what tells its type. */
 export function OptionalOrNull(): PropertyDecorator {
-  return ValidateIf((_owner, value) => value !== undefined && value !== null);
+  const validate = ValidateIf((_owner, value) => value !== undefined && value !== null);
+  return (target, member) => {
+    validate(target, member);
+    const { type } = (Reflect.getOwnMetadata(SCHEMA, target, member) ?? {}) as { readonly type?: string | string[] };
+    if (type !== undefined) Schema({ type: [...new Set([type, 'null'].flat())] })(target, member);
+  };
 }
 
-const SCHEMA = Symbol('JSON schema of a member');
-
-/** Adds to what the OpenAPI document says of a member, or replaces it; the decorator that stands above wins. */
+/**
+ * Adds to what the OpenAPI document says of a member, or replaces it; the decorator that stands above wins. The member
+ * is known from then on, also where no validator tells of it.
+ */
 export function Schema(schema: Readonly<Record<string, unknown>>): PropertyDecorator {
   return (target, member) => {
     const merged = { ...(Reflect.getOwnMetadata(SCHEMA, target, member) as object | undefined), ...schema };
     Reflect.defineMetadata(SCHEMA, merged, target, member);
+    Allow()(target, String(member));
     // The library keeps only the last one of its own.
     JSONSchema(merged)(target, String(member));
   };

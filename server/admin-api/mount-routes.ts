@@ -69,7 +69,7 @@ function paramsOf(request: Request): Readonly<Record<string, string>> {
     const text = String(value);
     const isId = name === 'id' || name.endsWith('Id');
     if (isId && !isUuid(text)) errors.push({ pointer: `#/${name}`, detail: 'must be a lower-case UUID' });
-    if (text.includes('\0') || !text.isWellFormed()) errors.push({ pointer: `#/${name}`, detail: 'is malformed' });
+    else if (text.includes('\0') || !text.isWellFormed()) errors.push({ pointer: `#/${name}`, detail: 'is malformed' });
     params[name] = text;
   }
   if (errors.length > 0) throw invalidFields(errors);

@@ -19,7 +19,7 @@ export function withDescription({ routes, version, secure }: DescriptionOptions)
     permission: 'public',
     summary: 'The OpenAPI 3.1 document of this API',
     tag: 'system',
-    reply: { status: 200, body: { free: { type: 'object' } } },
+    reply: { status: 200, body: { free: { type: 'object', additionalProperties: true } } },
     handle: async () => {
       document ??= openApiDocument({ routes: all, version, cookieName: createSessionCookie({ secure }).name });
       return { body: document };

@@ -48,6 +48,8 @@ export interface SortKey {
 
 /** How one list may be sorted; the id makes every order total. */
 export interface ListOrder {
+  /** The list's own name: a cursor of one list is refused by every other. */
+  readonly list: string;
   readonly keys: Readonly<Record<string, SortKey>>;
   /** `name` or `-name`. */
   readonly default: string;
@@ -85,17 +87,18 @@ export function parsePage(query: PlainPageQuery, order: ListOrder): PageRequest 
   return { limit: query.limit, sort, key, descending, after, order };
 }
 
-/** Opaque to callers: base64url of the JSON of the sort, the key's value and the id. */
-export function encodeCursor(sort: string, [value, id]: RowKey): string {
-  return Buffer.from(JSON.stringify([sort, value, id])).toString('base64url');
+/** Opaque to callers: base64url of the JSON of the list, the sort, the key's value and the id. */
+export function encodeCursor({ order, sort }: Pick<PageRequest, 'order' | 'sort'>, [value, id]: RowKey): string {
+  return Buffer.from(JSON.stringify([order.list, sort, value, id])).toString('base64url');
 }
 
 type CursorRules = Pick<PageRequest, 'sort' | 'key' | 'order'>;
 
 /** Throws `request-invalid` at `#/cursor` for anything `encodeCursor` did not write for this list and sort. */
 export function decodeCursor(cursor: string, rules: CursorRules): RowKey {
-  const [sort, value, id, ...rest] = cursorMembers(cursor);
-  if (sort !== rules.sort || rest.length > 0) throw invalidCursor('is of another list or sort');
+  const [list, sort, value, id, ...rest] = cursorMembers(cursor);
+  if (list !== rules.order.list || sort !== rules.sort || rest.length > 0)
+    throw invalidCursor('is of another list or sort');
   const { nullable = false, type } = rules.key;
   const fits = value === null ? nullable : isKeyValue(value, type);
   if (!fits || !isKeyValue(id, rules.order.idType ?? 'uuid')) throw invalidCursor('is not one that a list answered');
@@ -169,12 +172,12 @@ function afterNull({ key, order, descending }: PageRequest, beyondId: string): s
 /** The page from up to `limit + 1` rows read by `keysetOf`; a row too many means that another page follows. */
 export function pageOf<Row>(
   rows: readonly Row[],
-  page: Pick<PageRequest, 'limit' | 'sort'>,
+  page: Pick<PageRequest, 'limit' | 'order' | 'sort'>,
   keyOf: (row: Row) => RowKey,
 ): Page<Row> {
   const items = rows.slice(0, page.limit);
   const last = items.at(-1);
-  const next = rows.length > page.limit && last !== undefined ? encodeCursor(page.sort, keyOf(last)) : null;
+  const next = rows.length > page.limit && last !== undefined ? encodeCursor(page, keyOf(last)) : null;
   return { items, next };
 }
 

@@ -1,10 +1,10 @@
 import type { ErrorRequestHandler, Response } from 'express';
+import { errorFacts } from '../../lib/error-facts.js';
 import type { Log } from '../../lib/log.js';
 import { Problem, toProblemDocument } from '../../lib/problem.js';
 import { isTransientDatabaseError } from '../database/database-errors.js';
 
 const RETRY_AFTER_SECONDS = 2;
-const DEEPEST_CAUSE = 5;
 
 /** The only place of the admin API that turns an error into a response, and the only one that logs it. */
 export function problemHandler(log: Log): ErrorRequestHandler {
@@ -67,13 +67,4 @@ function logProblem(log: Log, problem: Problem, request: RequestFacts): void {
   else if (problem.status === 503)
     log.warn({ ...fields, err: errorFacts(problem.cause ?? problem) }, 'request not served at this moment');
   else log.debug({ ...fields, detail: problem.facts.detail }, 'request refused');
-}
-
-/** What may be logged of an error: never the statement's parameters, which the driver's errors carry. */
-export function errorFacts(error: unknown, depth = 0): Readonly<Record<string, unknown>> {
-  if (!(error instanceof Error)) return { message: 'something else than an Error was thrown' };
-  const { name, message, stack, cause } = error;
-  const code = (error as { code?: unknown }).code;
-  const below = cause === undefined || depth >= DEEPEST_CAUSE ? {} : { cause: errorFacts(cause, depth + 1) };
-  return { type: name, message, ...(code === undefined ? {} : { code }), stack, ...below };
 }

@@ -3,6 +3,7 @@ import { getMetadataStorage, validateSync, type ValidationError } from 'class-va
 import { invalidFields, type FieldError } from '../../lib/problem.js';
 import { escapePointer, isPlainObject } from '../../lib/schema.js';
 import type { DtoClass } from './route.js';
+import { memberFaults } from './shown.js';
 
 /**
  * Reads untrusted data as an instance of the class, or throws `request-invalid` with every rejected member: unknown
@@ -70,6 +71,12 @@ function fieldErrorsOf(fault: ValidationError, above: string): FieldError[] {
   const pointer = `${above}/${escapePointer(fault.property)}`;
   const below = (fault.children ?? []).flatMap((child) => fieldErrorsOf(child, pointer));
   const { constraints } = fault;
+  const members = fault.value === undefined ? undefined : memberFaults(fault.target, fault.property, fault.value);
+  if (members)
+    return members.map(({ key, detail }) => ({
+      pointer: key === undefined ? pointer : `${pointer}/${escapePointer(key)}`,
+      detail,
+    }));
   return constraints ? [{ pointer, detail: detailOf(fault, constraints) }, ...below] : below;
 }
 

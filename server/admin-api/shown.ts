@@ -1,14 +1,9 @@
-import { Allow, ValidateBy } from 'class-validator';
+import { ValidateBy } from 'class-validator';
 import { Schema } from './dto.js';
 
 /** Describes a member of an answer whose schema no validator tells, such as one that may be null. */
 export function Shown(schema: Readonly<Record<string, unknown>>): PropertyDecorator {
-  const allow = Allow();
-  const describe = Schema(schema);
-  return (target, member) => {
-    allow(target, String(member));
-    describe(target, member);
-  };
+  return Schema(schema);
 }
 
 /** An instant of an answer: RFC 3339 in UTC. */
@@ -26,4 +21,33 @@ export function Checked(name: string, faultOf: (value: unknown) => string | unde
     },
   });
   return (target, member) => void validate(target, String(member));
+}
+
+/** What is wrong with one member of a checked value, or without a key with the whole. */
+export interface MemberFault {
+  readonly key?: string;
+  readonly detail: string;
+}
+
+const FAULTS = Symbol('faults of the members of a member');
+
+/** As `Checked`, but every bad member of the value is named. */
+export function CheckedMembers(name: string, faultsOf: (value: unknown) => readonly MemberFault[]): PropertyDecorator {
+  const check = Checked(name, (value) => faultsOf(value)[0]?.detail);
+  return (target, member) => {
+    check(target, member);
+    Reflect.defineMetadata(FAULTS, faultsOf, target, member);
+  };
+}
+
+/** The faults that `CheckedMembers` finds; undefined where the member is checked otherwise. */
+export function memberFaults(
+  owner: object | undefined,
+  member: string,
+  value: unknown,
+): readonly MemberFault[] | undefined {
+  if (!owner) return undefined;
+  const faultsOf = Reflect.getMetadata(FAULTS, owner, member) as
+    ((value: unknown) => readonly MemberFault[]) | undefined;
+  return faultsOf?.(value);
 }

@@ -66,6 +66,6 @@ export class AlertReply {
   @Text({ max: 64 })
   reason!: string;
 
-  @Schema({ type: 'object', description: 'what is known beside the reason' })
+  @Schema({ type: 'object', additionalProperties: true, description: 'what is known beside the reason' })
   detail!: Readonly<Record<string, unknown>>;
 }

@@ -6,6 +6,7 @@ import type { AlertQuery } from './alert-dto.js';
 import { ALERT_COLUMNS, toAlert, type AlertRow } from './alert-repository.js';
 
 const ORDER: ListOrder = {
+  list: 'alerts',
   keys: { raisedAt: { column: 'alerts.raised_fleet_ms', type: 'integer' } },
   default: '-raisedAt',
   id: 'alerts.id',

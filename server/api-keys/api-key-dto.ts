@@ -1,11 +1,11 @@
 import { ROLES, type Role } from '../access/actor.js';
-import { Integer, OneOf, Optional, Schema, Text, Uuid } from '../admin-api/dto.js';
+import { Integer, Name, OneOf, Optional, Schema, Text, Uuid } from '../admin-api/dto.js';
 
 const TEN_YEARS_SECONDS = 315_360_000;
-const NAME = { min: 1, max: 128 };
+const NAME = { max: 128 };
 
 export class CreateApiKeyBody {
-  @Text(NAME)
+  @Name(NAME)
   name!: string;
 
   @OneOf(...ROLES)

@@ -22,6 +22,7 @@ export interface ApiKey {
 }
 
 const ORDER: ListOrder = {
+  list: 'api-keys',
   keys: {
     name: { column: 'api_keys.name', type: 'text' },
     createdAt: { column: 'api_keys.created_at', type: 'timestamptz' },

@@ -47,11 +47,11 @@ export class AuditRowReply {
   @Text({ max: 256 })
   subjectId!: string | null;
 
-  @Schema({ type: ['object', 'null'], description: 'what it was' })
+  @Schema({ type: ['object', 'null'], additionalProperties: true, description: 'what it was' })
   @Optional()
   before!: unknown;
 
-  @Schema({ type: ['object', 'null'], description: 'what it is' })
+  @Schema({ type: ['object', 'null'], additionalProperties: true, description: 'what it is' })
   @Optional()
   after!: unknown;
 }

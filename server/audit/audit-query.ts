@@ -3,6 +3,7 @@ import type { Sql } from '../database/sql.js';
 import type { AuditQuery, AuditRowReply } from './audit-dto.js';
 
 const ORDER: ListOrder = {
+  list: 'audit',
   keys: { at: { column: 'audit_log.at', type: 'timestamptz' } },
   default: '-at',
   id: 'audit_log.id',

@@ -1,11 +1,13 @@
 import { relative } from 'node:path';
+import { quoteForShell } from '../../lib/shell-quote.js';
 import { createSystemClock } from '../../lib/clock.js';
 import { createLog } from '../../lib/log.js';
 import { createSystemRandom } from '../../lib/random.js';
 import { compose, type Announcement, type Manager } from '../compose.js';
 import { readConfig } from '../config.js';
 import { MANAGER_VERSION } from '../version.js';
-import { EXIT, UsageError, type Command } from './command.js';
+import { complain, EXIT, UsageError, type Command } from './command.js';
+import { failureOf } from './failure.js';
 
 export const START: Command = {
   name: 'start',
@@ -19,10 +21,19 @@ async function start(words: readonly string[]): Promise<number> {
   process.umask(0o077);
   const log = createLog({ name: 'wardbeat', level: config.logLevel, toStderr: true });
   const edges = { clock: createSystemClock(), random: createSystemRandom(), log };
-  const manager = compose({ config, secrets, edges });
+  let failed: number | undefined;
+  const onStartFailed = (error: unknown): void => {
+    const { text, code } = failureOf(error);
+    failed = complain(text, code);
+  };
+  const manager = compose({ config, secrets, edges, onStartFailed });
   const stopped = untilSignal(manager);
-  const started = manager.start().then(announce);
-  await Promise.race([started, stopped]);
+  try {
+    announce(await manager.start());
+  } catch (error) {
+    if (failed !== undefined) return failed;
+    log.debug({ err: error }, 'the start was ended by a signal');
+  }
   await stopped;
   return EXIT.ok;
 }
@@ -64,7 +75,7 @@ function tokenLines({ tokenFile, agentUrl }: Announcement): string[] {
   if (agentUrl === null) return [];
   if (tokenFile === undefined)
     return ['  enroll       with a token of POST /api/v1/enrollment-tokens, which answers the command'];
-  const enroll = `npm run agent -- enroll --manager ${agentUrl} --token-file ${shown(tokenFile)}`;
+  const enroll = `npm run agent -- enroll --manager ${agentUrl} --token-file ${quoteForShell(shown(tokenFile))}`;
   return ['Enroll this machine and let it report, in another terminal:', `  ${enroll}`, '  npm run agent -- run'];
 }
 

@@ -2,12 +2,12 @@ import { Transform } from 'class-transformer';
 import { ArrayMaxSize, IsArray, IsIn, IsInt, IsObject } from 'class-validator';
 import { parseRfc3339 } from '../../lib/clock.js';
 import { POWER_STATES } from '../../policies/status-model.js';
-import { Integer, OneOf, Optional, OptionalOrNull, Text, Uuid } from '../admin-api/dto.js';
+import { Integer, Name, OneOf, Optional, OptionalOrNull, Text, Uuid } from '../admin-api/dto.js';
 import { PageQuery } from '../admin-api/page.js';
 import { refTo } from '../admin-api/dto-schemas.js';
-import { Checked, Instant, Shown } from '../admin-api/shown.js';
+import { Checked, CheckedMembers, Instant, Shown } from '../admin-api/shown.js';
 import { STATUSES } from '../statuses/status.js';
-import { addressFault, labelsFault } from './computer-rules.js';
+import { addressFault, labelsFaults } from './computer-rules.js';
 
 const NAME_MAX = 253;
 const ADDRESS_MAX = 261;
@@ -37,7 +37,7 @@ export class ComputersQuery extends PageQuery {
   @Optional()
   @ListOfText()
   @ArrayMaxSize(FILTERS_MAX)
-  @IsIn([...STATUSES], { each: true, message: `must be of ${STATUSES.join(', ')}` })
+  @IsIn([...STATUSES], { each: true, message: `must be one of ${STATUSES.join(', ')}` })
   @Shown({ type: 'array', items: { type: 'string', enum: [...STATUSES] } })
   status?: string[];
 
@@ -62,7 +62,7 @@ export class ComputersQuery extends PageQuery {
 }
 
 export class CreateComputerBody {
-  @Text({ min: 1, max: NAME_MAX })
+  @Name({ max: NAME_MAX })
   name!: string;
 
   /** `agent` unless given. */
@@ -80,7 +80,7 @@ export class CreateComputerBody {
   policyId!: string;
 
   @Optional()
-  @Checked('isLabels', (value) => labelsFault(value))
+  @CheckedMembers('isLabels', (value) => labelsFaults(value))
   @Shown(LABELS_SCHEMA)
   labels?: Record<string, string>;
 
@@ -95,7 +95,7 @@ export class CreateComputerBody {
 
 export class ChangeComputerBody {
   @Optional()
-  @Text({ min: 1, max: NAME_MAX })
+  @Name({ max: NAME_MAX })
   name?: string;
 
   @Optional()
@@ -104,7 +104,7 @@ export class ChangeComputerBody {
 
   /** Merged by key; null takes a label away, and null for all of them takes all. */
   @OptionalOrNull()
-  @Checked('isLabelsPatch', (value) => labelsFault(value, { nullable: true }))
+  @CheckedMembers('isLabelsPatch', (value) => labelsFaults(value, { nullable: true }))
   @Shown({ type: ['object', 'null'], additionalProperties: { type: ['string', 'null'] } })
   labels?: Record<string, string | null> | null;
 

@@ -7,6 +7,7 @@ import type { Labels } from './computer.js';
 
 /** Every key is indexed together with the id, but for the policy's name: policies are walked by name. */
 export const COMPUTER_ORDER: ListOrder = {
+  list: 'computers',
   keys: {
     name: { column: 'computers.name', type: 'text' },
     statusSince: { column: 'computer_status.since_fleet_ms', type: 'integer' },

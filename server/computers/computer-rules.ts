@@ -2,10 +2,12 @@ import { isIP } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import { extendWithComputer, type ResolvedSettings } from '../../policies/resolve-settings.js';
 import { isPlainObject } from '../../lib/schema.js';
+import { lengthInCodePoints } from '../../lib/shown-name.js';
 import type { SettingOverrides } from '../../policies/setting-values.js';
 import type { PowerState } from '../../policies/status-model.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import { verdictRulesOf } from '../policies/computer-settings.js';
+import type { MemberFault } from '../admin-api/shown.js';
 import type { Computer, Labels, Power } from './computer.js';
 
 export const LABELS_MAX = 64;
@@ -32,20 +34,26 @@ function isHost(text: string): boolean {
   return name.length <= HOST_MAX && name.split('.').every((label) => HOST_LABEL.test(label));
 }
 
-/** What is wrong with labels; `nullable` for a merge patch, where null takes a label away. */
-export function labelsFault(value: unknown, { nullable = false } = {}): string | undefined {
-  if (!isPlainObject(value)) return 'must be an object of strings';
+/** What is wrong with labels, each by its key; `nullable` for a merge patch, where null takes a label away. */
+export function labelsFaults(value: unknown, { nullable = false } = {}): readonly MemberFault[] {
+  if (!isPlainObject(value)) return [{ detail: 'must be an object of strings' }];
   const entries = Object.entries(value);
-  if (entries.length > LABELS_MAX) return `must have at most ${LABELS_MAX} labels`;
-  if (!entries.every(([key]) => LABEL_KEY.test(key)))
-    return 'must have keys of 1 to 63 letters, digits, ".", "_", "/" and "-" that begin and end with a letter or digit';
-  return entries.every(([, text]) => (nullable && text === null) || isLabelValue(text))
-    ? undefined
-    : `must have values of at most ${LABEL_VALUE_MAX} characters without control characters`;
+  if (entries.length > LABELS_MAX) return [{ detail: `must have at most ${LABELS_MAX} labels` }];
+  return entries.flatMap(([key, text]) => {
+    const detail = labelFault(key, nullable && text === null ? '' : text);
+    return detail === undefined ? [] : [{ key, detail }];
+  });
 }
 
-function isLabelValue(value: unknown): boolean {
-  return typeof value === 'string' && value.length <= LABEL_VALUE_MAX && value.isWellFormed() && !CONTROL.test(value);
+function labelFault(key: string, value: unknown): string | undefined {
+  if (!LABEL_KEY.test(key))
+    return 'must have a key of 1 to 63 letters, digits, ".", "_", "/" and "-" that begins and ends with a letter or digit';
+  const isGood =
+    typeof value === 'string' &&
+    lengthInCodePoints(value) <= LABEL_VALUE_MAX &&
+    value.isWellFormed() &&
+    !CONTROL.test(value);
+  return isGood ? undefined : `must be a text of at most ${LABEL_VALUE_MAX} characters without control characters`;
 }
 
 /** JSON Merge Patch (RFC 7396) of labels. */

@@ -13,7 +13,7 @@ import { editForest, type Caller, type ForestEdit, type TransactionManager } fro
 import { assertRevision } from '../policies/policy-rules.js';
 import { auditComputer } from './computer-audit.js';
 import { createComputerRepository, type ComputerRepository } from './computer-repository.js';
-import { labelsFault, patchLabels, rulesSinceAfter } from './computer-rules.js';
+import { labelsFaults, patchLabels, rulesSinceAfter } from './computer-rules.js';
 import type { Computer, Labels } from './computer.js';
 
 export interface ComputerServiceDeps {
@@ -151,8 +151,8 @@ function applyChanges(before: Computer, changes: ComputerChanges): Computer {
   const { name = before.name, policyId = before.policyId } = changes;
   const address = changes.address === undefined ? before.address : changes.address;
   const labels = changes.labels === undefined ? before.labels : patchLabels(before.labels, changes.labels);
-  const fault = labelsFault(labels);
-  if (fault) throw invalidFields([{ pointer: '#/labels', detail: fault }]);
+  const [fault] = labelsFaults(labels);
+  if (fault) throw invalidFields([{ pointer: '#/labels', detail: fault.detail }]);
   return { ...before, name, policyId, address, labels };
 }
 

@@ -81,8 +81,14 @@ function poolConfig(options: PoolOptions): pg.PoolConfig {
  */
 export function createPool(options: PoolOptions): pg.Pool {
   const pool = new pg.Pool(poolConfig(options));
-  pool.on('error', (error) => options.log?.warn({ err: error }, 'an idle database connection broke'));
+  pool.on('error', (error) => logBroken(options, error));
   return pool;
+}
+
+/** The error carries the whole client. */
+function logBroken({ log }: PoolOptions, error: unknown): void {
+  const { message, code } = error as { readonly message?: unknown; readonly code?: unknown };
+  log?.warn({ message, code }, 'an idle database connection broke');
 }
 
 /** TypeORM on a pool of its own with the same types and limits. Not connected yet: call `initialize`. */
@@ -95,6 +101,6 @@ export function createDataSource(options: DataSourceOptions): DataSource {
     installExtensions: false,
     logging: false,
     extra: poolConfig(options),
-    poolErrorHandler: (error: unknown) => options.log?.warn({ err: error }, 'an idle database connection broke'),
+    poolErrorHandler: (error: unknown) => logBroken(options, error),
   });
 }

@@ -5,6 +5,7 @@ import { readSigningRequest, type SigningRequest } from '../../certs/csr.js';
 import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
+import { cleanName } from '../../lib/shown-name.js';
 import type { EnrollRequest, EnrollResponse } from '../../protocol/enrollment-messages.js';
 import { hashEnrollmentSecret, parseEnrollmentToken } from '../../protocol/enrollment-token.js';
 import { PROTOCOL_VERSION } from '../../protocol/protocol-version.js';
@@ -75,6 +76,8 @@ const BUSY_RETRY_SECONDS = 5;
 const AWAY_RETRY_SECONDS = 2;
 /** Whoever enrolls is answered within a second, also that the database is away. */
 const ATTEMPTS = 3;
+/** An agent asks by its host's name, and nobody stands there who could mend it. */
+const NAMES = { max: 253, fallback: 'computer' };
 
 /** Enrollment by token and CSR (design.md §8); neither is ever logged. */
 export function createEnrollService(deps: EnrollServiceDeps): EnrollService {
@@ -192,7 +195,7 @@ async function enrollIn(deps: EnrollServiceDeps, sql: Sql, attempt: Attempt): Pr
   const computerId = deps.random.uuid();
   await repository.insertComputer(sql, {
     id: computerId,
-    name: attempt.request.name,
+    name: cleanName(attempt.request.name, NAMES),
     token,
     at: { wall: deps.fleetClock.wall(), fleet: Math.floor(deps.fleetClock.fleet()) },
   });

@@ -2,8 +2,8 @@ import { IsInt, IsNumber, IsObject, Max, Min } from 'class-validator';
 import { Integer, OneOf, Optional, Text, Uuid } from '../admin-api/dto.js';
 import { refTo } from '../admin-api/dto-schemas.js';
 import { PolicyRefDto } from '../computers/computer-dto.js';
-import { Checked, Instant, Shown } from '../admin-api/shown.js';
-import { labelsFault } from '../computers/computer-rules.js';
+import { CheckedMembers, Instant, Shown } from '../admin-api/shown.js';
+import { labelsFaults } from '../computers/computer-rules.js';
 import type { StoredToken } from './token-repository.js';
 
 const USES_MAX = 1_000_000;
@@ -30,7 +30,7 @@ export class CreateEnrollmentTokenBody {
   expiresInSeconds!: number;
 
   @Optional()
-  @Checked('isLabels', (value) => labelsFault(value))
+  @CheckedMembers('isLabels', (value) => labelsFaults(value))
   @Shown(LABELS_SCHEMA)
   labels?: Record<string, string>;
 

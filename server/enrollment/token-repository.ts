@@ -4,6 +4,7 @@ import { containing, keysetOf, pageOf, type ListOrder, type Page, type PageReque
 import type { Sql } from '../database/sql.js';
 
 export const TOKEN_ORDER: ListOrder = {
+  list: 'enrollment-tokens',
   keys: { createdAt: { column: 'enrollment_tokens.created_at', type: 'timestamptz' } },
   default: '-createdAt',
   id: 'enrollment_tokens.id',

@@ -15,10 +15,13 @@ import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { EventDto, EventsQuery } from './event-dto.js';
 
 const EVENT_ORDER: ListOrder = {
+  list: 'events',
   keys: { receivedAt: { column: 'events.received_fleet_ms', type: 'integer' } },
   default: '-receivedAt',
   id: 'events.id',
 };
+
+const COMPUTER_EVENT_ORDER: ListOrder = { ...EVENT_ORDER, list: 'computers/events' };
 
 export interface EventList {
   /** Events of agents and of the manager; of one computer when its id is given. Newest first unless asked otherwise. */
@@ -43,7 +46,7 @@ interface EventRow {
 export function createEventList({ sql, clock }: { readonly sql: Sql; readonly clock: FleetClock }): EventList {
   return {
     async list(scope, query, computerId) {
-      const page = parsePage(query, EVENT_ORDER);
+      const page = parsePage(query, computerId === undefined ? EVENT_ORDER : COMPUTER_EVENT_ORDER);
       const { text, parameters } = statementOf({ scope, query, page, computerId });
       const rows = await sql.query<EventRow>(text, parameters);
       return mapPage(

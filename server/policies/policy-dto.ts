@@ -1,6 +1,6 @@
 import { IsArray, IsBoolean, IsObject } from 'class-validator';
 import { toRfc3339 } from '../../lib/clock.js';
-import { Integer, OneOf, Optional, OptionalOrNull, Text, Uuid } from '../admin-api/dto.js';
+import { Integer, Name, OneOf, Optional, OptionalOrNull, Text, Uuid, UuidOrNull } from '../admin-api/dto.js';
 import { Instant, Shown } from '../admin-api/shown.js';
 import type { PolicyTreeNode, RevisionWithChanges } from './policy-requests.js';
 import type { Policy } from './policy.js';
@@ -13,13 +13,12 @@ const REVISION_MAX = 2_147_483_647;
 const JSON_OBJECT = { type: 'object', additionalProperties: true } as const;
 
 export class CreatePolicyBody {
-  @Text({ min: 1, max: NAME_MAX })
+  @Name({ max: NAME_MAX })
   name!: string;
 
-  /** Null or absent makes a root, which falls back to the catalogue's defaults. */
-  @OptionalOrNull()
-  @Uuid()
-  parentId?: string | null;
+  /** Null makes a root, which falls back to the catalogue's defaults. */
+  @UuidOrNull()
+  parentId!: string | null;
 
   @Optional()
   @Text({ max: DESCRIPTION_MAX, multiline: true })
@@ -38,7 +37,7 @@ export class CreatePolicyBody {
 
 export class ChangePolicyBody {
   @Optional()
-  @Text({ min: 1, max: NAME_MAX })
+  @Name({ max: NAME_MAX })
   name?: string;
 
   /** Null makes it a root. */
@@ -91,8 +90,7 @@ export class PolicyDto {
   @Text({ max: NAME_MAX })
   name!: string;
 
-  @OptionalOrNull()
-  @Uuid()
+  @UuidOrNull()
   parentId!: string | null;
 
   @Text({ max: DESCRIPTION_MAX, multiline: true })
@@ -143,8 +141,7 @@ export class PolicyRevisionDto {
   @Text({ max: NAME_MAX })
   name!: string;
 
-  @OptionalOrNull()
-  @Uuid()
+  @UuidOrNull()
   parentId!: string | null;
 
   @IsObject()

@@ -14,6 +14,7 @@ import {
 import type { Policy, PolicyRevision } from './policy.js';
 
 export const POLICY_ORDER: ListOrder = {
+  list: 'policies',
   keys: {
     name: { column: 'policies.name', type: 'text' },
     createdAt: { column: 'policies.created_at', type: 'timestamptz' },
@@ -23,6 +24,7 @@ export const POLICY_ORDER: ListOrder = {
 };
 
 export const REVISION_ORDER: ListOrder = {
+  list: 'policies/revisions',
   keys: { revision: { column: 'policy_revisions.revision', type: 'integer' } },
   default: '-revision',
   id: 'policy_revisions.policy_id',

@@ -98,7 +98,7 @@ function editingRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
       body: CreatePolicyBody,
       reply: { status: 201, body: PolicyDto },
       async handle({ actor, scope, body }) {
-        const { name, parentId = null, description = '', settings, comment = '' } = body;
+        const { name, parentId, description = '', settings, comment = '' } = body;
         const policy = await policies.create({ actor, scope }, { name, parentId, description, settings, comment });
         return { status: 201, body: toPolicyDto(policy), revision: policy.revision };
       },

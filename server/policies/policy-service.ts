@@ -18,7 +18,7 @@ import type {
   RevisionWithChanges,
   Rollback,
 } from './policy-requests.js';
-import { assertMovable, assertNameFree, assertRevision, contentChanges, resolvedAbove } from './policy-rules.js';
+import { assertNameFree, assertRevision, contentChanges, resolvedAbove } from './policy-rules.js';
 import type { Policy } from './policy.js';
 
 export interface PolicyService {
@@ -112,6 +112,7 @@ async function change(
   const { name = stored.name, description = stored.description, comment = '' } = changes;
   const parentId = changes.parentId === undefined ? stored.parentId : changes.parentId;
   const wanted: Policy = { ...stored, name, parentId, description };
+  assertBuiltInStays(stored, wanted);
   const isMove = parentId !== stored.parentId;
   if (!isMove && name === stored.name && description === stored.description) return stored;
   if (isMove) await assertMayMove(edit, caller, wanted);
@@ -121,8 +122,12 @@ async function change(
   return after;
 }
 
+function assertBuiltInStays({ builtIn, name, parentId }: Policy, wanted: Policy): void {
+  if (!builtIn || (wanted.name === name && wanted.parentId === parentId)) return;
+  throw new Problem('policy-built-in', { detail: `"${name}" is built in: it keeps its name and is always a root.` });
+}
+
 async function assertMayMove(edit: ForestEdit, caller: Caller, wanted: Policy): Promise<void> {
-  assertMovable(wanted);
   await assertParentVisible(edit, caller, wanted.parentId);
   assertMove(edit.parents(), wanted);
 }

@@ -46,6 +46,8 @@ class SupervisedScheduler implements Scheduler {
   readonly #armed: Armed[];
   readonly #monotonic: { readonly job: MonotonicJob; readonly runner: JobRunner }[];
   readonly #loops: Promise<void>[] = [];
+  /** Loops that were added before the start and begin with it; undefined afterwards. */
+  #waiting: (() => void)[] | undefined = [];
   #reading: ClockReading;
 
   constructor(deps: SchedulerDeps) {
@@ -67,6 +69,9 @@ class SupervisedScheduler implements Scheduler {
     for (const { job, runner } of this.#monotonic)
       this.addLoop(job.name, (signal) => this.#every(job.everyMs, signal, () => void runner.start('supervisor')));
     this.addLoop('supervisor', (signal) => this.#every(SUPERVISE_EVERY_MS, signal, () => this.#supervise()));
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    for (const begin of waiting) begin();
   }
 
   async stop(): Promise<void> {
@@ -83,6 +88,11 @@ class SupervisedScheduler implements Scheduler {
   }
 
   addLoop(name: string, loop: (signal: AbortSignal) => Promise<void>): void {
+    if (this.#waiting) this.#waiting.push(() => this.#begin(name, loop));
+    else this.#begin(name, loop);
+  }
+
+  #begin(name: string, loop: (signal: AbortSignal) => Promise<void>): void {
     const { signal } = this.#stopping;
     const ended = loop(signal).catch((error: unknown) => {
       if (!signal.aborted) this.#deps.log.error({ err: error, loop: name }, 'a loop ended');

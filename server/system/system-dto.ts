@@ -1,3 +1,5 @@
+import { Type } from 'class-transformer';
+import { ValidateNested } from 'class-validator';
 import { OneOf, Schema, Text } from '../admin-api/dto.js';
 
 const INSTANT_OR_NULL = { type: ['string', 'null'], format: 'date-time' };
@@ -46,7 +48,8 @@ export class SystemReply {
   @Schema({ type: 'boolean', description: 'the application role cannot change audit rows' })
   auditProtected!: boolean;
 
-  @Schema({ $ref: '#/components/schemas/VerdictStateReply' })
+  @ValidateNested()
+  @Type(() => VerdictStateReply)
   verdicts!: VerdictStateReply;
 
   @Schema({

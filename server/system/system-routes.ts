@@ -1,6 +1,6 @@
-import { refTo } from '../admin-api/dto-schemas.js';
+import { pageSchemaOf } from '../admin-api/dto-schemas.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
-import { JobReply, SystemReply, VerdictStateReply } from './system-dto.js';
+import { JobReply, SystemReply } from './system-dto.js';
 import type { SystemView } from './system-view.js';
 
 export type { SystemView } from './system-view.js';
@@ -15,7 +15,7 @@ export function systemRoutes(view: SystemView): RouteDefinition[] {
       permission: 'auditor',
       tag,
       summary: 'Addresses, versions, and whether verdicts are active, held or warming',
-      reply: { status: 200, body: { free: { allOf: [refTo(SystemReply)], $comment: VerdictStateReply.name } } },
+      reply: { status: 200, body: SystemReply },
       handle: async () => ({ body: view.system() }),
     }),
     defineRoute({
@@ -26,7 +26,7 @@ export function systemRoutes(view: SystemView): RouteDefinition[] {
       summary: 'The periodic jobs and how they ran',
       reply: {
         status: 200,
-        body: { free: { type: 'object', properties: { items: { type: 'array', items: refTo(JobReply) } } } },
+        body: pageSchemaOf(JobReply),
       },
       handle: async () => ({ body: { items: view.jobs(), next: null } }),
     }),

@@ -1,12 +1,12 @@
 import { ROLES, type Role } from '../access/actor.js';
-import { OneOf, Optional, Schema, Text, Uuid } from '../admin-api/dto.js';
+import { Name, OneOf, Optional, Schema, Text, Uuid } from '../admin-api/dto.js';
 
 /** Length counts, composition does not (NIST SP 800-63B). */
 const PASSWORD = { min: 8, max: 1024 };
-const NAME = { min: 1, max: 64 };
+const NAME = { max: 64 };
 
 export class CreateUserBody {
-  @Text(NAME)
+  @Name(NAME)
   name!: string;
 
   @OneOf(...ROLES)

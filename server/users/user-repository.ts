@@ -14,6 +14,7 @@ import type { Sql } from '../database/sql.js';
 import type { User } from './user.js';
 
 const ORDER: ListOrder = {
+  list: 'users',
   keys: {
     name: { column: 'users.name', type: 'text' },
     createdAt: { column: 'users.created_at', type: 'timestamptz' },

@@ -1,4 +1,7 @@
 import { expect } from 'chai';
+import { readFileSync } from 'node:fs';
+import { agentTarget, enrollComputer } from '../support/enrolled-computer.js';
+import { differencesFrom, schemaOfAnswer, type OpenApi } from '../support/openapi-checker.js';
 import {
   ADMIN_PASSWORD,
   makeDataDir,
@@ -68,6 +71,114 @@ describe("the contract's table of routes, on the real manager", function () {
     '/enrollment-tokens',
     '/computers',
   ];
+  it('every GET answers as docs/openapi.json says, and nothing beside it', async () => {
+    const api = JSON.parse(readFileSync('docs/openapi.json', 'utf8')) as OpenApi;
+    const asked = { policyId, uses: 1, expiresInSeconds: 60, labels: { site: 'y' } };
+    const { token } = await manager.api.post<{ token: string }>('/enrollment-tokens', asked);
+    const agent = await enrollComputer(await agentTarget(manager), { token, name: 'told' });
+    expect((await agent.beat(agent.report())).status).to.equal(200);
+    await manager.api.post('/api-keys', { name: 'reader', role: 'auditor' });
+    await manager.api.patch(`/policies/${policyId}/settings`, { heartbeatsMissedAllowed: 4 });
+    const users = await manager.api.get<Listed>('/users');
+    const alerts = await manager.api.get<Listed>('/alerts');
+    const ids: Record<string, unknown> = { policies: policyId, computers: agent.computerId };
+    Object.assign(ids, { users: users.items[0]?.['id'], alerts: alerts.items[0]?.['id'] });
+    const differences: string[] = [];
+    for (const [path, { get }] of Object.entries(api.paths)) {
+      const schema = schemaOfAnswer(get);
+      const id = ids[path.split('/')[3] ?? ''];
+      const isKnown = id !== undefined || !path.includes('{');
+      if (!schema || !isKnown) continue;
+      const value = await manager.api.get(path.replace('/api/v1', '').replace('{id}', String(id)));
+      differences.push(...differencesFrom(api, schema, value).map((text) => `${path} ${text}`));
+    }
+    expect(differences).to.deep.equal([]);
+  });
+
+  it('a document that leaves a member out, or tells another type, is found out', () => {
+    const api = {
+      paths: {},
+      components: { schemas: { A: { type: 'object', properties: { a: { type: 'integer' } } } } },
+    };
+    const schema = { $ref: '#/components/schemas/A' };
+    expect(differencesFrom(api, schema, { a: 1 })).to.deep.equal([]);
+    expect(differencesFrom(api, schema, { a: null, b: 1 })).to.have.length(2);
+  });
+
+  it('a cursor belongs to its list', async () => {
+    await manager.api.post('/policies', { name: 'paged', parentId: policyId });
+    const { next } = await manager.api.get<Listed>('/policies?limit=1');
+    expect(next).to.be.a('string');
+    for (const path of ['/users', '/computers', '/api-keys']) {
+      const { status, body } = await manager.api.request<{ errors: { pointer: string }[] }>(
+        'GET',
+        `${path}?sort=name&cursor=${next}`,
+      );
+      expect([status, body.errors[0]?.pointer], path).to.deep.equal([400, '#/cursor']);
+    }
+  });
+
+  it('every bad field is named, once', async () => {
+    const pointers = async (method: string, path: string, body?: unknown) => {
+      const answer = await manager.api.request<{ errors: { pointer: string }[] }>(method, path, { body });
+      expect(answer.status, path).to.equal(400);
+      return answer.body.errors.map(({ pointer }) => pointer).toSorted();
+    };
+    const computer = { name: ' x', policyId, labels: { ok: 'v', a: 1, 'b/': 'v', 'c d': 2 } };
+    expect(await pointers('POST', '/computers', computer)).to.deep.equal([
+      '#/labels/a',
+      '#/labels/b~1',
+      '#/labels/c d',
+      '#/name',
+    ]);
+    expect(await pointers('GET', '/policies/%00')).to.deep.equal(['#/id']);
+    expect(await pointers('POST', '/policies', { name: 'no parent' })).to.deep.equal(['#/parentId']);
+    const { body } = await manager.api.request<{ errors: { detail: string }[] }>('GET', '/computers?status=nothing');
+    expect(body.errors[0]?.detail).to.match(/^must be one of pending, /);
+  });
+
+  it('names are what people see', async () => {
+    const names = [' a', 'a ', 'a\u200bb', 'a\u202eb', 'a\u2066b', 'a\nb', '\ufeffa', ' '];
+    const bodies: [string, object][] = [
+      ['/policies', { parentId: policyId }],
+      ['/computers', { policyId }],
+      ['/users', { role: 'auditor', password: 'long enough' }],
+      ['/api-keys', { role: 'auditor' }],
+    ];
+    for (const [path, body] of bodies) {
+      for (const name of names) {
+        const answer = await manager.api.request('POST', path, { body: { ...body, name } });
+        expect(answer.status, `${path} ${JSON.stringify(name)}`).to.equal(400);
+      }
+      const name = '\u{1f6e1}'.repeat(64);
+      expect((await manager.api.request('POST', path, { body: { ...body, name } })).status, path).to.equal(201);
+      const long = await manager.api.request('POST', path, { body: { ...body, name: 'n'.repeat(254) } });
+      expect(long.status, path).to.equal(400);
+    }
+  });
+
+  it('enrollment cleans the name that an agent asks for', async () => {
+    const asked = { policyId, uses: 2, expiresInSeconds: 60 };
+    const { token } = await manager.api.post<{ token: string }>('/enrollment-tokens', asked);
+    const target = await agentTarget(manager);
+    for (const [name, shown] of [
+      ['\u202e web\u200b9 ', 'web9'],
+      ['\u2066\u2069', 'computer'],
+    ] as const) {
+      const { computerId: id } = await enrollComputer(target, { token, name });
+      expect((await manager.api.get(`/computers/${id}`))['name']).to.equal(shown);
+    }
+  });
+
+  it('the built-in policy keeps its name', async () => {
+    const current = await manager.api.request('GET', `/policies/${policyId}`);
+    const headers = { 'if-match': current.headers.get('etag') ?? '' };
+    const patch = (body: object) => manager.api.request('PATCH', `/policies/${policyId}`, { body, headers });
+    const { status, body } = await patch({ name: 'Other' });
+    expect([status, body['type']]).to.deep.equal([409, '/problems/policy-built-in']);
+    expect((await patch({ description: 'may be told' })).status).to.equal(200);
+  });
+
   it('lists take limit, cursor, sort and q, and answer items and next', async () => {
     const histories = ['status-history', 'events'].map((name) => `/computers/${computerId}/${name}`);
     for (const path of [...lists, ...histories]) {

@@ -1,6 +1,7 @@
 import { chownSync, closeSync, existsSync, fsyncSync, lchownSync, lstatSync, openSync } from 'node:fs';
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { ExpectedFailure } from '../../../lib/expected-failure.js';
 import { writeDurably } from '../../../lib/durable-file.js';
 import type { Random } from '../../../lib/random.js';
 import { initdbAccount, makeOwnFolder, underSomeName, type Account } from './launcher.js';
@@ -65,7 +66,7 @@ async function initialise(options: ClusterOptions): Promise<string> {
   const program = options.launcher.program(options.binaries.initdb, initdbArguments(folder, passwordFile), maker);
   const { succeeded, output } = await runProgram(account ? program : underSomeName(program));
   rmSync(passwordFile);
-  if (!succeeded) throw new Error(`initdb failed: ${output}`);
+  if (!succeeded) throw new ExpectedFailure(`initdb failed: ${output}`);
   if (account) chownTree(folder, account);
   return folder;
 }
@@ -120,7 +121,8 @@ function takeOwnership(cluster: string, account: Account | undefined): void {
   const { uid } = lstatSync(cluster);
   const wanted = account?.uid ?? process.getuid?.();
   if (uid === wanted) return;
-  if (!account) throw new Error(`${cluster} belongs to user ${uid}, and PostgreSQL must own it: run as that user`);
+  if (!account)
+    throw new ExpectedFailure(`${cluster} belongs to user ${uid}, and PostgreSQL must own it: run as that user`);
   chownTree(cluster, account);
 }
 

@@ -1,6 +1,7 @@
 import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
+import { ExpectedFailure } from '../../../lib/expected-failure.js';
 import type { Log } from '../../../lib/log.js';
 import { userIdsInUse } from './process-table.js';
 import { runProgram, type Program } from './run-program.js';
@@ -64,7 +65,7 @@ export async function chooseLauncher(options: LauncherOptions): Promise<Launcher
   } finally {
     rmSync(probeFolder, { recursive: true, force: true });
   }
-  throw new Error(`The embedded PostgreSQL does not run here (${refusals.join('; ')})`);
+  throw new ExpectedFailure(`The embedded PostgreSQL does not run here (${refusals.join('; ')})`);
 }
 
 function createLauncher(options: LauncherOptions, capability: Capability): Launcher {
@@ -112,7 +113,7 @@ export function initdbAccount(account: Account): Account {
   const busy = userIdsInUse();
   const idle = named.filter((uid) => uid > 0 && uid < 1000 && !busy.has(uid));
   const uid = idle.at(-1) ?? named.find((id) => id > 0);
-  if (uid === undefined) throw new Error('/etc/passwd names no user but root, and initdb needs one');
+  if (uid === undefined) throw new ExpectedFailure('/etc/passwd names no user but root, and initdb needs one');
   return { uid, gid: account.gid };
 }
 
@@ -123,7 +124,7 @@ export function initdbAccount(account: Account): Account {
 export function underSomeName(program: Program): Program {
   if (hasName()) return program;
   const uid = readUserIds().findLast((id) => id > 0 && id < 65_535);
-  if (uid === undefined) throw new Error('/etc/passwd names no user but root, and initdb needs one');
+  if (uid === undefined) throw new ExpectedFailure('/etc/passwd names no user but root, and initdb needs one');
   const namespace = [`--map-user=${uid}`, `--map-group=${uid}`, '--', program.command, ...program.args];
   return { ...program, command: 'unshare', args: namespace };
 }

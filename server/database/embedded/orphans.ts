@@ -1,3 +1,4 @@
+import { ExpectedFailure } from '../../../lib/expected-failure.js';
 import type { Clock } from '../../../lib/clock.js';
 import type { Log } from '../../../lib/log.js';
 import { findPostgresProcesses } from './process-table.js';
@@ -23,7 +24,8 @@ export async function endOrphans(
   const steps = [...STEPS];
   for (let pids = findPostgresProcesses(concerns); pids.length > 0; pids = findPostgresProcesses(concerns)) {
     const waitedMs = clock.monotonic() - begun;
-    if (waitedMs > GIVE_UP_MS) throw new Error(`PostgreSQL processes ${pids.join(', ')} of an earlier run do not end`);
+    if (waitedMs > GIVE_UP_MS)
+      throw new ExpectedFailure(`PostgreSQL processes ${pids.join(', ')} of an earlier run do not end`);
     const step = steps[0];
     if (step && waitedMs >= step.afterMs) {
       log.warn({ pids, signal: step.signal }, 'ending PostgreSQL processes of an earlier run');

@@ -1,4 +1,5 @@
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { ExpectedFailure } from '../../../lib/expected-failure.js';
 import { readBootId, type Clock } from '../../../lib/clock.js';
 import { isRunning, readProcessState } from './process-table.js';
 
@@ -30,7 +31,7 @@ export async function claimFolder(path: string, clock: Clock): Promise<() => voi
       const owner = removeIfStale(path);
       if (owner === undefined) continue;
       if (owner === process.pid || clock.monotonic() > until)
-        throw new Error(`The data directory is in use by process ${owner} (${path})`);
+        throw new ExpectedFailure(`The data directory is in use by process ${owner} (${path})`);
       await clock.sleep(POLL_MS);
     }
   } finally {

@@ -1,6 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ExpectedFailure } from '../../../lib/expected-failure.js';
 
 /** Absolute paths of the PostgreSQL that came with the platform's package. */
 export interface PostgresBinaries {
@@ -26,7 +27,7 @@ function locate(name: string): string {
   try {
     return fileURLToPath(import.meta.resolve(name));
   } catch (cause) {
-    throw new Error(
+    throw new ExpectedFailure(
       `The embedded PostgreSQL is not installed for this platform (${name}): set DATABASE_URL to a PostgreSQL of your own`,
       { cause },
     );

@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Clock } from '../../../lib/clock.js';
+import { ExpectedFailure } from '../../../lib/expected-failure.js';
 import type { Log } from '../../../lib/log.js';
 import { linkLibraries, type PostgresBinaries } from './postgres-binaries.js';
 import { disarmPostmasterFile, readPostmasterFile } from './postmaster-file.js';
@@ -27,12 +28,15 @@ export interface Postmaster {
   readonly pid: number;
   /** Settles when the process has ended, for whatever reason. */
   readonly ended: Promise<PostmasterEnd>;
-  /** Fast shutdown: open transactions are rolled back, a checkpoint is written. Harder after a minute. */
+  /**
+   * Waits shortly for connections that are closing, then a fast shutdown: open transactions are rolled back, a
+   * checkpoint is written. Harder after a minute.
+   */
   stop(): Promise<void>;
 }
 
 /** PostgreSQL ended before it was ready; `lines` is what it said last. */
-export class PostmasterStartError extends Error {
+export class PostmasterStartError extends ExpectedFailure {
   readonly lines: readonly string[];
 
   constructor(lines: readonly string[]) {
@@ -46,6 +50,8 @@ const POLL_MS = 10;
 const SLOW_START_MS = 10_000;
 const KEPT_LINES = 20;
 const ESCALATION: readonly (readonly [NodeJS.Signals, number])[] = [
+  // A pool that has ended is not told when the server has taken leave of its last connection.
+  ['SIGTERM', 2_000],
   ['SIGINT', 60_000],
   ['SIGQUIT', 10_000],
   ['SIGKILL', 10_000],

@@ -2,6 +2,7 @@ import { CreateTables0000000000001 } from './0001-create-tables.js';
 import { PartitionFunctions0000000000002 } from './0002-partition-functions.js';
 import { History0000000000003 } from './0003-history.js';
 import { IndexMarkedComputers0000000000004 } from './0004-index-marked-computers.js';
+import { CreateAuthority0000000000006 } from './0006-authority.js';
 import { SealCluster0000000000007 } from './0007-seal-cluster.js';
 
 /** Every migration, oldest first. */
@@ -10,5 +11,6 @@ export const MIGRATIONS = [
   PartitionFunctions0000000000002,
   History0000000000003,
   IndexMarkedComputers0000000000004,
+  CreateAuthority0000000000006,
   SealCluster0000000000007,
 ] as const;

@@ -133,7 +133,7 @@ describe('policies and computers over HTTP', () => {
     const body = { name: 'x', policyId: world.base.id };
     const bad: readonly [object, string][] = [
       [{ ...body, address: 'x:99999' }, '#/address'],
-      [{ ...body, labels: { 'a b': 'c' } }, '#/labels'],
+      [{ ...body, labels: { 'a b': 'c' } }, '#/labels/a b'],
       [{ ...body, kind: 'vm' }, '#/kind'],
       [{ ...body, name: 'a\0' }, '#/name'],
       [{ ...body, status: 'online' }, '#/status'],

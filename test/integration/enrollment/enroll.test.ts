@@ -30,7 +30,7 @@ describe('enrollment', () => {
     expect(status).to.equal(200);
     const id = String(body['computerId']);
     expect([body['name'], body['policy'], body['trustDomain']]).to.deep.equal([
-      'web\r\n1',
+      'web1',
       { id: POLICY_ID, name: 'Base Policy' },
       'test.wardbeat',
     ]);

@@ -3,15 +3,17 @@ import fc from 'fast-check';
 import { Problem } from '../../../lib/problem.js';
 import {
   containing,
-  encodeCursor,
+  encodeCursor as encodePageCursor,
   keysetOf,
   pageOf,
   PageQuery,
   parsePage,
   type ListOrder,
+  type RowKey,
 } from '../../../server/admin-api/page.js';
 
 const ORDER: ListOrder = {
+  list: 'computers',
   keys: {
     name: { column: 'computers.name', type: 'text' },
     enrolledAt: { column: 'computers.enrolled_fleet_ms', type: 'integer', nullable: true },
@@ -21,6 +23,8 @@ const ORDER: ListOrder = {
   id: 'computers.id',
 };
 const ID = '7d2f6a52-3b6c-4d0e-9a59-2f0f5a1b2c3d';
+
+const encodeCursor = (sort: string, key: RowKey, order = ORDER) => encodePageCursor({ order, sort }, key);
 
 function query(members: Partial<PageQuery>): PageQuery {
   return Object.assign(new PageQuery(), members);
@@ -80,14 +84,15 @@ describe('paging a list', () => {
     ['no base64url', { cursor: '%%%' }],
     ['no JSON', { cursor: Buffer.from('{').toString('base64url') }],
     ['no list', { cursor: Buffer.from('{"a":1}').toString('base64url') }],
+    ['another list', { cursor: encodeCursor('name', ['a', ID], { ...ORDER, list: 'users' }) }],
     ['another sort', { cursor: encodeCursor('-name', ['a', ID]) }],
     ['an id that is none', { cursor: encodeCursor('name', ['a', '1; DROP TABLE users']) }],
-    ['a null where none can be', { cursor: Buffer.from(`["name",null,"${ID}"]`).toString('base64url') }],
+    ['a null where none can be', { cursor: Buffer.from(`["computers","name",null,"${ID}"]`).toString('base64url') }],
     ['a NUL', { cursor: encodeCursor('name', ['a\0', ID]) }],
     ['a lone surrogate', { cursor: encodeCursor('name', ['a\ud800', ID]) }],
     ['no integer', { sort: 'enrolledAt', cursor: encodeCursor('enrolledAt', ['1e99', ID]) }],
     ['no instant', { sort: 'at', cursor: encodeCursor('at', ['2026-99-99T00:00:00.000Z', ID]) }],
-    ['more members', { cursor: Buffer.from(`["name","a","${ID}",1]`).toString('base64url') }],
+    ['more members', { cursor: Buffer.from(`["computers","name","a","${ID}",1]`).toString('base64url') }],
   ];
   for (const [name, members] of tampered) {
     it(`refuses a cursor with ${name}`, () => {
@@ -103,8 +108,11 @@ describe('paging a list', () => {
 
   it('names the next page only when a row too many was read', () => {
     const keyOf = (row: string) => [row, ID] as const;
-    expect(pageOf(['a', 'b'], { limit: 2, sort: 'name' }, keyOf)).to.deep.equal({ items: ['a', 'b'], next: null });
-    expect(pageOf(['a', 'b', 'c'], { limit: 2, sort: 'name' }, keyOf)).to.deep.equal({
+    expect(pageOf(['a', 'b'], { limit: 2, sort: 'name', order: ORDER }, keyOf)).to.deep.equal({
+      items: ['a', 'b'],
+      next: null,
+    });
+    expect(pageOf(['a', 'b', 'c'], { limit: 2, sort: 'name', order: ORDER }, keyOf)).to.deep.equal({
       items: ['a', 'b'],
       next: encodeCursor('name', ['b', ID]),
     });

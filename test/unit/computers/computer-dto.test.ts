@@ -53,8 +53,8 @@ describe('the DTOs of policies, computers, events and tokens', () => {
     ['null for a label at creation', CreateComputerBody, { name: 'a', policyId: ID, labels: { a: null } }, 'labels'],
     ['null for a name', ChangeComputerBody, { name: null }, 'name'],
     ['null for a policy', ChangeComputerBody, { policyId: null }, 'policyId'],
-    ['an empty name', CreatePolicyBody, { name: '' }, 'name'],
-    ['settings that are a list', CreatePolicyBody, { name: 'a', settings: [] }, 'settings'],
+    ['an empty name', CreatePolicyBody, { name: '', parentId: null }, 'name'],
+    ['settings that are a list', CreatePolicyBody, { name: 'a', parentId: null, settings: [] }, 'settings'],
     ['an unknown lock', LockBody, { mode: 'loose' }, 'mode'],
     ['no uses', CreateEnrollmentTokenBody, { policyId: ID, expiresInSeconds: 60 }, 'uses'],
     [

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import {
   addressFault,
-  labelsFault,
+  labelsFaults,
   nextPower,
   parseLabelFilter,
   patchLabels,
@@ -36,11 +36,12 @@ describe('labels', () => {
     ['65 of them', Object.fromEntries(Array.from({ length: 65 }, (_, index) => [`k${index}`, 'v']))],
     ['null for a value', { a: null }],
   ];
-  for (const [name, labels] of good) it(`take ${name}`, () => expect(labelsFault(labels)).to.equal(undefined));
-  for (const [name, labels] of bad) it(`refuse ${name}`, () => expect(labelsFault(labels)).to.be.a('string'));
+  for (const [name, labels] of good) it(`take ${name}`, () => expect(labelsFaults(labels)).to.deep.equal([]));
+  for (const [name, labels] of bad) it(`refuse ${name}`, () => expect(labelsFaults(labels)).to.have.length(1));
 
   it('are patched by key', () => {
-    expect(labelsFault({ a: null }, { nullable: true })).to.equal(undefined);
+    expect(labelsFaults({ a: null }, { nullable: true })).to.deep.equal([]);
+    expect(labelsFaults({ a: 1, ok: 'v', 'b:': 'v' }).map(({ key }) => key)).to.deep.equal(['a', 'b:']);
     expect(patchLabels({ a: '1', b: '2' }, { a: null, c: '3' })).to.deep.equal({ b: '2', c: '3' });
     expect(patchLabels({ a: '1' }, null)).to.deep.equal({});
   });
