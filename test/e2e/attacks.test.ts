@@ -124,6 +124,8 @@ const ATTACKS: readonly Attack[] = [
 
 /** What a terminal, a log reader or a browser could take for more than text. */
 const MARKED = 'a\r\n{"level":60,"msg":"forged"}\n\u001b[31mred\u202egpj.exe\u2028<script>alert(1)</script>=cmd|x';
+/** The same as a computer's name: an enrollment takes what people can see of the name it asks for. */
+const SEEN = 'a{"level":60,"msg":"forged"}[31mredgpj.exe<script>alert(1)</script>=cmd|x';
 
 describe('attacks on both ports of the real manager', function () {
   this.timeout(120_000);
@@ -353,9 +355,9 @@ describe('attacks on both ports of the real manager', function () {
     }
   });
 
-  it('text of agents that could be more than text is kept as it is and makes no second log line (T5)', async () => {
+  it('text of agents that could be more than text is kept as data and makes no second log line (T5)', async () => {
     const { computerId } = await enrollComputer(agents, { token, name: MARKED });
-    expect(await shown(computerId)).to.include({ name: MARKED });
+    expect(await shown(computerId)).to.include({ name: SEEN });
     const sent = {
       bootId: MARKED.slice(0, 64),
       agentVersion: MARKED.slice(0, 64),
@@ -387,7 +389,7 @@ describe('attacks on both ports of the real manager', function () {
     const lines = output.split('\n').filter((line) => line.startsWith('{'));
     expect(lines.length).to.be.greaterThan(ATTACKS.length);
     const entries = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
-    expect(entries.filter(({ computerName }) => computerName === MARKED)).to.have.length(1);
+    expect(entries.filter(({ computerName }) => computerName === SEEN)).to.have.length(1);
     expect(entries.filter(({ msg }) => msg === 'forged')).to.deep.equal([]);
     expect(entries.filter(({ level }) => Number(level) >= 50)).to.deep.equal([]);
     expect(entries.filter(({ err }) => err !== undefined)).to.deep.equal([]);
