@@ -21,8 +21,7 @@ export function classifyReport(locked: LockedComputer | undefined, { report, dig
   if (locked.isRevoked) return 'revoked';
   const { live } = locked;
   if (live.reportId === report.reportId && live.reportDigest?.equals(digest)) return 'repeat';
-  const isSameRun = live.bootId === report.bootId && live.instanceId === report.instanceId;
-  return isSameRun && report.sequence <= live.sequence ? 'older' : 'accepted';
+  return live.bootId === report.bootId && report.sequence <= live.sequence ? 'older' : 'accepted';
 }
 
 /** Refuses lanes that contradict themselves: one batch per lane, ascending by sequence, not too many events in all. */

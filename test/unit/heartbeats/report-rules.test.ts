@@ -82,7 +82,12 @@ describe('classifying a report', () => {
     ['the same sequence with another id', locked({ ...seen, reportId: randomUUID() }), same, 'older'],
     ['a lower sequence of the same run', locked(), exchange({ sequence: 5 }), 'older'],
     ['a lower sequence of another boot', locked(), exchange({ sequence: 1, bootId: 'boot-2' }), 'accepted'],
-    ['a lower sequence of another instance', locked(), exchange({ sequence: 1, instanceId: randomUUID() }), 'accepted'],
+    [
+      'a lower sequence of another process of the same boot',
+      locked(),
+      exchange({ sequence: 1, instanceId: randomUUID() }),
+      'older',
+    ],
     [
       'the first report',
       locked({ bootId: null, instanceId: null, sequence: 0 }),
