@@ -29,7 +29,7 @@ END $body$;
  * and rows that the default partition has caught meanwhile are moved first. The default partition is locked before
  * anything is looked at, so that several managers take turns.
  */
-const ENSURE_PARTITIONS = `
+export const ENSURE_PARTITIONS = `
 CREATE FUNCTION wardbeat_ensure_partitions(p_table text, p_from timestamptz, p_days integer) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC' SET lock_timeout = '5s' AS $body$

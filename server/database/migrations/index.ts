@@ -4,6 +4,7 @@ import { History0000000000003 } from './0003-history.js';
 import { IndexMarkedComputers0000000000004 } from './0004-index-marked-computers.js';
 import { CreateAuthority0000000000006 } from './0006-authority.js';
 import { SealCluster0000000000007 } from './0007-seal-cluster.js';
+import { PartitionsInTurn0000000000008 } from './0008-partitions-in-turn.js';
 
 /** Every migration, oldest first. */
 export const MIGRATIONS = [
@@ -13,4 +14,5 @@ export const MIGRATIONS = [
   IndexMarkedComputers0000000000004,
   CreateAuthority0000000000006,
   SealCluster0000000000007,
+  PartitionsInTurn0000000000008,
 ] as const;

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { createSystemRandom } from '../../../lib/random.js';
 import { keepPartitions } from '../../../server/scheduler/maintenance.js';
 import { useDatabase } from '../../support/database.js';
+import { eventually } from '../../support/poll.js';
 import { START, VerdictWorld } from '../../support/verdict-world.js';
 
 const DAY = 86_400_000;
@@ -16,8 +17,8 @@ describe('partitions from day to day', function () {
   const keep = () => keepPartitions({ inTransaction: world.inTransaction, fleetClock: world.clock });
   const today = () => world.clock.wall();
 
-  const addEvent = (at: number) =>
-    database.pool.query(
+  const addEvent = (at: number, sql: Pick<typeof database.pool, 'query'> = database.pool) =>
+    sql.query(
       `INSERT INTO events (id, partition_at, lane, epoch, sequence, occurred_ms, received_fleet_ms, kind, severity, message)
        VALUES ($1, $2, 'manager', 'manager', 0, $3, $3, 'x', 'info', 'x')`,
       [random.uuid(), new Date(at).toISOString(), at],
@@ -94,5 +95,29 @@ describe('partitions from day to day', function () {
     await keep();
     // Only the day beyond the week is in the default partition.
     expect((await places())['events_default']).to.equal(4);
+  });
+
+  it('make a writer wait that would go to the default partition, and never refuse it', async () => {
+    await world.clock.jump(10 * DAY);
+    const waiting = async () => {
+      const { rows } = await database.pool.query(
+        `SELECT count(*)::int AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`,
+      );
+      return rows[0].n as number;
+    };
+    const holder = await database.pool.connect();
+    try {
+      await holder.query('BEGIN');
+      await addEvent(today() + 20 * DAY, holder);
+      const kept = keep();
+      await eventually('the partition job waits', async () => (await waiting()) === 1);
+      const written = addEvent(today());
+      await eventually('the writer waits', async () => (await waiting()) === 2);
+      await holder.query('COMMIT');
+      await Promise.all([kept, written]);
+    } finally {
+      holder.release();
+    }
+    expect((await places())[`events_p${dayOf(today())}`]).to.equal(1);
   });
 });
