@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { lineageOf, type PolicyNode } from '../../../policies/resolve-settings.js';
@@ -64,7 +65,7 @@ describe('a forest after any sequence of edits, moves, locks, rollbacks and dele
   const keep = (model: Model, node: PolicyNode): void => {
     const known = model.nodes.get(node.id);
     model.nodes.set(node.id, node);
-    const isSame = known && JSON.stringify(known) === JSON.stringify(node);
+    const isSame = known && isDeepStrictEqual(known, node);
     if (!isSame) model.history.set(node.id, [...(model.history.get(node.id) ?? []), node]);
   };
 
