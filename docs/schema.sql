@@ -113,6 +113,41 @@ CREATE TABLE computer_components (
 );
 GRANT DELETE, INSERT, SELECT, UPDATE ON computer_components TO wardbeat_app;
 
+CREATE TABLE computer_contacts (
+  computer_id uuid NOT NULL,
+  direction text,
+  direction_since_fleet_ms bigint,
+  listener_state text,
+  listener_port integer,
+  listener_detail text,
+  candidate_fingerprint bytea,
+  candidate_direction text,
+  candidate_state text,
+  candidate_port integer,
+  candidate_reason text,
+  candidate_detail text,
+  candidate_since_fleet_ms bigint,
+  CONSTRAINT computer_contacts_pkey PRIMARY KEY (computer_id),
+  CONSTRAINT computer_contacts_candidate_direction_check CHECK ((candidate_direction = ANY (ARRAY['bidirectional'::text, 'managerInitiated'::text, 'agentInitiated'::text]))),
+  CONSTRAINT computer_contacts_candidate_state_check CHECK ((candidate_state = ANY (ARRAY['proving'::text, 'reverted'::text]))),
+  CONSTRAINT computer_contacts_direction_check CHECK ((direction = ANY (ARRAY['bidirectional'::text, 'managerInitiated'::text, 'agentInitiated'::text]))),
+  CONSTRAINT computer_contacts_listener_state_check CHECK ((listener_state = ANY (ARRAY['closed'::text, 'listening'::text, 'failed'::text])))
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON computer_contacts TO wardbeat_app;
+
+CREATE TABLE computer_dials (
+  computer_id uuid NOT NULL,
+  last_begun_fleet_ms bigint NOT NULL,
+  last_ended_fleet_ms bigint NOT NULL,
+  last_result text NOT NULL,
+  last_detail text,
+  failures integer NOT NULL,
+  failed_begun_fleet_ms bigint[] NOT NULL DEFAULT '{}'::bigint[],
+  failed_ended_fleet_ms bigint[] NOT NULL DEFAULT '{}'::bigint[],
+  CONSTRAINT computer_dials_pkey PRIMARY KEY (computer_id)
+) WITH (fillfactor=70);
+GRANT DELETE, INSERT, SELECT, UPDATE ON computer_dials TO wardbeat_app;
+
 CREATE TABLE computer_facts (
   computer_id uuid NOT NULL,
   facts_digest bytea,
@@ -228,6 +263,16 @@ CREATE TABLE deaf_spans (
 );
 CREATE INDEX deaf_spans_until ON public.deaf_spans USING btree (until_fleet_ms);
 GRANT DELETE, INSERT, SELECT, UPDATE ON deaf_spans TO wardbeat_app;
+
+CREATE TABLE dial_shards (
+  shard smallint NOT NULL,
+  owner text,
+  generation bigint NOT NULL DEFAULT 0,
+  lease_until_fleet_ms bigint NOT NULL DEFAULT 0,
+  CONSTRAINT dial_shards_pkey PRIMARY KEY (shard),
+  CONSTRAINT dial_shards_shard_check CHECK (((shard >= 0) AND (shard <= 63)))
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON dial_shards TO wardbeat_app;
 
 CREATE TABLE enrollment_tokens (
   id uuid NOT NULL,
@@ -542,9 +587,10 @@ BEGIN
     v_from := date_trunc('day', p_from) + make_interval(days => v_day);
     v_name := p_table || '_p' || to_char(v_from, 'YYYYMMDD');
     CONTINUE WHEN to_regclass(format('public.%I', v_name)) IS NOT NULL;
+    EXECUTE format('LOCK TABLE ONLY public.%I IN SHARE ROW EXCLUSIVE MODE', p_table);
+    CONTINUE WHEN to_regclass(format('public.%I', v_name)) IS NOT NULL;
     IF v_default IS NOT NULL THEN
       EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', v_default::regclass);
-      CONTINUE WHEN to_regclass(format('public.%I', v_name)) IS NOT NULL;
     END IF;
     EXECUTE format('CREATE TABLE public.%I (LIKE public.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS'
       ' INCLUDING GENERATED INCLUDING STORAGE INCLUDING COMPRESSION)', v_name, p_table);

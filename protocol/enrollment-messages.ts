@@ -1,4 +1,5 @@
 import { array, integer, nullable, object, optional, string, uuid, type TypeOf } from '../lib/schema.js';
+import { settingsOrderSchema } from './heartbeat-messages.js';
 
 /** `POST /agent/v1/enroll`, agent to manager. Only the public key is taken from the signing request (PEM, PKCS#10). */
 export const enrollRequestSchema = object({
@@ -27,5 +28,7 @@ export const enrollResponseSchema = object({
   managerUrls: array(string({ max: 2048 }), 16),
   managerTime: integer(0, Number.MAX_SAFE_INTEGER),
   identityToken: nullable(string({ max: 256 })),
+  /** The settings in force for the computer, so that an agent that must not dial never does. */
+  settings: optional(settingsOrderSchema),
 });
 export type EnrollResponse = TypeOf<typeof enrollResponseSchema>;

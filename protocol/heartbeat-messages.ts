@@ -72,6 +72,30 @@ export const transportErrorSchema = object({
   detail: string({ max: 1024 }),
 });
 
+export const COMMUNICATION_DIRECTIONS = ['bidirectional', 'managerInitiated', 'agentInitiated'] as const;
+
+/** The agent's listener. `port` is the one that is bound; `failed`: it should listen and cannot. */
+export const listenerSchema = object({
+  state: oneOf('closed', 'listening', 'failed'),
+  port: optional(integer(1, 65_535)),
+  detail: optional(string({ max: 1024 })),
+});
+export type ListenerReport = TypeOf<typeof listenerSchema>;
+
+/**
+ * Settings that could cut the agent off and are not in force yet. `proving`: the side that will dial has to show one
+ * exchange over the new way; `port` is where the agent listens for it. `reverted`: that did not happen, and why.
+ */
+export const candidateSchema = object({
+  fingerprint: sha256Hex,
+  direction: oneOf(...COMMUNICATION_DIRECTIONS),
+  state: oneOf('proving', 'reverted'),
+  port: optional(integer(1, 65_535)),
+  reason: optional(oneOf('listener-failed', 'not-dialled', 'manager-not-reached')),
+  detail: optional(string({ max: 1024 })),
+});
+export type CandidateReport = TypeOf<typeof candidateSchema>;
+
 /** The report of one heartbeat, agent to manager. The identity comes from the certificate; `computerId` may only agree. */
 export const reportSchema = object({
   protocolVersion: integer(1, 1000),
@@ -96,7 +120,10 @@ export const reportSchema = object({
   settingsGeneration: optional(generationSchema),
   /** The interval the agent runs on. */
   intervalSeconds: integer(1, 86_400),
-  candidate: optional(json(4096)),
+  /** Who opens connections by the settings that the agent acts on. */
+  direction: optional(oneOf(...COMMUNICATION_DIRECTIONS)),
+  listener: optional(listenerSchema),
+  candidate: optional(candidateSchema),
   lastTransportError: optional(transportErrorSchema),
   proxy: optional(string({ max: 2048 })),
   lanes: array(laneBatchSchema, LANES.length),
@@ -116,7 +143,8 @@ export type SettingsOrder = TypeOf<typeof settingsOrderSchema>;
 /**
  * The orders that answer a report. `effect`: `accepted`, `repeat` (the same report again: same effects and positions,
  * times computed anew) or `older` (counted and ignored). `nextContactInMs` counts by the agent's boot clock from the
- * start of the attempt that was answered.
+ * start of the attempt that was answered. `committed` is the fingerprint of the candidate that this exchange, now stored,
+ * has proven: the agent puts it in force.
  */
 export const ordersSchema = object({
   protocolVersion: integer(1, 1000),
@@ -131,6 +159,7 @@ export const ordersSchema = object({
   ),
   settings: nullable(settingsOrderSchema),
   settingsGeneration: generationSchema,
+  committed: optional(sha256Hex),
   commands: array(json(65_536), 100),
   nextContactInMs: durationMs,
   identityToken: string({ max: 256 }),

@@ -9,3 +9,8 @@ export const AGENT_PATHS = {
   heartbeat: '/agent/v1/heartbeat',
   channel: '/agent/v1/channel',
 } as const;
+
+/** Paths on the agent's listener. */
+export const LISTENER_PATHS = {
+  heartbeat: '/listener/v1/heartbeat',
+} as const;

@@ -118,6 +118,7 @@ async function heartbeat(deps: AgentRoutesDeps, call: Call): Promise<Orders> {
         receivedAt,
         listener: deps.listener,
         via: 'direct',
+        dialledBy: 'agent',
         report,
         digest,
         address,

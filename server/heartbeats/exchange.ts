@@ -8,6 +8,8 @@ export interface Exchange {
   /** The listening process, as in the ledger. */
   readonly listener: string;
   readonly via: 'direct';
+  /** Who opened the connection. */
+  readonly dialledBy: 'agent' | 'manager';
   readonly report: Report;
   /** SHA-256 over the exact bytes of the body. */
   readonly digest: Buffer;

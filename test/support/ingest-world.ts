@@ -159,6 +159,7 @@ export function toExchange(computerId: string, receivedAt: number, report: Repor
     receivedAt,
     listener: 'node-1',
     via: 'direct',
+    dialledBy: 'agent',
     report,
     digest: createHash('sha256').update(JSON.stringify(report)).digest(),
     address: '192.0.2.1',

@@ -5,6 +5,7 @@ import { IndexMarkedComputers0000000000004 } from './0004-index-marked-computers
 import { CreateAuthority0000000000006 } from './0006-authority.js';
 import { SealCluster0000000000007 } from './0007-seal-cluster.js';
 import { PartitionsInTurn0000000000008 } from './0008-partitions-in-turn.js';
+import { Dials0000000000009 } from './0009-dials.js';
 
 /** Every migration, oldest first. */
 export const MIGRATIONS = [
@@ -15,4 +16,5 @@ export const MIGRATIONS = [
   CreateAuthority0000000000006,
   SealCluster0000000000007,
   PartitionsInTurn0000000000008,
+  Dials0000000000009,
 ] as const;
