@@ -100,10 +100,15 @@ function statusBy(row: Row, { resolved, rulesSince, isSteady }: Asked, { ledger,
   return judge({ facts, rules: verdictRulesOf(resolved), ledger }, at).status;
 }
 
-function absenceOf({ given: { goodbye, power }, lastSeenAt }: Row) {
+function absenceOf({ given: { goodbye, power, dials }, lastSeenAt }: Row) {
   const since = power ? lastSeenAt + power.after : Number.NEGATIVE_INFINITY;
   const expiresAt = power && power.expires !== null ? since + power.expires : null;
+  const failed = (dials?.failed ?? []).map(([after, took]) => ({
+    begunAt: lastSeenAt + after,
+    endedAt: lastSeenAt + after + took,
+  }));
   return {
+    dials: dials?.isDialled ? { failed, reason: null } : null,
     goodbye: goodbye && {
       reason: goodbye.reason,
       receivedAt: lastSeenAt + goodbye.after,
