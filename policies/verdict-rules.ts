@@ -104,8 +104,12 @@ function settled(status: Status, since: number, reason: StatusReason): Verdict {
   return { status, since, reason, missed: 0, offlineAt: null, alert: null, ...never };
 }
 
+function standingGoodbye({ goodbye, lastSeenAt }: VerdictFacts): VerdictFacts['goodbye'] {
+  return goodbye && goodbye.receivedAt >= lastSeenAt ? goodbye : null;
+}
+
 function deadlinesOf({ facts, rules, ledger }: Question): Deadlines {
-  const goodbye = facts.goodbye && facts.goodbye.receivedAt >= facts.lastSeenAt ? facts.goodbye : null;
+  const goodbye = standingGoodbye(facts);
   const allowed = rules.missedAllowed === UNLIMITED ? NEVER : rules.missedAllowed;
   const deadlineRules = { graceMs: rules.graceMs, ledger };
   const extended = (normal: number) => Math.max(normal, goodbye ? expectedBackAt(goodbye, rules, ledger) : normal);
