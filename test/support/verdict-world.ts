@@ -157,7 +157,7 @@ export class VerdictWorld {
   }
 
   /** What a dialler stores of a dial that failed. */
-  async failDial(id: string, begun: number, ended: number, result = 'unreachable'): Promise<void> {
+  async failDial(id: string, [begun, ended]: readonly [number, number], result = 'unreachable'): Promise<void> {
     await this.#database.pool.query(
       `INSERT INTO computer_dials AS known (computer_id, last_begun_fleet_ms, last_ended_fleet_ms, last_result, failures,
          failed_begun_fleet_ms, failed_ended_fleet_ms) VALUES ($1, $2, $3, $4, 1, ARRAY[$2::bigint], ARRAY[$3::bigint])

@@ -36,7 +36,7 @@ describe('verdicts about computers that only the manager dials', () => {
   };
   /** A dial that fails now, of the dialler in this process. */
   const failNow = async (id: string, begun: number, result?: string) => {
-    await world.failDial(id, begun, world.clock.fleet() - START, result);
+    await world.failDial(id, [begun, world.clock.fleet() - START], result);
     job.reconsider([id]);
     await world.run(job);
   };
@@ -51,7 +51,7 @@ describe('verdicts about computers that only the manager dials', () => {
 
   it('pay no heed to a dial that was begun before the contact was due', async () => {
     const web1 = await dialled();
-    await world.failDial(web1, 51_999, 62_000);
+    await world.failDial(web1, [51_999, 62_000]);
     await lookAt(300_000);
     expect(await world.status(web1)).to.deep.equal(['online', 'in-contact', 0]);
   });
@@ -92,7 +92,7 @@ describe('verdicts about computers that only the manager dials', () => {
   it('find a dial that another process stored within a second or two', async () => {
     const web1 = await dialled();
     await lookAt(100_000);
-    await world.failDial(web1, 99_000, 100_500);
+    await world.failDial(web1, [99_000, 100_500]);
     await lookAt(102_000);
     expect(await world.status(web1)).to.deep.equal(['late', 'heartbeat-missed', 100_500]);
   });
@@ -102,7 +102,7 @@ describe('verdicts about computers that only the manager dials', () => {
     await lookAt(100_000);
     const stopping = new AbortController();
     const loop = job.wakeUps(stopping.signal, () => world.run(job));
-    await world.failDial(web1, 99_000, 100_500);
+    await world.failDial(web1, [99_000, 100_500]);
     while ((await world.status(web1))[0] === 'online') {
       await world.clock.advance(100);
       await ledger.renew();
@@ -116,7 +116,7 @@ describe('verdicts about computers that only the manager dials', () => {
   it('take up the waiting after a restart, and dials that failed before it', async () => {
     const [silent, failed] = [await dialled(), await dialled()];
     await lookAt(60_000);
-    await world.failDial(failed, 55_000, 56_000, 'refused');
+    await world.failDial(failed, [55_000, 56_000], 'refused');
     await listenUntil(70_000);
     await job.release();
     await world.clock.advance(330_000);
