@@ -54,6 +54,7 @@ SELECT string_agg(
 FROM ${STANDING_TABLES}
   LEFT JOIN computer_contacts AS dialled
     ON dialled.computer_id = computers.id AND dialled.direction = 'managerInitiated'
+    AND dialled.computer_id BETWEEN $1 AND $2
 WHERE computers.id BETWEEN $1 AND $2`;
 
 export interface PackedRecord {
