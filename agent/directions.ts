@@ -174,14 +174,17 @@ export class Directions {
     const release = lock.tryAcquire();
     if (!release) return sleepUnlessAborted(clock, EXCHANGE_PAUSE_MS, signal);
     try {
-      await this.#settleTime(clock.boot());
+      await this.settle();
     } finally {
       release();
     }
   }
 
-  async #settleTime(nowBoot: number): Promise<void> {
+  /** Does what time has brought about; whoever calls holds the lock. */
+  async settle(): Promise<void> {
     const { candidate } = this.#ways;
+    const nowBoot = this.#deps.clock.boot();
+    if (nowBoot < nextChangeBoot(this.#ways)) return;
     if (candidate && nowBoot >= candidate.deadlineBoot)
       await this.#revert(candidate.proof === 'dial' ? 'manager-not-reached' : 'not-dialled', DEADLINE_DETAIL);
     this.#setWays(forgetExpired(this.#ways, nowBoot));

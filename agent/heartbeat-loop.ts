@@ -159,6 +159,7 @@ export class HeartbeatLoop {
       await this.#waitUntilDue();
       // After an exchange that was in flight it may be due no longer.
       await this.#deps.lock.run(async () => {
+        await this.#deps.directions.settle();
         if (!signal.aborted && !this.#leaving && this.#left() <= 0) await this.#attempt(signal);
       });
     }

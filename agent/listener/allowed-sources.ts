@@ -24,12 +24,15 @@ export function isAllowedSource(
 }
 
 function isInBlocks(sources: readonly string[], address: string): boolean {
+  const version = isIP(address);
+  const family = version === 6 ? 'ipv6' : 'ipv4';
   const blocks = new BlockList();
   for (const source of sources) {
     const [net = '', prefix] = source.split('/');
-    if (prefix !== undefined) blocks.addSubnet(net, Number(prefix), isIP(net) === 6 ? 'ipv6' : 'ipv4');
+    // A block of IPv6 would match IPv4 by its mapping.
+    if (prefix !== undefined && isIP(net) === version) blocks.addSubnet(net, Number(prefix), family);
   }
-  return blocks.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+  return blocks.check(address, family);
 }
 
 function isNeighbour(sources: readonly string[], address: string, neighbours: () => Neighbours): boolean {
