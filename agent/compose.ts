@@ -65,6 +65,8 @@ async function composeOn(store: DurableStore, { options, identity, setAside, cle
   const spool = await Spool.open({ store, clock, random, maxMegabytes: 256 });
   const settings = new Settings(state, spool);
   const collectors = options.collectors ?? createHostCollectors({ clock, sources: systemSources(directory.path) });
+  // A lost database does not make an agent new.
+  const isNew = state.progress.lastExchangeAt === undefined && setAside === undefined;
   const lock = new ExchangeLock();
   const ways = composeWays({ options, identity, state, spool, settings, lock, loop: () => loop });
   const { transport, directions } = ways;
@@ -112,7 +114,7 @@ async function composeOn(store: DurableStore, { options, identity, setAside, cle
     observer,
     directions,
     listeners: ways.listeners,
-    firstSettings: state.progress.lastExchangeAt === undefined ? firstSettings(identity, options) : undefined,
+    firstSettings: isNew ? firstSettings(identity, options) : undefined,
     loop,
   });
 }

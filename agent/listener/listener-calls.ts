@@ -14,7 +14,7 @@ import { listenerCallSchema, MAX_LISTENER_CALL_BYTES, type ListenerCall } from '
 import { LISTENER_PATHS, NEWEST_PROTOCOL_VERSION, OLDEST_PROTOCOL_VERSION } from '../../protocol/protocol-version.js';
 import type { Carrier } from '../direction-rules.js';
 import type { ManagerConnection } from '../transport/tls-connection.js';
-import { ManagerRefusal, TransportError } from '../transport/transport-error.js';
+import { ManagerRefusal, toTransportError, TransportError } from '../transport/transport-error.js';
 import { DialledConnection } from './dialled-connection.js';
 
 /** Bodies that all connections hold at once. */
@@ -172,7 +172,10 @@ interface FailedConversation {
 function failConversation(deps: ListenerCallsDeps, { connection, error, socket }: FailedConversation): void {
   // The manager knows why: it refused the report itself.
   if (error instanceof ManagerRefusal) return endConversation(connection, socket);
-  if (error instanceof TransportError) deps.log.info({ code: error.code }, 'A dial of the manager ended early');
+  const failure = toTransportError(error);
+  const isEnding = error instanceof Error && error.name === 'AbortError';
+  if (failure.code !== 'unknown' || isEnding)
+    deps.log.info({ code: failure.code }, 'A dial of the manager ended early');
   else deps.log.error({ err: error }, 'A dial of the manager failed for an unexpected reason');
   const call = connection.takeCall();
   connection.lose();
