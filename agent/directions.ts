@@ -108,12 +108,14 @@ export class Directions {
     const { clock, settings, listenerPort } = this.#deps;
     const checked = await settings.examine(order);
     if (!checked) return;
+    const way = wayOf(checked.values, listenerPort);
     const { kind, ways } = offerWay(forgetExpired(this.#ways, clock.boot()), {
       fingerprint: order.fingerprint,
-      way: wayOf(checked.values, listenerPort),
+      way,
       nowBoot: clock.boot(),
       intervalMs: this.#intervalMs(checked),
-      ...(isFirst ? { holdsDials: true } : {}),
+      // A port that only this computer knows has to be told first: nobody would dial it.
+      ...(isFirst ? { holdsDials: way.listenerPort === checked.values.listenerPort } : {}),
     });
     if (kind === 'ignored') return;
     if (kind === 'at-once') await this.#putInForce(checked, { ways, isFirst });

@@ -134,7 +134,7 @@ describe('the directions of an agent', function () {
 
   it('managerInitiated from the enrollment on: it listens, is proven by the first dial, and never dials', async () => {
     manager.tellsSettings = true;
-    direct('managerInitiated');
+    manager.setSettings({ communicationDirection: 'managerInitiated', listenerPort: port });
     await enrollWeb1();
     const dials = manager.dials;
     await startAgent();
@@ -151,12 +151,27 @@ describe('the directions of an agent', function () {
     expect(manager.dials).to.equal(dials);
   });
 
-  it('managerInitiated from the enrollment on, but nobody dials: it is reverted at the deadline and dials', async () => {
+  it('managerInitiated from the enrollment on, on a port that its manager cannot know: it dials once to tell it', async () => {
     manager.tellsSettings = true;
     direct('managerInitiated');
     await enrollWeb1();
     await startAgent();
-    clock.jump(CANDIDATE_LIMIT_MS + 1);
+    await inContact();
+    expect(manager.reports[0]!.report.candidate).to.include({ fingerprint: desired(), state: 'proving', port });
+    await dialIt();
+    expect(daemon.status().direction).to.equal('managerInitiated');
+    expect(byAgent()).to.equal(1);
+  });
+
+  it('managerInitiated from the enrollment on, but nobody dials: it is reverted at the deadline and dials', async () => {
+    manager.tellsSettings = true;
+    manager.setSettings({ communicationDirection: 'managerInitiated', listenerPort: port });
+    await enrollWeb1();
+    const dials = manager.dials;
+    await startAgent();
+    clock.jump(CANDIDATE_LIMIT_MS - 1000);
+    expect(manager.dials).to.equal(dials);
+    clock.jump(1001);
     await inContact();
     const { report } = manager.reports.at(-1)!;
     expect(report.direction).to.equal('bidirectional');
