@@ -1,7 +1,7 @@
 import type { CertificateAuthority } from '../../certs/certificate-authority.js';
 import type { ManagerIdentity } from '../../certs/manager-identity.js';
 import type { Log } from '../../lib/log.js';
-import { createBodyBudget } from '../agent-channel/body-reader.js';
+import { createBodyBudget } from '../../lib/body-reader.js';
 import { createPeerVerifier } from '../agent-channel/peer-identity.js';
 import type { PeerLimits } from '../agent-channel/peer-limits.js';
 import type { HotTransaction } from '../database/hot-transaction.js';

@@ -6,7 +6,7 @@ import { isPlainObject } from '../../lib/schema.js';
 import { parseBoundedJson } from '../../lib/bounded-json.js';
 import { MAX_REPORT_BYTES } from '../../protocol/heartbeat-messages.js';
 import { LISTENER_PATHS } from '../../protocol/protocol-version.js';
-import type { BodyLease } from '../agent-channel/body-reader.js';
+import type { BodyLease } from '../../lib/body-reader.js';
 import { DialFailure, ExchangeInProgress, toDialFailure } from './dial-failure.js';
 
 export interface ConnectOptions {

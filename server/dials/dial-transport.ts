@@ -3,7 +3,7 @@ import type { ManagerIdentity } from '../../certs/manager-identity.js';
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
 import type { Clock } from '../../lib/clock.js';
 import { connectionFactsOf } from '../agent-channel/agent-exchange.js';
-import type { BodyBudget } from '../agent-channel/body-reader.js';
+import type { BodyBudget } from '../../lib/body-reader.js';
 import { identityOf, type PeerIdentity, type PeerVerifier } from '../agent-channel/peer-identity.js';
 import { createListenerConnection, NoRoom, openSocket } from './dial-connection.js';
 import { converse, type ConversationDeps, type Said } from './dial-conversation.js';
