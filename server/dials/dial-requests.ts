@@ -7,5 +7,8 @@ export interface DialRequests {
   request(computerIds: readonly string[], why: 'candidate' | 'settings'): void;
 }
 
+/** What the last dial came to where it brought a report; anything else is the code of a failure. */
+export const DIAL_ANSWERED = 'answered';
+
 /** Where nothing dials. */
 export const NO_DIAL_REQUESTS: DialRequests = { request: () => undefined };

@@ -16,7 +16,13 @@ export interface Computer {
   readonly delivered: number | null;
   readonly goodbye: { readonly reason: GoodbyeReason; readonly after: number; readonly expected: number | null } | null;
   readonly power: { readonly state: PowerState; readonly after: number; readonly expires: number | null } | null;
-  readonly carrier: 'https' | 'listener';
+  readonly ways: {
+    readonly byAgent: number | null;
+    readonly byDial: number | null;
+    readonly listener: 'closed' | 'listening' | 'failed' | null;
+    readonly dial: { readonly begun: number; readonly result: 'answered' | 'refused' } | null;
+    readonly isTold: boolean;
+  };
 }
 
 const offset = fc.constantFrom(-1, 0, 1, 20_000, 2_000_000);
@@ -31,6 +37,14 @@ const power = fc.record({
   after: offset,
   expires: fc.option(fc.constantFrom(1, 50_000, 3_000_000)),
 });
+const receipt = fc.option(fc.constantFrom(1, 2, 3), { freq: 2 });
+const ways = fc.record({
+  byAgent: receipt,
+  byDial: receipt,
+  listener: fc.option(fc.constantFrom('closed', 'listening', 'listening', 'failed')),
+  dial: fc.option(fc.record({ begun: fc.constantFrom(1, 2, 3), result: fc.constantFrom('answered', 'refused') })),
+  isTold: fc.boolean(),
+});
 const fleetComputer: fc.Arbitrary<Computer> = fc.record({
   policy: fc.nat(5),
   kind: computerNode.map(({ kind }) => kind),
@@ -43,7 +57,7 @@ const fleetComputer: fc.Arbitrary<Computer> = fc.record({
   delivered: intervalMs,
   goodbye: fc.option(goodbye, { freq: 3 }),
   power: fc.option(power, { freq: 3 }),
-  carrier: fc.constantFrom('https', 'listener'),
+  ways,
 });
 
 const edit = fc.record({
@@ -110,7 +124,7 @@ export function fleetAt(at: number, { shape, fleet, deaf }: Situation): Fleet {
   return { nodes, spans, rows: rows.toSorted((a, b) => (a.id < b.id ? -1 : 1)) };
 }
 
-const TABLES = ['computers', 'computer_live', 'computer_status', 'computer_facts', 'policies'];
+const TABLES = ['computers', 'computer_live', 'computer_status', 'computer_contacts', 'computer_dials', 'policies'];
 
 /** Replaces everything that is stored. */
 export async function storeFleet({ sql, clock }: ForestWorld, { nodes, rows }: Fleet): Promise<void> {
@@ -142,22 +156,35 @@ async function storeComputer(sql: ForestWorld['sql'], { id, given, lastSeenAt }:
 }
 
 async function storeLiveness(sql: ForestWorld['sql'], { id, given, lastSeenAt, contactDueAt }: Row) {
-  const { status, confirmed, delivered, goodbye: told, carrier } = given;
+  const { status, confirmed, delivered, goodbye: told, ways: known } = given;
   const isSeen = status !== 'pending';
   await sql.query(
     `INSERT INTO computer_live (computer_id, last_seen_fleet_ms, contact_due_fleet_ms, confirmed_interval_ms,
-       delivered_interval_ms) VALUES ($1, $2, $3, $4, $5)`,
-    [id, isSeen ? lastSeenAt : null, isSeen ? contactDueAt : null, confirmed, delivered],
+       delivered_interval_ms, seen_by_agent_fleet_ms, seen_by_dial_fleet_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+    [
+      id,
+      isSeen ? lastSeenAt : null,
+      isSeen ? contactDueAt : null,
+      confirmed,
+      delivered,
+      isSeen ? known.byAgent : null,
+      isSeen ? known.byDial : null,
+    ],
   );
   await sql.query(
     `INSERT INTO computer_status (computer_id, status, reason, since_fleet_ms, goodbye_reason, goodbye_fleet_ms,
        goodbye_expected_ms) VALUES ($1, $2, 'x', 0, $3, $4, $5)`,
     [id, status, told?.reason, told && lastSeenAt + told.after, told?.expected],
   );
-  if (isSeen)
+  if (known.isTold)
+    await sql.query('INSERT INTO computer_contacts (computer_id, listener_state) VALUES ($1, $2)', [
+      id,
+      known.listener,
+    ]);
+  if (known.dial)
     await sql.query(
-      `INSERT INTO computer_facts (computer_id, facts, agent_version, platform, protocol_version, capabilities, carrier,
-         updated_fleet_ms) VALUES ($1, '{}', '1', 'linux', 1, '{}', $2, 0)`,
-      [id, carrier],
+      `INSERT INTO computer_dials (computer_id, last_begun_fleet_ms, last_ended_fleet_ms, last_result, failures)
+       VALUES ($1, $2, $2, $3, 0)`,
+      [id, known.dial.begun, known.dial.result],
     );
 }

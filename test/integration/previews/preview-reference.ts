@@ -73,9 +73,18 @@ function textOf({ settings }: ResolvedSettings, key: (typeof SETTING_KEYS)[numbe
 }
 
 function losesWay({ given }: Row, old: ResolvedSettings, next: ResolvedSettings): boolean {
-  if (given.status !== 'online' || given.carrier !== 'https') return false;
+  if (given.status !== 'online') return false;
   const directionOf = ({ settings }: ResolvedSettings) => settings.communicationDirection.value;
-  return directionOf(old) !== 'managerInitiated' && directionOf(next) === 'managerInitiated';
+  const [from, to] = [directionOf(old), directionOf(next)];
+  if (from === to) return false;
+  if (to === 'managerInitiated') return !isReachable(given.ways);
+  return to === 'agentInitiated' && given.ways.byAgent === null && given.ways.byDial !== null;
+}
+
+function isReachable({ byDial, listener, dial, isTold }: Row['given']['ways']): boolean {
+  if (byDial === null) return false;
+  if (isTold && (listener === 'failed' || listener === 'closed')) return false;
+  return dial === null || dial.result === 'answered' || dial.begun <= byDial;
 }
 
 interface Asked {

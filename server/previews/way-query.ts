@@ -1,0 +1,92 @@
+import type { ClosedWay, WayFacts } from '../../policies/contact-ways.js';
+import type { Scope } from '../access/scope.js';
+import type { Sql } from '../database/sql.js';
+import { DIAL_ANSWERED } from '../dials/dial-requests.js';
+import { LIVENESS_COLUMNS, LIVENESS_TABLES, type LivenessRow } from '../statuses/liveness-row.js';
+import {
+  firstIds,
+  IS_NOT_REVOKED,
+  IS_SUBJECT,
+  LAST_IDS,
+  OF_POLICIES,
+  subjectColumns,
+  SUBJECTS,
+  wholeFleet,
+  type RuledSubject,
+} from './preview-query.js';
+import { SAMPLE_MAX } from './preview.js';
+
+const WAY_TABLES = `LEFT JOIN computer_contacts ON computer_contacts.computer_id = computers.id
+  LEFT JOIN computer_dials ON computer_dials.computer_id = computers.id`;
+
+/** The rule `listenerReachable` as SQL, true where it is. */
+const IS_REACHABLE = `(computer_live.seen_by_dial_fleet_ms IS NOT NULL
+  AND COALESCE(computer_contacts.listener_state, 'listening') = 'listening'
+  AND (computer_dials.computer_id IS NULL OR computer_dials.last_result = '${DIAL_ANSWERED}'
+    OR computer_dials.last_begun_fleet_ms <= computer_live.seen_by_dial_fleet_ms))`;
+
+/** The rule `agentDialled` as SQL, of a computer that was ever heard. */
+const HAS_DIALLED = '(computer_live.seen_by_agent_fleet_ms IS NOT NULL OR computer_live.seen_by_dial_fleet_ms IS NULL)';
+
+/** The rule `losesOnlyWay` as SQL. */
+const LOSES: Readonly<Record<ClosedWay, string>> = {
+  agent: `computer_live.last_seen_fleet_ms IS NOT NULL AND NOT ${IS_REACHABLE}`,
+  listener: `computer_live.last_seen_fleet_ms IS NOT NULL AND NOT ${HAS_DIALLED}`,
+};
+
+const losers = (closed: ClosedWay): string => `
+FROM computers JOIN subject ON ${IS_SUBJECT} JOIN computer_live ON computer_live.computer_id = computers.id
+  ${closed === 'agent' ? WAY_TABLES : ''}
+WHERE ${OF_POLICIES} AND ${IS_NOT_REVOKED} AND ${LOSES[closed]} AND computers.id <= $5`;
+
+export interface Losers {
+  readonly count: number;
+  readonly sample: readonly string[];
+}
+
+/** Computers of subjects, by the way that the edit forbids them, that are not known to have another. */
+export async function countLosers(
+  sql: Sql,
+  closed: Readonly<Record<ClosedWay, readonly RuledSubject[]>>,
+): Promise<Losers> {
+  const found: Losers[] = [];
+  for (const way of ['agent', 'listener'] as const)
+    if (closed[way].length > 0) found.push(await countLosersOf(sql, way, closed[way]));
+  return {
+    count: found.reduce((sum, { count }) => sum + count, 0),
+    sample: found
+      .flatMap(({ sample }) => sample)
+      .toSorted()
+      .slice(0, SAMPLE_MAX),
+  };
+}
+
+async function countLosersOf(sql: Sql, way: ClosedWay, subjects: readonly RuledSubject[]): Promise<Losers> {
+  const parameters = subjectColumns(subjects);
+  const counting = `WITH ${SUBJECTS} SELECT count(*) AS count ${losers(way)}`;
+  const [row] = await wholeFleet<{ count: number }>(sql, counting, [...parameters, LAST_IDS[1]]);
+  const listing = `WITH ${SUBJECTS} SELECT computers.id ${losers(way)} ORDER BY computers.id LIMIT ${SAMPLE_MAX}`;
+  const sample = await firstIds((lastId) => wholeFleet(sql, listing, [...parameters, lastId]));
+  return { count: row?.count ?? 0, sample };
+}
+
+export interface PreviewedRow extends LivenessRow {
+  readonly name: string;
+  readonly seen_by_agent_fleet_ms: number | null;
+  readonly seen_by_dial_fleet_ms: number | null;
+  readonly listener_state: WayFacts['listenerState'];
+  readonly failed_dial_fleet_ms: number | null;
+}
+
+/** One computer of the scope with all that its verdict and its ways depend on. */
+export async function findPreviewedRow(sql: Sql, scope: Scope, computerId: string): Promise<PreviewedRow | undefined> {
+  const visible = scope.predicate('computers.policy_id', 3);
+  const [row] = await sql.query<PreviewedRow>(
+    `SELECT ${LIVENESS_COLUMNS}, computers.name, computer_live.seen_by_agent_fleet_ms,
+       computer_live.seen_by_dial_fleet_ms, computer_contacts.listener_state,
+       CASE WHEN computer_dials.last_result <> $2 THEN computer_dials.last_begun_fleet_ms END AS failed_dial_fleet_ms
+     FROM ${LIVENESS_TABLES} ${WAY_TABLES} WHERE computers.id = $1 AND ${visible.sql}`,
+    [computerId, DIAL_ANSWERED, ...visible.parameters],
+  );
+  return row;
+}
