@@ -75,24 +75,41 @@ describe('any report about settings', () => {
     pendingContacts: fc.nat(9),
   });
 
-  it('commits only the desired candidate, and what is in hand is neither sent again nor counted', () => {
+  const factsOf = ({ applied, candidate: given }: { applied: string | null; candidate: Candidate | undefined }) => ({
+    desired: 'D',
+    applied,
+    candidate: given,
+  });
+
+  it('commits only the desired candidate, while it is being proven', () => {
     fc.assert(
-      fc.property(reports, ({ applied, delivered, candidate: given, dialledBy, pendingContacts }) => {
-        const facts = { desired: 'D', applied, candidate: given };
-        const standing = candidateStanding(facts);
-        const committed = committedBy(facts, dialledBy);
-        if (committed !== null) expect([committed, standing, given?.fingerprint]).to.deep.equal(['D', 'proving', 'D']);
+      fc.property(reports, (report) => {
+        const committed = committedBy(factsOf(report), report.dialledBy);
+        if (committed === null) return;
+        expect([committed, candidateStanding(factsOf(report)), report.candidate?.fingerprint]).to.deep.equal([
+          'D',
+          'proving',
+          'D',
+        ]);
+      }),
+    );
+  });
+
+  it('finds settings in force, in hand or to be sent: what is in hand is neither sent again nor counted', () => {
+    fc.assert(
+      fc.property(reports, (report) => {
+        const { applied, delivered, candidate: given, pendingContacts } = report;
+        const standing = candidateStanding(factsOf(report));
         const counted = { desired: 'D', applied, delivered, pendingContacts };
         const count = nextPendingContacts({ ...counted, isInHand: isInHand(standing) });
         const failed = given?.state === 'reverted' ? given.fingerprint : null;
-        const state = settingsState({ desired: 'D', applied, failed });
+        const found = [settingsState({ desired: 'D', applied, failed }), isInHand(standing), count];
+        if (applied === 'D') expect(found).to.deep.equal(['applied', false, 0]);
+        else if (isInHand(standing))
+          expect(found).to.deep.equal([standing === 'reverted' ? 'failed' : 'pending', true, 0]);
+        else expect(found).to.deep.equal(['pending', false, delivered === 'D' ? pendingContacts + 1 : 0]);
         const isOtherProving = given?.state === 'proving' && given.fingerprint !== 'D';
-        const isSent = isSettingsSent(facts);
-        expect(isSent).to.equal(applied === 'D' ? isOtherProving : !isInHand(standing));
-        // One and only one holds: in force, in hand, or to be sent.
-        if (applied === 'D') expect([state, isInHand(standing), count]).to.deep.equal(['applied', false, 0]);
-        else if (isInHand(standing)) expect([state === 'failed', count]).to.deep.equal([standing === 'reverted', 0]);
-        else expect([state, count]).to.deep.equal(['pending', delivered === 'D' ? pendingContacts + 1 : 0]);
+        expect(isSettingsSent(factsOf(report))).to.equal(applied === 'D' ? isOtherProving : !isInHand(standing));
       }),
     );
   });
