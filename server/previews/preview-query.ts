@@ -210,12 +210,10 @@ export async function countOutcomes(sql: Sql, { subjects, limits, cuts, part }: 
 }
 
 /** The last id of the part of the fleet that is looked at first, and of all of it. */
-export const LAST_IDS = ['00ffffff-ffff-ffff-ffff-ffffffffffff', 'ffffffff-ffff-ffff-ffff-ffffffffffff'] as const;
+const LAST_IDS = ['00ffffff-ffff-ffff-ffff-ffffffffffff', 'ffffffff-ffff-ffff-ffff-ffffffffffff'] as const;
 
 /** The first few ids of a list that is bounded by one of `LAST_IDS`: ids are random, so mostly the first part has them. */
-export async function firstIds(
-  read: (lastId: string) => Promise<readonly { readonly id: string }[]>,
-): Promise<string[]> {
+async function firstIds(read: (lastId: string) => Promise<readonly { readonly id: string }[]>): Promise<string[]> {
   const [part, all] = LAST_IDS;
   const few = await read(part);
   return (few.length < SAMPLE_MAX ? await read(all) : few).map(({ id }) => id);

@@ -4,10 +4,8 @@ import type { Sql } from '../database/sql.js';
 import { DIAL_ANSWERED } from '../dials/dial-requests.js';
 import { LIVENESS_COLUMNS, LIVENESS_TABLES, type LivenessRow } from '../statuses/liveness-row.js';
 import {
-  firstIds,
   IS_NOT_REVOKED,
   IS_SUBJECT,
-  LAST_IDS,
   OF_POLICIES,
   subjectColumns,
   SUBJECTS,
@@ -28,16 +26,27 @@ const IS_REACHABLE = `(computer_live.seen_by_dial_fleet_ms IS NOT NULL
 /** The rule `agentDialled` as SQL, of a computer that was ever heard. */
 const HAS_DIALLED = '(computer_live.seen_by_agent_fleet_ms IS NOT NULL OR computer_live.seen_by_dial_fleet_ms IS NULL)';
 
-/** The rule `losesOnlyWay` as SQL. */
-const LOSES: Readonly<Record<ClosedWay, string>> = {
-  agent: `computer_live.last_seen_fleet_ms IS NOT NULL AND NOT ${IS_REACHABLE}`,
-  listener: `computer_live.last_seen_fleet_ms IS NOT NULL AND NOT ${HAS_DIALLED}`,
+/** Computers of the subjects that were heard over whatever way. */
+const HEARD = `FROM computers JOIN subject ON ${IS_SUBJECT}
+    JOIN computer_live ON computer_live.computer_id = computers.id`;
+const IS_HEARD = `${OF_POLICIES} AND ${IS_NOT_REVOKED} AND computer_live.last_seen_fleet_ms IS NOT NULL`;
+
+/** Contacts and dials are asked only about those that a dial ever reached. */
+const LOSERS: Readonly<Record<ClosedWay, string>> = {
+  agent: `
+    SELECT computers.id ${HEARD} WHERE ${IS_HEARD} AND computer_live.seen_by_dial_fleet_ms IS NULL
+    UNION ALL
+    SELECT computers.id ${HEARD} ${WAY_TABLES}
+    WHERE ${IS_HEARD} AND computer_live.seen_by_dial_fleet_ms IS NOT NULL AND NOT ${IS_REACHABLE}`,
+  listener: `SELECT computers.id ${HEARD} WHERE ${IS_HEARD} AND NOT ${HAS_DIALLED}`,
 };
 
-const losers = (closed: ClosedWay): string => `
-FROM computers JOIN subject ON ${IS_SUBJECT} JOIN computer_live ON computer_live.computer_id = computers.id
-  ${closed === 'agent' ? WAY_TABLES : ''}
-WHERE ${OF_POLICIES} AND ${IS_NOT_REVOKED} AND ${LOSES[closed]} AND computers.id <= $5`;
+/** One pass: the few that are named are taken from those that are counted. */
+const countLosersIn = (closed: ClosedWay): string => `
+WITH ${SUBJECTS}, loser AS MATERIALIZED (${LOSERS[closed]})
+SELECT count(*) AS count,
+  ARRAY(SELECT first.id::text FROM loser AS first ORDER BY first.id LIMIT ${SAMPLE_MAX}) AS sample
+FROM loser`;
 
 export interface Losers {
   readonly count: number;
@@ -62,12 +71,8 @@ export async function countLosers(
 }
 
 async function countLosersOf(sql: Sql, way: ClosedWay, subjects: readonly RuledSubject[]): Promise<Losers> {
-  const parameters = subjectColumns(subjects);
-  const counting = `WITH ${SUBJECTS} SELECT count(*) AS count ${losers(way)}`;
-  const [row] = await wholeFleet<{ count: number }>(sql, counting, [...parameters, LAST_IDS[1]]);
-  const listing = `WITH ${SUBJECTS} SELECT computers.id ${losers(way)} ORDER BY computers.id LIMIT ${SAMPLE_MAX}`;
-  const sample = await firstIds((lastId) => wholeFleet(sql, listing, [...parameters, lastId]));
-  return { count: row?.count ?? 0, sample };
+  const [row] = await wholeFleet<Losers>(sql, countLosersIn(way), subjectColumns(subjects));
+  return row ?? { count: 0, sample: [] };
 }
 
 export interface PreviewedRow extends LivenessRow {
