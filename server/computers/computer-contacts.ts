@@ -10,30 +10,35 @@ type WayRow = Pick<
   | 'seen_by_agent_fleet_ms'
   | 'seen_by_dial_fleet_ms'
   | 'listener_state'
-  | 'dial_begun_fleet_ms'
-  | 'dial_ended_fleet_ms'
-  | 'dial_result'
+  | 'last_dial_begun_fleet_ms'
+  | 'last_dial_ended_fleet_ms'
+  | 'last_dial_result'
 >;
 
 export function wayFactsOf(row: WayRow): WayFacts {
-  const hasFailed = row.dial_result !== null && row.dial_result !== DIAL_ANSWERED;
+  const hasFailed = row.last_dial_result !== null && row.last_dial_result !== DIAL_ANSWERED;
   return {
     lastSeenAt: row.last_seen_fleet_ms,
     seenByAgentAt: row.seen_by_agent_fleet_ms,
     seenByDialAt: row.seen_by_dial_fleet_ms,
     listenerState: row.listener_state,
-    failedDialAt: hasFailed ? row.dial_begun_fleet_ms : null,
+    failedDialAt: hasFailed ? row.last_dial_begun_fleet_ms : null,
   };
 }
 
 /** A dial that brings a report is that report; only what fails is a row of its own. */
 export function lastDialOf(
-  { seen_by_dial_fleet_ms: answeredAt, dial_begun_fleet_ms: begunAt, dial_ended_fleet_ms: endedAt, ...row }: WayRow,
+  {
+    seen_by_dial_fleet_ms: answeredAt,
+    last_dial_begun_fleet_ms: begunAt,
+    last_dial_ended_fleet_ms: endedAt,
+    ...row
+  }: WayRow,
   shown: (instant: FleetInstant | null) => string | null,
 ): ComputerDto['lastDial'] {
   const isLater = begunAt !== null && (answeredAt === null || begunAt > answeredAt);
   const at = shown(isLater ? endedAt : answeredAt);
-  return at === null ? null : { at, result: isLater ? (row.dial_result ?? DIAL_ANSWERED) : DIAL_ANSWERED };
+  return at === null ? null : { at, result: isLater ? (row.last_dial_result ?? DIAL_ANSWERED) : DIAL_ANSWERED };
 }
 
 /** How the computer said that it can be reached; nothing before its first report. */

@@ -42,13 +42,12 @@ export interface OverviewRow extends LivenessRow {
   readonly clock_offset_ms: number | null;
   readonly seen_by_agent_fleet_ms: number | null;
   readonly seen_by_dial_fleet_ms: number | null;
-  readonly direction: string | null;
   readonly listener_state: 'closed' | 'listening' | 'failed' | null;
   readonly candidate_fingerprint: Buffer | null;
   readonly candidate_state: 'proving' | 'reverted' | null;
-  readonly dial_begun_fleet_ms: number | null;
-  readonly dial_ended_fleet_ms: number | null;
-  readonly dial_result: string | null;
+  readonly last_dial_begun_fleet_ms: number | null;
+  readonly last_dial_ended_fleet_ms: number | null;
+  readonly last_dial_result: string | null;
   readonly observed_address: string | null;
   readonly agent_version: string | null;
   readonly platform: string | null;
@@ -57,17 +56,16 @@ export interface OverviewRow extends LivenessRow {
 const COLUMNS = `${LIVENESS_COLUMNS}, computers.name, computers.address, computers.labels, computers.revision,
   computers.power_source, computers.enrolled_fleet_ms, policies.name AS policy_name, computer_status.flags,
   computer_live.applied_fingerprint, computer_live.clock_offset_ms,
-  computer_live.seen_by_agent_fleet_ms, computer_live.seen_by_dial_fleet_ms, computer_contacts.direction,
-  computer_contacts.listener_state, computer_contacts.candidate_fingerprint, computer_contacts.candidate_state,
-  computer_dials.last_begun_fleet_ms AS dial_begun_fleet_ms, computer_dials.last_ended_fleet_ms AS dial_ended_fleet_ms,
-  computer_dials.last_result AS dial_result,
+  computer_live.seen_by_agent_fleet_ms, computer_live.seen_by_dial_fleet_ms, computer_contacts.listener_state,
+  computer_contacts.candidate_fingerprint, computer_contacts.candidate_state,
+  last_dial.last_begun_fleet_ms AS last_dial_begun_fleet_ms, last_dial.last_ended_fleet_ms AS last_dial_ended_fleet_ms,
+  last_dial.last_result AS last_dial_result,
   computer_facts.observed_address, computer_facts.agent_version, computer_facts.platform`;
 
 const TABLES = `${LIVENESS_TABLES}
   JOIN policies ON policies.id = computers.policy_id
   LEFT JOIN computer_facts ON computer_facts.computer_id = computers.id
-  LEFT JOIN computer_contacts ON computer_contacts.computer_id = computers.id
-  LEFT JOIN computer_dials ON computer_dials.computer_id = computers.id`;
+  LEFT JOIN computer_dials AS last_dial ON last_dial.computer_id = computers.id`;
 
 /** Conditions and their parameters, numbered as they are added. */
 class Conditions {

@@ -138,7 +138,7 @@ function settingsOf(row: OverviewRow, { cache, shown }: View) {
     settingsState: settingsState({ desired, applied, failed }),
     fingerprint: { desired, applied },
     communicationDirection: settings.communicationDirection.value,
-    directionInForce: row.direction,
+    directionInForce: row.direction_in_force,
     connectionMode: settings.connectionMode.value,
     carrierInUse: carrierInUse(ways),
     channel: NO_CHANNEL,

@@ -14,14 +14,14 @@ import {
 } from './preview-query.js';
 import { SAMPLE_MAX } from './preview.js';
 
-const WAY_TABLES = `LEFT JOIN computer_contacts ON computer_contacts.computer_id = computers.id
-  LEFT JOIN computer_dials ON computer_dials.computer_id = computers.id`;
+const LAST_DIAL = 'LEFT JOIN computer_dials AS last_dial ON last_dial.computer_id = computers.id';
+const WAY_TABLES = `LEFT JOIN computer_contacts ON computer_contacts.computer_id = computers.id ${LAST_DIAL}`;
 
 /** The rule `listenerReachable` as SQL, true where it is. */
 const IS_REACHABLE = `(computer_live.seen_by_dial_fleet_ms IS NOT NULL
   AND COALESCE(computer_contacts.listener_state, 'listening') = 'listening'
-  AND (computer_dials.computer_id IS NULL OR computer_dials.last_result = '${DIAL_ANSWERED}'
-    OR computer_dials.last_begun_fleet_ms <= computer_live.seen_by_dial_fleet_ms))`;
+  AND (last_dial.computer_id IS NULL OR last_dial.last_result = '${DIAL_ANSWERED}'
+    OR last_dial.last_begun_fleet_ms <= computer_live.seen_by_dial_fleet_ms))`;
 
 /** The rule `agentDialled` as SQL, of a computer that was ever heard. */
 const HAS_DIALLED = '(computer_live.seen_by_agent_fleet_ms IS NOT NULL OR computer_live.seen_by_dial_fleet_ms IS NULL)';
@@ -89,8 +89,8 @@ export async function findPreviewedRow(sql: Sql, scope: Scope, computerId: strin
   const [row] = await sql.query<PreviewedRow>(
     `SELECT ${LIVENESS_COLUMNS}, computers.name, computer_live.seen_by_agent_fleet_ms,
        computer_live.seen_by_dial_fleet_ms, computer_contacts.listener_state,
-       CASE WHEN computer_dials.last_result <> $2 THEN computer_dials.last_begun_fleet_ms END AS failed_dial_fleet_ms
-     FROM ${LIVENESS_TABLES} ${WAY_TABLES} WHERE computers.id = $1 AND ${visible.sql}`,
+       CASE WHEN last_dial.last_result <> $2 THEN last_dial.last_begun_fleet_ms END AS failed_dial_fleet_ms
+     FROM ${LIVENESS_TABLES} ${LAST_DIAL} WHERE computers.id = $1 AND ${visible.sql}`,
     [computerId, DIAL_ANSWERED, ...visible.parameters],
   );
   return row;
