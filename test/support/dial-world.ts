@@ -12,6 +12,7 @@ import { createPoolUnitOfWork } from '../../server/database/in-transaction.js';
 import { sqlOfClient } from '../../server/database/sql.js';
 import { composeDials, type Dials } from '../../server/dials/index.js';
 import type { Exchange } from '../../server/heartbeats/exchange.js';
+import { createDialRequestRelay } from '../../server/dials/dial-requests.js';
 import { createHintRelay } from '../../server/heartbeats/hint-relay.js';
 import type { DeafSpan } from '../../server/listening/listening.js';
 import { issueIdentity } from './agent-port.js';
@@ -48,6 +49,7 @@ export class DialWorld {
   readonly #log = createLog({ name: 'test', level: 'silent' });
   readonly #database: TestDatabase;
   readonly #dir = mkdtempSync(join(tmpdir(), 'wardbeat-dials-'));
+  readonly #requests = createDialRequestRelay();
   readonly #spans: DeafSpan[] = [];
   readonly #closing: (() => Promise<unknown>)[] = [];
   #opened: { readonly authority: CertificateAuthority; readonly identity: ManagerIdentity } | undefined;
@@ -55,7 +57,7 @@ export class DialWorld {
 
   constructor(database: TestDatabase) {
     this.#database = database;
-    this.ingest = createIngestWorld(database.pool, { clock: this.clock, hints: this.hints });
+    this.ingest = createIngestWorld(database.pool, { clock: this.clock, hints: this.hints, dials: this.#requests });
   }
 
   async open(): Promise<this> {
@@ -110,7 +112,10 @@ export class DialWorld {
       },
       noteMismatch: async (mismatch) => void this.mismatches.push(mismatch),
     });
-    if (!isApart) this.hints.add(dials);
+    if (!isApart) {
+      this.hints.add(dials);
+      this.#requests.connect(dials);
+    }
     this.#closing.push(() => dials.stop());
     return dials;
   }
