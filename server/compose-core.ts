@@ -18,6 +18,7 @@ import { isWorthTelling, listeningGap, shardsLost } from './manager-notes.js';
 import { composeHeartbeats, type Heartbeats } from './heartbeats/compose-heartbeats.js';
 import { createIdentityTokens } from './heartbeats/identity-token.js';
 import { createMismatchRecorder } from './heartbeats/identity-mismatch.js';
+import { createDialRequestRelay, type DialRequestRelay } from './dials/dial-requests.js';
 import { createHintRelay, type HintRelay } from './heartbeats/hint-relay.js';
 import { createIngestMetrics, type IngestMetrics } from './heartbeats/ingest-metrics.js';
 import { createListeningLedger, type RunningListeningLedger } from './listening/listening-ledger.js';
@@ -49,6 +50,7 @@ export interface Core {
   readonly verdicts: VerdictJob;
   /** Tells all who watch the computers what was stored of them. */
   readonly hints: HintRelay;
+  readonly dialRequests: DialRequestRelay;
   readonly breaker: DatabaseBreaker;
   readonly heartbeats: Heartbeats;
   readonly enrollment: EnrollService;
@@ -186,6 +188,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     onShardsLost: (shards) => journal.note(shardsLost(shards)),
   });
   const hints = createHintRelay(verdicts);
+  const dialRequests = createDialRequestRelay();
   const tokens = createIdentityTokens(openSecret(keyFolder(config), 'fleet-secret', random));
   const heartbeats: Heartbeats = composeHeartbeats({
     pool: storage.ingestPool,
@@ -194,6 +197,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     alerts: writers.alerts,
     listening: ledger,
     hints,
+    dials: dialRequests,
     breaker,
     fleetClock,
     tokens,
@@ -202,5 +206,5 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     log,
   });
   const noteMismatch = createMismatchRecorder({ ...writers, inTransaction: storage.inIngestTransaction, metrics });
-  return { metrics, ledger, verdicts, hints, tokens, heartbeats, noteMismatch };
+  return { metrics, ledger, verdicts, hints, dialRequests, tokens, heartbeats, noteMismatch };
 }

@@ -288,6 +288,7 @@ async function startParts({ config, storage, core, parts, cleanup }: StartDeps):
     await core.ledger.opened();
     cleanup.push('listening ledger', () => core.ledger.close());
     core.hints.add(parts.dials);
+    core.dialRequests.connect(parts.dials);
     await parts.dials.start();
     cleanup.push('dials', () => parts.dials.stop());
   }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { createLedger, type Ledger } from '../../policies/listening-ledger.js';
 import type { Log } from '../../lib/log.js';
 import { shareRun } from '../../lib/lifecycle.js';
@@ -80,6 +81,8 @@ export class Dialler {
     this.#deps = deps;
     this.#policies = createPolicyWatch(deps.settings);
     deps.settings.onChange(() => this.#wake.abort());
+    // Every open dial listens to it.
+    setMaxListeners(0, this.#cutting.signal);
   }
 
   readonly metrics: DialMetrics = {

@@ -142,11 +142,14 @@ class Fake implements FakeListener {
     const isOver = this.#sequence % reports === 0 && (call.orders ?? call.problem) !== undefined;
     if (isOver) return void response.writeHead(204).end();
     this.#sequence += 1;
+    const said = changes?.(call) ?? {};
+    const listener = said.listener && { ...said.listener, port: this.port };
     const report = {
       ...steadyReport(now()),
       computerId: this.mode === 'other-report' ? randomUUID() : computerId,
       sequence: this.#sequence,
-      ...changes?.(call),
+      ...said,
+      ...(listener ? { listener } : {}),
     };
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(report));
   }
