@@ -1,5 +1,5 @@
 import type { KeyObject, X509Certificate } from 'node:crypto';
-import { connect } from 'node:tls';
+import { connect, type TLSSocket } from 'node:tls';
 import { basicConstraints, extendedKeyUsage, keyUsage, subjectAltName } from '../../certs/certificate-encoder.js';
 import { DAY_MS, KEY_USAGE, OID, type CertificateRole } from '../../certs/certificate-profile.js';
 import {
@@ -142,19 +142,10 @@ export interface Knocked {
 }
 
 /** One request on a TLS connection of its own, fresh or resumed, by a client that believes any server. */
-export function knock({ port, version, identity, bytes, session }: Knock): Promise<Knocked> {
+export function knock({ bytes, ...target }: Knock): Promise<Knocked> {
   return new Promise((resolve) => {
     let [received, isResumed, ticket]: [string, boolean, Buffer | undefined] = ['', false, undefined];
-    const socket = connect({
-      host: '127.0.0.1',
-      port,
-      servername: 'localhost',
-      rejectUnauthorized: false,
-      minVersion: version,
-      maxVersion: version,
-      ...identity,
-      ...(session ? { session } : {}),
-    });
+    const socket = openTo(target);
     const end = (): void => {
       socket.destroy();
       resolve({ outcome: outcomeOf(received), isResumed, session: ticket });
@@ -166,6 +157,58 @@ export function knock({ port, version, identity, bytes, session }: Knock): Promi
       socket.write(bytes);
     });
     socket.on('end', end).on('close', end).on('error', end);
+  });
+}
+
+/** A connection that stays open between its requests. */
+export interface KeptConnection {
+  /** The outcome of one more request; `bytes` as `requestBytes` makes them. */
+  ask(bytes: string): Promise<string>;
+  end(): void;
+}
+
+export function keepConnection(target: Omit<Knock, 'bytes'>): KeptConnection {
+  const socket = openTo(target);
+  let [received, isOpen] = ['', true];
+  let answered: (() => void) | undefined;
+  const close = (): void => {
+    isOpen = false;
+    answered?.();
+  };
+  socket.setEncoding('latin1').on('data', (chunk) => {
+    received += String(chunk);
+    if (isWhole(received)) answered?.();
+  });
+  socket.on('end', close).on('close', close).on('error', close);
+  return {
+    async ask(bytes) {
+      received = '';
+      const answer = new Promise<void>((resolve) => (answered = resolve));
+      if (isOpen) socket.write(bytes.replace('Connection: close\r\n', ''));
+      else answered?.();
+      await answer;
+      return outcomeOf(received);
+    },
+    end: () => void socket.destroy(),
+  };
+}
+
+function isWhole(received: string): boolean {
+  const [head = '', body] = received.split('\r\n\r\n');
+  const [, length] = /^content-length: (\d+)$/im.exec(head) ?? [];
+  return body !== undefined && length !== undefined && body.length >= Number(length);
+}
+
+function openTo({ port, version, identity, session }: Omit<Knock, 'bytes'>): TLSSocket {
+  return connect({
+    host: '127.0.0.1',
+    port,
+    servername: 'localhost',
+    rejectUnauthorized: false,
+    minVersion: version,
+    maxVersion: version,
+    ...identity,
+    ...(session ? { session } : {}),
   });
 }
 

@@ -5,12 +5,13 @@ import { readKeyAndCertificate } from '../../../certs/key-store.js';
 import { startAgentPort, type AgentPort, type ClientIdentity } from '../../support/agent-port.js';
 import {
   attackCertificates,
+  keepConnection,
   knock,
   requestBytes,
   TLS_VERSIONS,
   type AttackCertificate,
   type CertificateFault,
-  type Knocked,
+  type KeptConnection,
   type TlsVersion,
 } from '../../support/certificate-attacks.js';
 import { useDatabase } from '../../support/database.js';
@@ -167,9 +168,7 @@ describe('certificates at the agent port', function () {
     interface Held {
       readonly identity: ClientIdentity;
       readonly session: Buffer | undefined;
-      /** Asks once more on the connection that was made at first. */
-      ask(): Promise<string>;
-      end(): void;
+      readonly kept: KeptConnection;
     }
 
     async function hold(version: TlsVersion): Promise<Held> {
@@ -180,22 +179,11 @@ describe('certificates at the agent port', function () {
          VALUES ($1, $2, '\\x00', '', to_timestamp(0), to_timestamp(0), to_timestamp(0))`,
         [serial, computerId],
       );
-      const first = await knock({ port: port.server.port(), version, identity, bytes: heartbeat() });
-      expect(first.outcome).to.equal('200');
-      const socket = await port.openSocket({ ...identity, ...{ maxVersion: version } });
-      let received = '';
-      socket.setEncoding('latin1').on('data', (chunk) => (received += String(chunk)));
-      socket.on('error', () => undefined);
-      const ask = async (): Promise<string> => {
-        received = '';
-        socket.write(heartbeat().replace('Connection: close\r\n', ''));
-        while (!received.includes('}') && !socket.destroyed) await new Promise(setImmediate);
-        const [, status = 'closed'] = /^HTTP\/1\.1 (\d{3}) /.exec(received) ?? [];
-        const [, code] = /\/problems\/([a-z-]+)"/.exec(received) ?? [];
-        return code === undefined ? status : `${status} ${code}`;
-      };
-      expect([await ask(), socket.getProtocol()]).to.deep.equal(['200', version]);
-      return { identity, session: first.session, ask, end: () => void socket.destroy() };
+      const target = { port: port.server.port(), version, identity };
+      const first = await knock({ ...target, bytes: heartbeat() });
+      const kept = keepConnection(target);
+      expect([first.outcome, await kept.ask(heartbeat())]).to.deep.equal(['200', '200']);
+      return { identity, session: first.session, kept };
     }
 
     for (const { name, turn, back, answer } of turns)
@@ -205,12 +193,12 @@ describe('certificates at the agent port', function () {
         for (const version of TLS_VERSIONS) held.set(version, await hold(version));
         await turn();
         const outcomes: Record<string, (string | boolean)[]> = {};
-        for (const [version, { identity, session, ask, end }] of held) {
+        for (const [version, { identity, session, kept }] of held) {
           const target = { port: port.server.port(), version, identity };
-          const resumed: Knocked = await knock({ ...target, bytes: heartbeat(), session });
+          const resumed = await knock({ ...target, bytes: heartbeat(), session });
           const fresh = await knock({ ...target, bytes: heartbeat() });
-          outcomes[version] = [await ask(), resumed.isResumed, resumed.outcome, fresh.outcome];
-          end();
+          outcomes[version] = [await kept.ask(heartbeat()), resumed.isResumed, resumed.outcome, fresh.outcome];
+          kept.end();
         }
         await back();
         const due = [answer, true, answer, answer];
