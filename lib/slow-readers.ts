@@ -2,11 +2,10 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Clock } from './clock.js';
 import type { Lifecycle } from './lifecycle.js';
-import { createPeriodic } from './periodic.js';
 
 export interface SlowReaderWatch {
   readonly server: Pick<Server, 'on'>;
-  readonly clock: Pick<Clock, 'monotonic' | 'sleep'>;
+  readonly clock: Pick<Clock, 'monotonic'>;
   /** Within this time, and a second more for every 64 KiB that wait, the client takes the next part of its answer. */
   readonly limitMs: number;
 }
@@ -28,7 +27,7 @@ export function createSlowReaderWatch({ server, clock, limitMs }: SlowReaderWatc
   server.on('request', ({ socket }: IncomingMessage) => {
     if (!waiting.has(socket)) waiting.set(socket, { taken: -1, since: clock.monotonic() });
   });
-  const check = async (): Promise<void> => {
+  const check = (): void => {
     const now = clock.monotonic();
     for (const [socket, seen] of waiting) {
       const left = socket.writableLength;
@@ -38,5 +37,14 @@ export function createSlowReaderWatch({ server, clock, limitMs }: SlowReaderWatc
       else if (now - seen.since > limitMs + (left * 1000) / BYTES_PER_SECOND) socket.destroy();
     }
   };
-  return createPeriodic({ clock, everyMs: limitMs / CHECKS_PER_LIMIT, action: check });
+  let timer: NodeJS.Timeout | undefined;
+  return {
+    async start() {
+      timer ??= setInterval(check, limitMs / CHECKS_PER_LIMIT).unref();
+    },
+    async stop() {
+      clearInterval(timer);
+      timer = undefined;
+    },
+  };
 }

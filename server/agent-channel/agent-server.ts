@@ -9,7 +9,6 @@ import type { Clock } from '../../lib/clock.js';
 import { shareRun, type Lifecycle } from '../../lib/lifecycle.js';
 import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
-import { paceHandshakes } from '../../lib/handshake-pace.js';
 import { createSlowReaderWatch } from '../../lib/slow-readers.js';
 import type { Random } from '../../lib/random.js';
 import { connectionFactsOf, type ConnectionFacts } from './agent-exchange.js';
@@ -91,7 +90,6 @@ const LIMITS = {
 } as const satisfies ServerOptions;
 const MAX_HEADERS = 64;
 const SWEEP_MS = 50;
-const HANDSHAKES_PER_TURN = 8;
 
 /**
  * The agent port: mutual TLS whose client certificate is optional for the library and judged by us, once per
@@ -105,7 +103,6 @@ export function createAgentServer(deps: AgentServerDeps): AgentServer {
     ...timeoutOptions(timeouts),
     ...secureOptions(deps, deps.identity),
   });
-  paceHandshakes(server, { perTurn: HANDSHAKES_PER_TURN, silenceMs: timeouts.handshake });
   server.maxHeadersCount = MAX_HEADERS;
   server.setTimeout(timeouts.silence);
   server.maxConnections = deps.maxConnections ?? 50_000;

@@ -51,7 +51,8 @@ describe('slow clients in their thousands, while agents heartbeat (R20, T17)', f
   });
 
   /** Every other agent keeps its connection, the others make one for each heartbeat. */
-  async function beat(agent: EnrolledComputer, index: number, beats: Beats, isOver: () => boolean) {
+  async function beat(agent: EnrolledComputer, beats: Beats, isOver: () => boolean) {
+    const index = agents.indexOf(agent);
     const port = Number(new URL(manager.agentUrl).port);
     const target = { port, version: 'TLSv1.3', identity: agent.identity } as const;
     const kept = index % 2 === 0 ? keepConnection(target) : undefined;
@@ -70,7 +71,7 @@ describe('slow clients in their thousands, while agents heartbeat (R20, T17)', f
     const beats: Beats = { kept: [], fresh: [], faults: [] };
     let isOver = false;
     const ended = work.finally(() => (isOver = true));
-    await Promise.all([ended, ...agents.map((agent, index) => beat(agent, index, beats, () => isOver))]);
+    await Promise.all([ended, ...agents.map((agent) => beat(agent, beats, () => isOver))]);
     return beats;
   }
 
