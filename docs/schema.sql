@@ -133,6 +133,7 @@ CREATE TABLE computer_contacts (
   CONSTRAINT computer_contacts_direction_check CHECK ((direction = ANY (ARRAY['bidirectional'::text, 'managerInitiated'::text, 'agentInitiated'::text]))),
   CONSTRAINT computer_contacts_listener_state_check CHECK ((listener_state = ANY (ARRAY['closed'::text, 'listening'::text, 'failed'::text])))
 );
+CREATE INDEX computer_contacts_dialled ON public.computer_contacts USING btree (computer_id) WHERE (direction = 'managerInitiated'::text);
 GRANT DELETE, INSERT, SELECT, UPDATE ON computer_contacts TO wardbeat_app;
 
 CREATE TABLE computer_dials (

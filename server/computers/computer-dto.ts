@@ -205,7 +205,10 @@ export class ComputerDto {
   @Shown(NULLABLE_INSTANT)
   nextExpectedAt!: string | null;
 
-  /** When the offline alert was, or without a further report will be, raised; null for never. */
+  /**
+   * When the offline alert was, or without a further report will be, raised; null for never. Where only the manager dials
+   * and no dial that counts has failed yet, the earliest instant at which it can be.
+   */
   @Shown(NULLABLE_INSTANT)
   offlineAt!: string | null;
 

@@ -3,10 +3,11 @@ import { extendWithComputer, type ResolvedSettings } from '../../policies/resolv
 import type { SettingKey, SettingOverrides } from '../../policies/setting-values.js';
 import type { Breather } from '../../lib/breather.js';
 import type { Sql } from '../database/sql.js';
-import { countCandidates, countMarked, markedIdAt, packMarked, readMarked } from './marked-query.js';
+import { countCandidates, packMarked, unpackMarked } from './marked-query.js';
 import {
   countOutcomes,
   countOwnWay,
+  latestSilent,
   listIntervals,
   sampleSubjects,
   type FleetPart,
@@ -79,7 +80,7 @@ export interface Moment {
 /** What is read of a part of the fleet by one snapshot. */
 export interface FleetReading {
   readonly silent: Tally;
-  /** Computers whose goodbye or power state moves a deadline, to be judged one by one. */
+  /** Computers whose goodbye, power state or dials move a deadline, to be judged one by one. */
   readonly marked: readonly Buffer[];
 }
 
@@ -91,7 +92,8 @@ export async function readPart(
   const limits = await limitsFor(impact, await listIntervals(sql), moment);
   const silent = await countOutcomes(sql, { subjects, part, ...limits });
   const marked: Buffer[] = [];
-  for await (const chunk of packMarked(sql, { subjects, part })) marked.push(chunk);
+  const latest = latestSilent(limits.limits);
+  for await (const chunk of packMarked(sql, { subjects, part, latest })) marked.push(chunk);
   return { silent, marked };
 }
 
@@ -152,13 +154,12 @@ export async function judgeMarked(
 ): Promise<Tally> {
   const tally = emptyTally();
   for (const packed of chunks)
-    for (let index = 0; index < countMarked(packed); index += 1) {
+    for (const { rule, id, ...facts } of unpackMarked(packed)) {
       if (breather.isDue()) await breather.turn();
-      const { rule, ...facts } = readMarked(packed, index);
       const pair = rules[rule];
       if (!pair) continue;
       const outcome = outcomeOf({ ...facts, everSeen: true, revokedAt: null }, pair, present);
-      tallyOutcome(tally, () => markedIdAt(packed, index), outcome);
+      tallyOutcome(tally, id, outcome);
     }
   return tally;
 }

@@ -174,6 +174,8 @@ WITH ${SUBJECTS}, limits AS (
     AND (parted.goodbye_fleet_ms IS NULL OR parted.goodbye_fleet_ms < computer_live.last_seen_fleet_ms)
     AND (computers.power_since_fleet_ms IS NULL
       OR computers.power_since_fleet_ms < computer_live.last_seen_fleet_ms)
+    AND NOT EXISTS (SELECT 1 FROM computer_contacts AS dialled
+      WHERE dialled.computer_id = computers.id AND dialled.direction = 'managerInitiated')
     ${isPart ? IS_IN_PART : ''}
 ), judged AS MATERIALIZED (
   SELECT silent.computer_id, ${[
@@ -201,13 +203,20 @@ async function wholeFleet<Row extends object>(sql: Sql, text: string, parameters
   return rows;
 }
 
-/** Late and offline computers without a power state, and without a goodbye that moves a deadline. */
+/** The latest receipt of a computer that is silent by any of these limits. */
+export function latestSilent(limits: readonly LimitRow[]): number {
+  return limits.reduce((most, row) => Math.max(most, ...SIDES.map((side) => row[side].late.seen)), NEVER_MS);
+}
+
+/**
+ * Late and offline computers without a power state, without a goodbye that moves a deadline, and whose misses need no
+ * dials.
+ */
 export async function countOutcomes(sql: Sql, { subjects, limits, cuts, part }: SilenceQuestion): Promise<Tally> {
   const isPart = part.after !== BELOW_EVERY_ID || part.last !== LAST_IDS[1];
-  const latest = limits.reduce((most, row) => Math.max(most, ...SIDES.map((side) => row[side].late.seen)), NEVER_MS);
   const [row] = await wholeFleet<Record<string, number | string[]>>(sql, countOutcomesIn(isPart), [
     ...subjectColumns(subjects),
-    latest,
+    latestSilent(limits),
     cuts,
     arrayOf(limits.map(({ rule }) => rule)),
     arrayOf(limits.map(({ intervalMs }) => intervalMs)),

@@ -17,6 +17,8 @@ export interface Computer {
   readonly goodbye: { readonly reason: GoodbyeReason; readonly after: number; readonly expected: number | null } | null;
   readonly power: { readonly state: PowerState; readonly after: number; readonly expires: number | null } | null;
   readonly carrier: 'https' | 'listener';
+  /** Failed dials as (begin after the last receipt, duration); null for a computer that was never dialled. */
+  readonly dials: { readonly isDialled: boolean; readonly failed: readonly (readonly [number, number])[] } | null;
 }
 
 const offset = fc.constantFrom(-1, 0, 1, 20_000, 2_000_000);
@@ -31,6 +33,12 @@ const power = fc.record({
   after: offset,
   expires: fc.option(fc.constantFrom(1, 50_000, 3_000_000)),
 });
+const dials = fc.record({
+  isDialled: fc.constantFrom(true, true, true, false),
+  failed: fc.array(fc.tuple(fc.constantFrom(0, 29_999, 30_000, 60_000, 120_000, 600_000, 2_000_000), fc.nat(10_000)), {
+    maxLength: 4,
+  }),
+});
 const fleetComputer: fc.Arbitrary<Computer> = fc.record({
   policy: fc.nat(5),
   kind: computerNode.map(({ kind }) => kind),
@@ -44,6 +52,7 @@ const fleetComputer: fc.Arbitrary<Computer> = fc.record({
   goodbye: fc.option(goodbye, { freq: 3 }),
   power: fc.option(power, { freq: 3 }),
   carrier: fc.constantFrom('https', 'listener'),
+  dials: fc.option(dials, { freq: 2 }),
 });
 
 const edit = fc.record({
@@ -110,7 +119,15 @@ export function fleetAt(at: number, { shape, fleet, deaf }: Situation): Fleet {
   return { nodes, spans, rows: rows.toSorted((a, b) => (a.id < b.id ? -1 : 1)) };
 }
 
-const TABLES = ['computers', 'computer_live', 'computer_status', 'computer_facts', 'policies'];
+const TABLES = [
+  'computers',
+  'computer_live',
+  'computer_status',
+  'computer_facts',
+  'computer_contacts',
+  'computer_dials',
+  'policies',
+];
 
 /** Replaces everything that is stored. */
 export async function storeFleet({ sql, clock }: ForestWorld, { nodes, rows }: Fleet): Promise<void> {
@@ -125,6 +142,7 @@ export async function storeFleet({ sql, clock }: ForestWorld, { nodes, rows }: F
   for (const row of rows) {
     await storeComputer(sql, row, nodes[row.given.policy % nodes.length]!.id);
     await storeLiveness(sql, row);
+    await storeDials(sql, row);
   }
 }
 
@@ -160,4 +178,21 @@ async function storeLiveness(sql: ForestWorld['sql'], { id, given, lastSeenAt, c
          updated_fleet_ms) VALUES ($1, '{}', '1', 'linux', 1, '{}', $2, 0)`,
       [id, carrier],
     );
+}
+
+async function storeDials(sql: ForestWorld['sql'], { id, given: { dials: told }, lastSeenAt }: Row) {
+  if (!told) return;
+  const { isDialled, failed } = told;
+  await sql.query('INSERT INTO computer_contacts (computer_id, direction) VALUES ($1, $2)', [
+    id,
+    isDialled ? 'managerInitiated' : 'agentInitiated',
+  ]);
+  if (failed.length === 0) return;
+  const begun = failed.map(([after]) => lastSeenAt + after);
+  const ended = failed.map(([after, took]) => lastSeenAt + after + took);
+  await sql.query(
+    `INSERT INTO computer_dials (computer_id, last_begun_fleet_ms, last_ended_fleet_ms, last_result, failures,
+       failed_begun_fleet_ms, failed_ended_fleet_ms) VALUES ($1, $2, $3, 'refused', $4, $5, $6)`,
+    [id, begun.at(-1), ended.at(-1), failed.length, begun, ended],
+  );
 }

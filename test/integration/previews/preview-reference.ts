@@ -100,10 +100,11 @@ function statusBy(row: Row, { resolved, rulesSince, isSteady }: Asked, { ledger,
   return judge({ facts, rules: verdictRulesOf(resolved), ledger }, at).status;
 }
 
-function absenceOf({ given: { goodbye, power }, lastSeenAt }: Row) {
+function absenceOf({ given: { goodbye, power, dials }, lastSeenAt }: Row) {
   const since = power ? lastSeenAt + power.after : Number.NEGATIVE_INFINITY;
   const expiresAt = power && power.expires !== null ? since + power.expires : null;
   return {
+    dials: dials?.isDialled ? { failed: failedSince(lastSeenAt, dials.failed), reason: null } : null,
     goodbye: goodbye && {
       reason: goodbye.reason,
       receivedAt: lastSeenAt + goodbye.after,
@@ -111,6 +112,10 @@ function absenceOf({ given: { goodbye, power }, lastSeenAt }: Row) {
     },
     power: { state: power?.state ?? ('unknown' as const), since, expiresAt },
   };
+}
+
+function failedSince(at: number, failed: NonNullable<Row['given']['dials']>['failed']) {
+  return failed.map(([after, took]) => ({ begunAt: at + after, endedAt: at + after + took }));
 }
 
 function toPreview(found: ReadonlyMap<string, readonly string[]>, bySetting: Record<string, number>): Preview {
