@@ -45,12 +45,13 @@ export interface AdminServer extends Lifecycle {
   useTls(tls: AdminTls): void;
 }
 
+/** They count from when a connection is taken up; a flood waits for that, and is to be gone within 15 s of its own time. */
 export const ADMIN_TIMEOUTS: Required<AdminTimeouts> = {
   handshake: 8_000,
-  headers: 10_000,
-  request: 12_000,
+  headers: 8_000,
+  request: 10_000,
   keepAlive: 10_000,
-  silence: 12_000,
+  silence: 10_000,
   work: 35_000,
 };
 const CHECKS_PER_TIMEOUT = 10;

@@ -36,6 +36,8 @@ export interface SlowOutcome {
 
 const GIVE_UP_MS = 40_000;
 const DRIP_MS = 1000;
+/** A reader looks up then: before, it could not see that it was let go. */
+const LOOKS_UP_MS = 13_000;
 
 const WORDS: Readonly<Record<SlowKind, (path: string) => string>> = {
   silent: () => '',
@@ -44,7 +46,7 @@ const WORDS: Readonly<Record<SlowKind, (path: string) => string>> = {
     'POST /agent/v1/enroll HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50000\r\n\r\n{',
   reader: (path) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`.repeat(2),
 };
-const DRIPS: Readonly<Record<SlowKind, string>> = { silent: '', header: 'x', body: ' ', reader: '\r\n' };
+const DRIPS: Readonly<Record<SlowKind, string>> = { silent: '', header: 'x', body: ' ', reader: '' };
 
 /** Runs the attack in a process of its own, so that whoever looks on is not slowed by it. */
 export async function runSlowAttack(attack: SlowAttack): Promise<SlowOutcome[]> {
@@ -81,8 +83,11 @@ function beginClient(attack: SlowAttack, kind: SlowKind, index: number): SlowCli
     client.openedAt = performance.now();
     const words = WORDS[kind](path);
     if (words !== '') socket.write(words);
-    if (kind === 'reader') socket.pause();
-    else socket.resume();
+    if (kind !== 'reader') socket.resume();
+    else {
+      socket.pause();
+      setTimeout(() => socket.resume(), LOOKS_UP_MS);
+    }
   });
   socket.on('error', close).on('end', close).on('close', close);
   return client;
