@@ -9,7 +9,7 @@ import { createLog } from '../../../lib/log.js';
 import { Problem } from '../../../lib/problem.js';
 import { createSystemRandom } from '../../../lib/random.js';
 import type { Orders } from '../../../protocol/heartbeat-messages.js';
-import { createBodyBudget } from '../../../server/agent-channel/body-reader.js';
+import { createBodyBudget } from '../../../lib/body-reader.js';
 import { createPeerVerifier } from '../../../server/agent-channel/peer-identity.js';
 import { createPeerLimits } from '../../../server/agent-channel/peer-limits.js';
 import { createDialGuard } from '../../../server/dials/dial-guard.js';
