@@ -12,11 +12,11 @@ import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { Exchange } from '../heartbeats/exchange.js';
 import type { IdentityMismatch } from '../heartbeats/identity-mismatch.js';
 import type { AgentRequestHandler, PeerConnection } from './agent-server.js';
-import { sendJson, sendProblem } from './answer.js';
-import { ClientGone, discardBody, readBody, type BodyBudget } from './body-reader.js';
+import { sendJson, sendProblem } from '../../lib/http-answer.js';
+import { ClientGone, discardBody, readBody, type BodyBudget } from '../../lib/body-reader.js';
 import { identityOf, type PeerIdentity } from './peer-identity.js';
 import { tooMany, type PeerLimits } from './peer-limits.js';
-import { assertJsonBody, assertUnambiguous } from './request-guard.js';
+import { assertJsonBody, assertUnambiguous } from '../../lib/request-guard.js';
 
 export const MAX_ENROLL_BYTES = 64 * 1024;
 
@@ -69,10 +69,10 @@ export function createAgentRoutes(deps: AgentRoutesDeps): AgentRequestHandler {
 }
 
 async function answer(routes: ReadonlyMap<string, Route>, call: Call): Promise<unknown> {
-  if (call.connection.isOverLimit) {
-    call.response.shouldKeepAlive = false;
-    throw tooMany('This computer or address has too many connections open.', CONNECTION_RETRY_MS);
-  }
+  const { peer, isOverLimit } = call.connection;
+  // Only who is a computer of ours may hold a connection between two requests.
+  if (isOverLimit || peer.kind !== 'identified') call.response.shouldKeepAlive = false;
+  if (isOverLimit) throw tooMany('This computer or address has too many connections open.', CONNECTION_RETRY_MS);
   const path = assertUnambiguous(call.request);
   if (isAdminPath(path))
     throw new Problem('forbidden', { detail: 'A certificate proves a computer and no role; use the admin port.' });

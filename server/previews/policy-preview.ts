@@ -1,3 +1,4 @@
+import type { ClosedWay } from '../../policies/contact-ways.js';
 import { createSilenceTable } from '../../policies/silence-limits.js';
 import { extendWithComputer, type ResolvedSettings } from '../../policies/resolve-settings.js';
 import type { SettingKey, SettingOverrides } from '../../policies/setting-values.js';
@@ -6,7 +7,6 @@ import type { Sql } from '../database/sql.js';
 import { countCandidates, packMarked, unpackMarked } from './marked-query.js';
 import {
   countOutcomes,
-  countOwnWay,
   latestSilent,
   listIntervals,
   sampleSubjects,
@@ -18,6 +18,7 @@ import {
 import { effectOf, outcomeOf, windowOf, type Present, type RulePair } from './preview-rules.js';
 import { emptyTally, tallyOutcome, type Tally } from './preview-tally.js';
 import type { PolicyChange } from './proposed-edit.js';
+import { countLosers, type Losers } from './way-query.js';
 
 /** What an edit does to settings, before anything is known of who is silent. */
 export interface SettingsImpact {
@@ -25,8 +26,8 @@ export interface SettingsImpact {
   readonly bySetting: ReadonlyMap<SettingKey, number>;
   /** Only subjects that the edit changes. */
   readonly subjects: readonly RuledSubject[];
-  /** Those of them whose agents may no longer open connections. */
-  readonly closed: readonly RuledSubject[];
+  /** Those of them who lose a way, by the way. */
+  readonly closed: Readonly<Record<ClosedWay, readonly RuledSubject[]>>;
   /** What the numbers in `subjects` stand for. */
   readonly rules: readonly RulePair[];
 }
@@ -39,7 +40,7 @@ export async function impactOf(
 ): Promise<SettingsImpact> {
   const bySetting = new Map<SettingKey, number>();
   const ruled: RuledSubject[] = [];
-  const closed: RuledSubject[] = [];
+  const closed: Record<ClosedWay, RuledSubject[]> = { agent: [], listener: [] };
   const numbers = new Map<string, number>();
   const rules: RulePair[] = [];
   let computersChanged = 0;
@@ -51,13 +52,18 @@ export async function impactOf(
     if (effect.changed.length === 0) continue;
     computersChanged += computers;
     for (const key of effect.changed) bySetting.set(key, (bySetting.get(key) ?? 0) + computers);
-    const name = JSON.stringify(effect.rules);
+    const name = nameOf(effect.rules);
     const rule = numbers.get(name) ?? rules.push(effect.rules) - 1;
     numbers.set(name, rule);
     ruled.push({ ...subject, rule });
-    if (effect.closesOwnWay) closed.push({ ...subject, rule });
+    if (effect.closedWay) closed[effect.closedWay].push({ ...subject, rule });
   }
   return { computersChanged, bySetting, subjects: ruled, closed, rules };
+}
+
+/** Two pairs of one name judge alike. */
+function nameOf({ before, after }: RulePair): string {
+  return [before, after].map(({ intervalMs, rules }) => [intervalMs, ...Object.values(rules)].join(' ')).join('/');
 }
 
 function resolveSubject(policy: ResolvedSettings, { kind, overrides }: Subject): ResolvedSettings {
@@ -95,7 +101,7 @@ export async function readPart(
 /** What does not depend on silence. */
 export interface Affected {
   readonly changed: readonly string[];
-  readonly ownWay: { readonly count: number; readonly sample: readonly string[] };
+  readonly losers: Losers;
   /** In how many parts the fleet is best read, so that no snapshot is held for long. */
   readonly parts: number;
 }
@@ -110,7 +116,7 @@ export async function readAffected(sql: Sql, { subjects, closed }: SettingsImpac
   while (parts < PARTS_MAX && marked / parts > MARKED_PER_PART) parts *= 2;
   return {
     changed: await sampleSubjects(sql, subjects),
-    ownWay: closed.length > 0 ? await countOwnWay(sql, closed) : { count: 0, sample: [] },
+    losers: await countLosers(sql, closed),
     parts,
   };
 }

@@ -6,13 +6,14 @@ import { createSystemRandom } from '../../lib/random.js';
 import type { Orders, Report } from '../../protocol/heartbeat-messages.js';
 import { createAlertWriter } from '../../server/alerts/alert-writer.js';
 import { sqlOfClient } from '../../server/database/sql.js';
+import type { DialRequests } from '../../server/dials/index.js';
 import type { FleetClock } from '../../server/fleet-clock/fleet-clock.js';
 import { composeHeartbeats, type Heartbeats } from '../../server/heartbeats/compose-heartbeats.js';
 import type { Exchange } from '../../server/heartbeats/exchange.js';
 import { createDatabaseBreaker } from '../../server/database/database-breaker.js';
 import { createIdentityTokens } from '../../server/heartbeats/identity-token.js';
 import { createIngestMetrics, type IngestMetrics } from '../../server/heartbeats/ingest-metrics.js';
-import type { LivenessHint } from '../../server/heartbeats/liveness-hints.js';
+import type { LivenessHint, LivenessHints } from '../../server/heartbeats/liveness-hints.js';
 import type { BatcherOptions } from '../../server/heartbeats/report-batcher.js';
 import type { DeafSpan } from '../../server/listening/listening.js';
 import { createSettingsCache, type PolicySettingsCache } from '../../server/policies/cached-settings.js';
@@ -46,6 +47,8 @@ export interface IngestWorld extends Heartbeats {
   readonly metrics: IngestMetrics;
   readonly heard: LivenessHint[];
   readonly reconsidered: string[];
+  /** Computers that the ingest path asked to have dialled. */
+  readonly dialled: string[];
   readonly deaf: string[];
   readonly spans: DeafSpan[];
   report(computerId: string, changes?: Partial<Report>): Exchange;
@@ -85,7 +88,7 @@ export async function addComputers(pool: pg.Pool, count: number): Promise<string
 
 export function createIngestWorld(
   pool: pg.Pool,
-  options: { clock?: HandClock; batcher?: BatcherOptions } = {},
+  options: { clock?: HandClock; batcher?: BatcherOptions; hints?: LivenessHints; dials?: DialRequests } = {},
 ): IngestWorld {
   const clock = options.clock ?? handClock();
   const random = createSystemRandom();
@@ -94,6 +97,7 @@ export function createIngestWorld(
   const settings = createSettingsCache({ sql: sqlOfClient(pool) });
   const heard: LivenessHint[] = [];
   const reconsidered: string[] = [];
+  const dialled: string[] = [];
   const deaf: string[] = [];
   const spans: DeafSpan[] = [];
   const heartbeats = composeHeartbeats({
@@ -103,7 +107,11 @@ export function createIngestWorld(
     statuses: createStatusWriter({ alerts, random, fleetClock: clock }),
     listening: { spans: () => spans, noteDeaf: (cause) => void deaf.push(cause) },
     breaker: createDatabaseBreaker(() => clock.monotonic()),
-    hints: { heard: (hints) => void heard.push(...hints), reconsider: (ids) => void reconsidered.push(...ids) },
+    hints: options.hints ?? {
+      heard: (hints) => void heard.push(...hints),
+      reconsider: (ids) => void reconsidered.push(...ids),
+    },
+    dials: options.dials ?? { request: (ids) => void dialled.push(...ids) },
     fleetClock: clock,
     tokens: createIdentityTokens(Buffer.alloc(32, 7)),
     random,
@@ -125,6 +133,7 @@ export function createIngestWorld(
     metrics,
     heard,
     reconsidered,
+    dialled,
     deaf,
     spans,
     report,

@@ -7,7 +7,8 @@ import { SealCluster0000000000007 } from './0007-seal-cluster.js';
 import { PartitionsInTurn0000000000008 } from './0008-partitions-in-turn.js';
 import { Dials0000000000009 } from './0009-dials.js';
 import { IndexDialled0000000000010 } from './0010-index-dialled.js';
-import { SealFormat0000000000011 } from './0011-seal-format.js';
+import { SeenWays0000000000011 } from './0011-seen-ways.js';
+import { SealFormat0000000000013 } from './0013-seal-format.js';
 
 /** Every migration, oldest first. */
 export const MIGRATIONS = [
@@ -20,5 +21,6 @@ export const MIGRATIONS = [
   PartitionsInTurn0000000000008,
   Dials0000000000009,
   IndexDialled0000000000010,
-  SealFormat0000000000011,
+  SeenWays0000000000011,
+  SealFormat0000000000013,
 ] as const;

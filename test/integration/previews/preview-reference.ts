@@ -73,9 +73,18 @@ function textOf({ settings }: ResolvedSettings, key: (typeof SETTING_KEYS)[numbe
 }
 
 function losesWay({ given }: Row, old: ResolvedSettings, next: ResolvedSettings): boolean {
-  if (given.status !== 'online' || given.carrier !== 'https') return false;
+  if (given.status !== 'online') return false;
   const directionOf = ({ settings }: ResolvedSettings) => settings.communicationDirection.value;
-  return directionOf(old) !== 'managerInitiated' && directionOf(next) === 'managerInitiated';
+  const [from, to] = [directionOf(old), directionOf(next)];
+  if (from === to) return false;
+  if (to === 'managerInitiated') return !isReachable(given);
+  return to === 'agentInitiated' && given.ways.byAgent === null && given.ways.byDial !== null;
+}
+
+function isReachable({ ways: { byDial, listener, isAnswered }, dials }: Row['given']): boolean {
+  if (byDial === null || listener === 'failed' || listener === 'closed') return false;
+  const lastBegun = dials?.failed.at(-1)?.[0];
+  return lastBegun === undefined || isAnswered || lastBegun <= byDial;
 }
 
 interface Asked {

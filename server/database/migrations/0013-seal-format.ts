@@ -12,7 +12,7 @@ ALTER TABLE audit_seals
   ADD COLUMN looked_settled xid8,
   ADD COLUMN looked_next xid8`;
 
-export class SealFormat0000000000011 implements MigrationInterface {
+export class SealFormat0000000000013 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(COLUMNS);
   }
