@@ -186,6 +186,8 @@ CREATE TABLE computer_live (
   answered_fleet_ms bigint,
   clock_offset_ms bigint,
   clock_error_ms bigint,
+  clock_sampled_fleet_ms bigint,
+  is_clock_drifting boolean NOT NULL DEFAULT false,
   CONSTRAINT computer_live_pkey PRIMARY KEY (computer_id)
 ) WITH (fillfactor=70, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0);
 GRANT DELETE, INSERT, SELECT, UPDATE ON computer_live TO wardbeat_app;

@@ -8,6 +8,7 @@ import { createTokenDependents } from './enrollment/token-dependents.js';
 import { composeEnrollmentTokens } from './enrollment/token-routes.js';
 import { createEnrollmentTokenService, type EnrollmentTokenService } from './enrollment/token-service.js';
 import { composeEventReading } from './events/compose-event-reading.js';
+import { trustedClock } from './fleet-clock/trusted-clock.js';
 import { latenessRoutes } from './heartbeats/lateness-routes.js';
 import type { Storage } from './open-storage.js';
 import { composePolicies } from './policies/index.js';
@@ -33,10 +34,10 @@ export function composeRoutes({ storage, core, edges, agentUrl, system }: Routes
   const { random } = edges;
   const { audit, cache, statuses, alerts, certificates, verdicts: hints, ledger } = core;
   const shared = { sql, manager: storage.dataSource.manager, inTransaction, clock, random, audit, cache, hints };
-  const dependents = [computerDependents, createTokenDependents({ clock })];
+  const dependents = [computerDependents, createTokenDependents({ clock: trustedClock(clock) })];
   const spans = () => ledger.spans();
   const computers = composeComputers({ ...shared, statuses, alerts, certificates, spans });
-  const tokenDeps = { ...shared, caFingerprint: core.authority.rootFingerprint, agentUrl };
+  const tokenDeps = { ...shared, clock: trustedClock(clock), caFingerprint: core.authority.rootFingerprint, agentUrl };
   const policies = composePolicies({ ...shared, dependents });
   const routes = [
     ...policies.routes,

@@ -13,6 +13,7 @@ import type { Config, Secrets } from './config.js';
 import { lockDataDirectory } from './data-directory.js';
 import type { Edges } from './edges.js';
 import { offerFirstToken } from './first-steps.js';
+import { trustedClock } from './fleet-clock/trusted-clock.js';
 import { clockStepped, managerStarted, managerStopped, migrationApplied } from './manager-notes.js';
 import { agentUrlOf, certificateHosts, shownAgentHost } from './manager-hosts.js';
 import { openStorage, keyFolder, type Storage } from './open-storage.js';
@@ -196,7 +197,7 @@ function composeAdmin(deps: PartsDeps, { routes }: FeatureRoutes, tls: AdminTls 
   const { log, random } = deps.edges;
   const clock = storage.fleetClock;
   const api = composeAdminApi({
-    clock,
+    clock: trustedClock(clock),
     random,
     log,
     inTransaction: storage.inTransaction,

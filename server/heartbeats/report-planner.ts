@@ -96,7 +96,7 @@ function accept(
   const acceptance = acceptReport(locked.live, exchange, {
     settings,
     now,
-    toWall: (instant) => deps.fleetClock.toWall(instant),
+    clock: deps.fleetClock,
     stateDigest: fullReport ? null : digest,
   });
   const { nextContactInMs, carriesSettings } = acceptance;

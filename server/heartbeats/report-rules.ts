@@ -2,10 +2,10 @@ import { nextContactMs, phaseOf, repeatContactMs } from '../../policies/heartbea
 import { isSettingsPendingDue, nextPendingContacts } from '../../policies/settings-state.js';
 import { MAX_EVENTS_PER_REPORT, type Report } from '../../protocol/heartbeat-messages.js';
 import { invalidFields, type FieldError } from '../../lib/problem.js';
-import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
+import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { DeafSpan } from '../listening/listening.js';
 import type { ComputerSettings } from '../policies/settings-cache.js';
-import { clockSample, isFantastic, toClaim } from './clock-offset.js';
+import { judgeClock, type ClockFindings } from './clock-findings.js';
 import type { Exchange } from './exchange.js';
 import { intervalInForce, type LiveRow, type LockedComputer } from './live-row.js';
 
@@ -47,7 +47,7 @@ export interface Circumstances {
   readonly settings: ComputerSettings;
   /** When the batch is about to be answered. */
   readonly now: FleetInstant;
-  readonly toWall: (instant: FleetInstant) => number;
+  readonly clock: Pick<FleetClock, 'toWall' | 'toTrusted'>;
   /** The digest to remember, null where the state could not be stored whole. */
   readonly stateDigest: Buffer | null;
 }
@@ -57,8 +57,7 @@ export interface Acceptance {
   readonly nextContactInMs: number;
   readonly carriesSettings: boolean;
   readonly settingsPending: 'raise' | 'resolve' | null;
-  /** The agent's clock became fantastic with this report. */
-  readonly isClockNewlyFantastic: boolean;
+  readonly clock: ClockFindings;
 }
 
 /** What an accepted report makes of the row, and what is ordered in its answer. */
@@ -70,7 +69,7 @@ export function acceptReport(row: LiveRow, exchange: Exchange, circumstances: Ci
   const confirmed = report.intervalSeconds * 1000;
   const phaseMs = phaseOf(row.computerId, settings.intervalMs);
   const nextContactInMs = nextContactMs({ receivedAt, intervalMs: settings.intervalMs, phaseMs });
-  const clock = nextClock(row, exchange, circumstances);
+  const clock = judgeClock(row, exchange, circumstances);
   const pending = nextPending(row, applied, settings);
   const next: LiveRow = {
     computerId: row.computerId,
@@ -88,15 +87,14 @@ export function acceptReport(row: LiveRow, exchange: Exchange, circumstances: Ci
     pendingContacts: pending.count,
     stateDigest,
     answeredAt: now,
-    clockOffsetMs: clock.offsetMs,
-    clockErrorMs: clock.errorMs,
+    ...clock.columns,
   };
   return {
     next,
     nextContactInMs,
     carriesSettings,
     settingsPending: pending.change,
-    isClockNewlyFantastic: clock.isNewlyFantastic,
+    clock,
   };
 }
 
@@ -150,31 +148,6 @@ function nextPending(
   if (count === 0) return { count, change: row.pendingContacts > 0 ? 'resolve' : null };
   const isNew = !isSettingsPendingDue(count - 1, allowed) || count % RAISE_AGAIN_CONTACTS === 0;
   return { count, change: isSettingsPendingDue(count, allowed) && isNew ? 'raise' : null };
-}
-
-function nextClock(
-  row: LiveRow,
-  { report, receivedAt }: Exchange,
-  { toWall }: Circumstances,
-): { offsetMs: number | null; errorMs: number | null; isNewlyFantastic: boolean } {
-  const sample = sampleOf(row, report, toWall) ?? { offsetMs: row.clockOffsetMs, errorMs: row.clockErrorMs };
-  const oneWay = toClaim(report.agentTime - toWall(receivedAt));
-  const wasFantastic = isFantastic(row.clockOffsetMs ?? 0);
-  const isNewlyFantastic = isFantastic(oneWay) && !wasFantastic;
-  // A sample belongs to the exchange before; about a clock that just became fantastic or sane only this report knows.
-  const isCrude = isNewlyFantastic || wasFantastic || isFantastic(sample.offsetMs ?? 0);
-  return isCrude ? { offsetMs: oneWay, errorMs: null, isNewlyFantastic } : { ...sample, isNewlyFantastic };
-}
-
-function sampleOf(row: LiveRow, { previousExchange }: Report, toWall: (instant: FleetInstant) => number) {
-  if (!previousExchange || previousExchange.sequence !== row.sequence) return null;
-  if (row.lastSeenAt === null || row.answeredAt === null) return null;
-  return clockSample({
-    sentAt: previousExchange.sentAt,
-    receivedAt: toWall(row.lastSeenAt),
-    answeredAt: toWall(row.answeredAt),
-    answerReceivedAt: previousExchange.receivedAt,
-  });
 }
 
 export interface HeartbeatGap {

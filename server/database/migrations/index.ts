@@ -6,6 +6,7 @@ import { CreateAuthority0000000000006 } from './0006-authority.js';
 import { SealCluster0000000000007 } from './0007-seal-cluster.js';
 import { PartitionsInTurn0000000000008 } from './0008-partitions-in-turn.js';
 import { Dials0000000000009 } from './0009-dials.js';
+import { Clocks0000000000010 } from './0010-clocks.js';
 
 /** Every migration, oldest first. */
 export const MIGRATIONS = [
@@ -17,4 +18,5 @@ export const MIGRATIONS = [
   SealCluster0000000000007,
   PartitionsInTurn0000000000008,
   Dials0000000000009,
+  Clocks0000000000010,
 ] as const;
