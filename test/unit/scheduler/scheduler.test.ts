@@ -6,7 +6,8 @@ import { createScheduler, type Scheduler } from '../../../server/scheduler/sched
 import { isFireMissing, isStepped } from '../../../server/scheduler/supervision-rules.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
-const log = createLog({ name: 'test', level: 'silent' });
+let warnings = 0;
+const log = Object.assign(createLog({ name: 'test', level: 'silent' }), { warn: () => void (warnings += 1) });
 
 /** Fires each second of the wall clock, as node-cron does: never again before the instant it had planned. */
 function wallCron(clock: FakeClock) {
@@ -72,6 +73,18 @@ describe('the scheduler', () => {
     clock.stepWall(86_400_000);
     await clock.advance(10_000);
     expect(ran).to.be.within(14, 18);
+  });
+
+  it('neither floods nor rests while the wall clock gains a second and a half per second', async () => {
+    await clock.advance(1500);
+    const before = { ran, warnings };
+    for (let second = 0; second < 30; second += 1) {
+      clock.stepWall(1500);
+      await clock.advance(1000);
+    }
+    expect(ran - before.ran).to.be.within(25, 65);
+    expect(runs()?.supervisor).to.be.at.most(2);
+    expect(warnings - before.warnings).to.equal(1);
   });
 
   it('runs the job itself when a fire is missing', async () => {
