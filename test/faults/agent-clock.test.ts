@@ -17,8 +17,8 @@ import { eventually } from '../support/poll.js';
 import { skipFor } from '../support/skip.js';
 
 const SETTINGS = { heartbeatIntervalSeconds: 5, heartbeatsMissedAllowed: 5 };
-/** Two heartbeats tell of a step where the agent does not; a third would raise what must not be. */
-const THREE_BEATS_MS = 16_000;
+/** The second heartbeat tells of a step where the agent does not, and would raise what must not be. */
+const TWO_BEATS_MS = 12_500;
 const WAYS = [
   { name: 'tells', args: [] },
   { name: 'silent', args: ['--no-clock-detection'] },
@@ -52,7 +52,7 @@ describe('agents whose clock is set (R14)', function () {
       watched.push({ name, agent: spawnAgent(['run', '--dir', dir, ...args], { env: wall.env }) });
     }
     await untilOnline(manager, WAYS.length);
-    await delay(THREE_BEATS_MS);
+    await delay(TWO_BEATS_MS);
   });
 
   after(async () => {
@@ -76,23 +76,23 @@ describe('agents whose clock is set (R14)', function () {
 
   it('raise nothing for a step below the limit, nor for a process that stood still', async () => {
     wall.stepTo(40_000);
-    await delay(THREE_BEATS_MS);
+    await delay(TWO_BEATS_MS);
     for (const { agent } of watched) agent.child.kill('SIGSTOP');
     await delay(7000);
     for (const { agent } of watched) agent.child.kill('SIGCONT');
-    await delay(THREE_BEATS_MS);
+    await delay(TWO_BEATS_MS);
     expect(await shown()).to.deep.equal([]);
   });
 
   it('raise one each for a step above it, and another after that was dismissed', async () => {
     wall.stepTo(140_000);
     await untilShown(2);
-    await delay(THREE_BEATS_MS);
+    await delay(TWO_BEATS_MS);
     expect(await shown()).to.deep.equal(['silent clock-changed raised 1', 'tells clock-changed raised 1']);
     await dismissAll();
     wall.stepTo(0);
     await untilShown(4);
-    await delay(THREE_BEATS_MS);
+    await delay(TWO_BEATS_MS);
     expect(await shown()).to.deep.equal([
       'silent clock-changed dismissed 1',
       'silent clock-changed raised 1',
