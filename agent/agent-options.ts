@@ -2,7 +2,9 @@ import type { Clock } from '../lib/clock.js';
 import type { Log } from '../lib/log.js';
 import type { Random } from '../lib/random.js';
 import type { HostCollectors } from './collectors/host-collectors.js';
+import type { CommunicationDirection } from '../policies/setting-values.js';
 import type { DataDirectory } from './data-directory.js';
+import type { ListenerTimeouts } from './listener/listener-server.js';
 import type { ContactState } from './heartbeat-loop.js';
 
 export interface AgentOptions {
@@ -14,5 +16,10 @@ export interface AgentOptions {
   readonly clockDetection: boolean;
   /** Shared by the agents of a fleet; each builds its own otherwise. */
   readonly collectors?: HostCollectors;
+  /** Where to listen instead of the settings' `listenerPort`; 0 picks a free port. */
+  readonly listenerPort?: number;
+  readonly listenerTimeouts?: ListenerTimeouts;
+  /** How an agent that has never been in contact begins, whatever its enrollment said. */
+  readonly firstDirection?: CommunicationDirection;
   readonly onStateChange?: (state: ContactState) => void;
 }

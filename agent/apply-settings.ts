@@ -1,5 +1,11 @@
 import { fingerprintOf } from '../policies/fingerprint.js';
-import { catalogueDefaults, SETTING_KEYS, validateSetting } from '../policies/settings-catalogue.js';
+import {
+  catalogueDefaults,
+  SETTING_KEYS,
+  SETTINGS_CATALOGUE,
+  validateSetting,
+} from '../policies/settings-catalogue.js';
+import { canonicalJson, type JsonValue } from '../lib/canonical-json.js';
 import type { SettingValues } from '../policies/setting-values.js';
 import { parseBoundedJson } from '../lib/bounded-json.js';
 import { invalidFields, Problem } from '../lib/problem.js';
@@ -7,7 +13,7 @@ import { isPlainObject } from '../lib/schema.js';
 import type { SettingsGeneration, SettingsOrder } from '../protocol/heartbeat-messages.js';
 import { isOutdatedGeneration } from './beat-rules.js';
 import type { Spool } from './spool/spool.js';
-import type { AppliedSettings, StateStore } from './state-store.js';
+import type { AppliedSettings, StateStore, StoredCandidate } from './state-store.js';
 
 /** Reads a settings document: known keys are checked, unknown ones ignored, absent ones at their default. */
 export function parseSettings(json: string): SettingValues {
@@ -20,7 +26,26 @@ export function parseSettings(json: string): SettingValues {
   return { ...catalogueDefaults(), ...given };
 }
 
-export type SettingsResult = 'applied' | 'unchanged' | 'outdated' | 'refused';
+/** A document that was checked, and what it says. */
+export interface CheckedSettings {
+  readonly document: AppliedSettings;
+  readonly values: SettingValues;
+}
+
+/**
+ * The part of new settings that needs no proof: the document with the candidate keys at the values in force, under the
+ * fingerprint of that.
+ */
+export function withoutCandidateKeys({ document }: CheckedSettings, inForce: SettingValues): CheckedSettings {
+  const keys = SETTING_KEYS.filter((key) => SETTINGS_CATALOGUE[key].apply === 'candidate');
+  const kept = Object.fromEntries(keys.map((key) => [key, inForce[key]]));
+  const merged = { ...(JSON.parse(document.json) as object), ...kept };
+  const json = canonicalJson(merged as unknown as JsonValue);
+  return {
+    document: { json, fingerprint: fingerprintOf(json), generation: document.generation },
+    values: parseSettings(json),
+  };
+}
 
 /** The settings the agent acts on: the last applied ones, kept while alone and over restarts. */
 export class Settings {
@@ -44,26 +69,35 @@ export class Settings {
     return this.#state.settings;
   }
 
-  /** Checks, stores durably, applies, and reports what it did as an event. */
-  async apply(order: SettingsOrder): Promise<SettingsResult> {
-    const before = this.applied;
-    if (isOutdatedGeneration(order.generation, before?.generation)) return 'outdated';
-    const values = this.#check(order);
-    if (!values.ok) {
-      await this.#refuse(order, values.detail);
-      return 'refused';
+  /** Undefined where the order is outdated or cannot be understood; an event says so. */
+  async examine(order: SettingsOrder): Promise<CheckedSettings | undefined> {
+    if (isOutdatedGeneration(order.generation, this.applied?.generation)) return undefined;
+    const checked = this.#check(order);
+    if (!checked.ok) {
+      await this.#refuse(order, checked.detail);
+      return undefined;
     }
-    await this.#state.saveSettings({ json: order.json, fingerprint: order.fingerprint, generation: order.generation });
-    this.#values = values.values;
-    this.#spool.setMaxMegabytes(values.values.spoolMaxMegabytes);
-    if (before?.fingerprint === order.fingerprint) return 'unchanged';
+    const { json, fingerprint, generation } = order;
+    return { document: { json, fingerprint, generation }, values: checked.values };
+  }
+
+  /** Stores durably, applies, and reports what it did as an event. A candidate before them is forgotten. */
+  async adopt({ document, values }: CheckedSettings, candidate?: StoredCandidate): Promise<void> {
+    const before = this.applied;
+    await this.#state.saveSettings(document, candidate);
+    this.#values = values;
+    this.#spool.setMaxMegabytes(values.spoolMaxMegabytes);
+    if (before?.fingerprint === document.fingerprint) return;
     await this.#spool.append('control', {
       kind: 'settings-applied',
       severity: 'info',
       message: 'New settings were applied',
-      data: { fingerprint: order.fingerprint, generation: order.generation, before: before?.fingerprint ?? null },
+      data: {
+        fingerprint: document.fingerprint,
+        generation: document.generation,
+        before: before?.fingerprint ?? null,
+      },
     });
-    return 'applied';
   }
 
   /** The manager confirmed that the applied settings are those of this generation. */
@@ -71,7 +105,7 @@ export class Settings {
     const applied = this.applied;
     const isSame = applied?.generation.epoch === generation.epoch && applied.generation.counter === generation.counter;
     if (!applied || isSame || isOutdatedGeneration(generation, applied.generation)) return;
-    await this.#state.saveSettings({ ...applied, generation });
+    await this.#state.saveSettings({ ...applied, generation }, this.#state.candidate);
   }
 
   #check(order: SettingsOrder): { ok: true; values: SettingValues } | { ok: false; detail: string } {

@@ -110,6 +110,7 @@ async function runAgent(command: RunCommand, context: CommandContext): Promise<E
     log,
     bootId: readBootId(),
     clockDetection: command.clockDetection,
+    ...(command.listenerPort === undefined ? {} : { listenerPort: command.listenerPort }),
   });
   await daemon.start();
   await context.untilAskedToStop();
@@ -161,6 +162,8 @@ function readStoppedStatus(directory: DataDirectory, context: CommandContext): P
       progress: state.progress,
       settings: parseSettings(state.settings?.json ?? '{}'),
       appliedFingerprint: state.settings?.fingerprint,
+      candidateFingerprint: undefined,
+      listener: { state: 'closed' },
       spool: await Spool.inspect(store),
       nextContactAt: state.progress.nextContactAt,
     });

@@ -10,14 +10,18 @@ import {
   type DataDirectory,
   type Identity,
 } from './data-directory.js';
+import { Directions } from './directions.js';
+import { ExchangeLock } from './exchange-lock.js';
 import { Exchanger } from './exchange.js';
 import { HeartbeatLoop } from './heartbeat-loop.js';
+import { firstSettings } from './first-settings.js';
 import { ownerOf } from './identity-check.js';
+import { createListeners } from './listener/compose-listener.js';
 import { Observer } from './observer.js';
 import { DurableStore, type SetAside } from './spool/durable-store.js';
 import { Spool } from './spool/spool.js';
 import { StateStore } from './state-store.js';
-import { ManagerTransport } from './transport/manager-transport.js';
+import { ManagerTransport, verifyManagerNow } from './transport/manager-transport.js';
 
 /** The directory was never enrolled. */
 export class NotEnrolled extends Error {}
@@ -61,24 +65,94 @@ async function composeOn(store: DurableStore, { options, identity, setAside, cle
   const spool = await Spool.open({ store, clock, random, maxMegabytes: 256 });
   const settings = new Settings(state, spool);
   const collectors = options.collectors ?? createHostCollectors({ clock, sources: systemSources(directory.path) });
-  const observer = new Observer({ clock, random, log, store, spool, state, settings, collectors });
-  const transport = new ManagerTransport({ identity, clock, bootId, anchor: () => state.progress.anchor });
+  // A lost database does not make an agent new.
+  const isNew = state.progress.lastExchangeAt === undefined && setAside === undefined;
+  const lock = new ExchangeLock();
+  const ways = composeWays({ options, identity, state, spool, settings, lock, loop: () => loop });
+  const { transport, directions } = ways;
+  const listenerPart = () => directions.part;
+  const observer = new Observer({ clock, random, log, store, spool, state, settings, collectors, listenerPart });
   const incarnation = {
     computerId: identity.computerId,
     instanceId: random.uuid(),
     bootId,
     capabilities: options.clockDetection ? ['clockChangeEvents'] : [],
   };
-  const exchanger = new Exchanger({ clock, random, log, incarnation, state, spool, settings, transport, observer });
-  const loop = new HeartbeatLoop({
+  const exchanger = new Exchanger({
+    clock,
+    random,
+    log,
+    incarnation,
+    state,
+    spool,
+    settings,
+    directions,
+    transport,
+    observer,
+  });
+  const loop: HeartbeatLoop = new HeartbeatLoop({
     clock,
     random,
     log,
     exchanger,
     state,
     transport,
+    directions,
+    lock,
+    bootId,
     intervalSeconds: () => settings.values.heartbeatIntervalSeconds,
     onStateChange: options.onStateChange,
   });
-  return new Daemon({ options, identity, setAside, cleanup, state, spool, settings, observer, loop });
+  return new Daemon({
+    options,
+    identity,
+    setAside,
+    cleanup,
+    state,
+    spool,
+    settings,
+    observer,
+    directions,
+    listeners: ways.listeners,
+    firstSettings: isNew ? firstSettings(identity, options) : undefined,
+    loop,
+  });
+}
+
+interface WaysDeps {
+  readonly options: AgentOptions;
+  readonly identity: Identity;
+  readonly state: StateStore;
+  readonly spool: Spool;
+  readonly settings: Settings;
+  readonly lock: ExchangeLock;
+  /** Built later: it needs these ways. */
+  readonly loop: () => HeartbeatLoop;
+}
+
+/** What connects agent and manager, either way. */
+function composeWays({ options, identity, state, spool, settings, lock, loop }: WaysDeps) {
+  const { clock, log, bootId, listenerPort } = options;
+  const transportOptions = { identity, clock, bootId, anchor: () => state.progress.anchor };
+  const listeners = createListeners({
+    options,
+    identity,
+    verify: (socket) => verifyManagerNow(socket, transportOptions),
+    exchange: (connection) => loop().answer(connection),
+    onChange: () => void directions.listenersChanged(),
+  });
+  const directions: Directions = new Directions({
+    clock,
+    log,
+    bootId,
+    state,
+    spool,
+    settings,
+    listeners,
+    lock,
+    listenerPort,
+    onChange: () => loop().replan(),
+    onReverted: () => loop().wake(),
+  });
+  return { transport: new ManagerTransport(transportOptions), listeners, directions };
 }

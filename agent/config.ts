@@ -26,6 +26,8 @@ export interface RunCommand {
   readonly command: 'run';
   readonly directory: DataDirectory;
   readonly clockDetection: boolean;
+  /** Instead of the one in the settings. */
+  readonly listenerPort: number | undefined;
   readonly logLevel: LogLevel;
 }
 
@@ -68,7 +70,7 @@ export class UsageError extends Error {
 
 export const USAGE = `wardbeat-agent COMMAND [--dir DIR]
   enroll --manager URL (--token-file F | --token - | --token T) [--name NAME] [--json]
-  run    [--no-clock-detection]
+  run    [--no-clock-detection] [--listener-port P]
   status [--json]
   emit   --kind detection|log|metric --severity ${SEVERITIES.join('|')} --message M [--data JSON] [--count N]
 DIR is agent-data unless given. WARDBEAT_ENROLLMENT_TOKEN or WARDBEAT_ENROLLMENT_TOKEN_FILE serve as the token too.`;
@@ -133,7 +135,7 @@ const PARSERS: Readonly<Record<string, CommandParser>> = {
     flags: { values: ['manager', 'token', 'token-file', 'name', 'proxy'], switches: ['json'] },
     parse: parseEnroll,
   },
-  run: { flags: { values: [], switches: ['no-clock-detection'] }, parse: parseRun },
+  run: { flags: { values: ['listener-port'], switches: ['no-clock-detection'] }, parse: parseRun },
   status: {
     flags: { values: [], switches: ['json'] },
     parse: ({ flags, directory }) => ({ command: 'status', directory, json: flags.switches.has('json') }),
@@ -193,8 +195,16 @@ function parseRun({ flags, directory, around, faults }: Parsing): AgentCommand {
     command: 'run',
     directory,
     clockDetection: !flags.switches.has('no-clock-detection'),
+    listenerPort: parsePort(flags.values.get('listener-port'), faults),
     logLevel: level,
   };
+}
+
+function parsePort(text: string | undefined, faults: string[]): number | undefined {
+  if (text === undefined) return undefined;
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (port < 1 || port > 65_535) faults.push('--listener-port must be a port from 1 to 65535');
+  return port;
 }
 
 function parseEmit({ flags, directory, faults }: Parsing): AgentCommand {

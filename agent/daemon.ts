@@ -3,9 +3,12 @@ import type { AgentOptions } from './agent-options.js';
 import { AGENT_VERSION } from './agent-version.js';
 import type { Settings } from './apply-settings.js';
 import { watchClock } from './clock-watch.js';
+import type { Directions } from './directions.js';
 import type { Identity } from './data-directory.js';
 import { sleepUnlessAborted } from './deadline.js';
 import type { HeartbeatLoop } from './heartbeat-loop.js';
+import type { ListenerSet } from './listener/listener-set.js';
+import type { SettingsOrder } from '../protocol/heartbeat-messages.js';
 import { createLocalHandler } from './local-socket/local-requests.js';
 import { serveLocalSocket, type LocalSocketServer } from './local-socket/socket-server.js';
 import type { Observer } from './observer.js';
@@ -24,6 +27,9 @@ export interface DaemonParts {
   readonly spool: Spool;
   readonly settings: Settings;
   readonly observer: Observer;
+  readonly directions: Directions;
+  readonly listeners: ListenerSet;
+  readonly firstSettings: SettingsOrder | undefined;
   readonly loop: HeartbeatLoop;
 }
 
@@ -73,20 +79,22 @@ export class Daemon implements Lifecycle {
   }
 
   status(): AgentStatus {
-    const { identity, loop, state, settings, spool } = this.#parts;
+    const { identity, loop, state, settings, directions, spool } = this.#parts;
     return toStatus({
       identity,
       contact: loop.contact,
       progress: state.progress,
       settings: settings.values,
       appliedFingerprint: settings.applied?.fingerprint,
+      candidateFingerprint: directions.ways.candidate?.fingerprint,
+      listener: directions.listener,
       spool: spool.status(),
       nextContactAt: loop.nextContactAt,
     });
   }
 
   async #start(): Promise<void> {
-    const { options, loop, spool, setAside } = this.#parts;
+    const { options, loop, spool, directions, firstSettings, setAside } = this.#parts;
     if (setAside) await this.#report(setAsideEvent(setAside));
     await this.#report({
       kind: 'agent-started',
@@ -100,9 +108,10 @@ export class Daemon implements Lifecycle {
       log: options.log,
       handle: createLocalHandler({ spool, status: () => this.status() }),
     });
+    await directions.start(firstSettings);
     loop.start();
     const { signal } = this.#watching;
-    const watches = [this.#watchComponents(signal)];
+    const watches = [this.#watchComponents(signal), directions.watch(signal)];
     if (options.clockDetection) watches.push(watchClock(options.clock, signal, (event) => this.#reportNow(event)));
     this.#watches = Promise.all(watches);
     options.log.info({ computerId: this.computerId, directory: options.directory.path }, 'Agent started');
@@ -131,6 +140,7 @@ export class Daemon implements Lifecycle {
     this.#watching.abort();
     await this.#watches;
     await finish();
+    await this.#parts.listeners.destroy();
     await this.#socket?.close();
     await cleanup.unwind((name, error) => options.log.error({ name, err: error }, 'Could not close'));
     options.log.info('Agent stopped');

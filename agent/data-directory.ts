@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 
 import { writeDurably } from '../lib/durable-file.js';
 import { array, object, optional, readBy, sha256Hex, string, uuid, type TypeOf } from '../lib/schema.js';
+import { settingsOrderSchema } from '../protocol/heartbeat-messages.js';
 import { assertWhole } from './identity-check.js';
 import { UnusableFile } from './unusable-file.js';
 
@@ -24,6 +25,8 @@ const identitySchema = object({
   trustDomain: string({ min: 1, max: 255 }),
   managerUrls: array(string({ max: 2048 }), 16),
   /** What the operator enrolled with: the manager's URL and the SHA-256 of the token's secret. */
+  /** The settings in force at the enrollment, for the first run. */
+  settings: optional(settingsOrderSchema),
   enrolledWith: optional(object({ managerUrl: string({ max: 2048 }), tokenDigest: sha256Hex })),
 });
 /** `identity.json`: written last of all, so that its presence means that the enrollment is complete. */

@@ -97,7 +97,10 @@ async function ask(request: EnrollRequest, { options, fingerprint, signal }: Ask
   const connection = await openConnection({
     address: options.manager,
     context: createContext({}),
-    verify: (socket) => verifyUnknownManager(socket, { fingerprint, at: options.clock.wall() }),
+    verify: (socket) => {
+      verifyUnknownManager(socket, { fingerprint, at: options.clock.wall() });
+      return undefined;
+    },
     signal,
   });
   try {
@@ -176,6 +179,7 @@ function keep(answer: EnrollResponse, { options, key, token }: Keeping): Identit
     name: answer.name,
     policy: answer.policy,
     trustDomain: answer.trustDomain,
+    ...(answer.settings ? { settings: answer.settings } : {}),
     managerUrls: answer.managerUrls.length > 0 ? answer.managerUrls : [options.manager.url],
     enrolledWith: { managerUrl: options.manager.url, tokenDigest: hashEnrollmentSecret(secret).toString('hex') },
   };

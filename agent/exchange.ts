@@ -21,10 +21,12 @@ import {
   sequenceAfterOlder,
 } from './beat-rules.js';
 import { withDeadline } from './deadline.js';
+import type { Directions } from './directions.js';
 import type { Observer } from './observer.js';
 import { buildReport, carriedCount, EVENT_BYTES_PER_REPORT, type Incarnation } from './report-builder.js';
 import type { CarriedRange, ReadBatch, Spool } from './spool/spool.js';
 import type { Progress, StateStore, UnansweredReport } from './state-store.js';
+import type { Carrier } from './direction-rules.js';
 import type { ManagerTransport } from './transport/manager-transport.js';
 import type { ManagerConnection } from './transport/tls-connection.js';
 import { ManagerRefusal, TransportError } from './transport/transport-error.js';
@@ -37,6 +39,7 @@ export interface ExchangeDeps {
   readonly state: StateStore;
   readonly spool: Spool;
   readonly settings: Settings;
+  readonly directions: Directions;
   readonly transport: ManagerTransport;
   readonly observer: Observer;
 }
@@ -88,6 +91,15 @@ export class Exchanger {
     }
   }
 
+  /** The same over a connection that the manager opened. */
+  async answer(connection: ManagerConnection, { signal }: Pick<ExchangeOptions, 'signal'>): Promise<ExchangeOutcome> {
+    const { clock, observer } = this.#deps;
+    const startBoot = clock.boot();
+    const end = clock.monotonic() + ATTEMPT_LIMIT_MS;
+    await observer.observe();
+    return this.#converse(connection, { signal, startBoot, end });
+  }
+
   async #converse(
     connection: ManagerConnection,
     { signal, goodbye, startBoot, end }: ExchangeOptions & { startBoot: number; end: number },
@@ -99,7 +111,7 @@ export class Exchanger {
       const round = await this.#nextRound(goodbye);
       const orders = await this.#send(connection, round, { signal, end: attempt.end });
       if (orders) nextContactBoot = nextContactAt(attempt.startBoot, orders.nextContactInMs);
-      const again = orders ? await this.#follow(orders, round, goodbye !== undefined) : true;
+      const again = orders ? await this.#follow(orders, round, { carrier: connection.carrier, goodbye }) : true;
       if (!again) return { nextContactBoot };
       if (reports >= MAX_REPORTS_PER_EXCHANGE)
         return { nextContactBoot: nextContactWithBacklog(nextContactBoot, clock.boot()) };
@@ -131,7 +143,7 @@ export class Exchanger {
   }
 
   #build(batches: readonly ReadBatch[], goodbye: GoodbyeReason | undefined): UnansweredReport {
-    const { clock, random, incarnation, state, settings, observer } = this.#deps;
+    const { clock, random, incarnation, state, settings, directions, observer } = this.#deps;
     const reduced = this.#reducedReports > 0;
     if (reduced) this.#reducedReports -= 1;
     return buildReport({
@@ -143,6 +155,7 @@ export class Exchanger {
       progress: state.progress,
       applied: settings.applied,
       settings: settings.values,
+      directions: directions.report(),
       snapshot: observer.snapshot,
       agentParts: observer.agentParts,
       batches,
@@ -166,7 +179,7 @@ export class Exchanger {
         (bounded) => connection.post(AGENT_PATHS.heartbeat, round.report.body, bounded),
       );
       const orders = this.#readOrders(answer, round.report);
-      await this.#settle(orders, round, { sentAt, managerUrl: connection.address.url });
+      await this.#settle(orders, round, { sentAt, connection });
       return orders;
     } catch (error) {
       if (!(error instanceof ManagerRefusal)) throw error;
@@ -201,12 +214,11 @@ export class Exchanger {
   async #settle(
     orders: Orders,
     { report }: Round,
-    { sentAt, managerUrl }: { sentAt: number; managerUrl: string },
+    { sentAt, connection: { managerUrl, warning } }: { sentAt: number; connection: ManagerConnection },
   ): Promise<void> {
-    const { clock, state, spool, transport, incarnation } = this.#deps;
+    const { clock, state, spool, incarnation } = this.#deps;
     const receivedAt = clock.wall();
     const { managerReceivedAt, managerSentAt } = orders;
-    const { warning } = transport;
     const progress: Partial<Progress> = {
       previousExchange: { sequence: report.sequence, sentAt: Math.round(sentAt), receivedAt: Math.round(receivedAt) },
       identityToken: orders.identityToken,
@@ -214,7 +226,7 @@ export class Exchanger {
       lastExchangeAt: receivedAt,
       nextContactAt: receivedAt + orders.nextContactInMs,
       clockOffsetMs: clockAheadMs({ sentAt, managerReceivedAt, managerSentAt, receivedAt }),
-      managerUrl,
+      ...(managerUrl === undefined ? {} : { managerUrl }),
       anchor: { bootId: incarnation.bootId, boot: clock.boot(), managerWall: managerSentAt },
       lastError: warning ? { code: warning.code, at: receivedAt, detail: warning.message } : null,
       refusal: null,
@@ -247,24 +259,26 @@ export class Exchanger {
   }
 
   /** Carries the orders out; whether another report belongs to this exchange. */
-  async #follow(orders: Orders, round: Round, leaving: boolean): Promise<boolean> {
-    if (leaving) return !round.isGoodbye;
+  async #follow(
+    orders: Orders,
+    round: Round,
+    { carrier, goodbye }: { carrier: Carrier; goodbye: GoodbyeReason | undefined },
+  ): Promise<boolean> {
+    if (goodbye !== undefined) return !round.isGoodbye;
     this.#maxEvents = orders.eventQuota.maxEventsPerReport;
-    const isChanged = await this.#followSettings(orders);
+    const isChanged = await this.#followSettings(orders, carrier);
     const wantsFacts = orders.fullReport && round.report.factsDigest === null;
     this.#fullReport = wantsFacts;
     if (isChanged || wantsFacts || orders.effect === 'older' || this.#isStale(round)) return true;
     return this.#drainsOn(orders, round);
   }
 
-  /** Whether other settings are in force now. */
-  async #followSettings(orders: Orders): Promise<boolean> {
-    const { settings } = this.#deps;
-    const before = settings.applied?.fingerprint;
-    await this.#despiteDisk(() =>
-      orders.settings ? settings.apply(orders.settings) : settings.confirm(orders.settingsGeneration),
-    );
-    return settings.applied?.fingerprint !== before;
+  /** Whether other settings are in force or being proven now. */
+  async #followSettings(orders: Orders, carrier: Carrier): Promise<boolean> {
+    const { directions } = this.#deps;
+    const before = directions.mark();
+    await this.#despiteDisk(() => directions.follow(orders, carrier));
+    return directions.mark() !== before;
   }
 
   /** A backlog goes on while the manager takes it: positions that did not move mean that it sheds, or that we cannot read. */
@@ -275,8 +289,10 @@ export class Exchanger {
 
   /** A report that waited says how things were: a fresh one follows. */
   #isStale({ isOld, report }: Round): boolean {
-    const { incarnation, clock, settings } = this.#deps;
+    const { incarnation, clock, settings, directions } = this.#deps;
     if (!isOld) return false;
+    // It may not tell of the candidate that this exchange is to prove.
+    if (directions.ways.candidate) return true;
     if (report.instanceId !== incarnation.instanceId || report.bootId !== incarnation.bootId) return true;
     return clock.boot() - report.builtAtBoot > (settings.values.heartbeatIntervalSeconds * 1000) / 2;
   }

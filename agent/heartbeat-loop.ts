@@ -5,9 +5,12 @@ import type { GoodbyeReason } from '../protocol/heartbeat-messages.js';
 import { FAILURES_UNTIL_REBUILD, GOODBYE_LIMIT_MS, reactionTo, retryDelayMs } from './beat-rules.js';
 import { sleepUnlessAborted, withDeadline } from './deadline.js';
 import { isLostIdentity } from './enrollment-rules.js';
+import type { Directions } from './directions.js';
+import type { ExchangeLock } from './exchange-lock.js';
 import type { Exchanger } from './exchange.js';
 import type { StateStore } from './state-store.js';
 import type { ManagerTransport } from './transport/manager-transport.js';
+import type { ManagerConnection } from './transport/tls-connection.js';
 import { ManagerRefusal, toTransportError, TransportError } from './transport/transport-error.js';
 
 export type ContactState = 'starting' | 'online' | 'retrying' | 'refused' | 'stopped';
@@ -19,6 +22,9 @@ export interface LoopDeps {
   readonly exchanger: Exchanger;
   readonly state: StateStore;
   readonly transport: ManagerTransport;
+  readonly directions: Directions;
+  readonly lock: ExchangeLock;
+  readonly bootId: string;
   readonly intervalSeconds: () => number;
   readonly onStateChange?: ((state: ContactState) => void) | undefined;
 }
@@ -26,7 +32,10 @@ export interface LoopDeps {
 const LONGEST_SLEEP_MS = 30_000;
 const SHORTEST_PAUSE_MS = 1000;
 
-/** Begins exchanges when they are due and never gives up; it alone begins them, so that one is in flight. */
+/**
+ * Begins exchanges when they are due, or answers those that the manager begins, one at a time, and never gives up. Who
+ * dials is up to the directions.
+ */
 export class HeartbeatLoop {
   readonly #deps: LoopDeps;
   readonly #stop = new AbortController();
@@ -37,13 +46,21 @@ export class HeartbeatLoop {
   #failures = 0;
   #lastStartBoot = Number.NEGATIVE_INFINITY;
   #nextBoot = 0;
+  /** The last exchange over whatever carrier, the last own attempt, or the start. */
+  #quietSinceBoot = 0;
 
   constructor(deps: LoopDeps) {
     this.#deps = deps;
   }
 
   get contact(): ContactState {
-    return this.#contact;
+    return this.#contact === 'online' && this.#isOverdue() ? 'retrying' : this.#contact;
+  }
+
+  /** The manager was to dial and has not done so for an interval. */
+  #isOverdue(): boolean {
+    const { clock, directions, intervalSeconds } = this.#deps;
+    return !directions.dialsByItself && clock.boot() > this.#nextBoot + intervalSeconds() * 1000;
   }
 
   /** The wall time of the next attempt, Unix milliseconds. */
@@ -53,15 +70,41 @@ export class HeartbeatLoop {
   }
 
   start(): void {
-    this.#nextBoot = this.#deps.clock.boot();
+    const { clock, state, bootId } = this.#deps;
+    this.#nextBoot = clock.boot();
+    const { anchor } = state.progress;
+    this.#quietSinceBoot = anchor?.bootId === bootId ? Math.min(anchor.boot, this.#nextBoot) : this.#nextBoot;
     this.#running ??= this.#run(this.#stop.signal);
   }
 
-  /** Something must be told now. */
+  /** Who dials is another now. */
+  replan(): void {
+    this.#wakeUp.abort();
+  }
+
+  /** Something must be told now, if this agent may dial. */
   wake(): void {
     const { clock } = this.#deps;
     this.#nextBoot = Math.min(this.#nextBoot, Math.max(clock.boot(), this.#lastStartBoot + SHORTEST_PAUSE_MS));
     this.#wakeUp.abort();
+  }
+
+  /** Runs an exchange over a connection of the manager's; undefined where another one is in flight. */
+  answer(connection: ManagerConnection): Promise<void> | undefined {
+    const isEnding = this.#leaving || this.#stop.signal.aborted;
+    const release = isEnding ? undefined : this.#deps.lock.tryAcquire();
+    return release && this.#answer(connection).finally(release);
+  }
+
+  async #answer(connection: ManagerConnection): Promise<void> {
+    try {
+      const { nextContactBoot } = await this.#deps.exchanger.answer(connection, { signal: this.#stop.signal });
+      this.#succeeded(nextContactBoot);
+      this.replan();
+    } catch (error) {
+      if (error instanceof ManagerRefusal) await this.#noteRefusal(error);
+      throw error;
+    }
   }
 
   /** Says goodbye in bounded time, after the exchange in flight; then no more exchanges. */
@@ -69,15 +112,19 @@ export class HeartbeatLoop {
     const { clock, log } = this.#deps;
     let farewell: Promise<unknown> = Promise.resolve();
     try {
+      if (!this.#deps.directions.dialsByItself) throw new NotDialling();
       await withDeadline({ clock, milliseconds: GOODBYE_LIMIT_MS }, (signal) => {
         farewell = this.#sayGoodbye(reason, signal);
         return farewell;
       });
       log.info({ reason }, 'Said goodbye to the manager');
     } catch (error) {
-      log.warn({ code: codeOf(error) }, 'Left without goodbye');
+      if (error instanceof NotDialling) log.info('Left without goodbye: the manager dials');
+      else log.warn({ code: codeOf(error) }, 'Left without goodbye');
     }
+    this.#leaving = true;
     this.#stop.abort();
+    this.#wakeUp.abort();
     await Promise.allSettled([farewell, this.#running]);
     this.#setContact('stopped');
   }
@@ -85,7 +132,11 @@ export class HeartbeatLoop {
   async #sayGoodbye(reason: GoodbyeReason, signal: AbortSignal): Promise<void> {
     await this.#finish();
     signal.throwIfAborted();
-    await this.#deps.exchanger.run({ signal, goodbye: reason });
+    const { lock, exchanger } = this.#deps;
+    await lock.run(async () => {
+      signal.throwIfAborted();
+      await exchanger.run({ signal, goodbye: reason });
+    });
   }
 
   /** Stops at once, as if the process had been killed. */
@@ -106,8 +157,11 @@ export class HeartbeatLoop {
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted && !this.#leaving) {
       await this.#waitUntilDue();
-      if (signal.aborted || this.#leaving) return;
-      await this.#attempt(signal);
+      // After an exchange that was in flight it may be due no longer.
+      await this.#deps.lock.run(async () => {
+        await this.#deps.directions.settle();
+        if (!signal.aborted && !this.#leaving && this.#left() <= 0) await this.#attempt(signal);
+      });
     }
   }
 
@@ -115,21 +169,39 @@ export class HeartbeatLoop {
   async #waitUntilDue(): Promise<void> {
     const { clock } = this.#deps;
     while (!this.#stop.signal.aborted && !this.#leaving) {
-      const left = this.#nextBoot - clock.boot();
-      if (left <= 0) return;
       if (this.#wakeUp.signal.aborted) this.#wakeUp = new AbortController();
+      const left = this.#left();
+      if (left <= 0) return;
       await sleepUnlessAborted(clock, Math.min(left, LONGEST_SLEEP_MS), this.#wakeUp.signal);
     }
+  }
+
+  /** Milliseconds until the next own attempt. */
+  #left(): number {
+    const { clock, directions, intervalSeconds } = this.#deps;
+    const facts = {
+      orderedBoot: this.#nextBoot,
+      lastDialBoot: this.#lastStartBoot,
+      quietSinceBoot: this.#quietSinceBoot,
+      intervalMs: intervalSeconds() * 1000,
+    };
+    return directions.nextDialBoot(facts) - clock.boot();
+  }
+
+  #succeeded(nextContactBoot: number): void {
+    this.#failures = 0;
+    this.#nextBoot = nextContactBoot;
+    this.#quietSinceBoot = this.#deps.clock.boot();
+    this.#setContact('online');
   }
 
   async #attempt(signal: AbortSignal): Promise<void> {
     const { clock, exchanger } = this.#deps;
     this.#lastStartBoot = clock.boot();
+    this.#quietSinceBoot = this.#lastStartBoot;
     try {
       const { nextContactBoot } = await exchanger.run({ signal });
-      this.#failures = 0;
-      this.#nextBoot = nextContactBoot;
-      this.#setContact('online');
+      this.#succeeded(nextContactBoot);
     } catch (error) {
       if (signal.aborted) return;
       await this.#afterFailure(error);
@@ -160,6 +232,14 @@ export class HeartbeatLoop {
     if (this.#failures % FAILURES_UNTIL_REBUILD === 0) transport.rebuild();
   }
 
+  /** The manager dialled and refused the report: no reason to dial it. */
+  async #noteRefusal(refusal: ManagerRefusal): Promise<void> {
+    const isUnwanted = reactionTo(refusal.code, { carriesEvents: false }) === 'try-slowly';
+    this.#deps.log.warn({ code: refusal.code, detail: refusal.message }, 'The manager refused a report');
+    await this.#note(refusal);
+    if (isUnwanted) this.#setContact('refused');
+  }
+
   async #note(failure: ManagerRefusal | TransportError): Promise<void> {
     const { clock, state, log } = this.#deps;
     const at = Math.round(clock.wall());
@@ -183,6 +263,9 @@ export class HeartbeatLoop {
     this.#deps.onStateChange?.(contact);
   }
 }
+
+/** This agent waits to be dialled. */
+class NotDialling extends Error {}
 
 function codeOf(error: unknown): string {
   return error instanceof ManagerRefusal ? error.code : toTransportError(error).code;

@@ -19,6 +19,8 @@ export interface ObserverDeps {
   readonly state: StateStore;
   readonly settings: Settings;
   readonly collectors: HostCollectors;
+  /** The state of the listener; undefined where the agent is not to listen. */
+  readonly listenerPart: () => ComponentReport | undefined;
 }
 
 /** Looks at the machine and at the agent itself before each report; never throws and never waits long. */
@@ -41,11 +43,12 @@ export class Observer {
   /** The agent's own parts. Whoever reads this in a report knows that the transport works. */
   get agentParts(): readonly ComponentReport[] {
     const failing = this.#snapshot?.errors ?? [];
+    const listener = this.#deps.listenerPart();
     return [
       part('spool', this.#spoolError),
       part('collectors', failing.length > 0 ? failing.join('; ') : undefined),
       { name: 'transport', kind: 'agentPart', state: 'online' },
-      { name: 'listener', kind: 'agentPart', state: 'unknown', detail: 'not part of this version' },
+      ...(listener ? [listener] : []),
     ];
   }
 

@@ -1,5 +1,11 @@
-import type { SettingValues } from '../policies/setting-values.js';
-import { type ComponentReport, type GoodbyeReason, type Report } from '../protocol/heartbeat-messages.js';
+import type { CommunicationDirection, SettingValues } from '../policies/setting-values.js';
+import type {
+  CandidateReport,
+  ComponentReport,
+  GoodbyeReason,
+  ListenerReport,
+  Report,
+} from '../protocol/heartbeat-messages.js';
 import { PROTOCOL_VERSION } from '../protocol/protocol-version.js';
 import { AGENT_VERSION, platform } from './agent-version.js';
 import type { HostSnapshot } from './collectors/host-collectors.js';
@@ -18,6 +24,13 @@ export interface Incarnation {
   readonly capabilities: readonly string[];
 }
 
+/** Who dials whom, as a report tells it. */
+export interface DirectionReport {
+  readonly direction: CommunicationDirection;
+  readonly listener: ListenerReport;
+  readonly candidate?: CandidateReport;
+}
+
 export interface ReportInputs {
   readonly incarnation: Incarnation;
   readonly reportId: string;
@@ -27,6 +40,7 @@ export interface ReportInputs {
   readonly progress: Progress;
   readonly applied: AppliedSettings | undefined;
   readonly settings: SettingValues;
+  readonly directions: DirectionReport;
   readonly snapshot: HostSnapshot;
   readonly agentParts: readonly ComponentReport[];
   readonly batches: readonly ReadBatch[];
@@ -48,6 +62,7 @@ export function buildReport(inputs: ReportInputs): UnansweredReport {
     components: reduced ? [] : [...inputs.agentParts, ...snapshot.components].slice(0, MAX_COMPONENTS),
     counters: reduced ? {} : snapshot.counters,
     ...settingsPart(inputs),
+    ...inputs.directions,
     ...(progress.lastError ? { lastTransportError: progress.lastError } : {}),
     lanes: inputs.batches.map(({ lane, epoch, events }) => ({ lane, epoch, events })),
     ...(inputs.goodbye ? { goodbye: { reason: inputs.goodbye } } : {}),

@@ -9,6 +9,13 @@ export interface AppliedSettings {
   readonly generation: SettingsGeneration;
 }
 
+/** Settings that are being proven; found at a start, they are those of a run that ended before the proof. */
+export interface StoredCandidate extends AppliedSettings {
+  readonly bootId: string;
+  /** Boot clock, milliseconds. */
+  readonly deadlineBoot: number;
+}
+
 /** A report that was stored and not answered yet; after a crash exactly these bytes are sent first. */
 export interface UnansweredReport {
   readonly reportId: string;
@@ -58,6 +65,7 @@ export interface Progress {
 }
 
 const SETTINGS = 's!settings';
+const CANDIDATE = 's!candidate';
 const PROGRESS = 's!progress';
 const UNANSWERED = 's!unanswered';
 /** Whose settings, progress and report these are. */
@@ -76,6 +84,7 @@ export class StateStore {
   readonly #store: DurableStore;
   readonly #owner: string;
   #settings: AppliedSettings | undefined;
+  #candidate: StoredCandidate | undefined;
   #progress: Progress;
   #unanswered: UnansweredReport | undefined;
 
@@ -83,6 +92,7 @@ export class StateStore {
     this.#store = store;
     this.#owner = loaded.owner;
     this.#settings = loaded.settings;
+    this.#candidate = loaded.candidate;
     this.#progress = loaded.progress;
     this.#unanswered = loaded.unanswered;
   }
@@ -93,6 +103,7 @@ export class StateStore {
     return new StateStore(store, {
       owner,
       settings: parse<AppliedSettings>(await store.get(SETTINGS)),
+      candidate: parse<StoredCandidate>(await store.get(CANDIDATE)),
       progress: parse<Progress>(await store.get(PROGRESS)) ?? { sequence: firstSequence },
       unanswered: parse<UnansweredReport>(await store.get(UNANSWERED)),
     });
@@ -105,6 +116,10 @@ export class StateStore {
 
   get settings(): AppliedSettings | undefined {
     return this.#settings;
+  }
+
+  get candidate(): StoredCandidate | undefined {
+    return this.#candidate;
   }
 
   get progress(): Progress {
@@ -142,15 +157,24 @@ export class StateStore {
     return refusal !== undefined && refusal?.code !== this.#progress.refusal?.code;
   }
 
-  async saveSettings(settings: AppliedSettings): Promise<void> {
-    await this.#store.write([put(SETTINGS, settings)], { durable: true });
+  /** With the candidate beside them, or without any, in one step. */
+  async saveSettings(settings: AppliedSettings, candidate: StoredCandidate | undefined): Promise<void> {
+    await this.#store.write([put(SETTINGS, settings), putOrDelete(CANDIDATE, candidate)], { durable: true });
     this.#settings = settings;
+    this.#candidate = candidate;
+  }
+
+  async forgetCandidate(): Promise<void> {
+    if (!this.#candidate) return;
+    await this.#store.write([{ type: 'del', key: CANDIDATE }], { durable: true });
+    this.#candidate = undefined;
   }
 
   /** Writes everything again, into a database that was begun anew. */
   async rewrite(): Promise<void> {
     const operations = [putText(OWNER, this.#owner), put(PROGRESS, this.#progress)];
     if (this.#settings) operations.push(put(SETTINGS, this.#settings));
+    if (this.#candidate) operations.push(put(CANDIDATE, this.#candidate));
     if (this.#unanswered) operations.push(put(UNANSWERED, this.#unanswered));
     await this.#store.write(operations, { durable: true });
   }
@@ -159,6 +183,7 @@ export class StateStore {
 interface Loaded {
   readonly owner: string;
   readonly settings: AppliedSettings | undefined;
+  readonly candidate: StoredCandidate | undefined;
   readonly progress: Progress;
   readonly unanswered: UnansweredReport | undefined;
 }
@@ -169,6 +194,10 @@ function parse<T>(text: string | undefined): T | undefined {
 
 function put(key: string, value: unknown): StoreOperation {
   return putText(key, JSON.stringify(value));
+}
+
+function putOrDelete(key: string, value: unknown): StoreOperation {
+  return value === undefined ? { type: 'del', key } : put(key, value);
 }
 
 function putText(key: string, value: string): StoreOperation {
@@ -189,6 +218,7 @@ async function forgetting(store: DurableStore, firstSequence: number): Promise<S
   const sequence = Math.max(before?.sequence ?? 0, firstSequence);
   return [
     { type: 'del', key: SETTINGS },
+    { type: 'del', key: CANDIDATE },
     { type: 'del', key: UNANSWERED },
     before ? put(PROGRESS, { sequence }) : { type: 'del', key: PROGRESS },
   ];

@@ -2,6 +2,7 @@ import { readCertificate } from '../certs/certificate-reader.js';
 import { certificatesOf } from '../certs/pem.js';
 import { toRfc3339 } from '../lib/clock.js';
 import type { SettingValues } from '../policies/setting-values.js';
+import type { ListenerReport } from '../protocol/heartbeat-messages.js';
 import type { IdentityFile } from './data-directory.js';
 import type { ContactState } from './heartbeat-loop.js';
 import type { SpoolStatus } from './spool/spool.js';
@@ -19,7 +20,13 @@ export interface AgentStatus {
   readonly lastExchangeAt: string | null;
   readonly nextContactAt: string | null;
   readonly lastError: { readonly code: string; readonly at: string; readonly detail: string } | null;
-  readonly settings: { readonly applied: string | null; readonly candidate: null };
+  /** `candidate`: the fingerprint of settings that are being proven. */
+  readonly settings: { readonly applied: string | null; readonly candidate: string | null };
+  readonly listener: {
+    readonly state: ListenerReport['state'];
+    readonly port: number | null;
+    readonly detail: string | null;
+  };
   readonly spool: SpoolStatus;
   readonly certificate: { readonly serial: string; readonly notAfter: string };
   /** Positive: this computer's clock is ahead of the manager's. */
@@ -32,12 +39,15 @@ export interface StatusInputs {
   readonly progress: Progress;
   readonly settings: SettingValues;
   readonly appliedFingerprint: string | undefined;
+  readonly candidateFingerprint: string | undefined;
+  readonly listener: ListenerReport;
   readonly spool: SpoolStatus;
   readonly nextContactAt: number | undefined;
 }
 
 export function toStatus({ identity, progress, settings, spool, ...inputs }: StatusInputs): AgentStatus {
   const { lastError } = progress;
+  const { listener } = inputs;
   const [leaf] = certificatesOf(identity.certificatePem);
   if (!leaf) throw new Error('agent.crt holds no certificate');
   const { serial, notAfter } = readCertificate(leaf);
@@ -52,7 +62,8 @@ export function toStatus({ identity, progress, settings, spool, ...inputs }: Sta
     lastExchangeAt: instant(progress.lastExchangeAt),
     nextContactAt: instant(inputs.nextContactAt),
     lastError: lastError ? { ...lastError, at: toRfc3339(lastError.at) } : null,
-    settings: { applied: inputs.appliedFingerprint ?? null, candidate: null },
+    settings: { applied: inputs.appliedFingerprint ?? null, candidate: inputs.candidateFingerprint ?? null },
+    listener: { state: listener.state, port: listener.port ?? null, detail: listener.detail ?? null },
     spool,
     certificate: { serial, notAfter: toRfc3339(notAfter) },
     clockOffsetMs: progress.clockOffsetMs ?? null,
@@ -69,11 +80,14 @@ export function describeStatus(status: AgentStatus): string {
   const lines: readonly (readonly [string, string])[] = [
     ['computer', `${status.name} (${status.computerId})`],
     ['state', status.state],
+    ['direction', status.direction],
+    ['listener', describeListener(status.listener)],
     ['manager', status.managerUrl ?? '-'],
     ['last exchange', status.lastExchangeAt ?? 'never'],
     ['next contact', status.nextContactAt ?? '-'],
     ['last error', lastError ? `${lastError.code} at ${lastError.at}: ${lastError.detail}` : 'none'],
     ['settings', status.settings.applied ?? 'none yet'],
+    ...(status.settings.candidate === null ? [] : [['proving', status.settings.candidate] as const]),
     ['spool', `${spool.bytes} bytes`],
     ...Object.entries(spool.lanes).map(
       ([lane, { next, acknowledged, dropped }]) =>
@@ -82,4 +96,9 @@ export function describeStatus(status: AgentStatus): string {
     ['certificate', `${status.certificate.serial}, until ${status.certificate.notAfter}`],
   ];
   return lines.map(([label, text]) => `${label.padEnd(14)} ${text}`).join('\n');
+}
+
+function describeListener({ state, port, detail }: AgentStatus['listener']): string {
+  const where = port === null ? state : `${state} on ${port}`;
+  return detail === null ? where : `${where}: ${detail}`;
 }

@@ -133,6 +133,7 @@ CREATE TABLE computer_contacts (
   CONSTRAINT computer_contacts_direction_check CHECK ((direction = ANY (ARRAY['bidirectional'::text, 'managerInitiated'::text, 'agentInitiated'::text]))),
   CONSTRAINT computer_contacts_listener_state_check CHECK ((listener_state = ANY (ARRAY['closed'::text, 'listening'::text, 'failed'::text])))
 );
+CREATE INDEX computer_contacts_dialled ON public.computer_contacts USING btree (computer_id) WHERE (direction = 'managerInitiated'::text);
 GRANT DELETE, INSERT, SELECT, UPDATE ON computer_contacts TO wardbeat_app;
 
 CREATE TABLE computer_dials (
@@ -186,6 +187,8 @@ CREATE TABLE computer_live (
   answered_fleet_ms bigint,
   clock_offset_ms bigint,
   clock_error_ms bigint,
+  seen_by_agent_fleet_ms bigint,
+  seen_by_dial_fleet_ms bigint,
   clock_sampled_fleet_ms bigint,
   is_clock_drifting boolean NOT NULL DEFAULT false,
   CONSTRAINT computer_live_pkey PRIMARY KEY (computer_id)

@@ -35,6 +35,7 @@ export const PROBLEM_CODES = {
   'name-taken': { status: 409, title: 'The name is taken' },
   'setting-locked': { status: 409, title: 'A policy above locks the setting' },
   'forced-by-kind': { status: 409, title: 'The kind of computer forces the setting' },
+  'exchange-in-progress': { status: 409, title: 'Another exchange is in flight' },
   'in-use': { status: 409, title: 'It is in use' },
   'alert-already-closed': { status: 409, title: 'The alert is closed already' },
   'alert-resolves-itself': { status: 409, title: 'The alert resolves itself' },

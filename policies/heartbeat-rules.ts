@@ -1,3 +1,4 @@
+import { dialFailedAt, dialMissesBy, type DialFacts } from './dial-rules.js';
 import type { Ledger } from './listening-ledger.js';
 
 const MINUTE_MS = 60_000;
@@ -16,6 +17,8 @@ export interface ContactFacts {
   readonly contactDueAt: number;
   /** The longest of the interval the agent has confirmed and any delivered but unconfirmed one. */
   readonly intervalMs: number;
+  /** Of a computer that only the manager dials; null or absent for any other. */
+  readonly dials?: DialFacts | null;
 }
 
 /** What the deadlines are counted in and by. */
@@ -25,11 +28,21 @@ export interface DeadlineRules {
 }
 
 /**
- * The instant at which miss `k` (1, 2, …) falls: the earliest t with Λ(t) ≥ max(Λ(lastSeen) + k·i,
+ * The instant at which miss `k` (1, 2, …) falls: that of the silence and, where only the manager dials, not before the
+ * end of the first failed dial begun at or after the k-th due time; Infinity while there is none.
+ */
+export function missDeadline(k: number, facts: ContactFacts, rules: DeadlineRules): number {
+  const deadline = silenceDeadline(k, facts, rules);
+  const { dials } = facts;
+  return dials ? Math.max(deadline, dialFailedAt(k, facts, { dials, ledger: rules.ledger })) : deadline;
+}
+
+/**
+ * The instant at which miss `k` (1, 2, …) falls by the silence alone: the earliest t with Λ(t) ≥ max(Λ(lastSeen) + k·i,
  * Λ(contactDue) + (k−1)·i) + grace and, with E the last span that ended after lastSeen and by t (at most the fourth),
  * Λ(t) ≥ Λ(E) + min(i, 900 s) + 10 s + grace. Infinity for an endless span or an infinite k.
  */
-export function missDeadline(k: number, facts: ContactFacts, { graceMs, ledger }: DeadlineRules): number {
+export function silenceDeadline(k: number, facts: ContactFacts, { graceMs, ledger }: DeadlineRules): number {
   const needed = listeningNeeded(k, facts, ledger) + graceMs;
   const allowance = returnAllowance(facts.intervalMs, graceMs);
   const first = ledger.firstEndingAfter(facts.lastSeenAt);
@@ -43,7 +56,13 @@ export function missDeadline(k: number, facts: ContactFacts, { graceMs, ledger }
 }
 
 /** How many misses have fallen by `at`. */
-export function missesBy(at: number, facts: ContactFacts, { graceMs, ledger }: DeadlineRules): number {
+export function missesBy(at: number, facts: ContactFacts, rules: DeadlineRules): number {
+  const missed = silentMissesBy(at, facts, rules);
+  const { dials } = facts;
+  return dials ? Math.min(missed, dialMissesBy(at, facts, { dials, ledger: rules.ledger })) : missed;
+}
+
+function silentMissesBy(at: number, facts: ContactFacts, { graceMs, ledger }: DeadlineRules): number {
   const allowance = returnAllowance(facts.intervalMs, graceMs);
   const first = ledger.firstEndingAfter(facts.lastSeenAt);
   const ended = Math.max(0, ledger.firstEndingAfter(at) - first);

@@ -165,6 +165,7 @@ export const SETTINGS_CATALOGUE: { readonly [K in SettingKey]: CatalogueEntry<Se
     default: 'bidirectional',
     audience: 'both',
     candidate: true,
+    effective: true,
     description: 'Who may open connections.',
   }),
   connectionMode: enumSetting(CONNECTION_MODES, {
@@ -189,12 +190,14 @@ export const SETTINGS_CATALOGUE: { readonly [K in SettingKey]: CatalogueEntry<Se
     default: 4118,
     audience: 'both',
     candidate: true,
+    effective: true,
     description: 'Where a listening agent listens.',
   }),
   listenerAllowedSources: listSetting(listOf(allowedSource, sameText), {
     default: [],
     audience: 'agent',
     candidate: true,
+    effective: true,
     description: "CIDR blocks and MAC addresses that may reach the agent's port; empty means any.",
   }),
   managerUrls: listSetting(listOf(managerUrl, sameText), {

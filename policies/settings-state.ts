@@ -28,9 +28,12 @@ export interface PendingContactFacts extends SettingsStateFacts {
   readonly pendingContacts: number;
   /** The fingerprint that the answer to the report before this one delivered; null where it delivered none. */
   readonly delivered: string | null;
+  /** The agent has what is desired as a candidate, proving or reverted. */
+  readonly isInHand?: boolean;
 }
 
-/** The count after a report: 0 when applied or when what is desired was not delivered yet, else one more. */
-export function nextPendingContacts({ desired, applied, delivered, pendingContacts }: PendingContactFacts): number {
-  return applied === desired || delivered !== desired ? 0 : pendingContacts + 1;
+/** The count after a report: 0 when applied, in hand, or not delivered yet, else one more. */
+export function nextPendingContacts(facts: PendingContactFacts): number {
+  const { desired, applied, delivered, isInHand = false, pendingContacts } = facts;
+  return applied === desired || isInHand || delivered !== desired ? 0 : pendingContacts + 1;
 }

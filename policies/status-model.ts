@@ -48,6 +48,23 @@ export function goodbyeStatusReason(reason: GoodbyeReason): StatusReason {
   return reason === 'suspended' ? 'suspended' : `goodbye-${reason}`;
 }
 
+/** Results of the manager's failed dials that are reasons too. */
+const DIAL_FAILURE_REASONS = [
+  'dns',
+  'refused',
+  'timeout',
+  'reset',
+  'tls-expired',
+  'tls-not-yet-valid',
+  'tls-unknown-ca',
+] as const satisfies readonly StatusReason[];
+export type DialFailureReason = (typeof DIAL_FAILURE_REASONS)[number];
+
+/** The reason that a dial's result gives a silence; null for a result that is no reason code. */
+export function dialStatusReason(result: string): DialFailureReason | null {
+  return DIAL_FAILURE_REASONS.find((reason) => reason === result) ?? null;
+}
+
 export const SEVERITIES = ['info', 'low', 'medium', 'high', 'critical'] as const;
 export type Severity = (typeof SEVERITIES)[number];
 

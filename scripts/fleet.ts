@@ -17,6 +17,7 @@ import { backoffDelayMs } from '../lib/backoff.js';
 import { createSystemClock, readBootId, type Clock } from '../lib/clock.js';
 import { createLog, type Log } from '../lib/log.js';
 import { createSystemRandom, type Random } from '../lib/random.js';
+import { DIRECTIONS, type CommunicationDirection } from '../policies/setting-values.js';
 import { emitFleetEvents } from './fleet-events.js';
 
 export interface FleetOptions {
@@ -31,6 +32,10 @@ export interface FleetOptions {
   /** The starts are spread over so many milliseconds. */
   readonly staggerMs?: number;
   readonly namePrefix?: string;
+  /** How agents begin that were never in contact. */
+  readonly direction?: CommunicationDirection | undefined;
+  /** Agent n, counted from 1, listens on this port + n. */
+  readonly listenerBasePort?: number | undefined;
   /** An agent changed its state. */
   readonly onChange?: () => void;
 }
@@ -104,7 +109,7 @@ interface Member extends FleetAgent {
 }
 
 function createMember(index: number, options: FleetOptions, collectors: HostCollectors): Member {
-  const { clock, random, log, namePrefix = 'fleet' } = options;
+  const { clock, random, log, namePrefix = 'fleet', direction, listenerBasePort } = options;
   const name = `${namePrefix}-${String(index + 1).padStart(5, '0')}`;
   const directory = dataDirectory(join(options.directory, name));
   let identity: IdentityFile | undefined;
@@ -139,6 +144,8 @@ function createMember(index: number, options: FleetOptions, collectors: HostColl
         bootId: readBootId(),
         clockDetection: false,
         collectors,
+        ...(direction === undefined ? {} : { firstDirection: direction }),
+        ...(listenerBasePort === undefined ? {} : { listenerPort: listenerBasePort + index + 1 }),
         onStateChange: () => options.onChange?.(),
       });
       await daemon.start();
@@ -200,10 +207,13 @@ const DEFAULT_STAGGER_SECONDS = 5;
 const DEFAULT_DIRECTORY = 'agent-data/fleet';
 
 const USAGE = `npm run fleet -- --agents N --manager URL --token-file F [--dir DIR] [--stagger-seconds S]
-                 [--events-per-beat N [--event-log FILE]]
+                 [--direction D] [--listener-base-port P] [--events-per-beat N [--event-log FILE]]
 Runs N real agents in one process until it is asked to stop; the counts of their states go to stderr.
 Each agent has a folder in DIR (${DEFAULT_DIRECTORY} unless given); what is enrolled there already goes on.
 The starts are spread over S seconds (${DEFAULT_STAGGER_SECONDS} unless given).
+Agents that were never in contact begin with direction D (bidirectional, managerInitiated or agentInitiated) instead
+of their policy's, until the manager's settings say otherwise.
+Agent n listens on P + n instead of the port in its policy.
 Each emits N events per interval; FILE lists what their spools accepted.`;
 
 interface FleetFlags {
@@ -212,6 +222,8 @@ interface FleetFlags {
   readonly token: string;
   readonly directory: string;
   readonly staggerMs: number;
+  readonly direction: CommunicationDirection | undefined;
+  readonly listenerBasePort: number | undefined;
   readonly eventsPerBeat: number;
   readonly eventLog: string | undefined;
 }
@@ -219,16 +231,32 @@ interface FleetFlags {
 function readFleetFlags({ values, faults }: ReadFlags): FleetFlags | readonly string[] {
   const manager = parseManagerUrl(values.get('manager') ?? '');
   const agents = Number(values.get('agents'));
-  const later = ['direction', 'listener-base-port'].filter((name) => values.has(name));
-  const all = [...faults, ...later.map((name) => `--${name} is not available in this version`), ...eventFaults(values)];
+  const all = [...faults, ...eventFaults(values)];
   if (!Number.isInteger(agents) || agents < 1) all.push('--agents must be a positive integer');
   if (!manager) all.push('--manager must be https://host:port');
   const token = readTokenFile(values.get('token-file'), all);
   const staggerMs = readStagger(values.get('stagger-seconds'), all);
+  const listening = readListening(values, { agents, faults: all });
   if (all.length > 0 || !manager) return all;
   const directory = values.get('dir') ?? DEFAULT_DIRECTORY;
   const eventsPerBeat = Number(values.get('events-per-beat') ?? 0);
-  return { agents, manager, token, staggerMs, directory, eventsPerBeat, eventLog: values.get('event-log') };
+  const eventLog = values.get('event-log');
+  return { agents, manager, token, staggerMs, directory, eventsPerBeat, eventLog, ...listening };
+}
+
+function readListening(
+  values: ReadFlags['values'],
+  { agents, faults }: { readonly agents: number; readonly faults: string[] },
+): Pick<FleetFlags, 'direction' | 'listenerBasePort'> {
+  const given = values.get('direction');
+  const direction = DIRECTIONS.find((name) => name === given);
+  if (given !== undefined && !direction) faults.push(`--direction must be one of ${DIRECTIONS.join(', ')}`);
+  const base = values.get('listener-base-port');
+  const listenerBasePort = base === undefined ? undefined : Number(base);
+  const isGood =
+    listenerBasePort === undefined || (/^\d{1,5}$/.test(base ?? '') && listenerBasePort + agents <= 65_535);
+  if (!isGood) faults.push('--listener-base-port must be a port, and the ports of all agents at most 65535');
+  return { direction, listenerBasePort };
 }
 
 function eventFaults(values: ReadonlyMap<string, string>): string[] {

@@ -36,17 +36,13 @@ export class ManagerTransport {
   #context: SecureContext;
   #cursor = 0;
   #sessions = new Map<string, Buffer>();
+  /** Of the last full handshake; a resumed session keeps it. */
   #warning: TransportError | undefined;
 
   constructor(options: TransportOptions) {
     this.#options = options;
     this.#addresses = parseAddresses(options.identity.managerUrls);
     this.#context = contextOf(options.identity);
-  }
-
-  /** What the last handshake tolerated: dates of the manager's certificate that only an unproven clock calls wrong. */
-  get warning(): TransportError | undefined {
-    return this.#warning;
   }
 
   get managerUrl(): string {
@@ -97,21 +93,19 @@ export class ManagerTransport {
     );
   }
 
-  #verify(socket: TLSSocket): void {
+  #verify(socket: TLSSocket): TransportError | undefined {
     // Resumption proves the key of a handshake that was verified.
-    if (socket.isSessionReused()) return;
-    this.#warning = verifyManager(socket, {
-      identity: this.#options.identity,
-      wall: this.#options.clock.wall(),
-      trusted: this.#trustedTime(),
-    });
+    if (!socket.isSessionReused()) this.#warning = verifyManagerNow(socket, this.#options);
+    return this.#warning;
   }
+}
 
-  #trustedTime(): number | undefined {
-    const { clock, bootId, anchor } = this.#options;
-    const known = anchor();
-    return known && known.bootId === bootId ? known.managerWall + clock.boot() - known.boot : undefined;
-  }
+/** `verifyManager` by the clocks of this moment. */
+export function verifyManagerNow(socket: TLSSocket, options: TransportOptions): TransportError | undefined {
+  const { identity, clock, bootId, anchor } = options;
+  const known = anchor();
+  const trusted = known && known.bootId === bootId ? known.managerWall + clock.boot() - known.boot : undefined;
+  return verifyManager(socket, { identity, wall: clock.wall(), trusted });
 }
 
 function contextOf({ keyPem, certificatePem, rootPem }: Identity): SecureContext {

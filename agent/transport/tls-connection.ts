@@ -5,6 +5,7 @@ import { connect, createSecureContext, type SecureContext, type SecureContextOpt
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
 import { parseBoundedJson } from '../../lib/bounded-json.js';
 import { isPlainObject } from '../../lib/schema.js';
+import type { Carrier } from '../direction-rules.js';
 import { ManagerRefusal, toTransportError, TransportError } from './transport-error.js';
 
 /** `https://host:port` of a manager's agent port. */
@@ -34,8 +35,8 @@ export interface OpenOptions {
   readonly context: SecureContext;
   /** A TLS session to resume. */
   readonly session?: Buffer | undefined;
-  /** Called at the end of the handshake, before any byte of a request: throws where the peer is no manager of ours. */
-  readonly verify: (socket: TLSSocket) => void;
+  /** Called at the end of the handshake, before any byte of a request: throws where the peer is no manager of ours; answers what it tolerated. */
+  readonly verify: (socket: TLSSocket) => TransportError | undefined;
   readonly onSession?: (session: Buffer) => void;
   readonly signal: AbortSignal;
 }
@@ -47,7 +48,11 @@ export interface Answer {
 
 /** One verified TLS connection; requests follow one another on it. */
 export interface ManagerConnection {
-  readonly address: ManagerAddress;
+  /** Where it leads; undefined where the manager opened it. */
+  readonly managerUrl: string | undefined;
+  readonly carrier: Carrier;
+  /** What the handshake tolerated. */
+  readonly warning: TransportError | undefined;
   /** Sends JSON text; answers the JSON of a 2xx, throws `ManagerRefusal` or `TransportError`. */
   post(path: string, body: string, signal: AbortSignal): Promise<unknown>;
   close(): void;
@@ -62,12 +67,11 @@ export function createContext(options: Pick<SecureContextOptions, 'key' | 'cert'
 export async function openConnection(options: OpenOptions): Promise<ManagerConnection> {
   const socket = await handshake(options);
   try {
-    options.verify(socket);
+    return createConnection(options.address, socket, options.verify(socket));
   } catch (error) {
     socket.destroy();
     throw error;
   }
-  return createConnection(options.address, socket);
 }
 
 function handshake({ address, context, session, onSession, signal }: OpenOptions): Promise<TLSSocket> {
@@ -105,14 +109,20 @@ function handshake({ address, context, session, onSession, signal }: OpenOptions
   });
 }
 
-function createConnection(address: ManagerAddress, socket: TLSSocket): ManagerConnection {
+function createConnection(
+  address: ManagerAddress,
+  socket: TLSSocket,
+  warning: TransportError | undefined,
+): ManagerConnection {
   const agent = new SingleSocketAgent(socket);
   return {
-    address,
+    managerUrl: address.url,
+    carrier: { kind: 'dial' },
+    warning,
     async post(path, body, signal) {
       const { status, headers, bytes } = await send({ agent, address, path, body, signal });
       if (status >= 200 && status < 300) return parseAnswer(bytes);
-      throw toRefusal(status, headers['retry-after'], bytes);
+      throw toRefusal(problemOf(bytes), { status, retryAfter: headers['retry-after'] });
     },
     close() {
       socket.end();
@@ -192,8 +202,11 @@ function parseAnswer(bytes: Buffer): unknown {
   }
 }
 
-function toRefusal(status: number, retryAfter: string | string[] | undefined, bytes: Buffer): ManagerRefusal {
-  const problem = problemOf(bytes);
+/** A problem document (RFC 9457) as the refusal that it is. */
+export function toRefusal(
+  problem: Readonly<Record<string, unknown>>,
+  { status, retryAfter }: { readonly status: number; readonly retryAfter: unknown },
+): ManagerRefusal {
   const seconds = Number(retryAfter);
   const type = typeof problem['type'] === 'string' ? problem['type'] : '';
   const detail = typeof problem['detail'] === 'string' ? problem['detail'] : `The manager answered ${status}`;

@@ -12,11 +12,11 @@ import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { Exchange } from '../heartbeats/exchange.js';
 import type { IdentityMismatch } from '../heartbeats/identity-mismatch.js';
 import type { AgentRequestHandler, PeerConnection } from './agent-server.js';
-import { sendJson, sendProblem } from './answer.js';
-import { ClientGone, discardBody, readBody, type BodyBudget } from './body-reader.js';
+import { sendJson, sendProblem } from '../../lib/http-answer.js';
+import { ClientGone, discardBody, readBody, type BodyBudget } from '../../lib/body-reader.js';
 import { identityOf, type PeerIdentity } from './peer-identity.js';
 import { tooMany, type PeerLimits } from './peer-limits.js';
-import { assertJsonBody, assertUnambiguous } from './request-guard.js';
+import { assertJsonBody, assertUnambiguous } from '../../lib/request-guard.js';
 
 export const MAX_ENROLL_BYTES = 64 * 1024;
 

@@ -12,7 +12,7 @@ import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
 import { connectionFactsOf, type ConnectionFacts } from './agent-exchange.js';
 import { addressGroup } from '../../lib/address-group.js';
-import { endWithProblem } from './answer.js';
+import { endWithProblem } from '../../lib/http-answer.js';
 import type { PeerState, PeerVerifier } from './peer-identity.js';
 import type { ConnectionKey, PeerLimits } from './peer-limits.js';
 

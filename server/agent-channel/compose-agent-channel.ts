@@ -6,7 +6,7 @@ import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { ListeningLedger } from '../listening/listening.js';
 import { createAgentRoutes, type AgentRoutesDeps } from './agent-routes.js';
 import { createAgentServer, type AgentServer, type AgentTimeouts } from './agent-server.js';
-import { createBodyBudget } from './body-reader.js';
+import { createBodyBudget } from '../../lib/body-reader.js';
 import { createPeerVerifier } from './peer-identity.js';
 import { createPeerLimits, type PeerLimitsOptions } from './peer-limits.js';
 

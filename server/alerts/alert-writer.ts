@@ -20,6 +20,8 @@ DO UPDATE SET occurrences = alerts.occurrences + excluded.occurrences`;
 const LOCK_SUBJECTS = `
 SELECT alerts.id FROM alerts
 WHERE alerts.type = $1 AND alerts.subject = ANY($2::text[]) AND alerts.state IN ('raised', 'acknowledged')
+  AND NOT EXISTS (SELECT 1 FROM unnest($2::text[], $3::text[]) AS kept (subject, detail)
+    WHERE kept.subject = alerts.subject AND alerts.detail @> kept.detail::jsonb)
 ORDER BY alerts.id FOR NO KEY UPDATE`;
 
 const LOCK_COMPUTERS = `
@@ -45,7 +47,8 @@ export function createAlertWriter({ random }: { readonly random: Random }): Aler
     async resolve(sql, type, ended) {
       if (ended.length === 0) return;
       const subjects = ended.map(({ subject }) => subject);
-      const open = await sql.query<{ id: string }>(LOCK_SUBJECTS, [type, subjects]);
+      const kept = ended.map(({ unless }) => (unless ? JSON.stringify(unless) : null));
+      const open = await sql.query<{ id: string }>(LOCK_SUBJECTS, [type, subjects, kept]);
       if (open.length > 0) await sql.query(RESOLVE_SUBJECTS, [idsOf(open), subjects, instantsOf(ended)]);
     },
     async resolveOfComputers(sql: Sql, ended) {

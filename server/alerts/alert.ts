@@ -34,15 +34,19 @@ export interface AlertCondition {
   readonly detail: Readonly<Record<string, unknown>>;
 }
 
+/** A condition that ended. */
+export interface AlertEnd {
+  readonly subject: string;
+  readonly at: FleetInstant;
+  /** An alert whose detail holds all of this stays open. */
+  readonly unless?: Readonly<Record<string, unknown>>;
+}
+
 export interface AlertWriter {
   /** Opens what is not open yet; type, severity and on/off come from the table of alert types. */
   raise(sql: Sql, conditions: readonly AlertCondition[]): Promise<void>;
   /** Resolves the open alerts of a type for these subjects; none open is no error. */
-  resolve(
-    sql: Sql,
-    type: string,
-    ended: readonly { readonly subject: string; readonly at: FleetInstant }[],
-  ): Promise<void>;
+  resolve(sql: Sql, type: string, ended: readonly AlertEnd[]): Promise<void>;
   /** Resolves every open alert about these computers, whatever its type: they were revoked. */
   resolveOfComputers(
     sql: Sql,

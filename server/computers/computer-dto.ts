@@ -205,7 +205,10 @@ export class ComputerDto {
   @Shown(NULLABLE_INSTANT)
   nextExpectedAt!: string | null;
 
-  /** When the offline alert was, or without a further report will be, raised; null for never. */
+  /**
+   * When the offline alert was, or without a further report will be, raised; null for never. Where only the manager dials
+   * and no dial that counts has failed yet, the earliest instant at which it can be.
+   */
   @Shown(NULLABLE_INSTANT)
   offlineAt!: string | null;
 
@@ -222,9 +225,14 @@ export class ComputerDto {
   @OneOf('bidirectional', 'managerInitiated', 'agentInitiated')
   communicationDirection!: string;
 
+  /** By the agent's own word; null before its first report. It differs from the setting while that is being proven. */
+  @Shown(NULLABLE_TEXT)
+  directionInForce!: string | null;
+
   @OneOf('held', 'perHeartbeat')
   connectionMode!: string;
 
+  /** How the last report came: `https` where the agent dialled, `listener` where the manager did. */
   @Text({ max: 32 })
   carrierInUse!: string;
 
@@ -232,9 +240,11 @@ export class ComputerDto {
   @Shown(FREE_OBJECT)
   channel!: { state: string; since: string | null; reason: string | null };
 
+  /** As the last dial went; null where nothing listens or nothing was dialled yet. */
   @Shown({ type: ['boolean', 'null'] })
   listenerReachable!: boolean | null;
 
+  /** `answered`, or the code of a failure. */
   @Shown(NULLABLE_OBJECT)
   lastDial!: { at: string; result: string } | null;
 
@@ -259,6 +269,18 @@ export class ComputerDetailDto extends ComputerDto {
 
   @Shown(NULLABLE_OBJECT)
   facts!: unknown;
+
+  /** Since when `directionInForce` is. */
+  @Shown(NULLABLE_INSTANT)
+  directionSince!: string | null;
+
+  /** By the agent's own word. */
+  @Shown(NULLABLE_OBJECT)
+  listener!: object | null;
+
+  /** Settings that are being proven, or that were reverted, and why. */
+  @Shown(NULLABLE_OBJECT)
+  candidate!: object | null;
 
   /** The agent's own clock at its last report: a claim. */
   @Shown(NULLABLE_INSTANT)

@@ -40,7 +40,14 @@ export interface OverviewRow extends LivenessRow {
   readonly flags: readonly string[];
   readonly applied_fingerprint: Buffer | null;
   readonly clock_offset_ms: number | null;
-  readonly carrier: string | null;
+  readonly seen_by_agent_fleet_ms: number | null;
+  readonly seen_by_dial_fleet_ms: number | null;
+  readonly listener_state: 'closed' | 'listening' | 'failed' | null;
+  readonly candidate_fingerprint: Buffer | null;
+  readonly candidate_state: 'proving' | 'reverted' | null;
+  readonly last_dial_begun_fleet_ms: number | null;
+  readonly last_dial_ended_fleet_ms: number | null;
+  readonly last_dial_result: string | null;
   readonly observed_address: string | null;
   readonly agent_version: string | null;
   readonly platform: string | null;
@@ -48,12 +55,17 @@ export interface OverviewRow extends LivenessRow {
 
 const COLUMNS = `${LIVENESS_COLUMNS}, computers.name, computers.address, computers.labels, computers.revision,
   computers.power_source, computers.enrolled_fleet_ms, policies.name AS policy_name, computer_status.flags,
-  computer_live.applied_fingerprint, computer_live.clock_offset_ms, computer_facts.carrier,
+  computer_live.applied_fingerprint, computer_live.clock_offset_ms,
+  computer_live.seen_by_agent_fleet_ms, computer_live.seen_by_dial_fleet_ms, computer_contacts.listener_state,
+  computer_contacts.candidate_fingerprint, computer_contacts.candidate_state,
+  last_dial.last_begun_fleet_ms AS last_dial_begun_fleet_ms, last_dial.last_ended_fleet_ms AS last_dial_ended_fleet_ms,
+  last_dial.last_result AS last_dial_result,
   computer_facts.observed_address, computer_facts.agent_version, computer_facts.platform`;
 
 const TABLES = `${LIVENESS_TABLES}
   JOIN policies ON policies.id = computers.policy_id
-  LEFT JOIN computer_facts ON computer_facts.computer_id = computers.id`;
+  LEFT JOIN computer_facts ON computer_facts.computer_id = computers.id
+  LEFT JOIN computer_dials AS last_dial ON last_dial.computer_id = computers.id`;
 
 /** Conditions and their parameters, numbered as they are added. */
 class Conditions {
@@ -173,13 +185,30 @@ function subtreeCondition(parameter: number): string {
 export interface ComputerDetailRow {
   readonly counters: unknown;
   readonly agent_time_ms: number | null;
+  /** Null before the first report. */
   readonly facts: unknown;
+  readonly contacts: ContactsRow | null;
   readonly tls_version: string | null;
   readonly tls_cipher: string | null;
   readonly serial: string | null;
   readonly not_before: Date | null;
   readonly not_after: Date | null;
   readonly components: readonly ComponentRow[] | null;
+}
+
+/** A row of `computer_contacts` as JSON. */
+export interface ContactsRow {
+  readonly direction_since_fleet_ms: number | null;
+  readonly listener_state: string | null;
+  readonly listener_port: number | null;
+  readonly listener_detail: string | null;
+  readonly candidate_fingerprint: string | null;
+  readonly candidate_direction: string | null;
+  readonly candidate_state: string | null;
+  readonly candidate_port: number | null;
+  readonly candidate_reason: string | null;
+  readonly candidate_detail: string | null;
+  readonly candidate_since_fleet_ms: number | null;
 }
 
 export interface ComponentRow {
@@ -193,11 +222,15 @@ export interface ComponentRow {
 /** What only the single view shows; the certificate is the newest one that counts, else the newest. */
 export async function readComputerDetail(sql: Sql, computerId: string): Promise<ComputerDetailRow | undefined> {
   const [row] = await sql.query<ComputerDetailRow>(
-    `SELECT heartbeat_rings.counters, heartbeat_rings.agent_time_ms, computer_facts.facts, computer_facts.tls_version,
+    `SELECT heartbeat_rings.counters, heartbeat_rings.agent_time_ms, computer_facts.tls_version,
+       CASE WHEN computer_facts.facts_digest IS NOT NULL THEN computer_facts.facts END AS facts,
+       CASE WHEN computer_contacts.computer_id IS NOT NULL THEN to_jsonb(computer_contacts) || jsonb_build_object(
+         'candidate_fingerprint', encode(computer_contacts.candidate_fingerprint, 'hex')) END AS contacts,
        computer_facts.tls_cipher, newest.serial, newest.not_before, newest.not_after, parts.components
      FROM (SELECT $1::uuid AS id) AS asked
      LEFT JOIN heartbeat_rings ON heartbeat_rings.computer_id = asked.id
      LEFT JOIN computer_facts ON computer_facts.computer_id = asked.id
+     LEFT JOIN computer_contacts ON computer_contacts.computer_id = asked.id
      LEFT JOIN LATERAL (
        SELECT certificates.serial, certificates.not_before, certificates.not_after FROM certificates
        WHERE certificates.computer_id = asked.id

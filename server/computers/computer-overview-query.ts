@@ -1,4 +1,5 @@
 import { createLedger, type Ledger } from '../../policies/listening-ledger.js';
+import { carrierInUse, listenerReachable } from '../../policies/contact-ways.js';
 import { settingsState } from '../../policies/settings-state.js';
 import { judge } from '../../policies/verdict-rules.js';
 import { toRfc3339 } from '../../lib/clock.js';
@@ -10,6 +11,7 @@ import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { DeafSpan } from '../listening/listening.js';
 import type { PolicySettingsCache } from '../policies/cached-settings.js';
 import { settingsSubjectOf, verdictFactsOf } from '../statuses/liveness-row.js';
+import { contactsOf, lastDialOf, wayFactsOf } from './computer-contacts.js';
 import type { ComputerDetailDto, ComputerDto } from './computer-dto.js';
 import {
   COMPUTER_ORDER,
@@ -125,25 +127,27 @@ function livenessOf(row: OverviewRow, { cache, ledger, now, shown, trustedMs }: 
   };
 }
 
-/** Until their own issues every exchange is one HTTPS request that the agent makes. */
-const AGENT_DIALS_ONLY = {
-  channel: { state: 'none', since: null, reason: null },
-  listenerReachable: null,
-  lastDial: null,
-} as const;
+/** Until the live channel's own issue every exchange is a connection of its own. */
+const NO_CHANNEL = { state: 'none', since: null, reason: null } as const;
 
-function settingsOf(row: OverviewRow, { cache }: View) {
+function settingsOf(row: OverviewRow, { cache, shown }: View) {
   const subject = settingsSubjectOf(row);
   const { fingerprint: desired } = cache.settingsOf(subject);
   const { settings } = cache.resolvedOfSubject(subject);
   const applied = row.applied_fingerprint?.toString('hex') ?? null;
+  const isReverted = row.candidate_state === 'reverted';
+  const failed = isReverted ? (row.candidate_fingerprint?.toString('hex') ?? null) : null;
+  const ways = wayFactsOf(row);
   return {
-    settingsState: settingsState({ desired, applied }),
+    settingsState: settingsState({ desired, applied, failed }),
     fingerprint: { desired, applied },
     communicationDirection: settings.communicationDirection.value,
+    directionInForce: row.direction_in_force,
     connectionMode: settings.connectionMode.value,
-    carrierInUse: row.carrier ?? 'https',
-    ...AGENT_DIALS_ONLY,
+    carrierInUse: carrierInUse(ways),
+    channel: NO_CHANNEL,
+    listenerReachable: listenerReachable(ways),
+    lastDial: lastDialOf(row, shown),
   };
 }
 
@@ -156,6 +160,7 @@ function detailOf(row: ComputerDetailRow, clock: FleetClock) {
     })),
     counters: row.counters ?? null,
     facts: row.facts ?? null,
+    ...contactsOf(row.contacts, (at) => toRfc3339(clock.toWall(at))),
     agentTimeAt: row.agent_time_ms === null ? null : toRfc3339(row.agent_time_ms),
     tls: row.tls_version === null ? null : { version: row.tls_version, cipher: row.tls_cipher },
     certificate:

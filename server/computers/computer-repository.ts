@@ -36,6 +36,8 @@ const CURRENT_TABLES = [
   'computer_status',
   'computer_facts',
   'computer_components',
+  'computer_contacts',
+  'computer_dials',
   'heartbeat_rings',
   'lane_positions',
 ] as const;

@@ -22,14 +22,20 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 export function addressFault(text: string): string | undefined {
   const [, bracketed, plain, port] = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(\d{1,5}))?$/.exec(text) ?? [];
   if (port !== undefined && (Number(port) < 1 || Number(port) > 65_535)) return 'must have a port from 1 to 65535';
-  if (bracketed !== undefined) return isIP(bracketed) === 6 ? undefined : 'must hold an IPv6 address in the brackets';
+  if (bracketed !== undefined) return isIpv6(bracketed) ? undefined : 'must hold an IPv6 address in the brackets';
   return plain !== undefined && isHost(plain)
     ? undefined
     : 'must be host[:port]: a name, an IPv4 address, or an IPv6 address in brackets';
 }
 
+/** Without a zone: that names an interface of the manager's. */
+function isIpv6(text: string): boolean {
+  return isIP(text) === 6 && !text.includes('%');
+}
+
+/** Resolvers take `0x7f.1` and `0177.1` for addresses: what looks like a number must be one as it is written. */
 function isHost(text: string): boolean {
-  if (/^[0-9.]+$/.test(text)) return isIP(text) === 4;
+  if (/(?:^|\.)(?:\d+|0x[0-9a-f]*)\.?$/i.test(text)) return isIP(text) === 4;
   const name = text.endsWith('.') ? text.slice(0, -1) : text;
   return name.length <= HOST_MAX && name.split('.').every((label) => HOST_LABEL.test(label));
 }

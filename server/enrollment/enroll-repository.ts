@@ -1,6 +1,7 @@
 import { toRfc3339 } from '../../lib/clock.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
+import { createFactsRepository, type EnrollmentFacts } from '../heartbeats/facts-repository.js';
 import type { ForestGeneration, SettingsSubject } from '../policies/settings-cache.js';
 import type { StoredToken } from './enroll-rules.js';
 
@@ -35,7 +36,10 @@ export interface EnrollRepository {
   insertComputer(sql: Sql, computer: NewComputer): Promise<void>;
   /** Locks the live row of a record made beforehand; false where there is none. */
   lockComputer(sql: Sql, computerId: string): Promise<boolean>;
+  /** Whatever was known of the ways to the agent before is void: another one takes the record. */
   markEnrolled(sql: Sql, computerId: string, at: FleetInstant): Promise<void>;
+  /** Where it enrolled from is where it may be dialled before its first report. */
+  storeFacts(sql: Sql, enrollment: EnrollmentFacts): Promise<void>;
   getComputer(
     sql: Sql,
     computerId: string,
@@ -105,7 +109,13 @@ JOIN computer_status ON computer_status.computer_id = computers.id
 JOIN policy_forest ON policy_forest.id = 1
 WHERE computers.id = $1`;
 
+/** Without its digest the next report stores its state whole. */
+const FORGET_WAYS = `
+UPDATE computer_live SET state_digest = NULL, seen_by_agent_fleet_ms = NULL, seen_by_dial_fleet_ms = NULL
+WHERE computer_live.computer_id = $1`;
+
 export function createEnrollRepository(): EnrollRepository {
+  const facts = createFactsRepository();
   return {
     async lockToken(sql, tokenHash) {
       const [row] = await sql.query<TokenRow>(LOCK_TOKEN, [tokenHash]);
@@ -128,7 +138,11 @@ export function createEnrollRepository(): EnrollRepository {
     },
     async markEnrolled(sql, computerId, at) {
       await sql.query('UPDATE computers SET enrolled_fleet_ms = $2 WHERE computers.id = $1', [computerId, at]);
+      await sql.query(FORGET_WAYS, [computerId]);
+      for (const table of ['computer_contacts', 'computer_dials'])
+        await sql.query(`DELETE FROM ${table} WHERE computer_id = $1`, [computerId]);
     },
+    storeFacts: (sql, enrollment) => facts.storeEnrollment(sql, enrollment),
     async getComputer(sql, computerId) {
       const [row] = await sql.query<ComputerRow>(GET_COMPUTER, [computerId]);
       return row && toComputer(row);

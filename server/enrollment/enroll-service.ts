@@ -8,6 +8,7 @@ import type { Random } from '../../lib/random.js';
 import { cleanName } from '../../lib/shown-name.js';
 import type { EnrollRequest, EnrollResponse } from '../../protocol/enrollment-messages.js';
 import { hashEnrollmentSecret, parseEnrollmentToken } from '../../protocol/enrollment-token.js';
+import type { SettingsOrder } from '../../protocol/heartbeat-messages.js';
 import { PROTOCOL_VERSION } from '../../protocol/protocol-version.js';
 import type { Actor } from '../access/actor.js';
 import type { AuditLog } from '../audit/audit.js';
@@ -64,6 +65,7 @@ interface Enrolled {
   readonly computer: EnrolledComputer;
   readonly certificatePem: string;
   readonly isNew: boolean;
+  readonly settings: SettingsOrder;
   readonly epoch: string;
 }
 
@@ -166,7 +168,7 @@ async function enroll(deps: EnrollServiceDeps, attempt: Attempt): Promise<Enroll
   return toResponse(deps, result);
 }
 
-function toResponse(deps: EnrollServiceDeps, { computer, certificatePem, epoch }: Enrolled): EnrollResponse {
+function toResponse(deps: EnrollServiceDeps, { computer, certificatePem, settings, epoch }: Enrolled): EnrollResponse {
   const { authority, fleetClock } = deps;
   return {
     protocolVersion: PROTOCOL_VERSION,
@@ -179,6 +181,7 @@ function toResponse(deps: EnrollServiceDeps, { computer, certificatePem, epoch }
     managerUrls: deps.managerUrls ?? [],
     managerTime: Math.max(0, Math.round(fleetClock.trustedTime())),
     identityToken: deps.tokens.tokenOf(computer.id, epoch, 0),
+    settings,
   };
 }
 
@@ -213,15 +216,21 @@ async function takeExisting(deps: EnrollServiceDeps, sql: Sql, certification: Ce
   return certify(deps, sql, certification);
 }
 
-async function again(
-  { repository }: EnrollServiceDeps,
-  sql: Sql,
-  former: StoredEnrollment | undefined,
-): Promise<Result> {
-  const found = former && (await repository.getComputer(sql, former.computerId));
+async function again(deps: EnrollServiceDeps, sql: Sql, former: StoredEnrollment | undefined): Promise<Result> {
+  const found = former && (await deps.repository.getComputer(sql, former.computerId));
   if (!former || !found) return { refused: 'revoked', tokenId: null };
   const { computer, generation } = found;
-  return { computer, certificatePem: former.certificatePem, isNew: false, epoch: generation.epoch };
+  const settings = await settingsOf(deps, found);
+  return { computer, certificatePem: former.certificatePem, isNew: false, settings, epoch: generation.epoch };
+}
+
+type Found = NonNullable<Awaited<ReturnType<EnrollRepository['getComputer']>>>;
+
+/** The effective settings, of a cache that is at least as new as the record. */
+async function settingsOf({ settings }: EnrollServiceDeps, { computer, generation }: Found): Promise<SettingsOrder> {
+  await settings.ensure(generation);
+  const { fingerprint, json } = settings.settingsOf(computer.subject);
+  return { fingerprint, generation: settings.generation(), json };
 }
 
 interface Certification {
@@ -236,13 +245,13 @@ async function certify(
   sql: Sql,
   { attempt, token, computerId }: Certification,
 ): Promise<Enrolled> {
-  const { repository, settings, authority, certificates, fleetClock } = deps;
+  const { repository, authority, certificates, fleetClock } = deps;
   const found = await repository.getComputer(sql, computerId);
   if (!found) throw new Error('The record of an enrollment is gone inside its transaction');
   const { computer, generation } = found;
-  await settings.ensure(generation);
-  const lifetimeDays = lifetimeDaysOf(settings.settingsOf(computer.subject).json);
-  const { csr } = attempt;
+  const settings = await settingsOf(deps, found);
+  const lifetimeDays = lifetimeDaysOf(settings.json);
+  const { csr, address } = attempt;
   const issued = authority.issueComputer({ computerId, spkiDer: csr.spkiDer, lifetimeDays });
   const { serial, pem, notBefore, notAfter } = issued;
   const at = fleetClock.wall();
@@ -250,6 +259,9 @@ async function certify(
   const { keyDigest } = csr;
   await certificates.insert(sql, { serial, computerId, keyDigest, pem, notBefore, notAfter, issuedAt: at });
   await repository.insertEnrollment(sql, { tokenId: token.id, keyDigest, computerId, serial, at });
+  const { agentVersion, platform, protocolVersion } = attempt.request;
+  const enrolledFrom = { computerId, agentVersion, platform, protocolVersion, address, at: fleetClock.fleet() };
+  await repository.storeFacts(sql, enrolledFrom);
   await deps.audit.append(sql, {
     actor: tokenActor(token, attempt.address),
     action: 'computer.enrolled',
@@ -257,7 +269,7 @@ async function certify(
     subjectId: computerId,
     after: { name: computer.name, policyId: token.policyId, serial },
   });
-  return { computer, certificatePem: pem, isNew: true, epoch: generation.epoch };
+  return { computer, certificatePem: pem, isNew: true, settings, epoch: generation.epoch };
 }
 
 interface Refusal {

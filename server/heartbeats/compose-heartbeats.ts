@@ -7,12 +7,14 @@ import type { DatabaseBreaker } from '../database/database-breaker.js';
 import { sqlOfClient } from '../database/sql.js';
 import { createEventWriter } from '../events/event-writer.js';
 import { createLanePositionRepository } from '../events/lane-position-repository.js';
+import { NO_DIAL_REQUESTS, type DialRequests } from '../dials/dial-requests.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { ListeningLedger } from '../listening/listening.js';
 import type { SettingsCache } from '../policies/settings-cache.js';
 import type { StatusWriter } from '../statuses/status.js';
 import { createComponentRepository } from './component-repository.js';
 import { createCountersRecorder, type CountersRecorder } from './counters-recorder.js';
+import { createContactsRepository } from './contacts-repository.js';
 import { createFactsRepository } from './facts-repository.js';
 import { createHeartbeatRepository } from './heartbeat-repository.js';
 import type { IdentityTokens } from './identity-token.js';
@@ -37,6 +39,8 @@ export interface HeartbeatsDeps {
   readonly metrics: IngestMetrics;
   readonly log: Log;
   readonly batcher?: BatcherOptions;
+  /** Nothing dials unless given. */
+  readonly dials?: DialRequests;
 }
 
 export interface Heartbeats {
@@ -69,6 +73,8 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     repository: createHeartbeatRepository(),
     events: createEventWriter({ random, fleetClock }),
     components: createComponentRepository(),
+    contacts: createContactsRepository(),
+    dials: deps.dials ?? NO_DIAL_REQUESTS,
     standings: createStandingRepository({ random, fleetClock }),
     spans: () => listening.spans(),
     admits: (lane) => lane === 'control' || !isBusy(),

@@ -13,6 +13,7 @@ export interface Exchange {
   readonly report: Report;
   /** SHA-256 over the exact bytes of the body. */
   readonly digest: Buffer;
+  /** Of the peer, whoever dialled. */
   readonly address: string | null;
   readonly tls: { readonly version: string | null; readonly cipher: string | null };
 }

@@ -1,12 +1,27 @@
 import type { Sql } from '../database/sql.js';
+import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { Exchange } from './exchange.js';
+import { bringsConnection } from './state-digest.js';
 
 /** Facts and what else rarely changes; apart from the hot row. */
 export interface FactsRepository {
   /** The digest of the stored facts by computer id. */
   readDigests(sql: Sql, computerIds: readonly string[]): Promise<ReadonlyMap<string, string | null>>;
-  /** Stores what the reports tell; facts only of those that carry them. */
+  /**
+   * Stores what the reports tell; facts only of those that carry them, and the connection only of those that bring one.
+   */
   store(sql: Sql, exchanges: readonly Exchange[]): Promise<void>;
+  /** Where a computer enrolled from: the first address at which it may be dialled. */
+  storeEnrollment(sql: Sql, enrollment: EnrollmentFacts): Promise<void>;
+}
+
+export interface EnrollmentFacts {
+  readonly computerId: string;
+  readonly agentVersion: string;
+  readonly platform: string;
+  readonly protocolVersion: number;
+  readonly address: string | null;
+  readonly at: FleetInstant;
 }
 
 const READ = `
@@ -30,12 +45,24 @@ ON CONFLICT (computer_id) DO UPDATE SET
   facts = CASE WHEN EXCLUDED.facts_digest IS NULL THEN computer_facts.facts ELSE EXCLUDED.facts END,
   agent_version = EXCLUDED.agent_version, platform = EXCLUDED.platform,
   protocol_version = EXCLUDED.protocol_version, capabilities = EXCLUDED.capabilities,
-  observed_address = EXCLUDED.observed_address, carrier = EXCLUDED.carrier, tls_version = EXCLUDED.tls_version,
-  tls_cipher = EXCLUDED.tls_cipher, last_transport_error = EXCLUDED.last_transport_error,
+  observed_address = coalesce(EXCLUDED.observed_address, computer_facts.observed_address),
+  carrier = CASE WHEN EXCLUDED.observed_address IS NULL THEN computer_facts.carrier ELSE EXCLUDED.carrier END,
+  tls_version = coalesce(EXCLUDED.tls_version, computer_facts.tls_version),
+  tls_cipher = coalesce(EXCLUDED.tls_cipher, computer_facts.tls_cipher), last_transport_error = EXCLUDED.last_transport_error,
   proxy_in_use = EXCLUDED.proxy_in_use, updated_fleet_ms = EXCLUDED.updated_fleet_ms`;
 
-/** How the report came; the other carriers come with their own issues. */
-const CARRIER = 'https';
+/** Before the first report there are no facts: their digest stays null, so that the agent is asked for them. */
+const STORE_ENROLLMENT = `
+INSERT INTO computer_facts (computer_id, facts, agent_version, platform, protocol_version, capabilities,
+  observed_address, carrier, updated_fleet_ms)
+VALUES ($1, '{}', $2, $3, $4, '{}', $5, 'https', $6)
+ON CONFLICT (computer_id) DO UPDATE SET
+  agent_version = EXCLUDED.agent_version, platform = EXCLUDED.platform, protocol_version = EXCLUDED.protocol_version,
+  observed_address = EXCLUDED.observed_address, carrier = EXCLUDED.carrier,
+  updated_fleet_ms = EXCLUDED.updated_fleet_ms`;
+
+/** How a report came, by who opened its connection. */
+const CARRIERS = { agent: 'https', manager: 'listener' } as const;
 
 export function createFactsRepository(): FactsRepository {
   return {
@@ -45,6 +72,9 @@ export function createFactsRepository(): FactsRepository {
     },
     async store(sql, exchanges) {
       if (exchanges.length > 0) await sql.query(STORE, columnsOf(exchanges));
+    },
+    async storeEnrollment(sql, { computerId, agentVersion, platform, protocolVersion, address, at }) {
+      await sql.query(STORE_ENROLLMENT, [computerId, agentVersion, platform, protocolVersion, address, Math.floor(at)]);
     },
   };
 }
@@ -59,10 +89,10 @@ function columnsOf(exchanges: readonly Exchange[]): unknown[] {
     reports.map(({ platform }) => platform),
     reports.map(({ protocolVersion }) => protocolVersion),
     reports.map(({ capabilities }) => JSON.stringify(capabilities)),
-    exchanges.map(({ address }) => address),
-    exchanges.map(() => CARRIER),
-    exchanges.map(({ tls }) => tls.version),
-    exchanges.map(({ tls }) => tls.cipher),
+    exchanges.map((exchange) => (bringsConnection(exchange) ? exchange.address : null)),
+    exchanges.map(({ dialledBy }) => CARRIERS[dialledBy]),
+    exchanges.map((exchange) => (bringsConnection(exchange) ? exchange.tls.version : null)),
+    exchanges.map((exchange) => (bringsConnection(exchange) ? exchange.tls.cipher : null)),
     reports.map(({ lastTransportError }) => (lastTransportError ? JSON.stringify(lastTransportError) : null)),
     reports.map(({ proxy }) => proxy ?? null),
     exchanges.map(({ receivedAt }) => Math.floor(receivedAt)),

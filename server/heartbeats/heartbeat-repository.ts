@@ -20,6 +20,8 @@ export interface StoredStanding {
 interface LockedRow {
   readonly computer_id: string;
   readonly last_seen_fleet_ms: string | null;
+  readonly seen_by_agent_fleet_ms: string | null;
+  readonly seen_by_dial_fleet_ms: string | null;
   readonly contact_due_fleet_ms: string | null;
   readonly confirmed_interval_ms: number | null;
   readonly delivered_interval_ms: number | null;
@@ -54,6 +56,8 @@ interface Column {
 
 const COLUMNS: readonly Column[] = [
   { name: 'last_seen_fleet_ms', type: 'bigint', valueOf: (row) => row.lastSeenAt },
+  { name: 'seen_by_agent_fleet_ms', type: 'bigint', valueOf: (row) => row.seenByAgentAt },
+  { name: 'seen_by_dial_fleet_ms', type: 'bigint', valueOf: (row) => row.seenByDialAt },
   { name: 'contact_due_fleet_ms', type: 'bigint', valueOf: (row) => row.contactDueAt },
   { name: 'confirmed_interval_ms', type: 'integer', valueOf: (row) => row.confirmedIntervalMs },
   { name: 'delivered_interval_ms', type: 'integer', valueOf: (row) => row.deliveredIntervalMs },
@@ -144,6 +148,8 @@ function toLocked(row: LockedRow): LockedComputer {
   const live: LiveRow = {
     computerId: row.computer_id,
     lastSeenAt: toInstant(row.last_seen_fleet_ms),
+    seenByAgentAt: toInstant(row.seen_by_agent_fleet_ms),
+    seenByDialAt: toInstant(row.seen_by_dial_fleet_ms),
     contactDueAt: toInstant(row.contact_due_fleet_ms),
     confirmedIntervalMs: row.confirmed_interval_ms,
     deliveredIntervalMs: row.delivered_interval_ms,

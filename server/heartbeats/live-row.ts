@@ -5,6 +5,10 @@ import type { SettingsSubject } from '../policies/settings-cache.js';
 export interface LiveRow {
   readonly computerId: string;
   readonly lastSeenAt: FleetInstant | null;
+  /** The last report over a connection that the agent opened. */
+  readonly seenByAgentAt: FleetInstant | null;
+  /** The last one over a dial of the manager's; null once the agent reported that it does not listen. */
+  readonly seenByDialAt: FleetInstant | null;
   readonly contactDueAt: FleetInstant | null;
   /** What the agent runs on by its own word. */
   readonly confirmedIntervalMs: number | null;

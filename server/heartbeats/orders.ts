@@ -30,6 +30,7 @@ export function buildOrders(
     acknowledged: work.lanes.acknowledged,
     settings: work.carriesSettings ? { fingerprint: settings.fingerprint, generation, json: settings.json } : null,
     settingsGeneration: generation,
+    ...(work.committed === null ? {} : { committed: work.committed }),
     commands: [],
     nextContactInMs: work.nextContactInMs,
     identityToken: tokens.tokenOf(live.computerId, generation.epoch, tokenN),

@@ -9,17 +9,20 @@ import type { StatusTransition, StatusWriter } from '../statuses/status.js';
 import { fantasticClockEvents, storeClockAlerts, type ClockAlertDeps } from './clock-alerts.js';
 import type { ComponentRepository } from './component-repository.js';
 import { compareComponents, componentSubject, type ComponentChanges } from './component-rules.js';
+import type { ContactsRepository } from './contacts-repository.js';
 import type { FactsRepository } from './facts-repository.js';
 import type { StoredStanding } from './heartbeat-repository.js';
 import type { HotSession } from './hot-session.js';
 import { gapOf } from './report-rules.js';
 import type { AcceptedWork } from './report-work.js';
+import { storeSettingsAlerts } from './settings-alerts.js';
 import type { StandingRepository } from './standing-repository.js';
 
 export interface EffectsDeps extends ClockAlertDeps {
   readonly events: EventWriter;
   readonly positions: LanePositionRepository;
   readonly facts: FactsRepository;
+  readonly contacts: ContactsRepository;
   readonly components: ComponentRepository;
   readonly standings: StandingRepository;
   readonly statuses: StatusWriter;
@@ -61,7 +64,7 @@ export async function storeEffects(
     session,
     accepted.filter(({ isStateNew }) => isStateNew),
   );
-  await storeSettingsPending(deps, session, accepted);
+  await storeSettingsAlerts(deps.alerts, session, accepted);
   await storeClockAlerts(deps, session, accepted);
   return moved;
 }
@@ -127,6 +130,10 @@ async function storeStates(deps: EffectsDeps, session: HotSession, works: readon
     session,
     works.map(({ exchange }) => exchange),
   );
+  await deps.contacts.store(
+    session,
+    works.map(({ exchange }) => exchange),
+  );
   await deps.positions.touch(session, works.flatMap(namedLanes), works[0]?.exchange.receivedAt ?? 0);
   const stored = await deps.components.read(
     session,
@@ -174,29 +181,4 @@ function componentConditions({ failed }: ComponentChanges): AlertCondition[] {
     reason: 'component-offline',
     detail: { kind: component.kind, name: component.name, detail: component.detail },
   }));
-}
-
-async function storeSettingsPending(
-  { alerts }: EffectsDeps,
-  session: HotSession,
-  works: readonly AcceptedWork[],
-): Promise<void> {
-  const late = works.filter(({ acceptance }) => acceptance.settingsPending === 'raise');
-  if (late.length > 0) await alerts.raise(session, late.map(settingsCondition));
-  const applied = works.filter(({ acceptance }) => acceptance.settingsPending === 'resolve');
-  if (applied.length === 0) return;
-  const ended = applied.map(({ live, exchange }) => ({ subject: live.computerId, at: exchange.receivedAt }));
-  await alerts.resolve(session, 'settings-pending', ended);
-}
-
-function settingsCondition({ live, settings, acceptance, exchange }: AcceptedWork): AlertCondition {
-  const { appliedFingerprint: applied, pendingContacts: contacts } = acceptance.next;
-  return {
-    type: 'settings-pending',
-    subject: live.computerId,
-    computerId: live.computerId,
-    raisedAt: exchange.receivedAt,
-    reason: 'settings-pending',
-    detail: { desired: settings.fingerprint, applied, contacts },
-  };
 }

@@ -9,7 +9,7 @@ import type { LockedBatch } from './heartbeat-repository.js';
 import type { HotSession } from './hot-session.js';
 import type { LockedComputer } from './live-row.js';
 import { repeatContactMs } from '../../policies/heartbeat-rules.js';
-import { acceptReport, classifyReport, repeatReport, type Classification } from './report-rules.js';
+import { acceptReport, classifyReport, repeatReport, standingOf, type Classification } from './report-rules.js';
 import { laneKeysOf, takeLanes, type LaneAdmission, type ReportWork } from './report-work.js';
 import { stateDigestOf } from './state-digest.js';
 
@@ -26,7 +26,8 @@ interface Classified {
   readonly exchange: Exchange;
   readonly locked: LockedComputer | undefined;
   readonly classification: Classification;
-  readonly digest: Buffer;
+  /** Of an accepted report. */
+  readonly digest: Buffer | null;
   readonly isStateNew: boolean;
 }
 
@@ -47,7 +48,7 @@ export async function planReports(
 ): Promise<ReportWork[]> {
   if (locked.computers.size > 0) await deps.settings.ensure(locked.generation);
   const classified = exchanges.map((exchange) =>
-    classify(exchange, locked.computers.get(exchange.identity.computerId)),
+    classify(deps, exchange, locked.computers.get(exchange.identity.computerId)),
   );
   const known = classified.filter(({ classification }) => classification !== 'removed' && classification !== 'revoked');
   const changed = classified.filter(({ isStateNew }) => isStateNew).map(({ exchange }) => exchange.identity.computerId);
@@ -62,11 +63,13 @@ export async function planReports(
   return classified.map((report) => plan(deps, report, background));
 }
 
-function classify(exchange: Exchange, locked: LockedComputer | undefined): Classified {
+function classify(deps: PlannerDeps, exchange: Exchange, locked: LockedComputer | undefined): Classified {
   const classification = classifyReport(locked, exchange);
-  const digest = stateDigestOf(exchange);
-  const isStateNew = classification === 'accepted' && !locked?.live.stateDigest?.equals(digest);
-  return { exchange, locked, classification, digest, isStateNew };
+  if (!locked || classification !== 'accepted')
+    return { exchange, locked, classification, digest: null, isStateNew: false };
+  const { stateDigest: stored } = locked.live;
+  const digest = stateDigestOf(exchange, standingOf(exchange, settingsOf(deps, locked)), stored);
+  return { exchange, locked, classification, digest, isStateNew: !stored?.equals(digest) };
 }
 
 function plan(deps: PlannerDeps, report: Classified, background: Background): ReportWork {
@@ -79,9 +82,9 @@ function plan(deps: PlannerDeps, report: Classified, background: Background): Re
   const lanes = takeLanes(exchange, background.positions, () => false);
   const shared = { exchange, live, settings, lanes, fullReport: live.stateDigest === null };
   if (classification === 'repeat')
-    return { ...shared, effect: 'repeat', ...repeatReport(live, settings, background.now) };
+    return { ...shared, effect: 'repeat', ...repeatReport(live, exchange, { settings, now: background.now }) };
   const nextContactInMs = repeatContactMs(live.contactDueAt ?? background.now, background.now);
-  return { ...shared, effect: 'older', next: null, nextContactInMs, carriesSettings: false };
+  return { ...shared, effect: 'older', next: null, nextContactInMs, carriesSettings: false, committed: null };
 }
 
 function accept(
@@ -98,10 +101,11 @@ function accept(
     now,
     clock: deps.fleetClock,
     stateDigest: fullReport ? null : digest,
+    isStateNew,
   });
-  const { nextContactInMs, carriesSettings } = acceptance;
+  const { nextContactInMs, carriesSettings, committed } = acceptance;
   const lanes = takeLanes(exchange, positions, deps.admits);
-  const orders = { nextContactInMs, carriesSettings, fullReport };
+  const orders = { nextContactInMs, carriesSettings, committed, fullReport };
   const { policyId } = locked.subject;
   return {
     exchange,

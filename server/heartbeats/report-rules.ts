@@ -1,4 +1,11 @@
 import { nextContactMs, phaseOf, repeatContactMs } from '../../policies/heartbeat-rules.js';
+import {
+  candidateStanding,
+  committedBy,
+  isInHand,
+  isSettingsSent,
+  type CandidateStanding,
+} from '../../policies/candidate-rules.js';
 import { isSettingsPendingDue, nextPendingContacts } from '../../policies/settings-state.js';
 import { MAX_EVENTS_PER_REPORT, type Report } from '../../protocol/heartbeat-messages.js';
 import { invalidFields, type FieldError } from '../../lib/problem.js';
@@ -50,30 +57,59 @@ export interface Circumstances {
   readonly clock: Pick<FleetClock, 'toWall' | 'toTrusted'>;
   /** The digest to remember, null where the state could not be stored whole. */
   readonly stateDigest: Buffer | null;
+  /** Whether that state is another than the stored one. */
+  readonly isStateNew: boolean;
 }
 
 export interface Acceptance {
   readonly next: LiveRow;
   readonly nextContactInMs: number;
   readonly carriesSettings: boolean;
+  /** The fingerprint of the candidate that this report proves, once it is stored. */
+  readonly committed: string | null;
   readonly settingsPending: 'raise' | 'resolve' | null;
   readonly clock: ClockFindings;
+  /** `resolve-others` ends what was about settings that are not desired any more. */
+  readonly settingsReverted: 'raise' | 'resolve' | 'resolve-others' | null;
+}
+
+interface DesiredSettings {
+  readonly applied: string | null;
+  readonly standing: CandidateStanding;
+  readonly committed: string | null;
+  /** The answer carries them. */
+  readonly isSent: boolean;
+}
+
+/** What the desired settings are to a report, whichever connection it came over before. */
+function desiredSettings(exchange: Exchange, { fingerprint: desired }: ComputerSettings): DesiredSettings {
+  const { candidate, appliedFingerprint: applied = null } = exchange.report;
+  const facts = { desired, applied, candidate };
+  const standing = candidateStanding(facts);
+  const committed = committedBy(facts, exchange.dialledBy);
+  return { applied, standing, committed, isSent: isSettingsSent(facts) };
+}
+
+/** What the report's candidate is to the settings that are desired now. */
+export function standingOf(exchange: Exchange, settings: ComputerSettings): CandidateStanding {
+  return desiredSettings(exchange, settings).standing;
 }
 
 /** What an accepted report makes of the row, and what is ordered in its answer. */
 export function acceptReport(row: LiveRow, exchange: Exchange, circumstances: Circumstances): Acceptance {
   const { settings, now, stateDigest } = circumstances;
   const { report, receivedAt, digest } = exchange;
-  const applied = report.appliedFingerprint ?? null;
-  const carriesSettings = applied !== settings.fingerprint;
+  const wanted = desiredSettings(exchange, settings);
+  const { applied, isSent: carriesSettings, committed } = wanted;
   const confirmed = report.intervalSeconds * 1000;
   const phaseMs = phaseOf(row.computerId, settings.intervalMs);
   const nextContactInMs = nextContactMs({ receivedAt, intervalMs: settings.intervalMs, phaseMs });
   const clock = judgeClock(row, exchange, circumstances);
-  const pending = nextPending(row, applied, settings);
+  const pending = nextPending(row, wanted, settings);
   const next: LiveRow = {
     computerId: row.computerId,
     lastSeenAt: Math.max(receivedAt, row.lastSeenAt ?? receivedAt),
+    ...nextWays(row, exchange),
     contactDueAt: receivedAt + nextContactInMs,
     confirmedIntervalMs: confirmed,
     ...delivery({ ...row, confirmedIntervalMs: confirmed }, carriesSettings ? settings : null),
@@ -93,7 +129,9 @@ export function acceptReport(row: LiveRow, exchange: Exchange, circumstances: Ci
     next,
     nextContactInMs,
     carriesSettings,
+    committed,
     settingsPending: pending.change,
+    settingsReverted: nextReverted(row, wanted, circumstances),
     clock,
   };
 }
@@ -103,21 +141,27 @@ export interface Repetition {
   readonly next: LiveRow | null;
   readonly nextContactInMs: number;
   readonly carriesSettings: boolean;
+  readonly committed: string | null;
 }
 
 /**
  * What the answer to a repeat orders: the latest settings, and what remains of the wait. The row forgets when it was
- * answered, since the agent's timestamps of the next report belong to this answer.
+ * answered, since the agent's timestamps of the next report belong to this answer. A repeat over another way than the
+ * first time proves that way: what it reports is stored.
  */
-export function repeatReport(row: LiveRow, settings: ComputerSettings, now: FleetInstant): Repetition {
-  const carriesSettings = row.appliedFingerprint !== settings.fingerprint;
+export function repeatReport(
+  row: LiveRow,
+  exchange: Exchange,
+  { settings, now }: Pick<Circumstances, 'settings' | 'now'>,
+): Repetition {
+  const { isSent: carriesSettings, committed } = desiredSettings(exchange, settings);
   const delivered = delivery(row, carriesSettings ? settings : null);
   const isUnchanged =
     row.answeredAt === null &&
     row.deliveredIntervalMs === delivered.deliveredIntervalMs &&
     row.deliveredFingerprint === delivered.deliveredFingerprint;
   const next = isUnchanged ? null : { ...row, ...delivered, answeredAt: null };
-  return { next, nextContactInMs: repeatContactMs(row.contactDueAt ?? now, now), carriesSettings };
+  return { next, nextContactInMs: repeatContactMs(row.contactDueAt ?? now, now), carriesSettings, committed };
 }
 
 /** What the row remembers of the settings in this answer: the longest interval that may now be in force. */
@@ -134,17 +178,36 @@ function delivery(
   };
 }
 
+/** When the computer was last heard over each way; a listener that is closed is not reachable, whatever was before. */
+function nextWays(
+  row: LiveRow,
+  { dialledBy, receivedAt, report: { listener } }: Exchange,
+): Pick<LiveRow, 'seenByAgentAt' | 'seenByDialAt'> {
+  if (dialledBy === 'manager') return { seenByAgentAt: row.seenByAgentAt, seenByDialAt: receivedAt };
+  return { seenByAgentAt: receivedAt, seenByDialAt: listener?.state === 'listening' ? row.seenByDialAt : null };
+}
+
+/** Only a turn is worth a statement: a steady report says nothing new of the settings. */
+function nextReverted(
+  row: LiveRow,
+  { applied, standing, isSent }: DesiredSettings,
+  { settings: { fingerprint: desired }, isStateNew }: Circumstances,
+): Acceptance['settingsReverted'] {
+  if (standing === 'reverted') return isStateNew ? 'raise' : null;
+  const isDeliveryNew = row.deliveredFingerprint !== (isSent ? desired : null);
+  if (!isStateNew && !isDeliveryNew && row.appliedFingerprint === applied) return null;
+  return applied === desired ? 'resolve' : 'resolve-others';
+}
+
 function nextPending(
   row: LiveRow,
-  applied: string | null,
+  { applied, standing }: DesiredSettings,
   settings: ComputerSettings,
 ): { count: number; change: 'raise' | 'resolve' | null } {
-  const facts = { desired: settings.fingerprint, applied, delivered: row.deliveredFingerprint };
+  const { pendingContacts, deliveredFingerprint: delivered } = row;
+  const facts = { desired: settings.fingerprint, applied, delivered, isInHand: isInHand(standing), pendingContacts };
   const allowed = settings.settingsPendingContactsAllowed;
-  const count = Math.min(
-    MOST_PENDING_CONTACTS,
-    nextPendingContacts({ ...facts, pendingContacts: row.pendingContacts }),
-  );
+  const count = Math.min(MOST_PENDING_CONTACTS, nextPendingContacts(facts));
   if (count === 0) return { count, change: row.pendingContacts > 0 ? 'resolve' : null };
   const isNew = !isSettingsPendingDue(count - 1, allowed) || count % RAISE_AGAIN_CONTACTS === 0;
   return { count, change: isSettingsPendingDue(count, allowed) && isNew ? 'raise' : null };

@@ -1,6 +1,8 @@
 import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
 import type { Orders } from '../../protocol/heartbeat-messages.js';
+import { awaitsDial } from '../../policies/candidate-rules.js';
+import type { DialRequests } from '../dials/dial-requests.js';
 import type { ListeningLedger } from '../listening/listening.js';
 import type { ForestGeneration } from '../policies/settings-cache.js';
 import type { CountersRecorder } from './counters-recorder.js';
@@ -17,6 +19,7 @@ import type { LivenessHints } from './liveness-hints.js';
 import { buildOrders, type OrdersDeps } from './orders.js';
 import { storeEffects, type EffectsDeps } from './report-effects.js';
 import { planReports, revoked, type PlannerDeps } from './report-planner.js';
+import { standingOf } from './report-rules.js';
 import type { AcceptedWork, ReportWork } from './report-work.js';
 
 export interface ReportServiceDeps extends PlannerDeps, EffectsDeps, OrdersDeps {
@@ -24,6 +27,7 @@ export interface ReportServiceDeps extends PlannerDeps, EffectsDeps, OrdersDeps 
   readonly repository: HeartbeatRepository;
   readonly listening: Pick<ListeningLedger, 'noteDeaf'>;
   readonly hints: LivenessHints;
+  readonly dials: DialRequests;
   readonly breaker: Pick<DatabaseBreaker, 'note'>;
   readonly recorder: Pick<CountersRecorder, 'note'>;
   readonly lateness: Pick<LatenessRecorder, 'note'>;
@@ -123,11 +127,25 @@ function publish(deps: ReportServiceDeps, { works, generation, moved }: Stored):
   const steady = accepted.filter(({ live, exchange }) => !moved.has(live.computerId) || !exchange.report.goodbye);
   deps.hints.heard(steady.map(({ acceptance }) => toHint(acceptance.next)));
   if (moved.size > 0) deps.hints.reconsider([...moved]);
+  requestDials(deps, accepted);
   for (const work of accepted) noteReceipt(deps, work, generation);
   return works.map((work) => {
     count(deps.metrics, work);
     return work.effect === 'refused' ? work.problem : buildOrders(deps, work, generation);
   });
+}
+
+/** A candidate has a deadline. One that is committed here may yet wait for a dial: the agent judges what was proven. */
+function requestDials({ dials }: ReportServiceDeps, accepted: readonly AcceptedWork[]): void {
+  const waiting = accepted.filter(({ exchange, settings }) => {
+    const { candidate } = exchange.report;
+    return candidate && awaitsDial(candidate) && standingOf(exchange, settings) === 'proving';
+  });
+  if (waiting.length === 0) return;
+  dials.request(
+    waiting.map(({ live }) => live.computerId),
+    'candidate',
+  );
 }
 
 function toHint(row: LiveRow) {

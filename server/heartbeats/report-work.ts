@@ -24,6 +24,8 @@ interface KnownWork extends WorkBase {
   readonly lanes: LaneWork;
   readonly nextContactInMs: number;
   readonly carriesSettings: boolean;
+  /** The fingerprint of the candidate that this exchange proves. */
+  readonly committed: string | null;
   readonly fullReport: boolean;
 }
 
@@ -33,7 +35,7 @@ export interface AcceptedWork extends KnownWork {
   /** The policy that the computer is attached to. */
   readonly policyId: string;
   readonly acceptance: Acceptance;
-  /** Facts or components may differ from what is stored. */
+  /** Facts, components or contacts may differ from what is stored. */
   readonly isStateNew: boolean;
 }
 

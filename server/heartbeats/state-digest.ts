@@ -1,14 +1,34 @@
 import { hash } from 'node:crypto';
+import type { CandidateStanding } from '../../policies/candidate-rules.js';
 import type { Exchange } from './exchange.js';
 
 const DAY_MS = 86_400_000;
+/** The first bytes are of the state, the rest of the connection that it was told over. */
+const STATE_BYTES = 20;
+const CONNECTION_BYTES = 12;
 
 /**
- * A digest over everything of a report that is stored outside the hot row and rarely changes. While it is equal, no
- * statement is spent on facts and components. It also changes once a day, at an instant of the computer's own, so that
- * what was lost or aged out beside the hot row mends itself.
+ * Whether what is known of the agent's connection is this exchange's. A dial of the manager's beside the agent's own
+ * connections tells nothing of those, and must not be written in turn with them.
  */
-export function stateDigestOf({ report, address, tls, via, receivedAt, identity }: Exchange): Buffer {
+export function bringsConnection({ dialledBy, report }: Exchange): boolean {
+  return dialledBy === 'agent' || report.direction !== 'bidirectional';
+}
+
+/**
+ * A digest over everything of a report that is stored outside the hot row and rarely changes, and what its candidate is
+ * to the desired settings. While it is equal to the stored one, no statement is spent on facts, components and contacts.
+ * It also changes once a day, at an instant of the computer's own, so that what was lost or aged out beside the hot row
+ * mends itself.
+ */
+export function stateDigestOf(exchange: Exchange, standing: CandidateStanding, stored: Buffer | null): Buffer {
+  const connection = bringsConnection(exchange)
+    ? connectionDigestOf(exchange)
+    : (stored?.subarray(STATE_BYTES) ?? Buffer.alloc(CONNECTION_BYTES));
+  return Buffer.concat([reportDigestOf(exchange, standing), connection]);
+}
+
+function reportDigestOf({ report, receivedAt, identity }: Exchange, standing: CandidateStanding): Buffer {
   const phase = Number.parseInt(identity.computerId.slice(0, 6), 16) / 0x1000000;
   const state = [
     report.factsDigest,
@@ -19,8 +39,31 @@ export function stateDigestOf({ report, address, tls, via, receivedAt, identity 
     report.capabilities,
     report.proxy,
     report.lastTransportError,
-    [address, tls.version, tls.cipher, via],
+    report.direction,
+    listenerState(report),
+    candidateState(report),
+    standing,
     Math.floor(receivedAt / DAY_MS + phase),
   ];
-  return hash('sha256', JSON.stringify(state), 'buffer');
+  return sha256(state).subarray(0, STATE_BYTES);
+}
+
+type Report = Exchange['report'];
+
+function listenerState({ listener }: Report): unknown {
+  return listener && [listener.state, listener.port, listener.detail];
+}
+
+function candidateState({ candidate }: Report): unknown {
+  if (!candidate) return undefined;
+  const { fingerprint, direction, state, port, reason, detail } = candidate;
+  return [fingerprint, direction, state, port, reason, detail];
+}
+
+function connectionDigestOf({ address, tls, via, dialledBy }: Exchange): Buffer {
+  return sha256([address, tls.version, tls.cipher, via, dialledBy]).subarray(0, CONNECTION_BYTES);
+}
+
+function sha256(value: unknown): Buffer {
+  return hash('sha256', JSON.stringify(value), 'buffer');
 }

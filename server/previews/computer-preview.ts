@@ -1,3 +1,4 @@
+import { losesOnlyWay, type WayFacts } from '../../policies/contact-ways.js';
 import { assertOverridesCount } from '../../policies/override-rules.js';
 import { extendWithComputer, type ResolvedSettings } from '../../policies/resolve-settings.js';
 import { applySettingsPatch, parseSettingsPatch } from '../../policies/settings-patch.js';
@@ -6,10 +7,10 @@ import { Problem } from '../../lib/problem.js';
 import type { Scope } from '../access/scope.js';
 import type { Sql } from '../database/sql.js';
 import { changedOverrides, isPolicyVisible } from '../policies/index.js';
-import { findPreviewedRow, type PreviewedRow } from './preview-query.js';
 import { effectOf, OUTCOME, outcomeOf, type Present, type SettingsEffect, type StoredFacts } from './preview-rules.js';
 import type { Preview } from './preview.js';
 import type { ForestView } from './proposed-edit.js';
+import { findPreviewedRow, type PreviewedRow } from './way-query.js';
 import { verdictFactsOf } from '../statuses/liveness-row.js';
 
 /** Absent leaves; `settings` is a JSON Merge Patch as it came. */
@@ -78,8 +79,18 @@ function outcomeOfRow(row: PreviewedRow, { rules }: SettingsEffect, present: Pre
   return outcomeOf(stored, rules, present);
 }
 
-function toPreview(row: PreviewedRow, { changed, closesOwnWay }: SettingsEffect, outcome: number): Preview {
-  const losesWay = closesOwnWay && row.own_way && row.status !== 'revoked';
+function waysOf(row: PreviewedRow): WayFacts {
+  return {
+    lastSeenAt: row.last_seen_fleet_ms,
+    seenByAgentAt: row.seen_by_agent_fleet_ms,
+    seenByDialAt: row.seen_by_dial_fleet_ms,
+    listenerState: row.listener_state,
+    failedDialAt: row.failed_dial_fleet_ms,
+  };
+}
+
+function toPreview(row: PreviewedRow, { changed, closedWay }: SettingsEffect, outcome: number): Preview {
+  const losesWay = closedWay !== null && row.status !== 'revoked' && losesOnlyWay(closedWay, waysOf(row));
   const has = (bit: number): boolean => (outcome & bit) !== 0;
   const count = (holds: boolean): number => (holds ? 1 : 0);
   const sample = (holds: boolean) => (holds ? [{ id: row.computer_id, name: row.name }] : []);

@@ -1,3 +1,4 @@
+import type { DialFacts } from '../../policies/dial-rules.js';
 import type { GoodbyeReason, PowerState } from '../../policies/status-model.js';
 import type { Sql } from '../database/sql.js';
 import { IS_SUBJECT, subjectColumns, SUBJECTS, type FleetPart, type RuledSubject } from './preview-query.js';
@@ -8,15 +9,27 @@ const GOODBYES: readonly GoodbyeReason[] = ['shutdown', 'restart', 'update', 'un
 const POWERS: readonly PowerState[] = ['running', 'stopped', 'unknown'];
 
 /**
- * A power state or goodbye that counts and moves a deadline: only `judge` knows what it means. The goodbye of a shutdown
- * or suspension gives a silence its reason and leaves its deadlines as they are.
+ * A power state or goodbye that counts and moves a deadline, or dials that misses need: only `judge` knows what it means.
+ * The goodbye of a shutdown or suspension gives a silence its reason and leaves its deadlines as they are.
  */
 const IS_MARKED = `(computer_status.goodbye_reason IN ('restart', 'update', 'uninstall')
     AND computer_status.goodbye_fleet_ms >= computer_live.last_seen_fleet_ms
   OR computers.power_since_fleet_ms IS NOT NULL
-    AND computers.power_since_fleet_ms >= computer_live.last_seen_fleet_ms)`;
+    AND computers.power_since_fleet_ms >= computer_live.last_seen_fleet_ms
+  OR computer_contacts.direction = 'managerInitiated')`;
 
-/** Those that a goodbye or a power state was ever told of are few, and indexed; which of them count is seen then. */
+/** The failed dials of a computer: how many, and each one's begin and end; -1 where dials do not count. */
+const DIALS = `CASE WHEN computer_contacts.direction = 'managerInitiated'
+  THEN int4send(COALESCE(cardinality(computer_dials.failed_begun_fleet_ms), 0)) || COALESCE(
+    (SELECT string_agg(int8send(dial.begun) || int8send(dial.ended), ''::bytea)
+     FROM unnest(computer_dials.failed_begun_fleet_ms, computer_dials.failed_ended_fleet_ms) AS dial (begun, ended)),
+    ''::bytea)
+  ELSE int4send(-1) END`;
+
+/**
+ * Those that a goodbye or a power state was ever told of are few, and indexed; which of them count is seen then. Dials
+ * only put a miss off, so of those that the manager dials only the silent ones matter.
+ */
 const PACK_MARKED = `
 WITH ${SUBJECTS}, marked AS MATERIALIZED (
   (SELECT computer_status.computer_id AS id FROM computer_status
@@ -26,6 +39,12 @@ WITH ${SUBJECTS}, marked AS MATERIALIZED (
   (SELECT computers.id FROM computers
    WHERE computers.power_since_fleet_ms IS NOT NULL AND computers.id > $5 AND computers.id <= $9
    ORDER BY computers.id LIMIT $8)
+  UNION
+  (SELECT computer_contacts.computer_id FROM computer_contacts
+     JOIN computer_live ON computer_live.computer_id = computer_contacts.computer_id
+   WHERE computer_contacts.direction = 'managerInitiated' AND computer_live.last_seen_fleet_ms <= $10
+     AND computer_contacts.computer_id > $5 AND computer_contacts.computer_id <= $9
+   ORDER BY computer_contacts.computer_id LIMIT $8)
   ORDER BY id LIMIT $8
 ), packed AS (
   SELECT computers.id, uuid_send(computers.id) || int4send(subject.rule)
@@ -37,10 +56,13 @@ WITH ${SUBJECTS}, marked AS MATERIALIZED (
     || int8send(COALESCE(computer_status.goodbye_expected_ms, ${NO_INSTANT}))
     || int4send(array_position($7::text[], computers.power_state))
     || int8send(COALESCE(computers.power_since_fleet_ms, ${NO_INSTANT}))
-    || int8send(COALESCE(computers.power_expires_fleet_ms, ${NO_INSTANT})) AS record
+    || int8send(COALESCE(computers.power_expires_fleet_ms, ${NO_INSTANT}))
+    || ${DIALS} AS record
   FROM marked JOIN computers USING (id)
     JOIN computer_live ON computer_live.computer_id = computers.id
     JOIN computer_status ON computer_status.computer_id = computers.id
+    LEFT JOIN computer_contacts ON computer_contacts.computer_id = computers.id
+    LEFT JOIN computer_dials ON computer_dials.computer_id = computers.id
     JOIN subject ON ${IS_SUBJECT}
   WHERE computer_live.last_seen_fleet_ms IS NOT NULL AND computer_status.status <> 'revoked' AND ${IS_MARKED}
 )
@@ -57,17 +79,19 @@ interface MarkedRow {
 export interface MarkedQuestion {
   readonly subjects: readonly RuledSubject[];
   readonly part: FleetPart;
+  /** Computers that were heard later are not silent by any limit. */
+  readonly latest: number;
   readonly chunk?: number;
 }
 
-/** The subjects' computers whose goodbye or power state moves a deadline, packed and in id order, chunk by chunk. */
+/** The subjects' computers that must be judged one by one, packed and in id order, chunk by chunk. */
 export async function* packMarked(
   sql: Sql,
-  { subjects, part, chunk = MARKED_CHUNK }: MarkedQuestion,
+  { subjects, part, latest, chunk = MARKED_CHUNK }: MarkedQuestion,
 ): AsyncGenerator<Buffer> {
   let after: string | null = part.after;
   while (after !== null) {
-    const parameters: unknown[] = [...subjectColumns(subjects), after, GOODBYES, POWERS, chunk, part.last];
+    const parameters: unknown[] = [...subjectColumns(subjects), after, GOODBYES, POWERS, chunk, part.last, latest];
     const [row]: MarkedRow[] = await sql.query<MarkedRow>(PACK_MARKED, parameters);
     if (row?.records) yield row.records;
     after = row && row.looked_at >= chunk ? row.last : null;
@@ -79,7 +103,8 @@ export async function countCandidates(sql: Sql): Promise<number> {
   const [row] = await sql.query<{ count: number }>(
     `SELECT (SELECT count(*) FROM computer_status
        WHERE computer_status.goodbye_reason IN ('restart', 'update', 'uninstall'))
-     + (SELECT count(*) FROM computers WHERE computers.power_since_fleet_ms IS NOT NULL) AS count`,
+     + (SELECT count(*) FROM computers WHERE computers.power_since_fleet_ms IS NOT NULL)
+     + (SELECT count(*) FROM computer_contacts WHERE computer_contacts.direction = 'managerInitiated') AS count`,
   );
   return row?.count ?? 0;
 }
@@ -95,21 +120,43 @@ export interface MarkedComputer {
     readonly expectedBackMs: number | null;
   } | null;
   readonly power: { readonly state: PowerState; readonly since: number; readonly expiresAt: number | null };
+  readonly dials: DialFacts | null;
 }
 
-const RECORD_BYTES = 80;
+/** Before the dials. */
+const FIXED_BYTES = 80;
+const DIAL_BYTES = 16;
 
-export function countMarked(packed: Buffer): number {
-  return packed.length / RECORD_BYTES;
+export interface PackedComputer extends MarkedComputer {
+  id(): string;
 }
 
-export function markedIdAt(packed: Buffer, index: number): string {
-  const hex = packed.toString('hex', index * RECORD_BYTES, index * RECORD_BYTES + 16);
+/** The computers of a chunk, in the order in which they were packed. */
+export function* unpackMarked(packed: Buffer): Generator<PackedComputer> {
+  for (let at = 0; at < packed.length;) {
+    const start = at;
+    const dials = readDials(packed, at + FIXED_BYTES);
+    at += FIXED_BYTES + 4 + (dials?.failed.length ?? 0) * DIAL_BYTES;
+    yield { ...readFixed(packed, start), dials, id: () => uuidAt(packed, start) };
+  }
+}
+
+function uuidAt(packed: Buffer, at: number): string {
+  const hex = packed.toString('hex', at, at + 16);
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
 
-export function readMarked(packed: Buffer, index: number): MarkedComputer {
-  const at = index * RECORD_BYTES;
+function readDials(packed: Buffer, at: number): DialFacts | null {
+  const count = packed.readInt32BE(at);
+  if (count < 0) return null;
+  const failed = Array.from({ length: count }, (_, index) => {
+    const dial = at + 4 + index * DIAL_BYTES;
+    return { begunAt: Number(packed.readBigInt64BE(dial)), endedAt: Number(packed.readBigInt64BE(dial + 8)) };
+  });
+  return { failed, reason: null };
+}
+
+function readFixed(packed: Buffer, at: number): Omit<MarkedComputer, 'dials'> {
   const instant = (offset: number): number | null => {
     const value = Number(packed.readBigInt64BE(at + offset));
     return value === NO_INSTANT ? null : value;

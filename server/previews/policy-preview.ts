@@ -1,12 +1,13 @@
+import type { ClosedWay } from '../../policies/contact-ways.js';
 import { createSilenceTable } from '../../policies/silence-limits.js';
 import { extendWithComputer, type ResolvedSettings } from '../../policies/resolve-settings.js';
 import type { SettingKey, SettingOverrides } from '../../policies/setting-values.js';
 import type { Breather } from '../../lib/breather.js';
 import type { Sql } from '../database/sql.js';
-import { countCandidates, countMarked, markedIdAt, packMarked, readMarked } from './marked-query.js';
+import { countCandidates, packMarked, unpackMarked } from './marked-query.js';
 import {
   countOutcomes,
-  countOwnWay,
+  latestSilent,
   listIntervals,
   sampleSubjects,
   type FleetPart,
@@ -17,6 +18,7 @@ import {
 import { effectOf, outcomeOf, windowOf, type Present, type RulePair } from './preview-rules.js';
 import { emptyTally, tallyOutcome, type Tally } from './preview-tally.js';
 import type { PolicyChange } from './proposed-edit.js';
+import { countLosers, type Losers } from './way-query.js';
 
 /** What an edit does to settings, before anything is known of who is silent. */
 export interface SettingsImpact {
@@ -24,8 +26,8 @@ export interface SettingsImpact {
   readonly bySetting: ReadonlyMap<SettingKey, number>;
   /** Only subjects that the edit changes. */
   readonly subjects: readonly RuledSubject[];
-  /** Those of them whose agents may no longer open connections. */
-  readonly closed: readonly RuledSubject[];
+  /** Those of them who lose a way, by the way. */
+  readonly closed: Readonly<Record<ClosedWay, readonly RuledSubject[]>>;
   /** What the numbers in `subjects` stand for. */
   readonly rules: readonly RulePair[];
 }
@@ -38,7 +40,7 @@ export async function impactOf(
 ): Promise<SettingsImpact> {
   const bySetting = new Map<SettingKey, number>();
   const ruled: RuledSubject[] = [];
-  const closed: RuledSubject[] = [];
+  const closed: Record<ClosedWay, RuledSubject[]> = { agent: [], listener: [] };
   const numbers = new Map<string, number>();
   const rules: RulePair[] = [];
   let computersChanged = 0;
@@ -54,7 +56,7 @@ export async function impactOf(
     const rule = numbers.get(name) ?? rules.push(effect.rules) - 1;
     numbers.set(name, rule);
     ruled.push({ ...subject, rule });
-    if (effect.closesOwnWay) closed.push({ ...subject, rule });
+    if (effect.closedWay) closed[effect.closedWay].push({ ...subject, rule });
   }
   return { computersChanged, bySetting, subjects: ruled, closed, rules };
 }
@@ -74,7 +76,7 @@ export interface Moment {
 /** What is read of a part of the fleet by one snapshot. */
 export interface FleetReading {
   readonly silent: Tally;
-  /** Computers whose goodbye or power state moves a deadline, to be judged one by one. */
+  /** Computers whose goodbye, power state or dials move a deadline, to be judged one by one. */
   readonly marked: readonly Buffer[];
 }
 
@@ -86,14 +88,15 @@ export async function readPart(
   const limits = await limitsFor(impact, await listIntervals(sql), moment);
   const silent = await countOutcomes(sql, { subjects, part, ...limits });
   const marked: Buffer[] = [];
-  for await (const chunk of packMarked(sql, { subjects, part })) marked.push(chunk);
+  const latest = latestSilent(limits.limits);
+  for await (const chunk of packMarked(sql, { subjects, part, latest })) marked.push(chunk);
   return { silent, marked };
 }
 
 /** What does not depend on silence. */
 export interface Affected {
   readonly changed: readonly string[];
-  readonly ownWay: { readonly count: number; readonly sample: readonly string[] };
+  readonly losers: Losers;
   /** In how many parts the fleet is best read, so that no snapshot is held for long. */
   readonly parts: number;
 }
@@ -108,7 +111,7 @@ export async function readAffected(sql: Sql, { subjects, closed }: SettingsImpac
   while (parts < PARTS_MAX && marked / parts > MARKED_PER_PART) parts *= 2;
   return {
     changed: await sampleSubjects(sql, subjects),
-    ownWay: closed.length > 0 ? await countOwnWay(sql, closed) : { count: 0, sample: [] },
+    losers: await countLosers(sql, closed),
     parts,
   };
 }
@@ -147,13 +150,12 @@ export async function judgeMarked(
 ): Promise<Tally> {
   const tally = emptyTally();
   for (const packed of chunks)
-    for (let index = 0; index < countMarked(packed); index += 1) {
+    for (const { rule, id, ...facts } of unpackMarked(packed)) {
       if (breather.isDue()) await breather.turn();
-      const { rule, ...facts } = readMarked(packed, index);
       const pair = rules[rule];
       if (!pair) continue;
       const outcome = outcomeOf({ ...facts, everSeen: true, revokedAt: null }, pair, present);
-      tallyOutcome(tally, () => markedIdAt(packed, index), outcome);
+      tallyOutcome(tally, id, outcome);
     }
   return tally;
 }

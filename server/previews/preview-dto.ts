@@ -75,7 +75,7 @@ export class PreviewDto implements Preview {
   @Shown(WOULD_BE)
   steadyState!: Preview['steadyState'];
 
-  /** Only ever heard over connections that they opened, which the edit forbids; no other way is proven to work. */
+  /** Heard before, and not known to be reachable but over the way that the edit forbids. */
   @Integer(0, COUNT_MAX)
   wouldLoseDirection!: number;
 

@@ -1,7 +1,5 @@
 import { NEVER_MS, type SilenceLimits } from '../../policies/silence-limits.js';
 import type { Sql } from '../database/sql.js';
-import { LIVENESS_COLUMNS, LIVENESS_TABLES, type LivenessRow } from '../statuses/liveness-row.js';
-import type { Scope } from '../access/scope.js';
 import { OUTCOME, OUTCOME_NAMES, SAMPLED_OUTCOMES, type OutcomeName, type SampledOutcome } from './preview-rules.js';
 import type { Tally } from './preview-tally.js';
 import { SAMPLE_MAX, type PreviewedComputer } from './preview.js';
@@ -51,10 +49,10 @@ export const IS_SUBJECT = `subject.policy_id = computers.policy_id AND subject.k
   AND subject.overrides = COALESCE(computers.overrides::text, '')`;
 
 /** What a policy's number of computers tells the planner: the subjects themselves come as a list without statistics. */
-const OF_POLICIES = 'computers.policy_id = ANY($1::uuid[])';
+export const OF_POLICIES = 'computers.policy_id = ANY($1::uuid[])';
 
 /** Written so that a few are found by their index, without reading every status. */
-const IS_NOT_REVOKED = `NOT EXISTS (SELECT 1 FROM computer_status AS gone
+export const IS_NOT_REVOKED = `NOT EXISTS (SELECT 1 FROM computer_status AS gone
   WHERE gone.computer_id = computers.id AND gone.status = 'revoked')`;
 
 export function subjectColumns(subjects: readonly RuledSubject[]): unknown[] {
@@ -158,6 +156,8 @@ WITH ${SUBJECTS}, limits AS (
     AND (parted.goodbye_fleet_ms IS NULL OR parted.goodbye_fleet_ms < computer_live.last_seen_fleet_ms)
     AND (computers.power_since_fleet_ms IS NULL
       OR computers.power_since_fleet_ms < computer_live.last_seen_fleet_ms)
+    AND NOT EXISTS (SELECT 1 FROM computer_contacts AS dialled
+      WHERE dialled.computer_id = computers.id AND dialled.direction = 'managerInitiated')
     ${isPart ? IS_IN_PART : ''}
 ), judged AS MATERIALIZED (
   SELECT silent.computer_id, ${[
@@ -178,20 +178,31 @@ FROM judged`;
  * Runs a statement of the transaction without nested loops. The planner knows nothing of the lists that come as
  * parameters and takes them for short; a pass over the whole fleet must not hang on that.
  */
-async function wholeFleet<Row extends object>(sql: Sql, text: string, parameters: readonly unknown[]): Promise<Row[]> {
+export async function wholeFleet<Row extends object>(
+  sql: Sql,
+  text: string,
+  parameters: readonly unknown[],
+): Promise<Row[]> {
   await sql.query("SELECT set_config('enable_nestloop', 'off', true)");
   const rows = await sql.query<Row>(text, parameters);
   await sql.query("SELECT set_config('enable_nestloop', 'on', true)");
   return rows;
 }
 
-/** Late and offline computers without a power state, and without a goodbye that moves a deadline. */
+/** The latest receipt of a computer that is silent by any of these limits. */
+export function latestSilent(limits: readonly LimitRow[]): number {
+  return limits.reduce((most, row) => Math.max(most, ...SIDES.map((side) => row[side].late.seen)), NEVER_MS);
+}
+
+/**
+ * Late and offline computers without a power state, without a goodbye that moves a deadline, and whose misses need no
+ * dials.
+ */
 export async function countOutcomes(sql: Sql, { subjects, limits, cuts, part }: SilenceQuestion): Promise<Tally> {
   const isPart = part.after !== BELOW_EVERY_ID || part.last !== LAST_IDS[1];
-  const latest = limits.reduce((most, row) => Math.max(most, ...SIDES.map((side) => row[side].late.seen)), NEVER_MS);
   const [row] = await wholeFleet<Record<string, number | string[]>>(sql, countOutcomesIn(isPart), [
     ...subjectColumns(subjects),
-    latest,
+    latestSilent(limits),
     cuts,
     limits.map(({ rule }) => rule),
     limits.map(({ intervalMs }) => intervalMs),
@@ -229,24 +240,6 @@ export function sampleSubjects(sql: Sql, subjects: readonly RuledSubject[]): Pro
   );
 }
 
-/** Carriers whose connections the agent opens. */
-const AGENT_DIALS = ['https', 'websocket'] as const;
-
-/** A stored report is what tells the carrier. */
-const WITH_OWN_WAY = `
-FROM computers JOIN subject ON ${IS_SUBJECT} JOIN computer_facts ON computer_facts.computer_id = computers.id
-WHERE ${OF_POLICIES} AND ${IS_NOT_REVOKED} AND computer_facts.carrier = ANY($5::text[]) AND computers.id <= $6`;
-
-/** Computers of the subjects that came by a connection of their own. */
-export async function countOwnWay(sql: Sql, subjects: readonly RuledSubject[]) {
-  const parameters = [...subjectColumns(subjects), AGENT_DIALS];
-  const counting = `WITH ${SUBJECTS} SELECT count(*) AS count ${WITH_OWN_WAY}`;
-  const [row] = await wholeFleet<{ count: number }>(sql, counting, [...parameters, LAST_IDS[1]]);
-  const listing = `WITH ${SUBJECTS} SELECT computers.id ${WITH_OWN_WAY} ORDER BY computers.id LIMIT ${SAMPLE_MAX}`;
-  const sample = await firstIds((lastId) => wholeFleet(sql, listing, [...parameters, lastId]));
-  return { count: row?.count ?? 0, sample };
-}
-
 /** The computers of these ids by name, in the order of their ids. */
 export async function nameComputers(sql: Sql, ids: readonly string[]): Promise<Map<string, PreviewedComputer>> {
   const rows = await sql.query<PreviewedComputer>(
@@ -254,19 +247,4 @@ export async function nameComputers(sql: Sql, ids: readonly string[]): Promise<M
     [ids],
   );
   return new Map(rows.map((row) => [row.id, row]));
-}
-
-export type PreviewedRow = LivenessRow & { readonly name: string; readonly own_way: boolean };
-
-/** One computer of the scope with all that its verdict depends on. */
-export async function findPreviewedRow(sql: Sql, scope: Scope, computerId: string): Promise<PreviewedRow | undefined> {
-  const visible = scope.predicate('computers.policy_id', 3);
-  const [row] = await sql.query<PreviewedRow>(
-    `SELECT ${LIVENESS_COLUMNS}, computers.name,
-       EXISTS (SELECT 1 FROM computer_facts
-         WHERE computer_facts.computer_id = computers.id AND computer_facts.carrier = ANY($2::text[])) AS own_way
-     FROM ${LIVENESS_TABLES} WHERE computers.id = $1 AND ${visible.sql}`,
-    [computerId, AGENT_DIALS, ...visible.parameters],
-  );
-  return row;
 }

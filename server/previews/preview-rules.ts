@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { ClosedWay } from '../../policies/contact-ways.js';
 import type { Ledger } from '../../policies/listening-ledger.js';
 import type { ResolvedSettings } from '../../policies/resolve-settings.js';
 import type { SilenceWindow } from '../../policies/silence-limits.js';
@@ -41,17 +42,27 @@ export interface RulePair {
 export interface SettingsEffect {
   readonly changed: readonly SettingKey[];
   readonly rules: RulePair;
-  /** Agents may no longer open connections, though they may now. */
-  readonly closesOwnWay: boolean;
+  /** Whose connections are forbidden, though they are allowed now. */
+  readonly closedWay: ClosedWay | null;
 }
 
 export function effectOf(before: ResolvedSettings, after: ResolvedSettings): SettingsEffect {
-  const direction = (resolved: ResolvedSettings) => resolved.settings.communicationDirection.value;
   return {
     changed: changedKeys(before, after),
     rules: { before: silenceRulesOf(before), after: silenceRulesOf(after) },
-    closesOwnWay: direction(before) !== 'managerInitiated' && direction(after) === 'managerInitiated',
+    closedWay: closedWay(directionOf(before), directionOf(after)),
   };
+}
+
+type Direction = ReturnType<typeof directionOf>;
+
+function directionOf({ settings }: ResolvedSettings) {
+  return settings.communicationDirection.value;
+}
+
+function closedWay(before: Direction, after: Direction): ClosedWay | null {
+  if (before === after || after === 'bidirectional') return null;
+  return after === 'managerInitiated' ? 'agent' : 'listener';
 }
 
 /** The keys whose effective value differs. */

@@ -109,7 +109,7 @@ async function previewPolicy(deps: PreviewDeps, forest: PinnedForest, asked: Ask
 }
 
 type Outcome = Omit<Affected, 'parts'> & { readonly tally: Tally };
-const NOBODY: Outcome = { tally: emptyTally(), changed: [], ownWay: { count: 0, sample: [] } };
+const NOBODY: Outcome = { tally: emptyTally(), changed: [], losers: { count: 0, sample: [] } };
 
 interface Work {
   readonly deps: PreviewDeps;
@@ -149,9 +149,9 @@ async function tallyPart(work: Work, part: FleetPart, present: Present): Promise
   return reading && addTallies(reading.silent, await judgeMarked(impact, reading.marked, { present, breather }));
 }
 
-async function toPreview(sql: Sql, impact: SettingsImpact, { tally, changed, ownWay }: Outcome): Promise<Preview> {
+async function toPreview(sql: Sql, impact: SettingsImpact, { tally, changed, losers }: Outcome): Promise<Preview> {
   const { counts, samples } = tally;
-  const ids = [changed, ownWay.sample, ...Object.values(samples)].flat();
+  const ids = [changed, losers.sample, ...Object.values(samples)].flat();
   const names = await nameComputers(sql, [...new Set(ids)]);
   const named = (listed: readonly string[]): PreviewedComputer[] => listed.flatMap((id) => names.get(id) ?? []);
   return {
@@ -161,12 +161,12 @@ async function toPreview(sql: Sql, impact: SettingsImpact, { tally, changed, own
     wouldBeLate: counts.late,
     wouldBeOffline: counts.offline,
     steadyState: { wouldBeLate: counts.steadyLate, wouldBeOffline: counts.steadyOffline },
-    wouldLoseDirection: ownWay.count,
+    wouldLoseDirection: losers.count,
     sample: {
       computersChanged: named(changed),
       wouldBeLate: named(samples.late),
       wouldBeOffline: named(samples.offline),
-      wouldLoseDirection: named(ownWay.sample),
+      wouldLoseDirection: named(losers.sample),
       steadyState: { wouldBeLate: named(samples.steadyLate), wouldBeOffline: named(samples.steadyOffline) },
     },
   };

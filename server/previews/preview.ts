@@ -22,7 +22,7 @@ export interface Preview {
   readonly wouldBeOffline: number;
   /** The same if the agents ran on their new intervals already: silences longer than the new windows. */
   readonly steadyState: { readonly wouldBeLate: number; readonly wouldBeOffline: number };
-  /** Computers that have only ever been heard over connections of their own, which the edit would forbid. */
+  /** Computers that are not known to be reachable but over the way that the edit would forbid. */
   readonly wouldLoseDirection: number;
   /** Of each, the first few in the order of their ids. */
   readonly sample: {

@@ -1,10 +1,12 @@
-import type { GoodbyeReason, PowerState } from '../../policies/status-model.js';
+import type { DialFacts } from '../../policies/dial-rules.js';
+import { dialStatusReason, type GoodbyeReason, type PowerState } from '../../policies/status-model.js';
 import type { VerdictFacts } from '../../policies/verdict-rules.js';
 import type { ComputerSettings, SettingsSubject } from '../policies/settings-cache.js';
 import type { Status } from './status.js';
 
 /**
- * What verdicts are judged by, from `computers`, `computer_live` and `computer_status` joined under these very names.
+ * What verdicts are judged by, from the tables of `LIVENESS_TABLES` joined under these very names. Dials are only looked
+ * at where `managerInitiated` is in force.
  * NOTE: a statement that waits for row locks sees the tables it did not lock as they were before it waited; lock the
  * live rows in one statement and read this list in the next.
  */
@@ -16,11 +18,20 @@ export const LIVENESS_COLUMNS = `
   computer_live.confirmed_interval_ms, computer_live.delivered_interval_ms,
   computer_status.status, computer_status.reason AS status_reason, computer_status.since_fleet_ms,
   computer_status.offline_fleet_ms, computer_status.goodbye_reason, computer_status.goodbye_fleet_ms,
-  computer_status.goodbye_expected_ms`;
+  computer_status.goodbye_expected_ms,
+  computer_contacts.direction AS direction_in_force, computer_dials.last_result AS dial_result,
+  computer_dials.last_ended_fleet_ms AS dial_ended_fleet_ms,
+  computer_dials.failed_begun_fleet_ms, computer_dials.failed_ended_fleet_ms`;
 
-export const LIVENESS_TABLES = `computers
+/** The tables that hold one row of every computer. */
+export const STANDING_TABLES = `computers
   JOIN computer_live ON computer_live.computer_id = computers.id
   JOIN computer_status ON computer_status.computer_id = computers.id`;
+
+export const LIVENESS_TABLES = `${STANDING_TABLES}
+  LEFT JOIN computer_contacts ON computer_contacts.computer_id = computers.id
+  LEFT JOIN computer_dials ON computer_dials.computer_id = computers.id
+    AND computer_contacts.direction = 'managerInitiated'`;
 
 type Instant = number | null;
 
@@ -46,6 +57,17 @@ export interface LivenessRow {
   readonly goodbye_reason: GoodbyeReason | null;
   readonly goodbye_fleet_ms: Instant;
   readonly goodbye_expected_ms: Instant;
+  readonly direction_in_force: string | null;
+  /** Of the last dial that failed; null where none did, or where dials do not count. */
+  readonly dial_result: string | null;
+  readonly dial_ended_fleet_ms: Instant;
+  readonly failed_begun_fleet_ms: readonly number[] | null;
+  readonly failed_ended_fleet_ms: readonly number[] | null;
+}
+
+/** Whether only the manager dials this computer, so that its misses need dials that fail. */
+export function isDialled(row: Pick<LivenessRow, 'direction_in_force'>): boolean {
+  return row.direction_in_force === 'managerInitiated';
 }
 
 export function settingsSubjectOf(row: Pick<LivenessRow, 'kind' | 'policy_id' | 'overrides'>): SettingsSubject {
@@ -72,6 +94,7 @@ export function verdictFactsOf(row: LivenessRow, settings: SettingsForFacts): Ve
     lastSeenAt,
     contactDueAt: row.contact_due_fleet_ms ?? lastSeenAt + intervalMs,
     intervalMs,
+    dials: isDialled(row) ? dialsOf(row, lastSeenAt) : null,
     goodbye: goodbyeOf(row),
     power: {
       state: row.power_state,
@@ -90,4 +113,14 @@ function goodbyeOf(row: LivenessRow): VerdictFacts['goodbye'] {
     receivedAt: row.goodbye_fleet_ms,
     expectedBackMs: row.goodbye_expected_ms,
   };
+}
+
+function dialsOf(row: LivenessRow, lastSeenAt: number): DialFacts {
+  const ended = row.failed_ended_fleet_ms ?? [];
+  const failed = (row.failed_begun_fleet_ms ?? []).flatMap((begunAt, index) => {
+    const endedAt = ended[index];
+    return endedAt === undefined ? [] : [{ begunAt, endedAt }];
+  });
+  const isOfThisSilence = (row.dial_ended_fleet_ms ?? Number.NEGATIVE_INFINITY) > lastSeenAt;
+  return { failed, reason: isOfThisSilence ? dialStatusReason(row.dial_result ?? '') : null };
 }

@@ -31,6 +31,8 @@ export function judgeFromMemory(
         lastSeenAt: facts.lastSeenAt,
         contactDueAt: facts.contactDueAt ?? facts.lastSeenAt + intervalMs,
         intervalMs,
+        // Misses that need a failed dial come no earlier than without: what follows is too early at worst.
+        dials: null,
         goodbye: null,
         power: { state: 'unknown', since: Number.NEGATIVE_INFINITY, expiresAt: null },
         revokedAt: null,

@@ -71,13 +71,17 @@ export class OwnedShards {
     memory.hintAt(slot, now);
   }
 
-  /** The hints of these groups may be too late now. A late computer is read: its reason may change alone. */
+  /**
+   * The hints of these groups may be too late now. A late computer is read: its reason may change alone; so is one that
+   * the manager dials, since by the silence alone it may seem to stay offline.
+   */
   distrustGroups(groups: ReadonlySet<number>, now: FleetInstant): void {
     if (groups.size === 0) return;
     for (const { memory } of this.#shards.values())
       for (let slot = 0; slot < memory.size; slot += 1) {
         if (!groups.has(memory.groupOf(slot)) || memory.isGone(slot)) continue;
-        if (memory.factsOf(slot).status === 'late') memory.markMustRead(slot, true);
+        const { status, isDialled } = memory.factsOf(slot);
+        if (status === 'late' || (status === 'offline' && isDialled)) memory.markMustRead(slot, true);
         if (memory.hintOf(slot) > now) memory.hintAt(slot, now);
       }
   }
@@ -178,8 +182,8 @@ export class OwnedShards {
     if (text === undefined) return memory.hintAt(slot, Math.min(memory.hintOf(slot), readAt));
     const policyId = uuidText(record.policyId);
     const group = this.#groups.indexOf({ kind: record.kind, policyId, overrides: text });
-    const { lastSeenAt, contactDueAt, intervalMs, status, rulesSince, isSpecial } = record;
-    const facts = { lastSeenAt, contactDueAt, intervalMs, status, rulesSince, isSpecial, group };
+    const { id: _id, policyId: _policyId, kind: _kind, hasOverrides: _own, ...remembered } = record;
+    const facts = { ...remembered, group };
     memory.learn(slot, facts);
     if (isNew) memory.markMustRead(slot, false);
     if (isNew) memory.hintAt(slot, firstHint(facts, readAt));
@@ -211,6 +215,7 @@ function isSameFacts(a: RememberedFacts, b: RememberedFacts): boolean {
     a.group === b.group &&
     a.status === b.status &&
     a.isSpecial === b.isSpecial &&
+    a.isDialled === b.isDialled &&
     a.rulesSince === b.rulesSince &&
     a.intervalMs === b.intervalMs &&
     a.lastSeenAt === b.lastSeenAt &&

@@ -14,6 +14,8 @@ export interface RememberedFacts {
   readonly rulesSince: FleetInstant;
   /** A goodbye or a power state counts: only the database knows enough to judge. */
   readonly isSpecial: boolean;
+  /** Only the manager dials it: memory knows the silence, the database whether dials failed. */
+  readonly isDialled: boolean;
 }
 
 const NEVER = -1;
@@ -23,6 +25,7 @@ const FIRST_CAPACITY = 64;
 const MUST_READ = 1;
 const SPECIAL = 2;
 const GONE = 4;
+const DIALLED = 8;
 
 /**
  * The computers of one shard in typed arrays, some 80 bytes each, with a hint per computer: the instant before which
@@ -93,6 +96,7 @@ export class ShardMemory {
       status: STATUSES[this.#status[slot] ?? 0] ?? 'pending',
       rulesSince: this.#rulesSince[slot] ?? 0,
       isSpecial: this.#has(slot, SPECIAL),
+      isDialled: this.#has(slot, DIALLED),
     };
   }
 
@@ -101,6 +105,7 @@ export class ShardMemory {
     this.#group[slot] = facts.group;
     this.#rulesSince[slot] = facts.rulesSince;
     this.#mark(slot, GONE, false);
+    this.#mark(slot, DIALLED, facts.isDialled);
     if ((this.#lastSeen[slot] ?? NEVER) > (facts.lastSeenAt ?? NEVER)) return false;
     this.#lastSeen[slot] = facts.lastSeenAt ?? NEVER;
     this.#contactDue[slot] = facts.contactDueAt ?? NEVER;

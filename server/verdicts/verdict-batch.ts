@@ -8,7 +8,7 @@ import type { ListeningLedger } from '../listening/listening.js';
 import type { SettingsCache } from '../policies/settings-cache.js';
 import { settingsSubjectOf, verdictFactsOf } from '../statuses/liveness-row.js';
 import type { StatusTransition, StatusWriter } from '../statuses/status.js';
-import { transitionOf } from './verdict-transition-rules.js';
+import { isDialUnproven, transitionOf } from './verdict-transition-rules.js';
 import { lockSuspects, readForestGeneration, type SuspectRow } from './verdict-repository.js';
 import { lockShards, type ShardClaim } from './verdict-shard-repository.js';
 
@@ -59,7 +59,8 @@ export async function judgeBatch(
   if (provenAt === null) return { ...nothing, provenAt };
   const rows = await lockSuspects(sql, ids);
   const { judged, failed } = judgeRows(rows, deps, provenAt);
-  const transitions = judged.flatMap((one) => transitionWithEvidence(one, deps.fleetClock) ?? []);
+  const settled = judged.filter(({ row, verdict }) => !isDialUnproven({ row, verdict }, at));
+  const transitions = settled.flatMap((one) => transitionWithEvidence(one, deps.fleetClock) ?? []);
   await deps.statuses.apply(sql, transitions, at);
   return { at, owned, provenAt, judged, failed };
 }

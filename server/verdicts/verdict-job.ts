@@ -6,11 +6,12 @@ import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { LivenessHint, LivenessHints } from '../heartbeats/liveness-hints.js';
 import type { DeafCause, DeafSpan, ListeningLedger } from '../listening/listening.js';
 import { Problem } from '../../lib/problem.js';
-import { settingsSubjectOf } from '../statuses/liveness-row.js';
+import { isDialled, settingsSubjectOf } from '../statuses/liveness-row.js';
+import { DialWaiters } from './dial-waiters.js';
 import { OwnedShards, type OwnedShard, type Suspect } from './owned-shards.js';
 import { createRuleGroups, type RuleGroups } from './rule-groups.js';
 import { judgeBatch, type BatchDeps, type BatchOutcome, type Judged } from './verdict-batch.js';
-import { loadOverrides, loadShard } from './verdict-repository.js';
+import { listChangedDials, loadOverrides, loadShard } from './verdict-repository.js';
 import { SHARD_COUNT } from './verdict-shard-rules.js';
 import { claimShards, releaseShards, renewShards } from './verdict-shard-repository.js';
 
@@ -55,6 +56,8 @@ const SET_ASIDE_MS = 60_000;
 const LONGEST_SLEEP_MS = 60_000;
 const HELD_AFTER_REFUSAL_MS = 2000;
 const PAUSE_MS = 50;
+/** Behind the asking for dials, a computer that waits for one is judged anew this often. */
+const WAITING_MS = 60_000;
 
 export function createVerdictJob(deps: VerdictJobDeps): VerdictJob {
   return new Job(deps);
@@ -65,6 +68,7 @@ class Job implements VerdictJob {
   readonly #batch: BatchDeps;
   readonly #groups: RuleGroups;
   readonly #shards: OwnedShards;
+  readonly #waiters = new DialWaiters();
   #renewAt = Number.NEGATIVE_INFINITY;
   #refreshAt = Number.NEGATIVE_INFINITY;
   #nextRefreshed = 0;
@@ -91,7 +95,10 @@ class Job implements VerdictJob {
 
   heard(hints: readonly LivenessHint[]): void {
     const now = this.#deps.fleetClock.fleet();
-    for (const hint of hints) this.#shards.heard(hint, now);
+    for (const hint of hints) {
+      this.#shards.heard(hint, now);
+      this.#waiters.remove(hint.computerId);
+    }
     this.#rearmIfEarlier();
   }
 
@@ -106,6 +113,7 @@ class Job implements VerdictJob {
     await this.#holdLeases();
     await this.#loadClaimed(signal);
     if (this.#areGroupsStale) this.#distrustChangedGroups();
+    await this.#askForDials(signal);
     while (!signal.aborted && !this.#deps.ledger.deafness()) {
       const startedAt = this.#deps.fleetClock.monotonic();
       const hasTime = () => this.#deps.fleetClock.monotonic() - startedAt < SLICE_MS;
@@ -125,7 +133,7 @@ class Job implements VerdictJob {
   async wakeUps(signal: AbortSignal, fire: () => Promise<void>): Promise<void> {
     while (!signal.aborted) {
       this.#rearm = new AbortController();
-      this.#armedFor = this.#areGroupsStale ? 0 : this.#shards.earliest();
+      this.#armedFor = this.#areGroupsStale ? 0 : this.#dueAt();
       const wait = Math.min(this.#armedFor - this.#deps.fleetClock.fleet(), LONGEST_SLEEP_MS);
       if (wait > 0) await this.#sleep(wait, AbortSignal.any([signal, this.#rearm.signal]));
       else {
@@ -151,6 +159,7 @@ class Job implements VerdictJob {
   async release(): Promise<void> {
     const held = this.#shards.all();
     for (const { shard } of held) this.#shards.drop(shard);
+    this.#waiters.clear();
     if (held.length > 0) await this.#deps.inTransaction((sql) => releaseShards(sql, this.#deps.owner, held));
   }
 
@@ -164,12 +173,16 @@ class Job implements VerdictJob {
     return { state: 'active', reason: null };
   }
 
+  #dueAt(): FleetInstant {
+    return Math.min(this.#shards.earliest(), this.#waiters.pollAt());
+  }
+
   #isDue(): boolean {
-    return this.#areGroupsStale || this.#shards.earliest() <= this.#deps.fleetClock.fleet();
+    return this.#areGroupsStale || this.#dueAt() <= this.#deps.fleetClock.fleet();
   }
 
   #rearmIfEarlier(): void {
-    if (this.#shards.earliest() < this.#armedFor) this.#rearm.abort();
+    if (this.#dueAt() < this.#armedFor) this.#rearm.abort();
   }
 
   async #sleep(ms: number, signal: AbortSignal): Promise<void> {
@@ -211,6 +224,7 @@ class Job implements VerdictJob {
   #lose(shards: readonly number[]): void {
     if (shards.length === 0) return;
     for (const shard of shards) this.#shards.drop(shard);
+    this.#waiters.dropShards(shards);
     this.#deps.log.warn({ shards }, 'verdict shards were lost to another process');
     this.#deps.onShardsLost?.(shards);
   }
@@ -243,6 +257,15 @@ class Job implements VerdictJob {
     this.#refreshAt = at + Math.max(REFRESH_EVERY_MS, took * REFRESH_SHARE);
   }
 
+  /** Looks again at those whose dial failed in another process. */
+  async #askForDials(signal: AbortSignal): Promise<void> {
+    const at = this.#deps.fleetClock.fleet();
+    if (at < this.#waiters.pollAt() || signal.aborted) return;
+    const turn = this.#waiters.takeTurn(at);
+    const changed = await this.#deps.inTransaction((sql) => listChangedDials(sql, turn));
+    for (const computerId of changed) this.#shards.reconsider(computerId, at);
+  }
+
   async #judge(suspects: readonly Suspect[]): Promise<void> {
     const claims = [...new Set(suspects.map(({ shard }) => shard))].flatMap((shard) => this.#shards.get(shard) ?? []);
     const ids = (owned: ReadonlySet<number>) =>
@@ -267,10 +290,20 @@ class Job implements VerdictJob {
     const failed = new Set(outcome.failed);
     for (const suspect of suspects) {
       const one = judged.get(suspect.computerId);
-      if (one) this.#shards.settle(suspect, this.#toFacts(one), { at, until: nextLook(one, { at, provenAt }) });
+      this.#waiters.remove(suspect.computerId);
+      if (one) this.#settle(suspect, one, { at, provenAt });
       else if (failed.has(suspect.computerId)) this.#shards.postpone([suspect], at + SET_ASIDE_MS);
       else this.#shards.forget(suspect);
     }
+  }
+
+  #settle(suspect: Suspect, judged: Judged, proof: Proof): void {
+    const { at } = proof;
+    const { dialNeededFrom } = judged.verdict;
+    const isWaiting = dialNeededFrom <= at;
+    const lookAt = Math.min(nextLook(judged, proof), isWaiting ? at + WAITING_MS : dialNeededFrom);
+    this.#shards.settle(suspect, this.#toFacts(judged), { at, until: lookAt });
+    if (isWaiting) this.#waiters.add(suspect, judged.row.dial_ended_fleet_ms, at);
   }
 
   #toFacts({ row, verdict }: Judged) {
@@ -283,6 +316,7 @@ class Job implements VerdictJob {
       status: verdict.status,
       rulesSince: row.verdict_rules_fleet_ms,
       isSpecial: row.goodbye_reason !== null || (row.power_since_fleet_ms ?? -2) >= (lastSeenAt ?? -1),
+      isDialled: isDialled(row),
     };
   }
 
@@ -303,8 +337,13 @@ class Job implements VerdictJob {
   }
 }
 
+interface Proof {
+  readonly at: FleetInstant;
+  readonly provenAt: FleetInstant;
+}
+
 /** When a computer is looked at next: a deadline that passed after the last proof is asked about once more in a moment. */
-function nextLook({ verdict }: Judged, { at, provenAt }: { at: FleetInstant; provenAt: FleetInstant }): FleetInstant {
+function nextLook({ verdict }: Judged, { at, provenAt }: Proof): FleetInstant {
   const { nextChangeAt } = verdict;
   return nextChangeAt > provenAt && nextChangeAt <= at ? at + RETRY_PROOF_MS : nextChangeAt;
 }

@@ -1,6 +1,6 @@
 import type { Sql } from '../database/sql.js';
 import type { ForestGeneration } from '../policies/settings-cache.js';
-import { LIVENESS_COLUMNS, LIVENESS_TABLES, type LivenessRow } from '../statuses/liveness-row.js';
+import { LIVENESS_COLUMNS, LIVENESS_TABLES, STANDING_TABLES, type LivenessRow } from '../statuses/liveness-row.js';
 import { STATUSES } from '../statuses/status.js';
 import { shardRange } from './verdict-shard-rules.js';
 
@@ -34,6 +34,7 @@ const RECORD_BYTES = 64;
 const APPLIANCE = 8;
 const OVERRIDES = 16;
 const SPECIAL = 32;
+const DIALLED = 64;
 
 /** One value for a whole shard: a million rows of a driver's objects take seconds, their bytes a fraction of one. */
 const LOAD_SHARD = `
@@ -48,8 +49,12 @@ SELECT string_agg(
     + CASE WHEN computers.overrides IS NOT NULL THEN ${OVERRIDES} ELSE 0 END
     + CASE WHEN computer_status.goodbye_reason IS NOT NULL
         OR computers.power_since_fleet_ms >= COALESCE(computer_live.last_seen_fleet_ms, -1)
-      THEN ${SPECIAL} ELSE 0 END), ''::bytea) AS packed
-FROM ${LIVENESS_TABLES}
+      THEN ${SPECIAL} ELSE 0 END
+    + CASE WHEN dialled.computer_id IS NOT NULL THEN ${DIALLED} ELSE 0 END), ''::bytea) AS packed
+FROM ${STANDING_TABLES}
+  LEFT JOIN computer_contacts AS dialled
+    ON dialled.computer_id = computers.id AND dialled.direction = 'managerInitiated'
+    AND dialled.computer_id BETWEEN $1 AND $2
 WHERE computers.id BETWEEN $1 AND $2`;
 
 export interface PackedRecord {
@@ -64,6 +69,7 @@ export interface PackedRecord {
   readonly kind: 'agent' | 'appliance';
   readonly hasOverrides: boolean;
   readonly isSpecial: boolean;
+  readonly isDialled: boolean;
 }
 
 /** The computers of a shard, packed; undefined when it has none. */
@@ -91,6 +97,7 @@ export function readRecord(packed: Buffer, index: number): PackedRecord {
     kind: (flags & APPLIANCE) === 0 ? 'agent' : 'appliance',
     hasOverrides: (flags & OVERRIDES) !== 0,
     isSpecial: (flags & SPECIAL) !== 0,
+    isDialled: (flags & DIALLED) !== 0,
   };
 }
 
@@ -103,6 +110,29 @@ export async function loadOverrides(sql: Sql, shard: number): Promise<ReadonlyMa
     [first, last],
   );
   return new Map(rows.map(({ id, overrides }) => [id, overrides]));
+}
+
+const CHANGED_DIALS = `
+SELECT seen.computer_id::text AS computer_id
+FROM unnest($1::uuid[], $2::bigint[]) AS seen (computer_id, ended_fleet_ms)
+JOIN computer_dials ON computer_dials.computer_id = seen.computer_id
+WHERE computer_dials.last_ended_fleet_ms <> seen.ended_fleet_ms`;
+
+/** A computer and the end of its last failed dial as it was read; null where there was none. */
+export interface SeenDial {
+  readonly computerId: string;
+  readonly endedAt: number | null;
+}
+
+const NO_DIAL = -1;
+
+/** Those of whom another failed dial is stored by now. */
+export async function listChangedDials(sql: Sql, seen: readonly SeenDial[]): Promise<string[]> {
+  const rows = await sql.query<{ computer_id: string }>(CHANGED_DIALS, [
+    seen.map(({ computerId }) => computerId),
+    seen.map(({ endedAt }) => endedAt ?? NO_DIAL),
+  ]);
+  return rows.map((row) => row.computer_id);
 }
 
 function readInteger(packed: Buffer, at: number): number {

@@ -17,9 +17,9 @@ interface Listed {
 
 const COMPUTER =
   'id name kind address addressSource policy labels status statusReason statusSince lastSeenAt missedHeartbeats ' +
-  'nextExpectedAt offlineAt clockOffsetMs settingsState fingerprint communicationDirection connectionMode ' +
+  'nextExpectedAt offlineAt clockOffsetMs settingsState fingerprint communicationDirection directionInForce connectionMode ' +
   'carrierInUse channel listenerReachable lastDial agentVersion platform flags';
-const DETAIL = 'components counters facts agentTimeAt tls certificate';
+const DETAIL = 'components counters facts directionSince listener candidate agentTimeAt tls certificate';
 const CATALOGUE = 'key type unit default range stricter audience apply effective description';
 const JOB = 'name cron lastRunAt nextRunAt lastDurationMs runs lastError';
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 
 import { openAuthority, type CertificateAuthority } from '../../certs/certificate-authority.js';
 import { readSigningRequest } from '../../certs/csr.js';
-import { openManagerIdentity } from '../../certs/manager-identity.js';
+import { openManagerIdentity, type ManagerIdentity } from '../../certs/manager-identity.js';
 import { certificatesOf } from '../../certs/pem.js';
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
 import { createSystemClock } from '../../lib/clock.js';
@@ -38,7 +38,7 @@ export type Fault =
 
 /** A manager in miniature for tests of the agent: real TLS, real schemas, everything in memory. */
 export class FakeManager {
-  readonly reports: { report: Report; body: string; resumed: boolean }[] = [];
+  readonly reports: { report: Report; body: string; resumed: boolean; dialledBy: 'agent' | 'manager' }[] = [];
   readonly stored = new Map<string, AgentEvent>();
   readonly positions = new Map<string, number>();
   readonly faults: Fault[] = [];
@@ -50,9 +50,14 @@ export class FakeManager {
   maxEventsPerReport = 1000;
   generation = 1;
   settings: SettingValues = catalogueDefaults();
+  /** Whether enrollments are answered with the settings. */
+  tellsSettings = false;
+  /** Whether proven candidates are committed. */
+  commits = true;
   readonly secret = 'ab'.repeat(32);
   #server: Server | undefined;
   #port = 0;
+  #identity: ManagerIdentity | undefined;
   readonly #seen = new Map<string, string>();
 
   private constructor(
@@ -78,6 +83,11 @@ export class FakeManager {
     return `https://127.0.0.1:${this.#port}`;
   }
 
+  /** Its key and leaf, to dial a listener with. */
+  get identity(): ManagerIdentity {
+    return this.#identity!;
+  }
+
   get token(): string {
     return formatEnrollmentToken({ secret: this.secret, caFingerprint: this.authority.rootFingerprint });
   }
@@ -95,6 +105,7 @@ export class FakeManager {
       hosts: ['localhost'],
       clock: createSystemClock(),
     });
+    this.#identity = identity;
     const server = createServer(
       {
         ...TLS_OPTIONS,
@@ -144,7 +155,9 @@ export class FakeManager {
       );
       return;
     }
-    const answer = request.url === '/agent/v1/enroll' ? this.#enroll(body) : this.#heartbeat(request, body);
+    const resumed = (request.socket as TLSSocket).isSessionReused();
+    const answer =
+      request.url === '/agent/v1/enroll' ? this.#enroll(body) : this.take(body, { resumed, dialledBy: 'agent' });
     if (fault?.kind === 'lose-reply') {
       request.socket.destroy();
       return;
@@ -171,21 +184,43 @@ export class FakeManager {
       managerUrls: [],
       managerTime: Date.now(),
       identityToken: null,
+      ...(this.tellsSettings ? { settings: this.#settingsOrder() } : {}),
     };
     this.enrolled.set(keyDigest, answer);
     return answer;
   }
 
-  #heartbeat(request: IncomingMessage, body: Buffer): Orders {
-    const socket = request.socket as TLSSocket;
+  #settingsOrder() {
+    return {
+      ...settingsDocument(this.settings),
+      generation: { epoch: GENERATION_EPOCH, counter: this.generation },
+    };
+  }
+
+  /** What is sent, and what is proven. */
+  #judge({ candidate, appliedFingerprint }: Report, dialledBy: 'agent' | 'manager') {
+    const order = this.#settingsOrder();
+    const isTried = candidate?.fingerprint === order.fingerprint;
+    const neededBy = candidate?.direction === 'managerInitiated' ? 'manager' : 'agent';
+    const isProven = isTried && candidate.state === 'proving' && neededBy === dialledBy && this.commits;
+    return {
+      settings: appliedFingerprint === order.fingerprint || isTried ? null : order,
+      committed: isProven ? order.fingerprint : undefined,
+      generation: order.generation,
+    };
+  }
+
+  /** Stores a report and answers its orders, whoever dialled. */
+  take(
+    body: Buffer,
+    { resumed = false, dialledBy }: { readonly resumed?: boolean; readonly dialledBy: 'agent' | 'manager' },
+  ): Orders {
     const report = readBy(reportSchema, parseBoundedJson(body));
-    this.reports.push({ report, body: body.toString('utf8'), resumed: socket.isSessionReused() });
+    this.reports.push({ report, body: body.toString('utf8'), resumed, dialledBy });
     const computerId = report.computerId ?? '';
     const isRepeat = this.#seen.get(computerId) === report.reportId;
     this.#seen.set(computerId, report.reportId);
-    const document = settingsDocument(this.settings);
-    const settings = report.appliedFingerprint === document.fingerprint ? null : document;
-    const generation = { epoch: GENERATION_EPOCH, counter: this.generation };
+    const { settings, committed, generation } = this.#judge(report, dialledBy);
     return {
       protocolVersion: 1,
       computerId,
@@ -194,8 +229,9 @@ export class FakeManager {
       managerReceivedAt: Date.now(),
       managerSentAt: Date.now(),
       acknowledged: report.lanes.map((batch) => this.#store(computerId, batch)),
-      settings: settings && { ...settings, generation },
+      settings,
       settingsGeneration: generation,
+      ...(committed === undefined ? {} : { committed }),
       commands: [],
       nextContactInMs: this.intervalMs,
       identityToken: `token-${this.reports.length}`,

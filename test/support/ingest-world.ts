@@ -51,6 +51,8 @@ export interface IngestWorld extends Heartbeats {
   readonly metrics: IngestMetrics;
   readonly heard: LivenessHint[];
   readonly reconsidered: string[];
+  /** Computers that the ingest path asked to have dialled. */
+  readonly dialled: string[];
   readonly deaf: string[];
   readonly spans: DeafSpan[];
   report(computerId: string, changes?: Partial<Report>): Exchange;
@@ -99,6 +101,7 @@ export function createIngestWorld(
   const settings = createSettingsCache({ sql: sqlOfClient(pool) });
   const heard: LivenessHint[] = [];
   const reconsidered: string[] = [];
+  const dialled: string[] = [];
   const deaf: string[] = [];
   const spans: DeafSpan[] = [];
   const heartbeats = composeHeartbeats({
@@ -109,6 +112,7 @@ export function createIngestWorld(
     listening: { spans: () => spans, noteDeaf: (cause) => void deaf.push(cause) },
     breaker: createDatabaseBreaker(() => clock.monotonic()),
     hints: { heard: (hints) => void heard.push(...hints), reconsider: (ids) => void reconsidered.push(...ids) },
+    dials: { request: (ids) => void dialled.push(...ids) },
     fleetClock: clock,
     tokens: createIdentityTokens(Buffer.alloc(32, 7)),
     random,
@@ -130,6 +134,7 @@ export function createIngestWorld(
     metrics,
     heard,
     reconsidered,
+    dialled,
     deaf,
     spans,
     report,

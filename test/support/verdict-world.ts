@@ -83,7 +83,7 @@ export class VerdictWorld {
 
   async open(): Promise<void> {
     await this.#database.pool.query(
-      `DELETE FROM computers; DELETE FROM policies; DELETE FROM computer_live; DELETE FROM computer_status; DELETE FROM alerts;
+      `DELETE FROM computers; DELETE FROM policies; DELETE FROM computer_live; DELETE FROM computer_status; DELETE FROM alerts; DELETE FROM computer_contacts; DELETE FROM computer_dials;
        DELETE FROM status_history; DELETE FROM listeners; DELETE FROM deaf_spans;
        UPDATE verdict_shards SET owner = NULL, generation = 0, lease_until_fleet_ms = 0`,
     );
@@ -146,6 +146,27 @@ export class VerdictWorld {
       [id, status, START + at],
     );
     return id;
+  }
+
+  /** The direction that the computer's last report told to be in force. */
+  async direct(id: string, direction: 'managerInitiated' | 'agentInitiated'): Promise<void> {
+    await this.#database.pool.query(
+      `INSERT INTO computer_contacts (computer_id, direction) VALUES ($1, $2)
+       ON CONFLICT (computer_id) DO UPDATE SET direction = EXCLUDED.direction`,
+      [id, direction],
+    );
+  }
+
+  /** What a dialler stores of a dial that failed. */
+  async failDial(id: string, [begun, ended]: readonly [number, number], result = 'unreachable'): Promise<void> {
+    await this.#database.pool.query(
+      `INSERT INTO computer_dials AS known (computer_id, last_begun_fleet_ms, last_ended_fleet_ms, last_result, failures,
+         failed_begun_fleet_ms, failed_ended_fleet_ms) VALUES ($1, $2, $3, $4, 1, ARRAY[$2::bigint], ARRAY[$3::bigint])
+       ON CONFLICT (computer_id) DO UPDATE SET last_begun_fleet_ms = $2, last_ended_fleet_ms = $3, last_result = $4,
+         failures = known.failures + 1, failed_begun_fleet_ms = known.failed_begun_fleet_ms || $2::bigint,
+         failed_ended_fleet_ms = known.failed_ended_fleet_ms || $3::bigint`,
+      [id, START + begun, START + ended, result],
+    );
   }
 
   /** What ingest does with a stored report. */

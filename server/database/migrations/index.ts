@@ -6,7 +6,9 @@ import { CreateAuthority0000000000006 } from './0006-authority.js';
 import { SealCluster0000000000007 } from './0007-seal-cluster.js';
 import { PartitionsInTurn0000000000008 } from './0008-partitions-in-turn.js';
 import { Dials0000000000009 } from './0009-dials.js';
-import { Clocks0000000000010 } from './0010-clocks.js';
+import { IndexDialled0000000000010 } from './0010-index-dialled.js';
+import { SeenWays0000000000011 } from './0011-seen-ways.js';
+import { Clocks0000000000012 } from './0012-clocks.js';
 
 /** Every migration, oldest first. */
 export const MIGRATIONS = [
@@ -18,5 +20,7 @@ export const MIGRATIONS = [
   SealCluster0000000000007,
   PartitionsInTurn0000000000008,
   Dials0000000000009,
-  Clocks0000000000010,
+  IndexDialled0000000000010,
+  SeenWays0000000000011,
+  Clocks0000000000012,
 ] as const;

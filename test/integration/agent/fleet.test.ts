@@ -6,7 +6,9 @@ import { parseManagerUrl } from '../../../agent/transport/tls-connection.js';
 import { createSystemClock } from '../../../lib/clock.js';
 import { createLog } from '../../../lib/log.js';
 import { createSystemRandom } from '../../../lib/random.js';
-import { startFleet } from '../../../scripts/fleet.js';
+import { startFleet, type Fleet } from '../../../scripts/fleet.js';
+import { freePort } from '../../support/free-port.js';
+import { dial } from '../../support/listener-dialer.js';
 import { FakeManager } from '../../support/agent-fake-manager.js';
 import { runAgent, spawnAgent, temporaryFolder, until } from '../../support/agent-process.js';
 
@@ -43,6 +45,52 @@ describe('a fleet in one process', () => {
     }
   });
 
+  it('begins in the direction and on the ports it is given', async () => {
+    const folder = temporaryFolder();
+    const manager = await FakeManager.start(folder.path);
+    manager.setSettings({ communicationDirection: 'managerInitiated' });
+    manager.tellsSettings = true;
+    const base = (await freePort()) - 1;
+    const options = {
+      manager: parseManagerUrl(manager.url)!,
+      token: manager.token,
+      clock: createSystemClock(),
+      random: createSystemRandom(),
+      log: createLog({ name: 'fleet', level: 'silent' }),
+      listenerBasePort: base,
+    };
+    const directory = (name: string) => join(folder.path, name);
+    const dialled = await startFleet({
+      ...options,
+      agents: 2,
+      directory: directory('m'),
+      direction: 'managerInitiated',
+    });
+    const dialling = await startFleet({
+      ...options,
+      agents: 2,
+      directory: directory('a'),
+      direction: 'agentInitiated',
+    });
+    try {
+      await until('they told their ports', () => dialled.counts().online === 2);
+      for (const [index, { computerId }] of dialled.agents.entries()) {
+        const { status } = await dial(manager, { port: base + 1 + index, computerId });
+        expect(status).to.equal(204);
+      }
+      expect(dialled.agents.map(({ daemon }) => daemon!.status().direction)).to.deep.equal(MANAGER_TWICE);
+      await until('the others dialled', () => dialling.counts().online === 2);
+      const first = manager.reports.find(({ report }) => isOf(dialling, report.computerId))!;
+      expect(first).to.deep.include({ dialledBy: 'agent' });
+      expect(first.report).to.deep.include({ direction: 'agentInitiated', listener: { state: 'closed' } });
+    } finally {
+      await dialled.stop();
+      await dialling.stop();
+      await manager.close();
+      folder.remove();
+    }
+  });
+
   it('is refused in plain words on a directory that another fleet holds', async function () {
     this.timeout(20_000);
     const folder = temporaryFolder();
@@ -70,6 +118,14 @@ describe('a fleet in one process', () => {
     expect(help.stdout).to.contain('--dir DIR');
     const wrong = await runAgent(['--agents', '0', '--token-file', '/absent'], { main: FLEET });
     expect(wrong.code).to.equal(2);
+    const listening = await runAgent(['--direction', 'sideways', '--listener-base-port', '65535'], { main: FLEET });
+    expect(listening.stderr).to.contain('--direction must').and.contain('--listener-base-port must');
     expect(wrong.stderr).to.contain('--agents must').and.contain('--manager must').and.contain('/absent');
   });
 });
+
+const MANAGER_TWICE = ['managerInitiated', 'managerInitiated'];
+
+function isOf({ agents }: Fleet, computerId: string | undefined): boolean {
+  return agents.some((agent) => agent.computerId === computerId);
+}

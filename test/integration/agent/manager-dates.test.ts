@@ -43,7 +43,7 @@ describe("the dates of the manager's certificate", () => {
     });
     const connection = await transport.connect(5000, new AbortController().signal);
     connection.close();
-    return transport.warning?.code;
+    return connection.warning?.code;
   };
   const anchorAt = (shiftMs: number, bootId = 'this-boot'): TimeAnchor => ({
     bootId,

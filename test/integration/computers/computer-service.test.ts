@@ -49,6 +49,7 @@ describe('computers', () => {
       clockOffsetMs: null,
       settingsState: 'pending',
       communicationDirection: 'bidirectional',
+      directionInForce: null,
       connectionMode: 'held',
       carrierInUse: 'https',
       channel: { state: 'none', since: null, reason: null },
@@ -61,6 +62,9 @@ describe('computers', () => {
       counters: null,
       facts: null,
       agentTimeAt: null,
+      directionSince: null,
+      listener: null,
+      candidate: null,
       tls: null,
       certificate: null,
       enrolledAt: null,
@@ -86,6 +90,54 @@ describe('computers', () => {
     expect((await world.read(id)).missedHeartbeats).to.equal(1);
     world.clock.advance(120_000);
     expect((await world.read(id)).missedHeartbeats).to.equal(3);
+  });
+
+  it('show the ways to them as reports and dials told', async () => {
+    const { id, fingerprint } = await world.makeComputer();
+    await world.hear(id);
+    const at = world.clock.fleet();
+    const shown = (instant: number) => new Date(world.clock.toWall(instant)).toISOString();
+    await world.sql.query(
+      `INSERT INTO computer_contacts (computer_id, direction, direction_since_fleet_ms, listener_state, listener_port,
+         candidate_fingerprint, candidate_direction, candidate_state, candidate_reason, candidate_since_fleet_ms)
+       VALUES ($1, 'bidirectional', $2, 'listening', 4118, $3, 'managerInitiated', 'reverted', 'not-dialled', $2)`,
+      [id, at, Buffer.from(fingerprint.desired, 'hex')],
+    );
+    await world.sql.query(
+      `INSERT INTO computer_dials (computer_id, last_begun_fleet_ms, last_ended_fleet_ms, last_result, failures)
+       VALUES ($1, $2, $3, 'refused', 2)`,
+      [id, at + 10, at + 20],
+    );
+    const failing = await world.read(id);
+    expect(failing).to.deep.include({
+      settingsState: 'failed',
+      communicationDirection: 'bidirectional',
+      directionInForce: 'bidirectional',
+      directionSince: shown(at),
+      carrierInUse: 'https',
+      listenerReachable: false,
+      lastDial: { at: shown(at + 20), result: 'refused' },
+      listener: { state: 'listening', port: 4118, detail: null },
+    });
+    expect(failing.candidate).to.deep.include({
+      fingerprint: fingerprint.desired,
+      communicationDirection: 'managerInitiated',
+      state: 'reverted',
+      reason: 'not-dialled',
+      since: shown(at),
+    });
+    const heard = `UPDATE computer_live SET seen_by_agent_fleet_ms = $2, seen_by_dial_fleet_ms = $3 WHERE computer_id = $1`;
+    await world.sql.query(heard, [id, at, at + 30]);
+    const answered = { listenerReachable: true, carrierInUse: 'listener' };
+    expect(await world.read(id)).to.deep.include({ ...answered, lastDial: { at: shown(at + 30), result: 'answered' } });
+    const { items } = await world.list({ q: failing.name });
+    expect(items.map(({ listenerReachable, settingsState }) => [listenerReachable, settingsState])).to.deep.equal([
+      [true, 'failed'],
+    ]);
+    await world.patchSettings(id, { listenerPort: 4999 });
+    expect((await world.read(id)).settingsState).to.equal('pending');
+    await world.call('delete', '/computers/:id', { params: { id } });
+    expect([await countOf('computer_contacts', id), await countOf('computer_dials', id)]).to.deep.equal([0, 0]);
   });
 
   it('are renamed, labelled and addressed under their own revision', async () => {

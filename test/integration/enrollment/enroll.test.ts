@@ -1,6 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import { expect } from 'chai';
 import { Problem } from '../../../lib/problem.js';
+import { fingerprintOf } from '../../../policies/fingerprint.js';
+import type { SettingsOrder } from '../../../protocol/heartbeat-messages.js';
 import { createSigningRequest } from '../../../certs/csr.js';
 import { computerOf, enrollBody, startAgentPort, type AgentPort, type Answer } from '../../support/agent-port.js';
 import { useDatabase } from '../../support/database.js';
@@ -60,6 +62,64 @@ describe('enrollment', () => {
       { identity },
     );
     expect([beat.status, port.world.metrics.tokensCurrent]).to.deep.equal([200, 1]);
+  });
+
+  it('tells the settings in force, the same when it is asked again, and remembers where the computer is', async () => {
+    await changePolicy(database.pool, { communicationDirection: 'managerInitiated', heartbeatIntervalSeconds: 30 });
+    const [token, key] = [await port.addToken(), newKey()];
+    const first = await port.post(ENROLL, enrollBody(token, key));
+    const settings = first.body['settings'] as SettingsOrder;
+    expect(JSON.parse(settings.json)).to.deep.include({
+      communicationDirection: 'managerInitiated',
+      heartbeatIntervalSeconds: 30,
+    });
+    expect(settings.fingerprint).to.equal(fingerprintOf(settings.json));
+    expect(settings.generation).to.deep.equal(port.world.settings.generation());
+    const id = String(first.body['computerId']);
+    const facts = await one('SELECT * FROM computer_facts WHERE computer_id = $1', id);
+    expect([facts.observed_address, facts.facts_digest, facts.agent_version]).to.deep.equal([
+      '127.0.0.1',
+      null,
+      '0.1.0',
+    ]);
+    await changePolicy(database.pool, {});
+    const again = await port.post(ENROLL, enrollBody(token, key));
+    expect(again.body['certificate']).to.equal(first.body['certificate']);
+    expect((again.body['settings'] as SettingsOrder).json).to.contain('"communicationDirection":"bidirectional"');
+    const { facts: _facts, ...without } = steadyReport(Date.now());
+    const beat = await port.world.batcher.submit({ ...port.world.report(id), report: without });
+    expect(beat.fullReport).to.equal(true);
+  });
+
+  it('tells an appliance to use both ways, whatever its policy says', async () => {
+    await changePolicy(database.pool, { communicationDirection: 'managerInitiated' });
+    const [id] = await addComputers(database.pool, 1);
+    await database.pool.query(`UPDATE computers SET kind = 'appliance' WHERE id = $1`, [id]);
+    const { body } = await port.post(ENROLL, enrollBody(await port.addToken({ computerId: id! })));
+    const { json } = body['settings'] as SettingsOrder;
+    expect(json).to.contain('"communicationDirection":"bidirectional"');
+    await changePolicy(database.pool, {});
+  });
+
+  it('forgets the ways to the agent that had the record before', async () => {
+    const [id] = await addComputers(database.pool, 1);
+    const told = { direction: 'bidirectional', listener: { state: 'listening', port: 4118 } } as const;
+    await port.world.beat(id!, told);
+    await port.world.batcher.submit({ ...port.world.report(id!, told), dialledBy: 'manager' });
+    await database.pool.query(
+      `INSERT INTO computer_dials (computer_id, last_begun_fleet_ms, last_ended_fleet_ms, last_result, failures)
+       VALUES ($1, 1, 2, 'refused', 1)`,
+      [id],
+    );
+    expect((await port.post(ENROLL, enrollBody(await port.addToken({ computerId: id! })))).status).to.equal(200);
+    const count = 'SELECT count(*)::int AS n FROM';
+    expect((await one(`${count} computer_contacts WHERE computer_id = $1`, id)).n).to.equal(0);
+    expect((await one(`${count} computer_dials WHERE computer_id = $1`, id)).n).to.equal(0);
+    const live = await one('SELECT * FROM computer_live WHERE computer_id = $1', id);
+    expect([live.seen_by_agent_fleet_ms, live.seen_by_dial_fleet_ms]).to.deep.equal([null, null]);
+    // The same state again is stored again.
+    await port.world.beat(id!, told);
+    expect((await one(`${count} computer_contacts WHERE computer_id = $1`, id)).n).to.equal(1);
   });
 
   it('gives certificates the lifetime of the policy', async () => {

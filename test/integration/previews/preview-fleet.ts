@@ -16,7 +16,15 @@ export interface Computer {
   readonly delivered: number | null;
   readonly goodbye: { readonly reason: GoodbyeReason; readonly after: number; readonly expected: number | null } | null;
   readonly power: { readonly state: PowerState; readonly after: number; readonly expires: number | null } | null;
-  readonly carrier: 'https' | 'listener';
+  /** Receipts after the last one; the listener's state where any was told, and whether the last dial was answered. */
+  readonly ways: {
+    readonly byAgent: number | null;
+    readonly byDial: number | null;
+    readonly listener: 'closed' | 'listening' | 'failed' | null;
+    readonly isAnswered: boolean;
+  };
+  /** Failed dials as (begin after the last receipt, duration); null for a computer that was never dialled. */
+  readonly dials: { readonly isDialled: boolean; readonly failed: readonly (readonly [number, number])[] } | null;
 }
 
 const offset = fc.constantFrom(-1, 0, 1, 20_000, 2_000_000);
@@ -31,6 +39,19 @@ const power = fc.record({
   after: offset,
   expires: fc.option(fc.constantFrom(1, 50_000, 3_000_000)),
 });
+const dials = fc.record({
+  isDialled: fc.constantFrom(true, true, true, false),
+  failed: fc.array(fc.tuple(fc.constantFrom(0, 29_999, 30_000, 60_000, 120_000, 600_000, 2_000_000), fc.nat(10_000)), {
+    maxLength: 4,
+  }),
+});
+const receipt = fc.option(fc.constantFrom(-1, 0, 30_000, 2_000_000), { freq: 2 });
+const ways = fc.record({
+  byAgent: receipt,
+  byDial: receipt,
+  listener: fc.option(fc.constantFrom('closed', 'listening', 'listening', 'failed')),
+  isAnswered: fc.boolean(),
+});
 const fleetComputer: fc.Arbitrary<Computer> = fc.record({
   policy: fc.nat(5),
   kind: computerNode.map(({ kind }) => kind),
@@ -43,7 +64,8 @@ const fleetComputer: fc.Arbitrary<Computer> = fc.record({
   delivered: intervalMs,
   goodbye: fc.option(goodbye, { freq: 3 }),
   power: fc.option(power, { freq: 3 }),
-  carrier: fc.constantFrom('https', 'listener'),
+  ways,
+  dials: fc.option(dials, { freq: 2 }),
 });
 
 const edit = fc.record({
@@ -110,7 +132,7 @@ export function fleetAt(at: number, { shape, fleet, deaf }: Situation): Fleet {
   return { nodes, spans, rows: rows.toSorted((a, b) => (a.id < b.id ? -1 : 1)) };
 }
 
-const TABLES = ['computers', 'computer_live', 'computer_status', 'computer_facts', 'policies'];
+const TABLES = ['computers', 'computer_live', 'computer_status', 'computer_contacts', 'computer_dials', 'policies'];
 
 /** Replaces everything that is stored. */
 export async function storeFleet({ sql, clock }: ForestWorld, { nodes, rows }: Fleet): Promise<void> {
@@ -125,6 +147,7 @@ export async function storeFleet({ sql, clock }: ForestWorld, { nodes, rows }: F
   for (const row of rows) {
     await storeComputer(sql, row, nodes[row.given.policy % nodes.length]!.id);
     await storeLiveness(sql, row);
+    await storeDials(sql, row);
   }
 }
 
@@ -142,22 +165,36 @@ async function storeComputer(sql: ForestWorld['sql'], { id, given, lastSeenAt }:
 }
 
 async function storeLiveness(sql: ForestWorld['sql'], { id, given, lastSeenAt, contactDueAt }: Row) {
-  const { status, confirmed, delivered, goodbye: told, carrier } = given;
-  const isSeen = status !== 'pending';
+  const { status, confirmed, delivered, goodbye: told, ways: known } = given;
+  const seen = (at: number | null) => (status === 'pending' ? null : at);
+  const after = (ms: number | null) => seen(ms === null ? null : lastSeenAt + ms);
   await sql.query(
     `INSERT INTO computer_live (computer_id, last_seen_fleet_ms, contact_due_fleet_ms, confirmed_interval_ms,
-       delivered_interval_ms) VALUES ($1, $2, $3, $4, $5)`,
-    [id, isSeen ? lastSeenAt : null, isSeen ? contactDueAt : null, confirmed, delivered],
+       delivered_interval_ms, seen_by_agent_fleet_ms, seen_by_dial_fleet_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+    [id, ...[lastSeenAt, contactDueAt].map(seen), confirmed, delivered, ...[known.byAgent, known.byDial].map(after)],
   );
   await sql.query(
     `INSERT INTO computer_status (computer_id, status, reason, since_fleet_ms, goodbye_reason, goodbye_fleet_ms,
        goodbye_expected_ms) VALUES ($1, $2, 'x', 0, $3, $4, $5)`,
     [id, status, told?.reason, told && lastSeenAt + told.after, told?.expected],
   );
-  if (isSeen)
-    await sql.query(
-      `INSERT INTO computer_facts (computer_id, facts, agent_version, platform, protocol_version, capabilities, carrier,
-         updated_fleet_ms) VALUES ($1, '{}', '1', 'linux', 1, '{}', $2, 0)`,
-      [id, carrier],
-    );
+}
+
+async function storeDials(sql: ForestWorld['sql'], { id, given: { dials: told, ways: known }, lastSeenAt }: Row) {
+  if (!told && known.listener === null) return;
+  const direction = told ? (told.isDialled ? 'managerInitiated' : 'agentInitiated') : null;
+  await sql.query('INSERT INTO computer_contacts (computer_id, direction, listener_state) VALUES ($1, $2, $3)', [
+    id,
+    direction,
+    known.listener,
+  ]);
+  const failed = told?.failed ?? [];
+  if (failed.length === 0) return;
+  const begun = failed.map(([after]) => lastSeenAt + after);
+  const ended = failed.map(([after, took]) => lastSeenAt + after + took);
+  await sql.query(
+    `INSERT INTO computer_dials (computer_id, last_begun_fleet_ms, last_ended_fleet_ms, last_result, failures,
+       failed_begun_fleet_ms, failed_ended_fleet_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+    [id, begun.at(-1), ended.at(-1), known.isAnswered ? 'answered' : 'refused', failed.length, begun, ended],
+  );
 }

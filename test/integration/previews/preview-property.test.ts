@@ -5,7 +5,7 @@ import { applySettingsPatch, parseSettingsPatch } from '../../../policies/settin
 import { Problem } from '../../../lib/problem.js';
 import { Scope } from '../../../server/access/scope.js';
 import { PolicyEntity, PolicyRevisionEntity } from '../../../server/policies/policy-entity.js';
-import { packMarked, countMarked, markedIdAt } from '../../../server/previews/marked-query.js';
+import { packMarked, unpackMarked } from '../../../server/previews/marked-query.js';
 import { partsOfFleet } from '../../../server/previews/preview-query.js';
 import type { Preview } from '../../../server/previews/preview.js';
 import { createPreviewService, type PreviewService } from '../../../server/previews/preview-service.js';
@@ -97,15 +97,40 @@ describe('previews against the rule', function () {
       overrides: {},
       status: 'online',
       power: null,
+      dials: null,
     };
     const restarting: Computer = { ...given, goodbye: { reason: 'restart', after: 0, expected: null } };
     const stopped: Computer = { ...given, goodbye: null, power: { state: 'stopped', after: 0, expires: null } };
+    const dialled: Computer = {
+      ...given,
+      goodbye: null,
+      dials: {
+        isDialled: true,
+        failed: [
+          [5, 7],
+          [9, 2],
+        ],
+      },
+    };
     const plain: Computer = { ...given, goodbye: { reason: 'shutdown', after: 0, expected: null } };
-    await place({ ...one!, fleet: [restarting, stopped, plain, stopped, restarting, stopped, stopped, restarting] });
+    await place({
+      ...one!,
+      fleet: [restarting, stopped, plain, stopped, restarting, stopped, stopped, restarting, dialled, dialled],
+    });
     const subject = { policyId: fleet.nodes[0]!.id, kind: 'agent', overrides: null, rule: 7 } as const;
     const ids: string[] = [];
-    for await (const packed of packMarked(world.sql, { subjects: [subject], part: partsOfFleet(1)[0]!, chunk: 2 }))
-      for (let index = 0; index < countMarked(packed); index += 1) ids.push(markedIdAt(packed, index));
+    const latest = Number.MAX_SAFE_INTEGER;
+    const asked = { subjects: [subject], part: partsOfFleet(1)[0]!, latest, chunk: 2 };
+    for await (const packed of packMarked(world.sql, asked))
+      for (const { id, lastSeenAt, dials } of unpackMarked(packed)) {
+        ids.push(id());
+        const row = fleet.rows.find((one) => one.id === id())!;
+        expect(lastSeenAt).to.equal(row.lastSeenAt);
+        const failed = row.given.dials?.failed.map(([after, took]) => [after, took]);
+        expect(dials?.failed.map(({ begunAt, endedAt }) => [begunAt - lastSeenAt, endedAt - begunAt])).to.deep.equal(
+          failed,
+        );
+      }
     const marked = fleet.rows.filter(({ given: { goodbye } }) => goodbye?.reason !== 'shutdown');
     expect(ids).to.deep.equal(marked.map(({ id }) => id));
   });

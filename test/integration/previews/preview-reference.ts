@@ -73,9 +73,18 @@ function textOf({ settings }: ResolvedSettings, key: (typeof SETTING_KEYS)[numbe
 }
 
 function losesWay({ given }: Row, old: ResolvedSettings, next: ResolvedSettings): boolean {
-  if (given.status !== 'online' || given.carrier !== 'https') return false;
+  if (given.status !== 'online') return false;
   const directionOf = ({ settings }: ResolvedSettings) => settings.communicationDirection.value;
-  return directionOf(old) !== 'managerInitiated' && directionOf(next) === 'managerInitiated';
+  const [from, to] = [directionOf(old), directionOf(next)];
+  if (from === to) return false;
+  if (to === 'managerInitiated') return !isReachable(given);
+  return to === 'agentInitiated' && given.ways.byAgent === null && given.ways.byDial !== null;
+}
+
+function isReachable({ ways: { byDial, listener, isAnswered }, dials }: Row['given']): boolean {
+  if (byDial === null || listener === 'failed' || listener === 'closed') return false;
+  const lastBegun = dials?.failed.at(-1)?.[0];
+  return lastBegun === undefined || isAnswered || lastBegun <= byDial;
 }
 
 interface Asked {
@@ -100,10 +109,11 @@ function statusBy(row: Row, { resolved, rulesSince, isSteady }: Asked, { ledger,
   return judge({ facts, rules: verdictRulesOf(resolved), ledger }, at).status;
 }
 
-function absenceOf({ given: { goodbye, power }, lastSeenAt }: Row) {
+function absenceOf({ given: { goodbye, power, dials }, lastSeenAt }: Row) {
   const since = power ? lastSeenAt + power.after : Number.NEGATIVE_INFINITY;
   const expiresAt = power && power.expires !== null ? since + power.expires : null;
   return {
+    dials: dials?.isDialled ? { failed: failedSince(lastSeenAt, dials.failed), reason: null } : null,
     goodbye: goodbye && {
       reason: goodbye.reason,
       receivedAt: lastSeenAt + goodbye.after,
@@ -111,6 +121,10 @@ function absenceOf({ given: { goodbye, power }, lastSeenAt }: Row) {
     },
     power: { state: power?.state ?? ('unknown' as const), since, expiresAt },
   };
+}
+
+function failedSince(at: number, failed: NonNullable<Row['given']['dials']>['failed']) {
+  return failed.map(([after, took]) => ({ begunAt: at + after, endedAt: at + after + took }));
 }
 
 function toPreview(found: ReadonlyMap<string, readonly string[]>, bySetting: Record<string, number>): Preview {

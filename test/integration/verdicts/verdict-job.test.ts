@@ -404,14 +404,14 @@ describe('making verdicts', () => {
       await world.run(job);
     });
     const poll = async (isDone: () => Promise<boolean>) => {
-      while (!(await isDone())) await new Promise((resolve) => setImmediate(resolve));
+      while (!(await isDone())) await world.clock.advance(1);
     };
     for (let at = 500; at <= 65_000; at += 500) {
       await world.clock.advance(500);
       await ledger.renew();
     }
     await poll(async () => (await world.status(web1))[0] === 'late');
-    expect(fired.some((at) => at === 65_000)).to.equal(true);
+    expect(fired.some((at) => at >= 65_000)).to.equal(true);
     expect(await world.status(web1)).to.deep.equal(['late', 'heartbeat-missed', 65_000]);
     stopping.abort();
     await loop;

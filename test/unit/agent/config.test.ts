@@ -41,6 +41,8 @@ describe('the command line of the agent', () => {
     ['two tokens', [...ENROLL, '--token', 'a', '--token-file', 'token-file'], 1],
     ['an unreadable token file', [...ENROLL, '--token-file', 'absent'], 1],
     ['unknown, valueless and positional at once', ['run', '--colour', '--dir', '--no-clock-detection=1', 'now'], 3],
+    ['a port that is none', ['run', '--listener-port', '0'], 1],
+    ['a port with a sign', ['run', '--listener-port', '+5'], 1],
     ['emit without anything', ['emit'], 3],
     [
       'emit with bad values',

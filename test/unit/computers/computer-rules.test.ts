@@ -9,10 +9,34 @@ import {
 import type { Power } from '../../../server/computers/computer.js';
 
 describe('addresses', () => {
-  const good = ['web1', 'web1:4118', 'web1.example.org.', '10.0.0.1', '10.0.0.1:1', '[fd00::1]', '[::1]:65535', 'a_b'];
+  const good = [
+    'web1',
+    'web1:4118',
+    'web1.example.org.',
+    '10.0.0.1',
+    '10.0.0.1:1',
+    '[fd00::1]',
+    '[::1]:65535',
+    'a_b',
+    '0x7f.example',
+    '1.2.3.4.example',
+    'web1:04118',
+    'x2',
+  ];
   const bad = ['', 'web1:', 'web1:0', 'web1:65536', '256.0.0.1', '1.2.3', 'fd00::1', '[10.0.0.1]', '-a', 'a b', 'a/b'];
   for (const text of good) it(`takes ${text}`, () => expect(addressFault(text)).to.equal(undefined));
-  for (const text of [...bad, 'http://web1', 'a..b', 'user@web1', 'x'.repeat(64)])
+  const numeric = [
+    '0x7f000001',
+    '0x7f.1',
+    '0177.0.0.1',
+    '127.1',
+    '2130706433',
+    '127.0.0.1.',
+    'a.0x',
+    'web.7',
+    '010.0.0.1',
+  ];
+  for (const text of [...bad, ...numeric, '[fe80::1%eth0]', '[::1', 'http://web1', 'a..b', 'user@web1', 'x'.repeat(64)])
     it(`refuses "${text.slice(0, 20)}"`, () => expect(addressFault(text)).to.be.a('string'));
 });
 

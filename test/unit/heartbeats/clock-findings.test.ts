@@ -30,6 +30,8 @@ const ROW: LiveRow = {
   clockErrorMs: 10,
   clockSampledAt: NOW - 2 * MINUTE,
   isClockDrifting: false,
+  seenByAgentAt: null,
+  seenByDialAt: null,
 };
 
 /** The timestamps of the exchange before, by an agent that is ahead by `aheadMs`. */

@@ -33,6 +33,8 @@ const settings = (changes: Partial<ComputerSettings> = {}): ComputerSettings => 
 const row = (changes: Partial<LiveRow> = {}): LiveRow => ({
   computerId: ID,
   lastSeenAt: NOW - 60_000,
+  seenByAgentAt: NOW - 60_000,
+  seenByDialAt: null,
   contactDueAt: NOW,
   confirmedIntervalMs: 60_000,
   deliveredIntervalMs: null,
@@ -69,6 +71,7 @@ const accept = (live: Partial<LiveRow>, report: Partial<Report> = {}, effective 
     now: NOW + 3,
     clock: { toWall: (at) => at, toTrusted: (at) => at },
     stateDigest: null,
+    isStateNew: false,
   });
 
 describe('classifying a report', () => {
@@ -198,21 +201,24 @@ describe('accepting a report', () => {
 });
 
 describe('answering a repeat', () => {
+  const repeat = (live: LiveRow, effective = settings(), given = exchange()) =>
+    repeatReport(live, given, { settings: effective, now: NOW });
+
   it('orders what remains of the wait, at least a second', () => {
-    expect(repeatReport(row({ contactDueAt: NOW + 20_000 }), settings(), NOW).nextContactInMs).to.equal(20_000);
-    expect(repeatReport(row({ contactDueAt: NOW - 20_000 }), settings(), NOW).nextContactInMs).to.equal(1000);
+    expect(repeat(row({ contactDueAt: NOW + 20_000 })).nextContactInMs).to.equal(20_000);
+    expect(repeat(row({ contactDueAt: NOW - 20_000 })).nextContactInMs).to.equal(1000);
   });
 
   it('remembers newer settings that it carries and stores nothing when nothing is new', () => {
     const slow = settings({ fingerprint: NEWER, intervalMs: 600_000 });
-    const first = repeatReport(row(), slow, NOW);
+    const first = repeat(row(), slow);
     expect([first.carriesSettings, first.next?.deliveredIntervalMs, first.next?.answeredAt]).to.deep.equal([
       true,
       600_000,
       null,
     ]);
     expect(first.next?.lastSeenAt).to.equal(NOW - 60_000);
-    expect(repeatReport(first.next!, slow, NOW).next).to.equal(null);
+    expect(repeat(first.next!, slow).next).to.equal(null);
   });
 });
 

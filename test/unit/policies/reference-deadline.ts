@@ -1,4 +1,5 @@
 /** A second-by-second reading of design.md §5: every instant is a whole second and every second is looked at. */
+import type { FailedDial } from '../../../policies/dial-rules.js';
 import type { Span } from '../../../policies/listening-ledger.js';
 
 const S = 1000;
@@ -48,4 +49,25 @@ export function referenceDeadline(k: number, given: ReferenceCase, horizon: numb
     if (heard[second]! >= needed && returned && second >= lastSeen) return second * S;
   }
   throw new Error('the horizon is too near');
+}
+
+/** The same where only the manager dials; Infinity while no dial that counts failed. */
+export function referenceDialDeadline(
+  k: number,
+  given: ReferenceCase & { readonly failed: readonly FailedDial[] },
+  horizon: number,
+): number {
+  const deaf = deafSeconds(given.spans, horizon);
+  const heard = listeningSeconds(deaf);
+  const needed = heard[given.contactDueAt / S]! + ((k - 1) * given.intervalMs) / S;
+  const dueAt = heard.findIndex((seconds, second) => second >= given.contactDueAt / S && seconds >= needed);
+  const ends = given.failed
+    .map(({ begunAt, endedAt }) => ({ begun: begunAt / S, ended: endedAt / S }))
+    .filter(({ begun }) => begun >= given.lastSeenAt / S && dueAt !== -1 && begun >= dueAt)
+    // One that took no time is heard unless it lies within a span.
+    .filter(({ begun, ended }) =>
+      begun === ended ? !(deaf[begun] && deaf[begun - 1]) : !deaf.slice(begun, ended).includes(true),
+    )
+    .map(({ ended }) => ended * S);
+  return Math.max(referenceDeadline(k, given, horizon), Math.min(Number.POSITIVE_INFINITY, ...ends));
 }

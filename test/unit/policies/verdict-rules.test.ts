@@ -3,66 +3,7 @@ import fc from 'fast-check';
 import { missDeadline } from '../../../policies/heartbeat-rules.js';
 import { createLedger, type Span } from '../../../policies/listening-ledger.js';
 import { judge, type Verdict, type VerdictFacts, type VerdictRules } from '../../../policies/verdict-rules.js';
-
-const S = 1000;
-const NEVER = Number.POSITIVE_INFINITY;
-const RULES: VerdictRules = {
-  missedAllowed: 2,
-  graceMs: 5 * S,
-  offlineAlertForStoppedVm: false,
-  goodbyeToleranceMs: 300 * S,
-};
-const FACTS: VerdictFacts = {
-  everSeen: true,
-  lastSeenAt: 0,
-  contactDueAt: 52 * S,
-  intervalMs: 60 * S,
-  goodbye: null,
-  power: { state: 'unknown', since: -1, expiresAt: null },
-  revokedAt: null,
-  rulesSince: -1,
-};
-
-interface Row {
-  readonly name: string;
-  readonly at: number;
-  readonly facts?: Partial<VerdictFacts>;
-  readonly rules?: Partial<VerdictRules>;
-  readonly spans?: readonly Span[];
-  /** Instants in seconds; `raised` is that of the alert, null for none. */
-  readonly is: Partial<Omit<Verdict, 'alert'>> & { readonly raised?: number | null; readonly because?: string };
-}
-
-function judgeRow({ facts, rules, spans, at }: Omit<Row, 'name' | 'is'>): Verdict {
-  const question = { facts: { ...FACTS, ...facts }, rules: { ...RULES, ...rules }, ledger: createLedger(spans ?? []) };
-  return judge(question, at * S);
-}
-
-function tested(rows: readonly Row[]): void {
-  for (const { name, is, ...row } of rows) {
-    it(name, () => {
-      const { alert, since, offlineAt, nextChangeAt, ...rest } = judgeRow(row);
-      const { raised, because, ...expected } = is;
-      const seen = {
-        ...rest,
-        since: since / S,
-        offlineAt: offlineAt === null ? null : offlineAt / S,
-        nextChangeAt: nextChangeAt / S,
-      };
-      expect(seen).to.include(expected);
-      if (raised !== undefined) expect(alert && alert.raisedAt / S).to.equal(raised);
-      if (because !== undefined) expect(alert?.reason).to.equal(because);
-    });
-  }
-}
-
-const killed: Span[] = [{ from: 70 * S, until: 400 * S }];
-const goodbye = (reason: NonNullable<VerdictFacts['goodbye']>['reason'], expectedBack: number | null = null) => ({
-  goodbye: { reason, receivedAt: 0, expectedBackMs: expectedBack === null ? null : expectedBack * S },
-});
-const stopped = (since: number, expires: number | null = null) => ({
-  power: { state: 'stopped', since: since * S, expiresAt: expires === null ? null : expires * S } as const,
-});
+import { FACTS, goodbye, killed, NEVER, RULES, S, stopped, tested } from './verdict-table.js';
 
 describe('judging a silent computer', () => {
   tested([
@@ -355,6 +296,17 @@ const anyFacts: fc.Arbitrary<VerdictFacts> = fc.record({
   lastSeenAt: fc.nat(50).map((second) => second * S),
   contactDueAt: fc.nat(100).map((second) => second * S),
   intervalMs: fc.integer({ min: 5, max: 60 }).map((second) => second * S),
+  dials: fc.option(
+    fc.record({
+      failed: fc.array(
+        fc
+          .record({ begun: fc.nat(400), length: fc.nat(12) })
+          .map(({ begun, length }) => ({ begunAt: begun * S, endedAt: (begun + length) * S })),
+        { maxLength: 6 },
+      ),
+      reason: fc.option(fc.constantFrom('refused', 'timeout')),
+    }),
+  ),
   goodbye: fc.option(
     fc.record({
       reason: fc.constantFrom('shutdown', 'restart', 'update', 'uninstall', 'suspended'),
@@ -386,7 +338,8 @@ const anyQuestion = fc
   .record({ facts: anyFacts, rules: anyRules, spans: anySpans })
   .map(({ facts, rules, spans }) => ({ facts, rules, ledger: createLedger(spans) }));
 
-const withoutCounts = ({ missed: _missed, nextChangeAt: _next, ...answer }: Verdict): unknown => answer;
+const withoutCounts = ({ missed: _missed, nextChangeAt: _next, dialNeededFrom: _dial, ...answer }: Verdict): unknown =>
+  answer;
 
 describe('verdicts', () => {
   it('do not change before nextChangeAt, and do change at it', () => {

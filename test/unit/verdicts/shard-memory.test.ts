@@ -54,6 +54,7 @@ describe('the memory of a shard', () => {
     status: 'online' as const,
     rulesSince: 7,
     isSpecial: false,
+    isDialled: false,
   };
 
   it('finds every id it was given, however many, and no other', () => {

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { isJsonContentType } from '../../lib/json-content-type.js';
-import { Problem } from '../../lib/problem.js';
+import { isJsonContentType } from './json-content-type.js';
+import { Problem } from './problem.js';
 
 const HOST = /^(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::[0-9]{1,5})?$/;
 

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { Problem } from '../../lib/problem.js';
+import { Problem } from './problem.js';
 import { tooLarge } from './request-guard.js';
 
 /** One request's share of the budget; held until the request is answered. */

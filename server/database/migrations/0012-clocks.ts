@@ -12,7 +12,7 @@ ALTER TABLE computer_live
 `;
 
 /** What the manager must know of an agent's clock to tell its steps from its own. */
-export class Clocks0000000000010 implements MigrationInterface {
+export class Clocks0000000000012 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(COLUMNS);
   }

@@ -1,6 +1,6 @@
 import { STATUS_CODES, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { Problem, toProblemDocument } from '../../lib/problem.js';
+import { Problem, toProblemDocument } from './problem.js';
 
 const LONGEST_RETRY_AFTER_SECONDS = 60;
 

@@ -1,0 +1,211 @@
+import type { CommunicationDirection, SettingValues } from '../policies/setting-values.js';
+import type { CandidateReport } from '../protocol/heartbeat-messages.js';
+
+/** A candidate that was not proven by then is reverted; counted by the boot clock. */
+export const CANDIDATE_LIMIT_MS = 120_000;
+/** So long a reverted candidate is reported, and not tried again. */
+export const REVERTED_KEPT_MS = 3_600_000;
+/** The least time after which an agent that nobody dialled dials once itself. */
+export const SHORTEST_FALLBACK_MS = 3_600_000;
+const FALLBACK_INTERVALS = 10;
+const LINGERING_INTERVALS = 2;
+
+/** What of the settings says how manager and agent reach each other. */
+export interface Way {
+  readonly direction: CommunicationDirection;
+  readonly listenerPort: number;
+  readonly allowedSources: readonly string[];
+}
+
+/** Over what the side that will dial proves the new way. */
+export type Proof = 'listener' | 'dial';
+
+export interface Candidate {
+  readonly fingerprint: string;
+  readonly way: Way;
+  readonly proof: Proof;
+  readonly beganBoot: number;
+  readonly deadlineBoot: number;
+  /** The agent was told at its enrollment not to dial: it does not before the deadline. */
+  readonly holdsDials: boolean;
+}
+
+export type RevertReason = NonNullable<CandidateReport['reason']>;
+
+export interface Reverted {
+  readonly fingerprint: string;
+  readonly direction: CommunicationDirection;
+  readonly reason: RevertReason;
+  readonly detail: string;
+  readonly untilBoot: number;
+}
+
+/** The ways of an agent. Instants are of the boot clock, milliseconds. */
+export interface Ways {
+  readonly inForce: Way;
+  readonly candidate?: Candidate | undefined;
+  readonly reverted?: Reverted | undefined;
+  /** The way before the last change, which stays open for a while. */
+  readonly lingering?: { readonly way: Way; readonly untilBoot: number } | undefined;
+}
+
+/** The connection that an exchange came over. */
+export type Carrier =
+  | { readonly kind: 'dial' }
+  /** `admittedBy` answers whether a list of allowed sources lets this peer in. */
+  | { readonly kind: 'listener'; readonly port: number; readonly admittedBy: (sources: readonly string[]) => boolean };
+
+export function wayOf(values: SettingValues, listenerPort = values.listenerPort): Way {
+  return { direction: values.communicationDirection, listenerPort, allowedSources: values.listenerAllowedSources };
+}
+
+/** Undefined where the change can be put in force at once: the side that will dial does so already. */
+export function proofNeeded(from: Way, to: Way): Proof | undefined {
+  const was = from.direction === 'managerInitiated';
+  if (to.direction !== 'managerInitiated') return was ? 'dial' : undefined;
+  return was && isSameListener(from, to) ? undefined : 'listener';
+}
+
+function isSameListener(from: Way, to: Way): boolean {
+  return from.listenerPort === to.listenerPort && sameList(from.allowedSources, to.allowedSources);
+}
+
+function sameList(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((member, index) => member === b[index]);
+}
+
+export interface Offer {
+  readonly fingerprint: string;
+  readonly way: Way;
+  readonly nowBoot: number;
+  readonly intervalMs: number;
+  readonly holdsDials?: boolean;
+}
+
+/** `ignored`: it is being proven already, or was reverted a while ago. */
+export type OfferResult = { readonly kind: 'at-once' | 'candidate' | 'ignored'; readonly ways: Ways };
+
+/** What new settings do to the ways. A candidate or a reverted one before them is forgotten. */
+export function offerWay(ways: Ways, offer: Offer): OfferResult {
+  const { fingerprint, way, nowBoot } = offer;
+  const known = ways.candidate?.fingerprint === fingerprint || isReverted(ways, fingerprint, nowBoot);
+  if (known) return { kind: 'ignored', ways };
+  const proof = proofNeeded(ways.inForce, way);
+  if (proof === undefined) return { kind: 'at-once', ways: putInForce(ways, offer) };
+  const candidate: Candidate = {
+    fingerprint,
+    way,
+    proof,
+    beganBoot: nowBoot,
+    deadlineBoot: nowBoot + CANDIDATE_LIMIT_MS,
+    holdsDials: proof === 'listener' && (offer.holdsDials ?? ways.candidate?.holdsDials ?? false),
+  };
+  return { kind: 'candidate', ways: { inForce: ways.inForce, lingering: ways.lingering, candidate } };
+}
+
+function isReverted({ reverted }: Ways, fingerprint: string, nowBoot: number): boolean {
+  return reverted !== undefined && reverted.fingerprint === fingerprint && nowBoot < reverted.untilBoot;
+}
+
+/** Whether an exchange over this carrier is one over the candidate's new way. */
+export function proves({ way, proof }: Candidate, carrier: Carrier): boolean {
+  if (carrier.kind === 'dial') return proof === 'dial';
+  return proof === 'listener' && carrier.port === way.listenerPort && carrier.admittedBy(way.allowedSources);
+}
+
+export interface Commit {
+  readonly fingerprint: string;
+  readonly carrier: Carrier;
+  readonly nowBoot: number;
+  readonly intervalMs: number;
+}
+
+/** The ways after the manager stored the exchange that proved the candidate; undefined where it proved nothing. */
+export function commitCandidate(ways: Ways, commit: Commit): Ways | undefined {
+  const { candidate } = ways;
+  if (candidate?.fingerprint !== commit.fingerprint || !proves(candidate, commit.carrier)) return undefined;
+  return putInForce(ways, { ...commit, way: candidate.way });
+}
+
+function putInForce({ inForce, lingering }: Ways, { way, nowBoot, intervalMs }: Omit<Offer, 'fingerprint'>): Ways {
+  const wasOpen = listens(inForce) && !(listens(way) && way.listenerPort === inForce.listenerPort);
+  const left = { way: inForce, untilBoot: nowBoot + LINGERING_INTERVALS * intervalMs };
+  return { inForce: way, lingering: wasOpen ? left : lingering };
+}
+
+export function revertCandidate(ways: Ways, why: Pick<Reverted, 'reason' | 'detail'>, nowBoot: number): Ways {
+  const { candidate, inForce, lingering } = ways;
+  if (!candidate) return ways;
+  const { fingerprint, way } = candidate;
+  const untilBoot = nowBoot + REVERTED_KEPT_MS;
+  return { inForce, lingering, reverted: { fingerprint, direction: way.direction, untilBoot, ...why } };
+}
+
+/** Forgets what has run out; a candidate past its deadline is the caller's to revert. */
+export function forgetExpired(ways: Ways, nowBoot: number): Ways {
+  const { lingering, reverted, ...others } = ways;
+  return {
+    ...others,
+    ...(lingering && nowBoot < lingering.untilBoot ? { lingering } : {}),
+    ...(reverted && nowBoot < reverted.untilBoot ? { reverted } : {}),
+  };
+}
+
+/** When time alone changes something next; infinite where it does not. */
+export function nextChangeBoot({ candidate, lingering, reverted }: Ways): number {
+  const instants = [candidate?.deadlineBoot, lingering?.untilBoot, reverted?.untilBoot];
+  return Math.min(...instants.map((instant) => instant ?? Number.POSITIVE_INFINITY));
+}
+
+export function listens({ direction }: Way): boolean {
+  return direction !== 'agentInitiated';
+}
+
+/** A port to listen on, and lists of sources of which one must admit a peer. */
+export interface ListenerWish {
+  readonly port: number;
+  readonly sources: readonly (readonly string[])[];
+}
+
+/** Where the agent listens now: the way in force first. */
+export function listenerWishes({ inForce, candidate, lingering }: Ways): ListenerWish[] {
+  const proving = candidate?.proof === 'listener' ? candidate.way : undefined;
+  const open = [listens(inForce) ? inForce : undefined, proving].filter((way) => way !== undefined);
+  // On a port that is in use anyway the old list of sources ends with the change.
+  const old = lingering && !open.some(({ listenerPort }) => listenerPort === lingering.way.listenerPort);
+  if (old) open.push(lingering.way);
+  const ports = [...new Set(open.map(({ listenerPort }) => listenerPort))];
+  return ports.map((port) => ({
+    port,
+    sources: open.filter(({ listenerPort }) => listenerPort === port).map(({ allowedSources }) => allowedSources),
+  }));
+}
+
+/** Whether the agent opens connections of its own accord, goodbyes among them. */
+export function dialsByItself({ inForce, candidate }: Ways): boolean {
+  if (candidate?.holdsDials) return false;
+  return inForce.direction !== 'managerInitiated' || candidate?.proof === 'dial';
+}
+
+export interface DialFacts {
+  /** The next contact as the manager ordered it, or the retry after a failure. */
+  readonly orderedBoot: number;
+  /** The start of the agent's last own attempt. */
+  readonly lastDialBoot: number;
+  /** The last exchange over whatever carrier, the last own attempt, or the start. */
+  readonly quietSinceBoot: number;
+  readonly intervalMs: number;
+}
+
+/** When the agent dials next: always a finite instant, so that no setting loses it. */
+export function nextDialBoot(ways: Ways, facts: DialFacts): number {
+  const { candidate } = ways;
+  if (candidate?.holdsDials) return candidate.deadlineBoot;
+  if (candidate?.proof === 'dial' && facts.lastDialBoot < candidate.beganBoot) return candidate.beganBoot;
+  if (dialsByItself(ways)) return facts.orderedBoot;
+  return facts.quietSinceBoot + fallbackMs(facts.intervalMs);
+}
+
+export function fallbackMs(intervalMs: number): number {
+  return Math.max(FALLBACK_INTERVALS * intervalMs, SHORTEST_FALLBACK_MS);
+}

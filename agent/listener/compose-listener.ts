@@ -1,0 +1,47 @@
+import { readFileSync } from 'node:fs';
+
+import type { AgentOptions } from '../agent-options.js';
+import type { Identity } from '../data-directory.js';
+import { isAllowedSource, parseArpTable, type Neighbours } from './allowed-sources.js';
+import { createListenerCalls, type ListenerCallsDeps } from './listener-calls.js';
+import { openListenerServer, type ListenerServer } from './listener-server.js';
+import { ListenerSet, type OpenRequest } from './listener-set.js';
+
+export interface ListenerParts {
+  readonly options: AgentOptions;
+  readonly identity: Identity;
+  readonly verify: ListenerCallsDeps['verify'];
+  readonly exchange: ListenerCallsDeps['exchange'];
+  readonly onChange: () => void;
+}
+
+/** The agent's listening ports, none of them open yet. */
+export function createListeners(parts: ListenerParts): ListenerSet {
+  const { clock, random } = parts.options;
+  return new ListenerSet({ clock, random, onChange: parts.onChange, open: (request) => open(request, parts) });
+}
+
+function open({ port, sources }: OpenRequest, { options, identity, ...parts }: ListenerParts): Promise<ListenerServer> {
+  const { random, log } = options;
+  const allows = (address: string | undefined) => (list: readonly string[]) =>
+    isAllowedSource(list, address, readNeighbours);
+  const admits = (address: string | undefined): boolean => sources().some(allows(address));
+  const calls = createListenerCalls({
+    computerId: identity.computerId,
+    random,
+    log,
+    verify: parts.verify,
+    admits,
+    carrierOf: (address) => ({ kind: 'listener', port, admittedBy: allows(address) }),
+    exchange: parts.exchange,
+  });
+  return openListenerServer({ identity, port, admits, random, log, timeouts: options.listenerTimeouts, ...calls });
+}
+
+function readNeighbours(): Neighbours {
+  try {
+    return parseArpTable(readFileSync('/proc/net/arp', 'latin1'));
+  } catch {
+    return new Map();
+  }
+}

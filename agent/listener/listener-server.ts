@@ -1,0 +1,164 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type Server, type ServerOptions } from 'node:https';
+import { constants } from 'node:crypto';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+
+import { TLS_OPTIONS } from '../../certs/tls-profile.js';
+import { endWithProblem } from '../../lib/http-answer.js';
+import type { Log } from '../../lib/log.js';
+import { Problem } from '../../lib/problem.js';
+import type { Random } from '../../lib/random.js';
+import type { Identity } from '../data-directory.js';
+
+/** Milliseconds after which a connection that keeps the agent waiting is closed. */
+export interface ListenerTimeouts {
+  readonly handshake?: number;
+  readonly headers?: number;
+  readonly request?: number;
+  readonly keepAlive?: number;
+  readonly silence?: number;
+}
+
+export const LISTENER_TIMEOUTS: Required<ListenerTimeouts> = {
+  handshake: 8000,
+  headers: 8000,
+  request: 10_000,
+  keepAlive: 10_000,
+  silence: 12_000,
+};
+const CHECKS_PER_TIMEOUT = 16;
+const MAX_CONNECTIONS = 128;
+/** Of one address, before its certificate was verified: one host cannot keep the manager out. */
+const MAX_UNVERIFIED_PER_ADDRESS = 16;
+const MAX_HEADERS = 64;
+
+export interface ListenerServerOptions {
+  readonly identity: Pick<Identity, 'keyPem' | 'certificatePem' | 'rootPem'>;
+  readonly port: number;
+  /** Whether this address may reach the port: asked before the handshake. */
+  readonly admits: (address: string | undefined) => boolean;
+  /** At the end of a handshake; answers whether the peer is a manager. */
+  readonly verify: (socket: TLSSocket) => boolean;
+  readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly random: Random;
+  readonly log: Log;
+  readonly timeouts?: ListenerTimeouts | undefined;
+}
+
+export interface ListenerServer {
+  /** The bound port. */
+  readonly port: number;
+  /** Takes no more connections; resolves when those in use have ended. */
+  close(): Promise<void>;
+  /** Cuts every connection too. */
+  destroy(): Promise<void>;
+}
+
+/** Opens the port; rejects with the error of the operating system where it cannot be bound. */
+export async function openListenerServer(options: ListenerServerOptions): Promise<ListenerServer> {
+  const server = createServer(serverOptions(options));
+  server.maxConnections = MAX_CONNECTIONS;
+  server.maxHeadersCount = MAX_HEADERS;
+  server.setTimeout({ ...LISTENER_TIMEOUTS, ...options.timeouts }.silence);
+  const sockets = guardDoor(server, options);
+  server.on('request', options.handle);
+  server.on('checkContinue', options.handle);
+  refuseTheRest(server, options);
+  await listen(server, options.port);
+  const close = (): Promise<void> => new Promise((resolve) => server.close(() => resolve()));
+  return {
+    port: (server.address() as AddressInfo).port,
+    close,
+    async destroy() {
+      const closed = close();
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+function serverOptions({ identity, timeouts }: ListenerServerOptions): ServerOptions {
+  const { handshake, headers, request, keepAlive } = { ...LISTENER_TIMEOUTS, ...timeouts };
+  return {
+    ...TLS_OPTIONS,
+    // Every connection is judged by its own certificate: none is resumed.
+    secureOptions: (TLS_OPTIONS.secureOptions ?? 0) | constants.SSL_OP_NO_TICKET,
+    key: identity.keyPem,
+    cert: identity.certificatePem,
+    ca: identity.rootPem,
+    requestCert: true,
+    rejectUnauthorized: false,
+    maxHeaderSize: 8192,
+    insecureHTTPParser: false,
+    requireHostHeader: false,
+    handshakeTimeout: handshake,
+    headersTimeout: headers,
+    requestTimeout: request,
+    keepAliveTimeout: keepAlive,
+    connectionsCheckingInterval: Math.ceil(headers / CHECKS_PER_TIMEOUT),
+  };
+}
+
+/** Judges a peer by its address before a byte of TLS, and by its certificate before a byte of HTTP. */
+function guardDoor(server: Server, { admits, verify, log }: ListenerServerOptions): ReadonlySet<Socket> {
+  const sockets = new Set<Socket>();
+  const unverified = new Map<Socket, string>();
+  const handshakes = server.listeners('connection') as ((this: Server, socket: Socket) => void)[];
+  server.removeAllListeners('connection');
+  server.on('connection', (socket: Socket) => {
+    const address = socket.remoteAddress ?? '';
+    const crowd = [...unverified.values()].filter((other) => other === address).length;
+    if (!admits(address) || crowd >= MAX_UNVERIFIED_PER_ADDRESS) {
+      log.debug({ address }, 'A connection to the listener was refused by its address');
+      return void socket.destroy();
+    }
+    sockets.add(socket);
+    unverified.set(socket, address);
+    socket.once('close', () => {
+      sockets.delete(socket);
+      unverified.delete(socket);
+    });
+    for (const handshake of handshakes) handshake.call(server, socket);
+  });
+  server.on('secureConnection', (socket: TLSSocket) => {
+    if (socket.isSessionReused()) return void socket.destroy();
+    if (!verify(socket)) return;
+    for (const [raw] of unverified)
+      if (raw.remotePort === socket.remotePort && raw.remoteAddress === socket.remoteAddress) unverified.delete(raw);
+  });
+  return sockets;
+}
+
+function refuseTheRest(server: Server, { random, log }: ListenerServerOptions): void {
+  const refuse = (problem: Problem) => (_request: IncomingMessage, socket: Duplex) =>
+    endWithProblem(socket, problem, random.uuid());
+  server.on('upgrade', refuse(new Problem('route-not-found', { detail: 'No protocol switch is served here.' })));
+  server.on('connect', refuse(new Problem('method-not-allowed', { detail: 'This port is no proxy.' })));
+  server.on('checkExpectation', ({ socket }: IncomingMessage) =>
+    endWithProblem(socket, new Problem('request-invalid', { detail: 'The Expect field is not known.' }), random.uuid()),
+  );
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    log.debug({ code: error.code }, 'A connection to the listener spoke no HTTP');
+    if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+    const detail = 'The request is not well-formed HTTP/1.1, or too slow.';
+    endWithProblem(socket, new Problem('request-invalid', { detail }), random.uuid());
+  });
+  server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    log.debug({ code: error.code }, 'A TLS handshake on the listener failed');
+    socket.destroy();
+  });
+}
+
+function listen(server: Server, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ port }, () => {
+      server.off('error', reject);
+      // A failed accept must not end the process.
+      server.on('error', () => undefined);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,14 @@
+/** How the rest of the manager asks for a dial before its time. */
+export interface DialRequests {
+  /**
+   * Asks that the listeners of these computers be dialled at once: to prove a candidate, or to bring settings. A hint:
+   * it never fails, may be repeated, and what is lost is found by the dialler's own schedule.
+   */
+  request(computerIds: readonly string[], why: 'candidate' | 'settings'): void;
+}
+
+/** What the last dial came to where it brought a report; anything else is the code of a failure. */
+export const DIAL_ANSWERED = 'answered';
+
+/** Where nothing dials. */
+export const NO_DIAL_REQUESTS: DialRequests = { request: () => undefined };

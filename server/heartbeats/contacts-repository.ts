@@ -1,0 +1,74 @@
+import type { Sql } from '../database/sql.js';
+import type { Exchange } from './exchange.js';
+
+/** How a computer can be reached and what it is changing over to, by its own word. */
+export interface ContactsRepository {
+  /** Stores what the reports tell, one of each computer; `since` moves only where direction or candidate changed. */
+  store(sql: Sql, exchanges: readonly Exchange[]): Promise<void>;
+}
+
+const TOLD = [
+  ['direction', 'text'],
+  ['listener_state', 'text'],
+  ['listener_port', 'integer'],
+  ['listener_detail', 'text'],
+  ['candidate_fingerprint', 'bytea'],
+  ['candidate_direction', 'text'],
+  ['candidate_state', 'text'],
+  ['candidate_port', 'integer'],
+  ['candidate_reason', 'text'],
+  ['candidate_detail', 'text'],
+] as const;
+const NAMES = TOLD.map(([name]) => name);
+const CANDIDATE = ['candidate_fingerprint', 'candidate_direction', 'candidate_state'] as const;
+
+const differs = (names: readonly string[]): string =>
+  `(${names.map((name) => `computer_contacts.${name}`).join(', ')}) IS DISTINCT FROM
+    (${names.map((name) => `EXCLUDED.${name}`).join(', ')})`;
+
+const since = (column: string, names: readonly string[]): string =>
+  `${column} = CASE WHEN ${differs(names)} THEN EXCLUDED.${column} ELSE computer_contacts.${column} END`;
+
+const STORE = `
+INSERT INTO computer_contacts (computer_id, ${NAMES.join(', ')}, direction_since_fleet_ms, candidate_since_fleet_ms)
+SELECT input.computer_id, ${NAMES.map((name) => `input.${name}`).join(', ')},
+  CASE WHEN input.direction IS NOT NULL THEN input.at END,
+  CASE WHEN input.candidate_fingerprint IS NOT NULL THEN input.at END
+FROM unnest($1::uuid[], $2::bigint[], ${TOLD.map(([, type], index) => `$${index + 3}::${type}[]`).join(', ')})
+  AS input (computer_id, at, ${NAMES.join(', ')})
+ORDER BY input.computer_id
+ON CONFLICT (computer_id) DO UPDATE SET ${NAMES.map((name) => `${name} = EXCLUDED.${name}`).join(', ')},
+  ${since('direction_since_fleet_ms', ['direction'])},
+  ${since('candidate_since_fleet_ms', CANDIDATE)}
+WHERE ${differs(NAMES)}`;
+
+export function createContactsRepository(): ContactsRepository {
+  return {
+    async store(sql, exchanges) {
+      if (exchanges.length === 0) return;
+      const rows = exchanges.map(toldBy);
+      await sql.query(STORE, [
+        exchanges.map(({ identity }) => identity.computerId),
+        exchanges.map(({ receivedAt }) => Math.floor(receivedAt)),
+        ...NAMES.map((_, index) => rows.map((row) => row[index])),
+      ]);
+    },
+  };
+}
+
+/** In the order of `TOLD`. */
+function toldBy({ report: { direction, listener, candidate } }: Exchange): readonly unknown[] {
+  return [direction ?? null, ...listenerOf(listener), ...candidateOf(candidate)];
+}
+
+function listenerOf(listener: Exchange['report']['listener']): readonly unknown[] {
+  if (!listener) return [null, null, null];
+  const { state, port = null, detail = null } = listener;
+  return [state, port, detail];
+}
+
+function candidateOf(candidate: Exchange['report']['candidate']): readonly unknown[] {
+  if (!candidate) return [null, null, null, null, null, null];
+  const { fingerprint, direction, state, port = null, reason = null, detail = null } = candidate;
+  return [Buffer.from(fingerprint, 'hex'), direction, state, port, reason, detail];
+}
