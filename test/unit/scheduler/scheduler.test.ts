@@ -1,10 +1,12 @@
 import { expect } from 'chai';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createLog } from '../../../lib/log.js';
 import type { CronPort, Job } from '../../../server/scheduler/job.js';
 import { createNodeCronPort } from '../../../server/scheduler/node-cron-port.js';
 import { createScheduler, type Scheduler } from '../../../server/scheduler/scheduler.js';
 import { isFireMissing, isStepped } from '../../../server/scheduler/supervision-rules.js';
 import { FakeClock } from '../../support/fake-clock.js';
+import { eventually } from '../../support/poll.js';
 
 let warnings = 0;
 const log = Object.assign(createLog({ name: 'test', level: 'silent' }), { warn: () => void (warnings += 1) });
@@ -171,9 +173,40 @@ describe('the supervision of schedules', () => {
 
 describe('the schedules of node-cron', () => {
   it('plans in UTC with seconds and stops', () => {
-    const task = createNodeCronPort(log)({ name: 'yearly', cron: '0 0 0 1 1 *' }, () => undefined);
+    const port = createNodeCronPort({ log, wall: () => Date.now() });
+    const task = port({ name: 'yearly', cron: '0 0 0 1 1 *' }, () => undefined);
     const next = new Date(task.nextRunAt() ?? 0);
     expect(next.toISOString().slice(5)).to.equal('01-01T00:00:00.000Z');
     task.stop();
+  });
+
+  it('do not hold the event loop when the wall clock is set forward by thirty days', async () => {
+    const System = Date;
+    let stepMs = 0;
+    const now = () => System.now() + stepMs;
+    class Stepped extends System {
+      constructor(...given: readonly [] | readonly [number | string | Date]) {
+        super(given[0] ?? now());
+      }
+      static override now = now;
+    }
+    let fired = 0;
+    globalThis.Date = Stepped as DateConstructor;
+    const task = createNodeCronPort({ log, wall: now })(
+      { name: 'secondly', cron: '* * * * * *' },
+      () => void (fired += 1),
+    );
+    const delays = monitorEventLoopDelay();
+    try {
+      await eventually('it has fired', () => fired > 0, 3000);
+      delays.enable();
+      stepMs = 30 * 86_400_000;
+      const before = fired;
+      await eventually('it fires again', () => fired > before + 1, 6000);
+      expect(delays.max / 1e6).to.be.lessThan(1000);
+    } finally {
+      task.stop();
+      globalThis.Date = System;
+    }
   });
 });
