@@ -195,6 +195,8 @@ CREATE TABLE computer_live (
   clock_error_ms bigint,
   seen_by_agent_fleet_ms bigint,
   seen_by_dial_fleet_ms bigint,
+  clock_sampled_fleet_ms bigint,
+  is_clock_drifting boolean NOT NULL DEFAULT false,
   CONSTRAINT computer_live_pkey PRIMARY KEY (computer_id)
 ) WITH (fillfactor=70, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0);
 GRANT DELETE, INSERT, SELECT, UPDATE ON computer_live TO wardbeat_app;
