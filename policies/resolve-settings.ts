@@ -1,4 +1,4 @@
-import { isAtLeastAsStrict, SETTING_KEYS, SETTINGS_CATALOGUE } from './settings-catalogue.js';
+import { isAtLeastAsStrict, isSettingKey, SETTING_KEYS, SETTINGS_CATALOGUE } from './settings-catalogue.js';
 import type {
   ComputerKind,
   LockMode,
@@ -108,33 +108,74 @@ export function resolveSettings({ lineage, computer }: Lineage): ResolvedSetting
   return computer ? extendWithComputer(policy, computer) : policy;
 }
 
-/** What a policy resolves to, given what its parent resolves to. Shares what it does not change with the parent. */
+/** What a policy resolves to, given what its parent resolves to. Shares what it does not change with its siblings. */
 export function extendResolution(parent: ResolvedSettings, node: PolicyNode): ResolvedSettings {
+  const inherited = inheritedFrom(parent);
   const origin: Origin = { kind: 'policy', id: node.id, name: node.name };
-  const overridden = mapKeys((key) => layOn(parent, key, { origin, value: node.settings[key] }));
-  const locked = SETTING_KEYS.filter((key) => node.locks[key]);
-  if (locked.length === 0) return { settings: overridden, bounds: parent.bounds };
-  return addLocks({ settings: overridden, bounds: parent.bounds }, node, locked);
+  const own = overriddenKeys(node.settings);
+  const locked = Object.keys(node.locks).length === 0 ? [] : SETTING_KEYS.filter((key) => node.locks[key]);
+  if (own.length === 0 && locked.length === 0) return inherited;
+  const laid = own.map(
+    (key) => [key, layOn(parent, key, { origin, value: node.settings[key] as SettingValue })] as const,
+  );
+  const overridden = { settings: withSettings(inherited, laid), bounds: parent.bounds };
+  return locked.length === 0 ? overridden : addLocks(overridden, node, locked);
 }
 
 /** What a computer resolves to, given what its policy resolves to. */
 export function extendWithComputer(policy: ResolvedSettings, computer: ComputerNode): ResolvedSettings {
+  const inherited = inheritedFrom(policy);
   const origin: Origin = { kind: 'computer', id: computer.id, name: computer.name };
-  const settings = mapKeys((key) => {
-    const value = computer.overrides[key];
+  const laid = new Map<SettingKey, ResolvedSetting>();
+  for (const key of overriddenKeys(computer.overrides))
+    laid.set(key, layOn(policy, key, { origin, value: computer.overrides[key] as SettingValue }));
+  for (const key of SETTING_KEYS) {
     const forced = forcedValue(key, computer.kind);
-    return forced === undefined
-      ? layOn(policy, key, { origin, value })
-      : force(layOn(policy, key, { origin, value }), forced);
+    if (forced !== undefined) laid.set(key, force(laid.get(key) ?? inherited.settings[key], forced));
+  }
+  return laid.size === 0 ? inherited : { settings: withSettings(inherited, laid), bounds: policy.bounds };
+}
+
+/** By what they extend: a node's many children without a value of their own share one resolution. */
+const INHERITED = new WeakMap<ResolvedSettings, ResolvedSettings>();
+
+/** What a node that says nothing resolves to. */
+function inheritedFrom(above: ResolvedSettings): ResolvedSettings {
+  const known = INHERITED.get(above);
+  if (known) return known;
+  const settings = mapKeys((key) => {
+    const setting = above.settings[key];
+    return setting.inherited ? setting : { ...setting, inherited: true };
   });
-  return { settings, bounds: policy.bounds };
+  const inherited = { settings, bounds: above.bounds };
+  INHERITED.set(above, inherited);
+  return inherited;
+}
+
+function overriddenKeys(overrides: SettingOverrides): SettingKey[] {
+  return Object.keys(overrides).filter((key): key is SettingKey => isSettingKey(key) && overrides[key] !== undefined);
+}
+
+function withSettings(
+  base: ResolvedSettings,
+  laid: Iterable<readonly [SettingKey, ResolvedSetting]>,
+): ResolvedSettingMap {
+  const settings: Partial<Record<SettingKey, ResolvedSetting>> = { ...base.settings };
+  for (const [key, setting] of laid) settings[key] = setting;
+  return settings as ResolvedSettingMap;
+}
+
+/** A forest that was resolved before; what did not change since is taken from it. */
+export interface ResolvedForest {
+  readonly nodes: ReadonlyMap<string, PolicyNode>;
+  readonly resolved: ReadonlyMap<string, ResolvedSettings>;
 }
 
 /**
  * What every policy resolves to, in O(policies). Throws an Error where a parent is missing or a cycle stands, which
  * forest-rules.ts keeps from being stored.
  */
-export function resolveForest(nodes: Iterable<PolicyNode>): Map<string, ResolvedSettings> {
+export function resolveForest(nodes: Iterable<PolicyNode>, known?: ResolvedForest): Map<string, ResolvedSettings> {
   const byId = new Map([...nodes].map((node) => [node.id, node]));
   const resolved = new Map<string, ResolvedSettings>();
   for (const node of byId.values()) {
@@ -144,11 +185,21 @@ export function resolveForest(nodes: Iterable<PolicyNode>): Map<string, Resolved
       if (open.length > byId.size) throw new Error('The policy forest has a cycle');
     }
     for (const next of open.toReversed()) {
-      const parent = next.parentId === null ? DEFAULT_SETTINGS : resolved.get(next.parentId);
-      resolved.set(next.id, extendResolution(parent ?? DEFAULT_SETTINGS, next));
+      const parent = (next.parentId === null ? undefined : resolved.get(next.parentId)) ?? DEFAULT_SETTINGS;
+      resolved.set(next.id, unchanged(known, next, parent) ?? extendResolution(parent, next));
     }
   }
   return resolved;
+}
+
+function unchanged(
+  known: ResolvedForest | undefined,
+  node: PolicyNode,
+  parent: ResolvedSettings,
+): ResolvedSettings | undefined {
+  if (known?.nodes.get(node.id) !== node) return undefined;
+  const isParentSame = node.parentId === null || known.resolved.get(node.parentId) === parent;
+  return isParentSame ? known.resolved.get(node.id) : undefined;
 }
 
 /** The bare values of a resolution. */
@@ -186,12 +237,11 @@ function parentOf(byId: ReadonlyMap<string, PolicyNode>, node: PolicyNode): Poli
 
 interface Layer {
   readonly origin: Origin;
-  readonly value: SettingValue | undefined;
+  readonly value: SettingValue;
 }
 
 function layOn(above: ResolvedSettings, key: SettingKey, { origin, value }: Layer): ResolvedSetting {
   const parent = above.settings[key];
-  if (value === undefined) return parent.inherited ? parent : { ...parent, inherited: true };
   const lock = violatedLock(above.bounds, key, value);
   if (!lock) {
     const shadows = [{ ...parent.source, value: parent.value }, ...parent.shadows];

@@ -40,12 +40,19 @@ export function createSilenceTable(ledger: Ledger, at: number, windows: readonly
   const allowanceMs = windows.reduce((most, window) => Math.max(most, allowanceOf(window)), 0);
   const first = firstUnsettled(ledger, at, allowanceMs);
   const cuts = ledger.spans.slice(first).flatMap(({ until }) => (until <= at ? [until] : []));
+  const computed = new Map<string, readonly SilenceLimits[]>();
   return {
     cuts,
-    limitsOf: (window) =>
-      Array.from({ length: cuts.length + 1 }, (_, index) =>
+    limitsOf(window) {
+      const name = `${window.intervalMs} ${window.graceMs} ${window.missedAllowed}`;
+      const known = computed.get(name);
+      if (known) return known;
+      const limits = Array.from({ length: cuts.length + 1 }, (_, index) =>
         limitsWithin(window, heardBy({ ledger, at, endedBefore: first + index }, allowanceOf(window)), ledger),
-      ),
+      );
+      computed.set(name, limits);
+      return limits;
+    },
   };
 }
 

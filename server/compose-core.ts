@@ -18,6 +18,8 @@ import { isWorthTelling, listeningGap, shardsLost } from './manager-notes.js';
 import { composeHeartbeats, type Heartbeats } from './heartbeats/compose-heartbeats.js';
 import { createIdentityTokens } from './heartbeats/identity-token.js';
 import { createMismatchRecorder } from './heartbeats/identity-mismatch.js';
+import { createDialRequestRelay, type DialRequestRelay } from './dials/dial-requests.js';
+import { createHintRelay, type HintRelay } from './heartbeats/hint-relay.js';
 import { createIngestMetrics, type IngestMetrics } from './heartbeats/ingest-metrics.js';
 import { createListeningLedger, type RunningListeningLedger } from './listening/listening-ledger.js';
 import { keyFolder, type Storage } from './open-storage.js';
@@ -46,6 +48,10 @@ export interface Core {
   readonly settingsWatch: Lifecycle;
   readonly ledger: RunningListeningLedger;
   readonly verdicts: VerdictJob;
+  /** Tells all who watch the computers what was stored of them. */
+  readonly hints: HintRelay;
+  readonly dialRequests: DialRequestRelay;
+  readonly breaker: DatabaseBreaker;
   readonly heartbeats: Heartbeats;
   readonly enrollment: EnrollService;
   readonly noteMismatch: ReturnType<typeof createMismatchRecorder>;
@@ -94,7 +100,7 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
       totalPerSecond: config.enrollTotalPerSecond,
     }),
     tokens,
-    hints: hot.verdicts,
+    hints: hot.hints,
     breaker,
     fleetClock,
     random,
@@ -109,7 +115,7 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
     connect: () => createNotificationClient(storage.connection),
   });
   const sealer = composeSealer({ config, edges, storage });
-  return { authority, cache, settingsWatch, enrollment, sealer, ...writers, ...hot };
+  return { authority, cache, settingsWatch, enrollment, sealer, breaker, ...writers, ...hot };
 }
 
 function composeSealer({ config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>): AuditSealer {
@@ -181,6 +187,8 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     log,
     onShardsLost: (shards) => journal.note(shardsLost(shards)),
   });
+  const hints = createHintRelay(verdicts);
+  const dialRequests = createDialRequestRelay();
   const tokens = createIdentityTokens(openSecret(keyFolder(config), 'fleet-secret', random));
   const heartbeats: Heartbeats = composeHeartbeats({
     pool: storage.ingestPool,
@@ -188,7 +196,8 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     statuses: writers.statuses,
     alerts: writers.alerts,
     listening: ledger,
-    hints: verdicts,
+    hints,
+    dials: dialRequests,
     breaker,
     fleetClock,
     tokens,
@@ -197,5 +206,5 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     log,
   });
   const noteMismatch = createMismatchRecorder({ ...writers, inTransaction: storage.inIngestTransaction, metrics });
-  return { metrics, ledger, verdicts, tokens, heartbeats, noteMismatch };
+  return { metrics, ledger, verdicts, hints, dialRequests, tokens, heartbeats, noteMismatch };
 }

@@ -7,7 +7,9 @@ import type { Edges } from './edges.js';
 import { createTokenDependents } from './enrollment/token-dependents.js';
 import { composeEnrollmentTokens } from './enrollment/token-routes.js';
 import { createEnrollmentTokenService, type EnrollmentTokenService } from './enrollment/token-service.js';
+import { notifyDials } from './dials/index.js';
 import { composeEventReading } from './events/compose-event-reading.js';
+import type { LivenessHints } from './heartbeats/liveness-hints.js';
 import { trustedClock } from './fleet-clock/trusted-clock.js';
 import { latenessRoutes } from './heartbeats/lateness-routes.js';
 import type { Storage } from './open-storage.js';
@@ -32,7 +34,8 @@ export interface FeatureRoutes {
 export function composeRoutes({ storage, core, edges, agentUrl, system }: RoutesDeps): FeatureRoutes {
   const { fleetClock: clock, sql, inTransaction } = storage;
   const { random } = edges;
-  const { audit, cache, statuses, alerts, certificates, verdicts: hints, ledger } = core;
+  const { audit, cache, statuses, alerts, certificates, ledger } = core;
+  const hints = toldEverywhere({ storage, core, edges });
   const shared = { sql, manager: storage.dataSource.manager, inTransaction, clock, random, audit, cache, hints };
   const dependents = [computerDependents, createTokenDependents({ clock: trustedClock(clock) })];
   const spans = () => ledger.spans();
@@ -50,4 +53,17 @@ export function composeRoutes({ storage, core, edges, agentUrl, system }: Routes
     ...systemRoutes(system),
   ];
   return { routes, tokens: createEnrollmentTokenService(tokenDeps) };
+}
+
+/** An edit of one computer is told to the process that dials it, which may be another one. */
+function toldEverywhere({ storage, core, edges }: Pick<RoutesDeps, 'storage' | 'core' | 'edges'>): LivenessHints {
+  return {
+    heard: (hints) => core.hints.heard(hints),
+    reconsider(computerIds) {
+      core.hints.reconsider(computerIds);
+      notifyDials(storage.sql, computerIds).catch((error: unknown) =>
+        edges.log.debug({ err: error }, 'The dialling process could not be told of an edit'),
+      );
+    },
+  };
 }

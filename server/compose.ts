@@ -6,11 +6,14 @@ import { createAdminServer, type AdminServer, type AdminTls } from './admin-api/
 import { readAdminTls } from './admin-tls.js';
 import type { AgentServer } from './agent-channel/agent-server.js';
 import { composeAgentChannel } from './agent-channel/compose-agent-channel.js';
+import { createPeerLimits, type PeerLimits } from './agent-channel/peer-limits.js';
 import { composeCore, type Core } from './compose-core.js';
 import { composeReadiness } from './compose-readiness.js';
 import { composeRoutes, type FeatureRoutes } from './compose-routes.js';
 import type { Config, Secrets } from './config.js';
 import { lockDataDirectory } from './data-directory.js';
+import { createNotificationClient } from './database/notification-client.js';
+import { composeDials, type Dials } from './dials/index.js';
 import type { Edges } from './edges.js';
 import { offerFirstToken } from './first-steps.js';
 import { trustedClock } from './fleet-clock/trusted-clock.js';
@@ -115,6 +118,7 @@ interface Parts {
   readonly api: AdminApi;
   readonly admin: AdminServer;
   readonly agents: AgentServer;
+  readonly dials: Dials;
   readonly scheduler: Scheduler;
   readonly urls: () => Pick<Announcement, 'adminUrl' | 'agentUrl'>;
   readonly adminFingerprint: string | null;
@@ -137,7 +141,9 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
     hosts: certificateHosts(config),
     clock: { wall: () => storage.fleetClock.trustedTime() },
   });
-  const agents = composeAgents(deps, identity);
+  const limits = createPeerLimits({}, () => storage.fleetClock.monotonic());
+  const agents = composeAgents(deps, identity, limits);
+  const dials = composeManagerDials(deps, identity, limits);
   const scheduler = composeScheduler({ config, edges, storage, ...core });
   // Where another process has the role, its port is taken to be the one that is configured here too.
   const agentPort = () => (config.roles.has('agents') ? agents.port() : config.agentPort);
@@ -156,12 +162,12 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
   });
   const features = composeRoutes({ storage, core, edges, agentUrl, system });
   const tls = readAdminTls(config, identity);
-  const { api, admin } = composeAdmin(deps, features, tls);
+  const { api, admin } = composeAdmin({ ...deps, dials }, features, tls);
   const urls = () => ({
     adminUrl: config.roles.has('admin') ? admin.url() : null,
     agentUrl: config.roles.has('agents') ? agentUrl() : null,
   });
-  return { features, api, admin, agents, scheduler, urls, adminFingerprint: tls?.fingerprint ?? null };
+  return { features, api, admin, agents, dials, scheduler, urls, adminFingerprint: tls?.fingerprint ?? null };
 }
 
 function systemFacts({ config, core, storage }: PartsDeps): SystemViewDeps['facts'] {
@@ -174,7 +180,38 @@ function systemFacts({ config, core, storage }: PartsDeps): SystemViewDeps['fact
   };
 }
 
-function composeAgents({ config, edges, storage, core }: PartsDeps, identity: ManagerIdentity): AgentServer {
+/** One budget per computer, whoever dials. */
+function composeManagerDials(
+  { config, edges, storage, core }: PartsDeps,
+  identity: ManagerIdentity,
+  limits: PeerLimits,
+): Dials {
+  const { fleetClock, sql, inJobsTransaction: inTransaction } = storage;
+  return composeDials({
+    authority: core.authority,
+    identity,
+    fleetClock,
+    log: edges.log,
+    sql,
+    inTransaction,
+    connect: () => createNotificationClient(storage.connection),
+    settings: core.cache,
+    limits,
+    verdicts: core.verdicts,
+    spans: () => core.ledger.spans(),
+    isDeaf: () => core.breaker.isAway() || core.ledger.deafness() !== undefined,
+    node: config.node,
+    allowedCidrs: config.dialAllowedCidrs,
+    submit: (exchange) => core.heartbeats.batcher.submit(exchange),
+    noteMismatch: core.noteMismatch,
+  });
+}
+
+function composeAgents(
+  { config, edges, storage, core }: PartsDeps,
+  identity: ManagerIdentity,
+  peerLimits: PeerLimits,
+): AgentServer {
   return composeAgentChannel({
     authority: core.authority,
     identity,
@@ -182,6 +219,7 @@ function composeAgents({ config, edges, storage, core }: PartsDeps, identity: Ma
     random: edges.random,
     log: edges.log,
     listening: core.ledger,
+    peerLimits,
     listener: config.node,
     host: config.agentHost,
     port: config.agentPort,
@@ -192,8 +230,12 @@ function composeAgents({ config, edges, storage, core }: PartsDeps, identity: Ma
   });
 }
 
-function composeAdmin(deps: PartsDeps, { routes }: FeatureRoutes, tls: AdminTls | null): Pick<Parts, 'api' | 'admin'> {
-  const { config, storage, core } = deps;
+function composeAdmin(
+  deps: PartsDeps & Pick<Parts, 'dials'>,
+  { routes }: FeatureRoutes,
+  tls: AdminTls | null,
+): Pick<Parts, 'api' | 'admin'> {
+  const { config, storage, core, dials } = deps;
   const { log, random } = deps.edges;
   const clock = storage.fleetClock;
   const api = composeAdminApi({
@@ -209,7 +251,12 @@ function composeAdmin(deps: PartsDeps, { routes }: FeatureRoutes, tls: AdminTls 
     version: MANAGER_VERSION,
     routes,
     checks: composeReadiness({ config, storage, core }),
-    metrics: createMetrics({ ingest: core.metrics, batcher: core.heartbeats.batcher, ...core }),
+    metrics: createMetrics({
+      ingest: core.metrics,
+      batcher: core.heartbeats.batcher,
+      ...core,
+      dials: dials.metrics,
+    }),
   });
   const { adminHost: host, adminPort: port } = config;
   return { api, admin: createAdminServer({ host, port, tls, app: api.app, clock, log }) };
@@ -241,6 +288,10 @@ async function startParts({ config, storage, core, parts, cleanup }: StartDeps):
     cleanup.push('reports in flight', () => core.heartbeats.batcher.drain());
     await core.ledger.opened();
     cleanup.push('listening ledger', () => core.ledger.close());
+    core.hints.add(parts.dials);
+    core.dialRequests.connect(parts.dials);
+    await parts.dials.start();
+    cleanup.push('dials', () => parts.dials.stop());
   }
   if (roles.has('admin')) {
     await parts.admin.start();

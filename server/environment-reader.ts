@@ -69,7 +69,9 @@ export class EnvironmentReader {
   cidrs(name: string): readonly string[] | undefined {
     if (this.raw(name) === undefined) return undefined;
     const list = this.list(name);
-    return list.every(isCidr) ? list : this.fault(name, 'networks like 10.0.0.0/8, separated by commas', undefined);
+    const bad = list.filter((part) => !isCidr(part));
+    for (const part of bad) this.fault(name, `networks like 10.0.0.0/8, separated by commas: not ${part}`, undefined);
+    return bad.length === 0 ? list : undefined;
   }
 
   origin(name: string): string | undefined {

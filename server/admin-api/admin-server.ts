@@ -1,11 +1,12 @@
 import { once } from 'node:events';
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
 import type { Clock } from '../../lib/clock.js';
 import { shareRun, type Lifecycle } from '../../lib/lifecycle.js';
 import type { Log } from '../../lib/log.js';
+import { createSlowReaderWatch } from '../../lib/slow-readers.js';
 import { isLoopbackHost } from './origin-rules.js';
 
 export interface AdminTls {
@@ -31,8 +32,10 @@ export interface AdminTimeouts {
   readonly headers?: number;
   readonly request?: number;
   readonly keepAlive?: number;
-  /** Within a request nothing moves, in either direction. */
+  /** Nothing moves, in either direction, while the client has the word or is to read its answer. */
   readonly silence?: number;
+  /** Nothing moves while a call is worked on. */
+  readonly work?: number;
 }
 
 export interface AdminServer extends Lifecycle {
@@ -42,14 +45,17 @@ export interface AdminServer extends Lifecycle {
   useTls(tls: AdminTls): void;
 }
 
+/** They count from when a connection is taken up; a flood waits for that, and is to be gone within 15 s of its own time. */
 export const ADMIN_TIMEOUTS: Required<AdminTimeouts> = {
-  handshake: 10_000,
-  headers: 10_000,
-  request: 13_000,
-  keepAlive: 15_000,
-  silence: 35_000,
+  handshake: 8_000,
+  headers: 8_000,
+  request: 10_000,
+  keepAlive: 10_000,
+  silence: 10_000,
+  work: 35_000,
 };
 const CHECKS_PER_TIMEOUT = 10;
+const BACKLOG = 4096;
 const MAX_HEADER_BYTES = 16_384;
 const STOP_GRACE_MS = 5_000;
 const STOP_POLL_MS = 50;
@@ -58,7 +64,7 @@ const STOP_POLL_MS = 50;
 export function createAdminServer(options: AdminServerOptions): AdminServer {
   const { host, port, tls, log } = options;
   if (!tls && !isLoopbackHost(host)) throw new Error(`Off loopback the admin port needs TLS: ${host}`);
-  const { handshake, headers, request, keepAlive, silence } = { ...ADMIN_TIMEOUTS, ...options.timeouts };
+  const { handshake, headers, request, keepAlive, silence, work } = { ...ADMIN_TIMEOUTS, ...options.timeouts };
   const limits = {
     headersTimeout: headers,
     requestTimeout: request,
@@ -69,7 +75,8 @@ export function createAdminServer(options: AdminServerOptions): AdminServer {
   const server = tls
     ? createTlsServer({ ...limits, ...TLS_OPTIONS, handshakeTimeout: handshake, ...tls }, options.app)
     : createServer(limits, options.app);
-  server.setTimeout(silence);
+  cutSilent(server, { silence, work });
+  const readers = createSlowReaderWatch({ server, clock: options.clock, limitMs: silence });
   server.on('error', (error) => {
     // Who starts it is told otherwise.
     if (server.listening) log.error({ err: error }, 'the admin port failed');
@@ -77,10 +84,14 @@ export function createAdminServer(options: AdminServerOptions): AdminServer {
   return {
     start: shareRun(async () => {
       if (server.listening) return;
-      server.listen({ host, port });
+      server.listen({ host, port, backlog: BACKLOG });
       await once(server, 'listening');
+      await readers.start();
     }),
-    stop: shareRun(() => stop(server, options.clock)),
+    stop: shareRun(async () => {
+      await stop(server, options.clock);
+      await readers.stop();
+    }),
     url() {
       const address = server.address() as AddressInfo | null;
       if (!address) throw new Error('The admin port is not open');
@@ -90,6 +101,20 @@ export function createAdminServer(options: AdminServerOptions): AdminServer {
       if (tls) (server as TlsServer).setSecureContext({ ...TLS_OPTIONS, ...next });
     },
   };
+}
+
+/** A call may be worked on for longer than a client may keep us waiting for it to speak or to read. */
+function cutSilent(server: Server, { silence, work }: Pick<Required<AdminTimeouts>, 'silence' | 'work'>): void {
+  const atWork = new WeakMap<Socket, ServerResponse>();
+  const waitsFor = new WeakSet<ServerResponse>();
+  server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => void atWork.set(socket, response));
+  server.setTimeout(silence, (socket: Socket) => {
+    const response = atWork.get(socket);
+    const isWorking = response && response.req.complete && !response.headersSent && !waitsFor.has(response);
+    if (!isWorking) return void socket.destroy();
+    waitsFor.add(response);
+    socket.setTimeout(Math.max(1, work - silence));
+  });
 }
 
 function shownHost(host: string): string {

@@ -69,10 +69,10 @@ export function createAgentRoutes(deps: AgentRoutesDeps): AgentRequestHandler {
 }
 
 async function answer(routes: ReadonlyMap<string, Route>, call: Call): Promise<unknown> {
-  if (call.connection.isOverLimit) {
-    call.response.shouldKeepAlive = false;
-    throw tooMany('This computer or address has too many connections open.', CONNECTION_RETRY_MS);
-  }
+  const { peer, isOverLimit } = call.connection;
+  // Only who is a computer of ours may hold a connection between two requests.
+  if (isOverLimit || peer.kind !== 'identified') call.response.shouldKeepAlive = false;
+  if (isOverLimit) throw tooMany('This computer or address has too many connections open.', CONNECTION_RETRY_MS);
   const path = assertUnambiguous(call.request);
   if (isAdminPath(path))
     throw new Problem('forbidden', { detail: 'A certificate proves a computer and no role; use the admin port.' });

@@ -9,6 +9,7 @@ import type { Clock } from '../../lib/clock.js';
 import { shareRun, type Lifecycle } from '../../lib/lifecycle.js';
 import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
+import { createSlowReaderWatch } from '../../lib/slow-readers.js';
 import type { Random } from '../../lib/random.js';
 import { connectionFactsOf, type ConnectionFacts } from './agent-exchange.js';
 import { addressGroup } from '../../lib/address-group.js';
@@ -71,13 +72,15 @@ export interface AgentTimeouts {
 
 /** A request may take longer than an agent's whole attempt (10 s), never the 15 s in which attackers must be gone. */
 export const AGENT_TIMEOUTS: Required<AgentTimeouts> = {
-  handshake: 10_000,
+  handshake: 8_000,
   headers: 10_000,
-  request: 13_000,
+  request: 12_000,
   keepAlive: 75_000,
   silence: 12_000,
 };
 const CHECKS_PER_TIMEOUT = 10;
+/** A queue that overflows leaves clients who believe in a connection that is none; the kernel has its own bound. */
+const BACKLOG = 4096;
 
 const LIMITS = {
   maxHeaderSize: 8192,
@@ -117,7 +120,7 @@ export function createAgentServer(deps: AgentServerDeps): AgentServer {
   server.on('checkContinue', serve);
   refuseTheRest(server, deps);
   return {
-    ...lifecycleOf(server, deps),
+    ...lifecycleOf(server, deps, createSlowReaderWatch({ server, clock: deps.clock, limitMs: timeouts.silence })),
     port: () => boundPort(server),
     renew: (identity) => renew(server, deps, identity),
   };
@@ -188,15 +191,18 @@ function refuseTheRest(server: Server, { random, log }: AgentServerDeps): void {
   });
 }
 
-function lifecycleOf(server: Server, deps: AgentServerDeps): Lifecycle {
+function lifecycleOf(server: Server, deps: AgentServerDeps, readers: Lifecycle): Lifecycle {
   const start = shareRun(async () => {
     if (server.listening) return;
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen({ port: deps.port, ...(deps.host === undefined ? {} : { host: deps.host }) }, () => {
-        server.off('error', reject);
-        resolve();
-      });
+      server.listen(
+        { port: deps.port, backlog: BACKLOG, ...(deps.host === undefined ? {} : { host: deps.host }) },
+        () => {
+          server.off('error', reject);
+          resolve();
+        },
+      );
     });
   });
   const stop = shareRun(async () => {
@@ -211,6 +217,7 @@ function lifecycleOf(server: Server, deps: AgentServerDeps): Lifecycle {
       await deps.clock.sleep(SWEEP_MS);
     }
     server.closeAllConnections();
+    await readers.stop();
   });
   return { start, stop };
 }

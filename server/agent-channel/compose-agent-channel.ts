@@ -8,7 +8,7 @@ import { createAgentRoutes, type AgentRoutesDeps } from './agent-routes.js';
 import { createAgentServer, type AgentServer, type AgentTimeouts } from './agent-server.js';
 import { createBodyBudget } from '../../lib/body-reader.js';
 import { createPeerVerifier } from './peer-identity.js';
-import { createPeerLimits, type PeerLimitsOptions } from './peer-limits.js';
+import { createPeerLimits, type PeerLimits, type PeerLimitsOptions } from './peer-limits.js';
 
 export interface AgentChannelDeps extends Pick<AgentRoutesDeps, 'submit' | 'enroll' | 'noteMismatch'> {
   readonly authority: CertificateAuthority;
@@ -25,6 +25,8 @@ export interface AgentChannelDeps extends Pick<AgentRoutesDeps, 'submit' | 'enro
   readonly maxBodyBytesHeld?: number;
   readonly stopGraceMs?: number;
   readonly limits?: PeerLimitsOptions;
+  /** Limits that are kept elsewhere, instead of `limits`. */
+  readonly peerLimits?: PeerLimits;
   readonly timeouts?: AgentTimeouts;
   readonly noteThrottled?: () => void;
 }
@@ -41,7 +43,7 @@ export function composeAgentChannel(deps: AgentChannelDeps): AgentServer {
     trustDomain: authority.trustDomain,
     trustedNow,
   });
-  const limits = createPeerLimits(deps.limits ?? {}, () => fleetClock.monotonic());
+  const limits = deps.peerLimits ?? createPeerLimits(deps.limits ?? {}, () => fleetClock.monotonic());
   const handle = createAgentRoutes({
     random,
     log,

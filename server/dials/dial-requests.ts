@@ -12,3 +12,16 @@ export const DIAL_ANSWERED = 'answered';
 
 /** Where nothing dials. */
 export const NO_DIAL_REQUESTS: DialRequests = { request: () => undefined };
+
+/** Hands requests on to whatever dials here, once that exists. */
+export interface DialRequestRelay extends DialRequests {
+  connect(dials: DialRequests): void;
+}
+
+export function createDialRequestRelay(): DialRequestRelay {
+  let target = NO_DIAL_REQUESTS;
+  return {
+    connect: (dials) => void (target = dials),
+    request: (computerIds, why) => target.request(computerIds, why),
+  };
+}

@@ -16,6 +16,8 @@ export interface PolicySettingsCache extends SettingsCache {
   policies(): ReadonlyMap<string, Policy>;
   /** The loaded generation, which stays as it is whatever is loaded later. */
   pinned(): PinnedForest;
+  /** Takes up a generation that was committed just now, without reading it back; an older one is left. */
+  adopt(forest: AdoptedForest): void;
   /** What a policy resolves to, with provenance; undefined for a policy that this generation does not have. */
   resolvedOf(policyId: string): ResolvedSettings | undefined;
   /** The resolution of a computer by its subject; the source of its own overrides has neither id nor name. */
@@ -23,16 +25,18 @@ export interface PolicySettingsCache extends SettingsCache {
 }
 
 /** Every policy of one generation with what it resolves to. */
-export interface PinnedForest {
-  readonly generation: ForestGeneration;
-  readonly policies: ReadonlyMap<string, Policy>;
+export interface PinnedForest extends AdoptedForest {
   resolvedOf(policyId: string): ResolvedSettings | undefined;
 }
 
-interface Loaded {
+/** A whole generation, resolved. */
+export interface AdoptedForest {
   readonly generation: ForestGeneration;
   readonly policies: ReadonlyMap<string, Policy>;
   readonly resolved: ReadonlyMap<string, ResolvedSettings>;
+}
+
+interface Loaded extends AdoptedForest {
   /** Agents without overrides, by policy: what most of a fleet is. */
   readonly plain: Map<string, ComputerSettings>;
   /** Everyone else, least recently used first. */
@@ -51,12 +55,15 @@ const NOTHING_LOADED: Loaded = {
 export function createSettingsCache({ sql }: { readonly sql: Sql }): PolicySettingsCache {
   let loaded = NOTHING_LOADED;
   const listeners: (() => void)[] = [];
-  const load = coalesced(async () => {
-    const { generation, policies } = await readForest(sql);
+  const adopt = ({ generation, policies, resolved }: AdoptedForest): void => {
     if (isReached(loaded.generation, generation)) return;
-    const resolved = resolveForest(policies.values());
     loaded = { generation, policies, resolved, plain: new Map(), subjects: new Map() };
     for (const listener of listeners) listener();
+  };
+  const load = coalesced(async () => {
+    const { generation, policies } = await readForest(sql);
+    if (!isReached(loaded.generation, generation))
+      adopt({ generation, policies, resolved: resolveForest(policies.values()) });
   });
   return {
     generation: () => loaded.generation,
@@ -67,12 +74,13 @@ export function createSettingsCache({ sql }: { readonly sql: Sql }): PolicySetti
       const stored = await readGeneration(sql);
       if (!isReached(loaded.generation, stored)) await load();
     },
+    adopt,
     settingsOf: (subject) => settingsOf(loaded, subject),
     onChange: (listener) => void listeners.push(listener),
     policies: () => loaded.policies,
     pinned() {
       const { generation, policies, resolved } = loaded;
-      return { generation, policies, resolvedOf: (policyId) => resolved.get(policyId) };
+      return { generation, policies, resolved, resolvedOf: (policyId) => resolved.get(policyId) };
     },
     resolvedOf: (policyId) => loaded.resolved.get(policyId),
     resolvedOfSubject: (subject) => resolveSubject(loaded, subject),

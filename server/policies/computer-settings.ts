@@ -50,7 +50,8 @@ export function changesVerdictRules(before: ResolvedSettings, after: ResolvedSet
   return VERDICT_KEYS.some(
     (key) =>
       before.settings[key].value !== after.settings[key].value ||
-      JSON.stringify(boundsOf(before, key)) !== JSON.stringify(boundsOf(after, key)),
+      (before.bounds !== after.bounds &&
+        JSON.stringify(boundsOf(before, key)) !== JSON.stringify(boundsOf(after, key))),
   );
 }
 

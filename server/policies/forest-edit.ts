@@ -11,7 +11,7 @@ import { changesVerdictRules } from './computer-settings.js';
 import { advanceForest, lockForest, readForest } from './forest-repository.js';
 import { createPolicyRepository, type PolicyRepository } from './policy-repository.js';
 import type { Policy } from './policy.js';
-import type { ForestGeneration, SettingsCache } from './settings-cache.js';
+import type { AdoptedForest, PolicySettingsCache } from './cached-settings.js';
 
 /** Who asks, and what part of the forest he may touch. */
 export interface Caller {
@@ -59,48 +59,58 @@ export interface ForestEditDeps {
   readonly clock: FleetClock;
   readonly inTransaction: UnitOfWork;
   readonly audit: AuditLog;
-  readonly cache: SettingsCache;
+  readonly cache: Pick<PolicySettingsCache, 'pinned' | 'adopt'>;
 }
 
 /**
- * Runs one edit of the forest: (1) lock the forest's row, (2) read every policy, (3) do the work, (4) mark what is
- * judged by other rules now, (5) advance the generation and tell it. After the commit this node's cache is at least
- * that new. An edit that stores nothing advances nothing.
+ * Runs one edit of the forest: (1) lock the forest's row, (2) read every policy, unless this node's cache is of that
+ * very generation, (3) do the work, (4) mark what is judged by other rules now, (5) advance the generation and tell it.
+ * After the commit this node's cache is at least that new. An edit that stores nothing advances nothing.
  */
 export async function editForest<T>(deps: ForestEditDeps, work: (edit: ForestEdit) => Promise<T>): Promise<T> {
-  let generation: ForestGeneration | undefined;
+  let stored: AdoptedForest | undefined;
   const result = await deps.inTransaction(async (manager) => {
     const sql = sqlOfManager(manager);
-    await lockForest(sql);
-    const { policies } = await readForest(sql);
+    const before = await lockedForest(deps, sql);
     const at = { fleet: Math.floor(deps.clock.fleet()), wall: new Date(deps.clock.wall()) };
-    const running = createForestEdit({ manager, at, policies });
+    const running = createForestEdit({ manager, at, before });
     const answer = await work(running.edit);
-    generation = (await running.settle()) ? await advanceForest(sql) : undefined;
+    const after = await running.settle();
+    stored = after && { ...after, generation: await advanceForest(sql) };
     return answer;
   });
-  if (generation) await deps.cache.ensure(generation);
+  if (stored) deps.cache.adopt(stored);
   return result;
 }
+
+/** Locks the forest's row, so that what is pinned under that generation is what the tables hold. */
+async function lockedForest({ cache }: ForestEditDeps, sql: Sql): Promise<ForestBefore> {
+  const { epoch, counter } = await lockForest(sql);
+  const { generation, policies, resolved } = cache.pinned();
+  if (generation.epoch === epoch && generation.counter === counter) return { policies, resolved };
+  const read = await readForest(sql);
+  return { policies: read.policies, resolved: resolveForest(read.policies.values()) };
+}
+
+type ForestBefore = Omit<AdoptedForest, 'generation'>;
 
 interface EditStart {
   readonly manager: TransactionManager;
   readonly at: EditInstant;
-  readonly policies: ReadonlyMap<string, Policy>;
+  readonly before: ForestBefore;
 }
 
 interface RunningEdit {
   readonly edit: ForestEdit;
-  /** Marks changed verdict rules; answers whether anything was stored. */
-  settle(): Promise<boolean>;
+  /** Marks changed verdict rules; answers the forest as it is stored now, undefined where nothing was. */
+  settle(): Promise<ForestBefore | undefined>;
 }
 
-function createForestEdit({ manager, at, policies: before }: EditStart): RunningEdit {
-  const policies = new Map(before);
+function createForestEdit({ manager, at, before }: EditStart): RunningEdit {
+  const policies = new Map(before.policies);
   const repository = createPolicyRepository(manager);
   let isDirty = false;
-  let resolvedBefore: ReadonlyMap<string, ResolvedSettings> | undefined;
-  const before_ = (): ReadonlyMap<string, ResolvedSettings> => (resolvedBefore ??= resolveForest(before.values()));
+  const known = { nodes: before.policies, resolved: before.resolved };
   const edit: ForestEdit = {
     manager,
     sql: sqlOfManager(manager),
@@ -108,8 +118,8 @@ function createForestEdit({ manager, at, policies: before }: EditStart): Running
     repository,
     policies,
     parents: () => new Map([...policies.values()].map(({ id, parentId }) => [id, parentId])),
-    resolvedBefore: before_,
-    resolvedNow: () => (isDirty ? resolveForest(policies.values()) : before_()),
+    resolvedBefore: () => before.resolved,
+    resolvedNow: () => (isDirty ? resolveForest(policies.values(), known) : before.resolved),
     async get(scope, policyId) {
       const policy = policies.get(policyId);
       if (!policy || !(await repository.isVisible(scope, policyId))) throw new Problem('policy-not-found');
@@ -138,11 +148,16 @@ function createForestEdit({ manager, at, policies: before }: EditStart): Running
       isDirty = true;
     },
   };
-  const settle = async (): Promise<boolean> => {
-    if (!isDirty) return false;
-    const changed = changedRules(before_(), edit.resolvedNow());
+  const settle = async (): Promise<ForestBefore | undefined> => {
+    if (!isDirty) return undefined;
+    const resolved = edit.resolvedNow();
+    const changed = changedRules(before.resolved, resolved);
     if (changed.length > 0) await repository.markRulesChanged(changed, at.fleet);
-    return true;
+    for (const id of changed) {
+      const policy = policies.get(id);
+      if (policy) policies.set(id, { ...policy, rulesSince: at.fleet });
+    }
+    return { policies, resolved };
   };
   return { edit, settle };
 }
@@ -153,7 +168,7 @@ function changedRules(before: Resolutions, after: Resolutions): string[] {
   const changed: string[] = [];
   for (const [id, now] of after) {
     const then = before.get(id);
-    if (then && changesVerdictRules(then, now)) changed.push(id);
+    if (then && then !== now && changesVerdictRules(then, now)) changed.push(id);
   }
   return changed.toSorted();
 }

@@ -70,7 +70,8 @@ export function createPolicyRepository(manager: EntityManager): PolicyRepository
     update: async (policy) => void (await rows().update({ id: policy.id }, toPolicyRow(policy))),
     remove: async (policyId) => void (await rows().delete({ id: policyId })),
     async markRulesChanged(policyIds, at) {
-      await sql.query('UPDATE policies SET verdict_rules_fleet_ms = $1 WHERE id = ANY($2::uuid[])', [at, policyIds]);
+      const ids = `{${policyIds.join(',')}}`;
+      await sql.query('UPDATE policies SET verdict_rules_fleet_ms = $1 WHERE id = ANY($2::uuid[])', [at, ids]);
     },
     appendRevision: async (row) => void (await manager.getRepository(PolicyRevisionEntity).insert(row)),
     listRevisions: (policyId, page) => listRevisions(sql, policyId, page),

@@ -52,13 +52,18 @@ export async function impactOf(
     if (effect.changed.length === 0) continue;
     computersChanged += computers;
     for (const key of effect.changed) bySetting.set(key, (bySetting.get(key) ?? 0) + computers);
-    const name = JSON.stringify(effect.rules);
+    const name = nameOf(effect.rules);
     const rule = numbers.get(name) ?? rules.push(effect.rules) - 1;
     numbers.set(name, rule);
     ruled.push({ ...subject, rule });
     if (effect.closedWay) closed[effect.closedWay].push({ ...subject, rule });
   }
   return { computersChanged, bySetting, subjects: ruled, closed, rules };
+}
+
+/** Two pairs of one name judge alike. */
+function nameOf({ before, after }: RulePair): string {
+  return [before, after].map(({ intervalMs, rules }) => [intervalMs, ...Object.values(rules)].join(' ')).join('/');
 }
 
 function resolveSubject(policy: ResolvedSettings, { kind, overrides }: Subject): ResolvedSettings {

@@ -68,6 +68,7 @@ function closedWay(before: Direction, after: Direction): ClosedWay | null {
 /** The keys whose effective value differs. */
 export function changedKeys(before: ResolvedSettings, after: ResolvedSettings): SettingKey[] {
   return SETTING_KEYS.filter((key) => {
+    if (before.settings[key] === after.settings[key]) return false;
     const [old, next] = [before.settings[key].value, after.settings[key].value];
     return old !== next && !isDeepStrictEqual(old, next);
   });

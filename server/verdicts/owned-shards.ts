@@ -4,7 +4,7 @@ import type { LivenessHint } from '../heartbeats/liveness-hints.js';
 import { judgeFromMemory } from './memory-judge.js';
 import type { RuleGroups } from './rule-groups.js';
 import { ShardMemory, type RememberedFacts } from './shard-memory.js';
-import { shardOf } from './verdict-shard-rules.js';
+import { shardOf } from '../shards/shard-rules.js';
 import type { ShardClaim } from './verdict-shard-repository.js';
 import { countRecords, readRecord, type PackedRecord } from './verdict-repository.js';
 

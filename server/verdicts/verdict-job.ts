@@ -12,7 +12,7 @@ import { OwnedShards, type OwnedShard, type Suspect } from './owned-shards.js';
 import { createRuleGroups, type RuleGroups } from './rule-groups.js';
 import { judgeBatch, type BatchDeps, type BatchOutcome, type Judged } from './verdict-batch.js';
 import { listChangedDials, loadOverrides, loadShard } from './verdict-repository.js';
-import { SHARD_COUNT } from './verdict-shard-rules.js';
+import { SHARD_COUNT } from '../shards/shard-rules.js';
 import { claimShards, releaseShards, renewShards } from './verdict-shard-repository.js';
 
 export interface VerdictJobDeps extends Omit<BatchDeps, 'listening' | 'ledger'> {

@@ -2,7 +2,7 @@ import type { Sql } from '../database/sql.js';
 import type { ForestGeneration } from '../policies/settings-cache.js';
 import { LIVENESS_COLUMNS, LIVENESS_TABLES, STANDING_TABLES, type LivenessRow } from '../statuses/liveness-row.js';
 import { STATUSES } from '../statuses/status.js';
-import { shardRange } from './verdict-shard-rules.js';
+import { shardRange } from '../shards/shard-rules.js';
 
 export type SuspectRow = LivenessRow & { readonly offline_alert_open: boolean };
 

@@ -41,6 +41,8 @@ export interface ClientIdentity {
 export interface AgentPort {
   readonly world: IngestWorld;
   readonly authority: CertificateAuthority;
+  /** The folder of the authority's keys. */
+  readonly authorityDir: string;
   readonly enrollment: EnrollService;
   readonly server: AgentServer;
   identityOf(computerId: string): ClientIdentity;
@@ -133,6 +135,7 @@ export async function startAgentPort(
   return {
     world,
     authority,
+    authorityDir: dir,
     enrollment,
     server,
     openSocket,

@@ -6,13 +6,14 @@ import { createSystemRandom } from '../../lib/random.js';
 import type { Orders, Report } from '../../protocol/heartbeat-messages.js';
 import { createAlertWriter } from '../../server/alerts/alert-writer.js';
 import { sqlOfClient } from '../../server/database/sql.js';
+import type { DialRequests } from '../../server/dials/index.js';
 import type { FleetClock } from '../../server/fleet-clock/fleet-clock.js';
 import { composeHeartbeats, type Heartbeats } from '../../server/heartbeats/compose-heartbeats.js';
 import type { Exchange } from '../../server/heartbeats/exchange.js';
 import { createDatabaseBreaker } from '../../server/database/database-breaker.js';
 import { createIdentityTokens } from '../../server/heartbeats/identity-token.js';
 import { createIngestMetrics, type IngestMetrics } from '../../server/heartbeats/ingest-metrics.js';
-import type { LivenessHint } from '../../server/heartbeats/liveness-hints.js';
+import type { LivenessHint, LivenessHints } from '../../server/heartbeats/liveness-hints.js';
 import type { BatcherOptions } from '../../server/heartbeats/report-batcher.js';
 import type { DeafSpan } from '../../server/listening/listening.js';
 import { createSettingsCache, type PolicySettingsCache } from '../../server/policies/cached-settings.js';
@@ -92,7 +93,7 @@ export async function addComputers(pool: pg.Pool, count: number): Promise<string
 
 export function createIngestWorld(
   pool: pg.Pool,
-  options: { clock?: HandClock; batcher?: BatcherOptions } = {},
+  options: { clock?: HandClock; batcher?: BatcherOptions; hints?: LivenessHints; dials?: DialRequests } = {},
 ): IngestWorld {
   const clock = options.clock ?? handClock();
   const random = createSystemRandom();
@@ -111,8 +112,11 @@ export function createIngestWorld(
     statuses: createStatusWriter({ alerts, random, fleetClock: clock }),
     listening: { spans: () => spans, noteDeaf: (cause) => void deaf.push(cause) },
     breaker: createDatabaseBreaker(() => clock.monotonic()),
-    hints: { heard: (hints) => void heard.push(...hints), reconsider: (ids) => void reconsidered.push(...ids) },
-    dials: { request: (ids) => void dialled.push(...ids) },
+    hints: options.hints ?? {
+      heard: (hints) => void heard.push(...hints),
+      reconsider: (ids) => void reconsidered.push(...ids),
+    },
+    dials: options.dials ?? { request: (ids) => void dialled.push(...ids) },
     fleetClock: clock,
     tokens: createIdentityTokens(Buffer.alloc(32, 7)),
     random,

@@ -43,12 +43,13 @@ async function neverRead(socket: Socket, text: string): Promise<void> {
 describe('connections that are held open', function () {
   this.timeout(30_000);
 
-  it('are given ten seconds for a handshake or a header, and less than fifteen for a body', () => {
+  it('are given less than ten seconds for a handshake, at most ten for a header, and less than fifteen for a body', () => {
     for (const timeouts of [AGENT_TIMEOUTS, ADMIN_TIMEOUTS]) {
-      expect(timeouts).to.include({ handshake: 10_000, headers: 10_000 });
+      expect(timeouts.handshake).to.be.lessThan(10_000);
+      expect(timeouts.headers).to.be.at.most(10_000);
       expect(timeouts.request).to.be.lessThan(14_000);
     }
-    expect(AGENT_TIMEOUTS.silence).to.be.lessThan(15_000);
+    for (const { silence } of [AGENT_TIMEOUTS, ADMIN_TIMEOUTS]) expect(silence).to.be.lessThan(15_000);
   });
 
   describe('on the agent port', () => {
@@ -147,6 +148,20 @@ describe('connections that are held open', function () {
         socket.write(head);
         await untilClosed(socket, 'x');
       }
+    });
+
+    it('are closed when the answers are not read, though the client goes on sending', async () => {
+      const socket = open();
+      let isCut = false;
+      socket
+        .pause()
+        .on('error', () => (isCut = true))
+        .on('close', () => (isCut = true));
+      socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(500));
+      await eventually('a client that reads nothing is cut', () => {
+        if (!isCut) socket.write('\r\n');
+        return isCut;
+      });
     });
 
     it('are closed when the answers are not read, and when nothing follows them', async () => {

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { HintHeap } from '../../../server/verdicts/hint-heap.js';
 import { ShardMemory } from '../../../server/verdicts/shard-memory.js';
-import { SHARD_COUNT, shardOf, shardRange } from '../../../server/verdicts/verdict-shard-rules.js';
+import { SHARD_COUNT, shardOf, shardRange } from '../../../server/shards/shard-rules.js';
 
 describe('verdict shards', () => {
   it('are the top six bits of the id, as a range of ids', () => {

@@ -1,0 +1,11 @@
+import type { LivenessHints } from '../heartbeats/liveness-hints.js';
+import type { DialMetrics } from './dial-metrics.js';
+import type { DialRequests } from './dial-requests.js';
+
+/** The manager's dials: everyone tells it, nobody waits for it. */
+export interface Dials extends LivenessHints, DialRequests {
+  readonly metrics: DialMetrics;
+  start(): Promise<void>;
+  /** No new dials; those in flight get a short grace and are then cut; the shards are given back. */
+  stop(): Promise<void>;
+}

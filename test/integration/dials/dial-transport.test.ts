@@ -1,0 +1,233 @@
+import { expect } from 'chai';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openAuthority, type CertificateAuthority } from '../../../certs/certificate-authority.js';
+import { openManagerIdentity, type ManagerIdentity } from '../../../certs/manager-identity.js';
+import { createSystemClock } from '../../../lib/clock.js';
+import { createLog } from '../../../lib/log.js';
+import { Problem } from '../../../lib/problem.js';
+import { createSystemRandom } from '../../../lib/random.js';
+import type { Orders } from '../../../protocol/heartbeat-messages.js';
+import { createBodyBudget } from '../../../lib/body-reader.js';
+import { createPeerVerifier } from '../../../server/agent-channel/peer-identity.js';
+import { createPeerLimits } from '../../../server/agent-channel/peer-limits.js';
+import { createDialGuard } from '../../../server/dials/dial-guard.js';
+import { createNameResolver, type Lookup } from '../../../server/dials/name-resolver.js';
+import { createDialTransport, type DialOutcome } from '../../../server/dials/dial-transport.js';
+import type { Exchange } from '../../../server/heartbeats/exchange.js';
+import type { IdentityMismatch } from '../../../server/heartbeats/identity-mismatch.js';
+import { issueIdentity, type ClientIdentity } from '../../support/agent-port.js';
+import { startFakeListener, type FakeListener, type ListenerMode } from '../../support/fake-agent-listener.js';
+import { freePort } from '../../support/free-port.js';
+
+const COMPUTER = '0c0ffee0-0000-4000-8000-000000000001';
+const clock = createSystemClock();
+const random = createSystemRandom();
+const log = createLog({ name: 'test', level: 'silent' });
+const shown = (outcome: DialOutcome) => (outcome.kind === 'failed' ? outcome.failure.code : outcome.kind);
+
+describe('Dialling one agent', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'wardbeat-dial-'));
+  let authority: CertificateAuthority;
+  let stranger: CertificateAuthority;
+  let identity: ManagerIdentity;
+  const open: FakeListener[] = [];
+  const stored: Exchange[] = [];
+  const mismatches: IdentityMismatch[] = [];
+  let refusal: Problem | undefined;
+
+  before(async () => {
+    authority = await openAuthority({ dir: join(dir, 'a'), trustDomain: 'test.wardbeat', clock, random });
+    stranger = await openAuthority({ dir: join(dir, 'b'), trustDomain: 'test.wardbeat', clock, random });
+    identity = await openManagerIdentity({ dir: join(dir, 'a'), authority, node: 'n1', hosts: ['localhost'], clock });
+  });
+  afterEach(async () => {
+    await Promise.all(open.splice(0).map((listener) => listener.close()));
+    stored.length = 0;
+    mismatches.length = 0;
+    refusal = undefined;
+  });
+  after(() => rmSync(dir, { recursive: true, force: true }));
+
+  const transport = (lookup?: Lookup, at: () => number = () => clock.wall()) =>
+    createDialTransport({
+      identity,
+      rootPem: authority.rootPem,
+      verifier: createPeerVerifier({
+        root: authority.root,
+        intermediateDer: authority.intermediate.raw,
+        trustDomain: authority.trustDomain,
+        trustedNow: at,
+      }),
+      trustedNow: at,
+      guard: createDialGuard(undefined),
+      resolve: createNameResolver(lookup),
+      bodies: createBodyBudget(8 * 1024 * 1024),
+      clock,
+      fleet: () => clock.wall(),
+      listener: 'n1',
+      submit: async (exchange) => {
+        if (refusal) throw refusal;
+        stored.push(exchange);
+        return ordersFor(exchange);
+      },
+      limits: createPeerLimits({}, () => clock.monotonic()),
+      noteMismatch: async (mismatch) => void mismatches.push(mismatch),
+      log,
+      limitsMs: { connectMs: 300, totalMs: 600 },
+    });
+
+  const listen = async (mode: ListenerMode, presented?: ClientIdentity, reports = 1) => {
+    const listener = await startFakeListener({
+      mode,
+      computerId: COMPUTER,
+      identity: presented ?? issueIdentity(authority, COMPUTER),
+      rootPem: authority.rootPem,
+      now: () => clock.wall(),
+      reports,
+    });
+    open.push(listener);
+    return listener;
+  };
+
+  const dial = (
+    port: number,
+    { host = '127.0.0.1', lookup, at }: { host?: string; lookup?: Lookup; at?: () => number } = {},
+  ) => {
+    const { signal } = new AbortController();
+    return transport(lookup, at).dial(COMPUTER, () => ({ host, port, isLoopbackObserved: true }), signal);
+  };
+
+  it('converses as the protocol says, and presents itself as a manager', async () => {
+    const listener = await listen('good', undefined, 3);
+    expect(await dial(listener.port)).to.deep.equal({ kind: 'answered', isNews: true });
+    expect(stored.map(({ report, dialledBy }) => [report.sequence, dialledBy])).to.deep.equal([
+      [1, 'manager'],
+      [2, 'manager'],
+      [3, 'manager'],
+    ]);
+    expect(listener.calls.map(({ computerId, orders }) => [computerId, orders?.reportId])).to.deep.equal([
+      [COMPUTER, undefined],
+      ...stored.map(({ report }) => [COMPUTER, report.reportId]),
+    ]);
+    expect(listener.connections).to.have.length(1);
+    expect(listener.callers[0]).to.contain('spiffe://test.wardbeat/manager/n1');
+    expect(stored[0]?.identity.computerId).to.equal(COMPUTER);
+    expect(stored[0]?.address).to.equal('127.0.0.1');
+  });
+
+  const modes: readonly [ListenerMode, string][] = [
+    ['tarpit', 'timeout'],
+    ['mute', 'timeout'],
+    ['half', 'timeout'],
+    ['drip', 'timeout'],
+    ['busy', 'busy'],
+    ['huge', 'protocol'],
+    ['no-json', 'protocol'],
+    ['no-report', 'protocol'],
+    ['redirect', 'protocol'],
+    ['empty', 'protocol'],
+    ['other-report', 'protocol'],
+  ];
+  for (const [mode, expected] of modes)
+    it(`ends with "${expected}" at a listener that is ${mode}, in time`, async () => {
+      const listener = await listen(mode);
+      const begun = performance.now();
+      expect(shown(await dial(listener.port))).to.equal(expected);
+      expect(performance.now() - begun).to.be.below(2000);
+      expect(stored).to.deep.equal([]);
+      expect(mismatches).to.have.length(mode === 'other-report' ? 1 : 0);
+    });
+
+  it('tells an agent whose report names another computer why it is refused', async () => {
+    const listener = await listen('other-report');
+    await dial(listener.port);
+    expect(listener.calls.at(-1)?.problem?.type).to.equal('/problems/identity-mismatch');
+  });
+
+  it('accepts nobody but that computer', async () => {
+    const other = '0c0ffee0-0000-4000-8000-000000000002';
+    const manager = { cert: identity.certPem + identity.chainPem, key: identity.keyPem };
+    const table: readonly [string, ClientIdentity, string][] = [
+      ["another computer's", issueIdentity(authority, other), 'tls-other-computer'],
+      ["another authority's", issueIdentity(stranger, COMPUTER), 'tls-unknown-ca'],
+      ["a manager's", manager, 'tls-unknown-ca'],
+    ];
+    for (const [name, presented, expected] of table) {
+      const listener = await listen('good', presented);
+      expect(shown(await dial(listener.port)), name).to.equal(expected);
+      expect(listener.calls, name).to.deep.equal([]);
+    }
+  });
+
+  it('judges the dates by trusted time', async () => {
+    const { port } = await listen('good');
+    const year = 365 * 86_400_000;
+    expect(shown(await dial(port, { at: () => clock.wall() + year }))).to.equal('tls-expired');
+    expect(shown(await dial(port, { at: () => clock.wall() - year }))).to.equal('tls-not-yet-valid');
+  });
+
+  it('names a port where nobody listens', async () => {
+    expect(shown(await dial(await freePort()))).to.equal('refused');
+  });
+
+  it('connects to the very address that was checked, and to no refused one', async () => {
+    const listener = await listen('good');
+    const asked: string[] = [];
+    const lookup: Lookup = async (host) => {
+      asked.push(host);
+      // What a second question would be answered does not matter: nobody asks it.
+      return [{ address: asked.length === 1 ? '127.0.0.1' : '169.254.169.254' }];
+    };
+    expect(shown(await dial(listener.port, { host: 'web1.example', lookup }))).to.equal('answered');
+    expect(asked).to.deep.equal(['web1.example']);
+    for (const host of ['0.0.0.0', '0177.0.0.1', '0x7f.1', '2130706433', '::', '169.254.169.254', '224.0.0.1'])
+      expect(shown(await dial(listener.port, { host })), host).to.equal('address-refused');
+    expect(listener.connections).to.have.length(1);
+  });
+
+  it('gives a name no longer than a connection', async () => {
+    const never: Lookup = () => new Promise(() => undefined);
+    expect(shown(await dial(1, { host: 'slow.example', lookup: never }))).to.equal('dns');
+    const unknown: Lookup = () => Promise.reject(Object.assign(new Error('no'), { code: 'ENOTFOUND' }));
+    expect(shown(await dial(1, { host: 'gone.example', lookup: unknown }))).to.equal('dns');
+  });
+
+  it("does not blame the agent for the manager's own failures", async () => {
+    const listener = await listen('good');
+    refusal = new Problem('unavailable', { detail: 'away', retryAfterSeconds: 2 });
+    expect(await dial(listener.port)).to.deep.equal({ kind: 'own', retryAfterMs: 2000 });
+    expect(listener.calls.at(-1)?.problem).to.deep.include({ status: 503, retryAfterSeconds: 2 });
+    refusal = new Problem('computer-revoked');
+    expect(shown(await dial(listener.port))).to.equal('protocol');
+  });
+
+  it('is cut by its signal, which is no failure of the agent', async () => {
+    const listener = await listen('mute');
+    const aborter = new AbortController();
+    const target = { host: '127.0.0.1', port: listener.port, isLoopbackObserved: true };
+    const dialled = transport().dial(COMPUTER, () => target, aborter.signal);
+    aborter.abort(new Error('stop'));
+    expect(shown(await dialled)).to.equal('own');
+  });
+});
+
+function ordersFor({ report, identity }: Exchange): Orders {
+  return {
+    protocolVersion: 1,
+    computerId: identity.computerId,
+    reportId: report.reportId,
+    effect: 'accepted',
+    managerReceivedAt: 0,
+    managerSentAt: 0,
+    acknowledged: [],
+    settings: null,
+    settingsGeneration: { epoch: COMPUTER, counter: 1 },
+    commands: [],
+    nextContactInMs: 60_000,
+    identityToken: '',
+    eventQuota: { maxEventsPerReport: 1000, drain: false },
+    fullReport: false,
+  };
+}

@@ -1,0 +1,161 @@
+import { createServer, type Server } from 'node:https';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
+import { randomUUID } from 'node:crypto';
+import { TLS_OPTIONS } from '../../certs/tls-profile.js';
+import type { Report } from '../../protocol/heartbeat-messages.js';
+import type { ListenerCall } from '../../protocol/listener-messages.js';
+import { LISTENER_PATHS } from '../../protocol/protocol-version.js';
+import type { ClientIdentity } from './agent-port.js';
+import { steadyReport } from './ingest-world.js';
+
+/**
+ * How a fake agent answers: `good` as the protocol says; `tarpit` accepts TCP and never says a word; `mute` shakes hands
+ * and never answers; `half` sends a part of its answer; `drip` one byte at a time, for ever.
+ */
+export type ListenerMode =
+  | 'good'
+  | 'tarpit'
+  | 'mute'
+  | 'half'
+  | 'drip'
+  | 'busy'
+  | 'huge'
+  | 'no-json'
+  | 'no-report'
+  | 'other-report'
+  | 'redirect'
+  | 'empty';
+
+export interface FakeListenerOptions {
+  readonly identity: ClientIdentity;
+  readonly computerId: string;
+  readonly mode?: ListenerMode;
+  /** Root that the caller must show a certificate of. */
+  readonly rootPem: string;
+  readonly now: () => number;
+  /** What the reports say beside the steady rest. */
+  readonly changes?: (call: ListenerCall) => Partial<Report>;
+  /** How many reports of one exchange, the last of which ends it. */
+  readonly reports?: number;
+}
+
+export interface FakeListener {
+  readonly port: number;
+  mode: ListenerMode;
+  /** Connections that reached it, by `performance.now()`. */
+  readonly connections: { readonly at: number; closedAt: number | null }[];
+  readonly calls: ListenerCall[];
+  /** Subject of the certificates that callers showed. */
+  readonly callers: string[];
+  close(): Promise<void>;
+}
+
+/** An agent's listener that a test plays, on loopback over real TLS. */
+export async function startFakeListener(options: FakeListenerOptions): Promise<FakeListener> {
+  const fake = new Fake(options);
+  await fake.listen();
+  return fake;
+}
+
+class Fake implements FakeListener {
+  mode: ListenerMode;
+  readonly connections: { readonly at: number; closedAt: number | null }[] = [];
+  readonly calls: ListenerCall[] = [];
+  readonly callers: string[] = [];
+  readonly #options: FakeListenerOptions;
+  readonly #sockets = new Set<Socket>();
+  readonly #tls: Server;
+  readonly #tcp;
+  #sequence = 0;
+
+  constructor(options: FakeListenerOptions) {
+    this.#options = options;
+    this.mode = options.mode ?? 'good';
+    this.#tls = createServer(
+      { ...TLS_OPTIONS, ...options.identity, ca: options.rootPem, requestCert: true, rejectUnauthorized: false },
+      (request, response) => this.#serve(request, response),
+    );
+    this.#tls.on('secureConnection', (socket) => {
+      this.callers.push(socket.getPeerX509Certificate()?.subjectAltName ?? '');
+      socket.on('error', () => undefined);
+    });
+    this.#tls.on('tlsClientError', () => undefined);
+    this.#tcp = createTcpServer((socket) => this.#accept(socket));
+  }
+
+  get port(): number {
+    return (this.#tcp.address() as AddressInfo).port;
+  }
+
+  async listen(): Promise<void> {
+    await new Promise<void>((resolve) => this.#tcp.listen(0, '127.0.0.1', resolve));
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    await new Promise((resolve) => this.#tcp.close(resolve));
+  }
+
+  #accept(socket: Socket): void {
+    const connection: { readonly at: number; closedAt: number | null } = { at: performance.now(), closedAt: null };
+    this.connections.push(connection);
+    this.#sockets.add(socket);
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      connection.closedAt = performance.now();
+      this.#sockets.delete(socket);
+    });
+    if (this.mode === 'tarpit') socket.resume();
+    else this.#tls.emit('connection', socket);
+  }
+
+  #serve(request: IncomingMessage, response: ServerResponse): void {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      const call = JSON.parse(Buffer.concat(chunks).toString()) as ListenerCall;
+      this.calls.push(call);
+      if (request.url !== LISTENER_PATHS.heartbeat || request.method !== 'POST') response.writeHead(404).end();
+      else this.#answer(call, response);
+    });
+  }
+
+  #answer(call: ListenerCall, response: ServerResponse): void {
+    const json = { 'content-type': 'application/json' };
+    if (this.mode === 'mute') return;
+    if (this.mode === 'busy') {
+      response.writeHead(409, { 'content-type': 'application/problem+json' });
+      response.end(JSON.stringify({ type: '/problems/exchange-in-progress', status: 409 }));
+    } else if (this.mode === 'redirect') response.writeHead(307, { location: 'https://127.0.0.1:1/' }).end();
+    else if (this.mode === 'empty') response.writeHead(204).end();
+    else if (this.mode === 'no-json') response.writeHead(200, json).end('<html></html>');
+    else if (this.mode === 'no-report') response.writeHead(200, json).end('{"hello": 1}');
+    else if (this.mode === 'huge') response.writeHead(200, json).end(Buffer.alloc(3 * 1024 * 1024, 0x20));
+    else if (this.mode === 'half') response.writeHead(200, { ...json, 'content-length': '1000' }).write('{"protocol');
+    else if (this.mode === 'drip') this.#drip(response.writeHead(200, json));
+    else this.#report(call, response);
+  }
+
+  #report(call: ListenerCall, response: ServerResponse): void {
+    const { computerId, changes, reports = 1, now } = this.#options;
+    const isOver = this.#sequence % reports === 0 && (call.orders ?? call.problem) !== undefined;
+    if (isOver) return void response.writeHead(204).end();
+    this.#sequence += 1;
+    const said = changes?.(call) ?? {};
+    const listener = said.listener && { ...said.listener, port: this.port };
+    const report = {
+      ...steadyReport(now()),
+      computerId: this.mode === 'other-report' ? randomUUID() : computerId,
+      sequence: this.#sequence,
+      ...said,
+      ...(listener ? { listener } : {}),
+    };
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(report));
+  }
+
+  /** Writes whenever what was written is gone: as slow as the loop turns, and never at an end. */
+  #drip(response: ServerResponse): void {
+    if (!response.destroyed) response.write(' ', () => setImmediate(() => this.#drip(response)));
+  }
+}
