@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Fleet } from '../../scripts/fleet.js';
 import {
-  DRILLED_DIRECTIONS,
+  ALL_DIRECTIONS,
   alertsOf,
   computersOf,
   rootPolicyOf,
@@ -52,8 +52,8 @@ describe(`a manager that was away for longer than every deadline of ${AGENTS} ag
     manager = await startManager({ dataDir: join(root, 'manager'), env });
     await manager.api.signIn('admin', ADMIN_PASSWORD);
     await manager.api.patch(`/policies/${await rootPolicyOf(manager)}/settings`, SETTINGS);
-    for (const [index, direction] of DRILLED_DIRECTIONS.entries()) {
-      const agents = Math.floor((AGENTS + index) / DRILLED_DIRECTIONS.length);
+    for (const [index, direction] of ALL_DIRECTIONS.entries()) {
+      const agents = Math.floor((AGENTS + index) / ALL_DIRECTIONS.length);
       const listenerBasePort = LISTENERS_FROM + index * 100;
       fleets.push(await startDirectedFleet(manager, { root, agents, direction, listenerBasePort }));
     }

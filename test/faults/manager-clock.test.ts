@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Fleet } from '../../scripts/fleet.js';
 import { createFakeWall, FAKETIME, findFaketime, type FakeWall } from '../support/faketime.js';
 import {
-  DRILLED_DIRECTIONS,
+  ALL_DIRECTIONS,
   alertsOf,
   computersOf,
   joinFleet,
@@ -35,7 +35,7 @@ const LINES_PER_JUMP = 10;
 const LISTENERS_FROM = 21_000;
 const SETTINGS = { heartbeatIntervalSeconds: 5, heartbeatsMissedAllowed: 1, heartbeatGraceSeconds: 2 };
 
-describe(`a manager whose wall clock is stepped under ${AGENTS} agents (R13)`, function () {
+describe(`a manager whose wall clock is stepped under ${AGENTS} agents of all directions (R13)`, function () {
   this.timeout(180_000);
   const root = makeDataDir();
   const fleets: Fleet[] = [];
@@ -60,8 +60,8 @@ describe(`a manager whose wall clock is stepped under ${AGENTS} agents (R13)`, f
     const policyId = await rootPolicyOf(manager);
     await manager.api.patch(`/policies/${policyId}/settings`, SETTINGS);
     token = await makeToken(manager, policyId);
-    for (const [index, direction] of DRILLED_DIRECTIONS.entries()) {
-      const agents = Math.floor((AGENTS + index) / DRILLED_DIRECTIONS.length);
+    for (const [index, direction] of ALL_DIRECTIONS.entries()) {
+      const agents = Math.floor((AGENTS + index) / ALL_DIRECTIONS.length);
       const listenerBasePort = LISTENERS_FROM + index * 100;
       fleets.push(await startDirectedFleet(manager, { root, agents, direction, listenerBasePort }));
     }

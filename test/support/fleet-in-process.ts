@@ -12,11 +12,6 @@ import { eventually } from './poll.js';
 export const ALL_DIRECTIONS = ['agentInitiated', 'bidirectional', 'managerInitiated'] as const;
 export type Direction = (typeof ALL_DIRECTIONS)[number];
 
-/** What the drills' agents are spread over, by name in `WARDBEAT_TEST_DIRECTIONS`. */
-export const DRILLED_DIRECTIONS: readonly Direction[] = ALL_DIRECTIONS.filter((direction) =>
-  (process.env['WARDBEAT_TEST_DIRECTIONS'] ?? 'agentInitiated,bidirectional').split(',').includes(direction),
-);
-
 export interface FleetPlan {
   readonly root: string;
   readonly agents: number;
