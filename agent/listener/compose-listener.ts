@@ -22,7 +22,7 @@ export function createListeners(parts: ListenerParts): ListenerSet {
 }
 
 function open({ port, sources }: OpenRequest, { options, identity, ...parts }: ListenerParts): Promise<ListenerServer> {
-  const { random, log } = options;
+  const { clock, random, log } = options;
   const allows = (address: string | undefined) => (list: readonly string[]) =>
     isAllowedSource(list, address, readNeighbours);
   const admits = (address: string | undefined): boolean => sources().some(allows(address));
@@ -35,7 +35,8 @@ function open({ port, sources }: OpenRequest, { options, identity, ...parts }: L
     carrierOf: (address) => ({ kind: 'listener', port, admittedBy: allows(address) }),
     exchange: parts.exchange,
   });
-  return openListenerServer({ identity, port, admits, random, log, timeouts: options.listenerTimeouts, ...calls });
+  const timeouts = options.listenerTimeouts;
+  return openListenerServer({ identity, port, admits, clock, random, log, timeouts, ...calls });
 }
 
 function readNeighbours(): Neighbours {

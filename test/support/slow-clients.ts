@@ -4,8 +4,8 @@ import { connect as connectTls } from 'node:tls';
 import { pathToFileURL } from 'node:url';
 
 /**
- * `silent` never says a word, `header` and `body` say one byte a second, `reader` asks for much and reads nothing of
- * it.
+ * `silent` never says a word, `header` and `body` say one byte a second, `reader` asks for much and reads nothing
+ * of it, with an empty line a second.
  */
 export const SLOW_KINDS = ['silent', 'header', 'body', 'reader'] as const;
 export type SlowKind = (typeof SLOW_KINDS)[number];
@@ -46,7 +46,7 @@ const WORDS: Readonly<Record<SlowKind, (path: string) => string>> = {
     'POST /agent/v1/enroll HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50000\r\n\r\n{',
   reader: (path) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`.repeat(2),
 };
-const DRIPS: Readonly<Record<SlowKind, string>> = { silent: '', header: 'x', body: ' ', reader: '' };
+const DRIPS: Readonly<Record<SlowKind, string>> = { silent: '', header: 'x', body: ' ', reader: '\r\n' };
 
 /** Runs the attack in a process of its own, so that whoever looks on is not slowed by it. */
 export async function runSlowAttack(attack: SlowAttack): Promise<SlowOutcome[]> {
