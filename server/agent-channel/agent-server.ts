@@ -12,6 +12,7 @@ import { Problem } from '../../lib/problem.js';
 import { createSlowClientWatch } from '../../lib/slow-clients.js';
 import type { Random } from '../../lib/random.js';
 import { connectionFactsOf, type ConnectionFacts } from './agent-exchange.js';
+import { takeHandshakesInTurns } from './handshake-turns.js';
 import { addressGroup } from '../../lib/address-group.js';
 import { endWithProblem } from '../../lib/http-answer.js';
 import type { PeerState, PeerVerifier } from './peer-identity.js';
@@ -106,6 +107,7 @@ export function createAgentServer(deps: AgentServerDeps): AgentServer {
     ...timeoutOptions(timeouts),
     ...secureOptions(deps, deps.identity),
   });
+  takeHandshakesInTurns(server);
   server.maxHeadersCount = MAX_HEADERS;
   server.setTimeout(timeouts.silence);
   server.maxConnections = deps.maxConnections ?? 50_000;
