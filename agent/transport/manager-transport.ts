@@ -102,10 +102,18 @@ export class ManagerTransport {
 
 /** `verifyManager` by the clocks of this moment. */
 export function verifyManagerNow(socket: TLSSocket, options: TransportOptions): TransportError | undefined {
-  const { identity, clock, bootId, anchor } = options;
-  const known = anchor();
-  const trusted = known && known.bootId === bootId ? known.managerWall + clock.boot() - known.boot : undefined;
-  return verifyManager(socket, { identity, wall: clock.wall(), trusted });
+  return judgeManager(socket, options)();
+}
+
+/** Reads the peer's certificates now; each call of the answer is `verifyManager` by the clocks of that moment. */
+export function judgeManager(socket: TLSSocket, options: TransportOptions): () => TransportError | undefined {
+  const peer = peerCertificates(socket);
+  return () => {
+    const { identity, clock, bootId, anchor } = options;
+    const known = anchor();
+    const trusted = known && known.bootId === bootId ? known.managerWall + clock.boot() - known.boot : undefined;
+    return verifyManager(peer, { identity, wall: clock.wall(), trusted });
+  };
 }
 
 function contextOf({ keyPem, certificatePem, rootPem }: Identity): SecureContext {
@@ -128,8 +136,10 @@ interface VerifyFacts {
  * and by the wall clock, so that one clock set wrong, here or there, cuts nobody off; while the manager told none since
  * this boot, the wall clock alone is no proof. What was tolerated is answered.
  */
-export function verifyManager(socket: TLSSocket, { identity, wall, trusted }: VerifyFacts): TransportError | undefined {
-  const peer = peerCertificates(socket);
+function verifyManager(
+  peer: ReturnType<typeof peerCertificates>,
+  { identity, wall, trusted }: VerifyFacts,
+): TransportError | undefined {
   if (!peer) throw new TransportError('tls-unknown-ca', 'The manager presented no certificate');
   const path = {
     ...peer,
