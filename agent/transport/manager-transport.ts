@@ -36,8 +36,8 @@ export class ManagerTransport {
   #context: SecureContext;
   #cursor = 0;
   #sessions = new Map<string, Buffer>();
-  /** Of the last full handshake; a resumed session keeps it. */
-  #warning: TransportError | undefined;
+  /** By URL, what the last full handshake showed: a resumed session proves its key again, and its dates are judged anew. */
+  readonly #judges = new Map<string, () => TransportError | undefined>();
 
   constructor(options: TransportOptions) {
     this.#options = options;
@@ -87,22 +87,17 @@ export class ManagerTransport {
         signal,
         context: this.#context,
         session,
-        verify: (socket) => this.#verify(socket),
+        verify: (socket) => this.#verify(socket, address),
         onSession: (fresh) => this.#sessions.set(address.url, fresh),
       }),
     );
   }
 
-  #verify(socket: TLSSocket): TransportError | undefined {
-    // Resumption proves the key of a handshake that was verified.
-    if (!socket.isSessionReused()) this.#warning = verifyManagerNow(socket, this.#options);
-    return this.#warning;
+  #verify(socket: TLSSocket, { url }: ManagerAddress): TransportError | undefined {
+    const judge = (socket.isSessionReused() ? this.#judges.get(url) : undefined) ?? judgeManager(socket, this.#options);
+    this.#judges.set(url, judge);
+    return judge();
   }
-}
-
-/** `verifyManager` by the clocks of this moment. */
-export function verifyManagerNow(socket: TLSSocket, options: TransportOptions): TransportError | undefined {
-  return judgeManager(socket, options)();
 }
 
 /** Reads the peer's certificates now; each call of the answer is `verifyManager` by the clocks of that moment. */
