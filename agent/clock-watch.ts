@@ -8,6 +8,9 @@ import type { IncomingEvent } from './spool/event-intake.js';
 export const CLOCK_CHANGE_CODE = 5004;
 const LOOK_EVERY_MS = 1000;
 
+/** What seems to be a step is looked at again after this: the boot clock notices a suspend some 200 ms late. */
+const CONFIRM_AFTER_MS = 500;
+
 /** Looks at the three clocks every second and hands over an event for each step and each suspend. */
 export async function watchClock(
   clock: Clock,
@@ -17,11 +20,21 @@ export async function watchClock(
   let before = readClock(clock);
   while (!signal.aborted) {
     await sleepUnlessAborted(clock, LOOK_EVERY_MS, signal);
+    let after = readClock(clock);
+    if (hasEvents(before, after)) {
+      // A process that was stopped between two readings, or a boot clock that lags, sees a step that never was.
+      await sleepUnlessAborted(clock, CONFIRM_AFTER_MS, signal);
+      after = readClock(clock);
+    }
     if (signal.aborted) return;
-    const after = readClock(clock);
     for (const event of toEvents(before, after)) await report(event);
     before = after;
   }
+}
+
+function hasEvents(before: ClockReading, after: ClockReading): boolean {
+  const { stepMs, suspendedMs } = clockEvents(before, after);
+  return stepMs !== 0 || suspendedMs !== 0;
 }
 
 function readClock(clock: Clock): ClockReading {

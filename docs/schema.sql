@@ -55,7 +55,8 @@ CREATE TABLE audit_log (
 );
 CREATE INDEX audit_log_at ON public.audit_log USING btree (at, id);
 CREATE INDEX audit_log_transaction ON public.audit_log USING btree (transaction_id, id);
-GRANT INSERT, SELECT ON audit_log TO wardbeat_app;
+GRANT SELECT ON audit_log TO wardbeat_app;
+GRANT INSERT (id, at, actor_id, actor_name, source_address, action, subject_type, subject_id, before, after) ON audit_log TO wardbeat_app;
 
 CREATE TABLE audit_seals (
   number bigint NOT NULL,
@@ -65,6 +66,11 @@ CREATE TABLE audit_seals (
   sealed_at timestamp with time zone NOT NULL,
   transaction_id xid8 NOT NULL,
   cluster text NOT NULL,
+  format smallint NOT NULL DEFAULT 1,
+  row_hash bytea,
+  looked_at timestamp with time zone,
+  looked_settled xid8,
+  looked_next xid8,
   CONSTRAINT audit_seals_pkey PRIMARY KEY (number),
   CONSTRAINT audit_seals_audit_id_key UNIQUE (audit_id)
 );
@@ -189,6 +195,8 @@ CREATE TABLE computer_live (
   clock_error_ms bigint,
   seen_by_agent_fleet_ms bigint,
   seen_by_dial_fleet_ms bigint,
+  clock_sampled_fleet_ms bigint,
+  is_clock_drifting boolean NOT NULL DEFAULT false,
   CONSTRAINT computer_live_pkey PRIMARY KEY (computer_id)
 ) WITH (fillfactor=70, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0);
 GRANT DELETE, INSERT, SELECT, UPDATE ON computer_live TO wardbeat_app;

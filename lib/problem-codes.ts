@@ -29,6 +29,7 @@ export const PROBLEM_CODES = {
   'session-not-found': { status: 404, title: 'Session not found' },
   'setting-not-found': { status: 404, title: 'Setting not found' },
   'method-not-allowed': { status: 405, title: 'Method is not allowed here' },
+  'request-timeout': { status: 408, title: 'The request did not arrive in time' },
   'policy-cycle': { status: 409, title: 'A policy cannot be its own ancestor' },
   'policy-too-deep': { status: 409, title: 'The policy tree is too deep' },
   'policy-built-in': { status: 409, title: 'The built-in policy cannot be changed that way' },

@@ -1,13 +1,21 @@
 import { Problem } from '../lib/problem.js';
-import { isLockable, SETTING_KEYS } from './settings-catalogue.js';
-import { forcedValue, violatedLock, type PolicyRef, type ResolvedSettings } from './resolve-settings.js';
-import type { ComputerKind, LockMode, SettingKey, SettingOverrides } from './setting-values.js';
+import { isLockable, SETTING_KEYS, SETTINGS_CATALOGUE } from './settings-catalogue.js';
+import {
+  forcedValue,
+  violatedLock,
+  type LockBound,
+  type PolicyRef,
+  type ResolvedSettings,
+} from './resolve-settings.js';
+import type { ComputerKind, LockMode, SettingKey, SettingOverrides, SettingValue } from './setting-values.js';
 
 export interface OverrideRefusal {
   readonly key: SettingKey;
   readonly code: 'setting-locked' | 'forced-by-kind';
   /** The locking policy; null where the kind of computer refuses. */
   readonly policy: PolicyRef | null;
+  /** One sentence for people: what is refused, and how to mend it. */
+  readonly detail: string;
 }
 
 export interface OverrideCheck {
@@ -25,9 +33,10 @@ export function checkOverrides({ above, set, kind }: OverrideCheck): OverrideRef
     const value = set[key];
     if (value === undefined) return [];
     const forced = kind && forcedValue(key, kind);
-    if (forced !== undefined && forced !== value) return [{ key, code: 'forced-by-kind', policy: null }];
+    if (forced !== undefined && forced !== value)
+      return [{ key, code: 'forced-by-kind', policy: null, detail: sayForced(key, forced) }];
     const lock = violatedLock(above.bounds, key, value);
-    return lock ? [{ key, code: 'setting-locked', policy: lock.policy }] : [];
+    return lock ? [{ key, code: 'setting-locked', policy: lock.policy, detail: sayLocked(key, lock) }] : [];
   });
 }
 
@@ -37,14 +46,27 @@ export function assertOverridesCount(check: OverrideCheck): void {
   const [first] = refusals;
   if (!first) return;
   throw new Problem(first.code, {
-    detail: refusals.map((refusal) => sayRefusal(refusal)).join(' '),
-    errors: refusals.map((refusal) => ({ pointer: `#/${refusal.key}`, detail: sayRefusal(refusal) })),
+    detail: refusals.map(({ detail }) => detail).join(' '),
+    errors: refusals.map(({ key, detail }) => ({ pointer: `#/${key}`, detail })),
     members: { policy: first.policy },
   });
 }
 
-function sayRefusal({ key, policy }: OverrideRefusal): string {
-  return policy ? `${key} is locked by the policy "${policy.name}".` : `${key} is forced by the kind of computer.`;
+function sayForced(key: SettingKey, forced: SettingValue): string {
+  return `${key} is forced to ${JSON.stringify(forced)} by the kind of computer: leave it inherited (null).`;
+}
+
+function sayLocked(key: SettingKey, { mode, policy, value }: LockBound): string {
+  const by = `the policy "${policy.name}"`;
+  if (mode === 'locked') return `${key} is locked by ${by}: leave it inherited (null), or unlock it there.`;
+  return `${key} must be ${sayBound(key, value)} while ${by} locks it "tightenOnly".`;
+}
+
+function sayBound(key: SettingKey, value: SettingValue): string {
+  const { stricter } = SETTINGS_CATALOGUE[key];
+  const bound = JSON.stringify(value);
+  if (stricter === 'less') return `${bound} or less`;
+  return stricter === 'more' ? `${bound} or more` : bound;
 }
 
 /** Throws `request-invalid` where a key without an order would be locked `tightenOnly`. */

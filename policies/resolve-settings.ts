@@ -68,7 +68,7 @@ export interface ResolvedSetting<T extends SettingValue = SettingValue> {
 }
 
 /** A lock with the value that is effective at the locking policy. */
-interface LockBound extends SettingLock {
+export interface LockBound extends SettingLock {
   readonly value: SettingValue;
 }
 
@@ -226,7 +226,7 @@ export function forcedValue(key: SettingKey, kind: ComputerKind): SettingValue |
 }
 
 /** The topmost lock among `bounds` that a value for the key does not satisfy. */
-export function violatedLock(bounds: LockBounds, key: SettingKey, value: SettingValue): SettingLock | undefined {
+export function violatedLock(bounds: LockBounds, key: SettingKey, value: SettingValue): LockBound | undefined {
   return bounds[key]?.find((bound) => bound.mode === 'locked' || !isAtLeastAsStrict(key, value as never, bound.value));
 }
 

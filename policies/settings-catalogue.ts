@@ -130,12 +130,14 @@ export const SETTINGS_CATALOGUE: { readonly [K in SettingKey]: CatalogueEntry<Se
     default: 60,
     stricter: 'less',
     audience: 'manager',
+    effective: true,
     description: "Change of the computer's clock between two heartbeats above which an alert is raised.",
   }),
   clockDriftLimitSeconds: unlimitedSetting('seconds', [1, 86_400], {
     default: 300,
     stricter: 'less',
     audience: 'manager',
+    effective: true,
     description: "Standing difference from the manager's clock above which an alert is raised.",
   }),
   offlineAlertForStoppedVm: booleanSetting({

@@ -59,6 +59,13 @@ FROM pg_class c, aclexplode(c.relacl) a
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.grantee <> c.relowner
 GROUP BY c.relname, a.grantee ORDER BY c.relname, a.grantee::regrole::text`;
 
+const COLUMN_GRANTS = `
+SELECT c.relname AS table_name, 'GRANT ' || a.privilege_type || ' (' || string_agg(t.attname, ', ' ORDER BY t.attnum)
+  || ') ON ' || c.relname || ' TO ' || a.grantee::regrole || ';' AS line
+FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid AND NOT t.attisdropped, aclexplode(t.attacl) a
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.grantee <> c.relowner
+GROUP BY c.relname, a.grantee, a.privilege_type ORDER BY c.relname, a.grantee::regrole::text, a.privilege_type`;
+
 const FUNCTIONS = `
 SELECT p.proname AS table_name, pg_get_functiondef(p.oid) || ';' AS line FROM pg_proc p
 WHERE p.pronamespace = 'public'::regnamespace ORDER BY p.proname, pg_get_function_identity_arguments(p.oid)`;
@@ -77,6 +84,7 @@ export async function dumpSchema(sql: Sql): Promise<string> {
     await linesByTable(sql, PARTITIONS),
     await linesByTable(sql, INDEXES),
     await linesByTable(sql, GRANTS),
+    await linesByTable(sql, COLUMN_GRANTS),
   ];
   const parts = tables.map(({ table_name: name, line }) => {
     const members = [...(columns.get(name) ?? []), ...(constraints.get(name) ?? [])].join(',\n');

@@ -10,6 +10,7 @@ import { createEnrollmentTokenService, type EnrollmentTokenService } from './enr
 import { notifyDials } from './dials/index.js';
 import { composeEventReading } from './events/compose-event-reading.js';
 import type { LivenessHints } from './heartbeats/liveness-hints.js';
+import { trustedClock } from './fleet-clock/trusted-clock.js';
 import { latenessRoutes } from './heartbeats/lateness-routes.js';
 import type { Storage } from './open-storage.js';
 import { composePolicies } from './policies/index.js';
@@ -36,10 +37,10 @@ export function composeRoutes({ storage, core, edges, agentUrl, system }: Routes
   const { audit, cache, statuses, alerts, certificates, ledger } = core;
   const hints = toldEverywhere({ storage, core, edges });
   const shared = { sql, manager: storage.dataSource.manager, inTransaction, clock, random, audit, cache, hints };
-  const dependents = [computerDependents, createTokenDependents({ clock })];
+  const dependents = [computerDependents, createTokenDependents({ clock: trustedClock(clock) })];
   const spans = () => ledger.spans();
   const computers = composeComputers({ ...shared, statuses, alerts, certificates, spans });
-  const tokenDeps = { ...shared, caFingerprint: core.authority.rootFingerprint, agentUrl };
+  const tokenDeps = { ...shared, clock: trustedClock(clock), caFingerprint: core.authority.rootFingerprint, agentUrl };
   const policies = composePolicies({ ...shared, dependents });
   const routes = [
     ...policies.routes,

@@ -16,6 +16,7 @@ import { createNotificationClient } from './database/notification-client.js';
 import { composeDials, type Dials } from './dials/index.js';
 import type { Edges } from './edges.js';
 import { offerFirstToken } from './first-steps.js';
+import { trustedClock } from './fleet-clock/trusted-clock.js';
 import { clockStepped, managerStarted, managerStopped, migrationApplied } from './manager-notes.js';
 import { agentUrlOf, certificateHosts, shownAgentHost } from './manager-hosts.js';
 import { openStorage, keyFolder, type Storage } from './open-storage.js';
@@ -238,7 +239,7 @@ function composeAdmin(
   const { log, random } = deps.edges;
   const clock = storage.fleetClock;
   const api = composeAdminApi({
-    clock,
+    clock: trustedClock(clock),
     random,
     log,
     inTransaction: storage.inTransaction,

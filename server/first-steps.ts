@@ -55,7 +55,7 @@ async function isUsable(path: string, { sql, fleetClock }: Storage): Promise<boo
   const [row] = await sql.query(
     `SELECT enrollment_tokens.id FROM enrollment_tokens WHERE enrollment_tokens.token_hash = $1
      AND enrollment_tokens.used < enrollment_tokens.uses AND enrollment_tokens.expires_at > $2`,
-    [hashEnrollmentSecret(token.secret), toRfc3339(fleetClock.wall())],
+    [hashEnrollmentSecret(token.secret), toRfc3339(fleetClock.trustedTime())],
   );
   return row !== undefined;
 }

@@ -14,7 +14,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const [first] = argv;
   if (first === '--version') return say(MANAGER_VERSION);
   if (first === '--help') return say(renderUsage(COMMANDS));
-  const call = findCommand(COMMANDS, argv.length === 0 ? ['start'] : argv);
+  const call = findCommand(COMMANDS, argv);
   if (!call) return complain(renderUsage(COMMANDS), EXIT.usage);
   return call.command.run(call.words);
 }
@@ -25,4 +25,14 @@ function explain(error: unknown): number {
   return complain(text, code);
 }
 
+/** Whoever read the output may go away, which ends nothing here. */
+function outliveReaders(): void {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreBrokenPipe);
+}
+
+function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error;
+}
+
+outliveReaders();
 process.exitCode = await main(process.argv.slice(2)).catch(explain);

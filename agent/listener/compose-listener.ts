@@ -10,7 +10,7 @@ import { ListenerSet, type OpenRequest } from './listener-set.js';
 export interface ListenerParts {
   readonly options: AgentOptions;
   readonly identity: Identity;
-  readonly verify: ListenerCallsDeps['verify'];
+  readonly recognise: ListenerCallsDeps['recognise'];
   readonly exchange: ListenerCallsDeps['exchange'];
   readonly onChange: () => void;
 }
@@ -30,7 +30,7 @@ function open({ port, sources }: OpenRequest, { options, identity, ...parts }: L
     computerId: identity.computerId,
     random,
     log,
-    verify: parts.verify,
+    recognise: parts.recognise,
     admits,
     carrierOf: (address) => ({ kind: 'listener', port, admittedBy: allows(address) }),
     exchange: parts.exchange,

@@ -34,8 +34,10 @@ export const LISTENER_TIMEOUTS: Required<ListenerTimeouts> = {
   idle: 12_000,
 };
 const CHECKS_PER_TIMEOUT = 16;
-const MAX_CONNECTIONS = 128;
-/** Of one address, before its certificate was verified: one host cannot keep the manager out. */
+/** Never reached by strangers: those wait within the limits below. */
+const MAX_CONNECTIONS = 512;
+/** Whose certificate is not verified; whoever waited longest goes, so that no crowd keeps the manager out. */
+const MAX_UNVERIFIED = 96;
 const MAX_UNVERIFIED_PER_ADDRESS = 16;
 const MAX_HEADERS = 64;
 
@@ -120,11 +122,11 @@ function guardDoor(server: Server, { admits, verify, log }: ListenerServerOption
   server.removeAllListeners('connection');
   server.on('connection', (socket: Socket) => {
     const address = socket.remoteAddress ?? '';
-    const crowd = [...unverified.values()].filter((other) => other === address).length;
-    if (!admits(address) || crowd >= MAX_UNVERIFIED_PER_ADDRESS) {
+    if (!admits(address)) {
       log.debug({ address }, 'A connection to the listener was refused by its address');
       return void socket.destroy();
     }
+    makeRoom(unverified, address);
     sockets.add(socket);
     unverified.set(socket, address);
     socket.once('close', () => {
@@ -140,6 +142,16 @@ function guardDoor(server: Server, { admits, verify, log }: ListenerServerOption
       if (raw.remotePort === socket.remotePort && raw.remoteAddress === socket.remoteAddress) unverified.delete(raw);
   });
   return sockets;
+}
+
+/** Lets the oldest stranger go where there are too many, of the address or in all. A manager is proven in one handshake. */
+function makeRoom(unverified: Map<Socket, string>, address: string): void {
+  const strangers = [...unverified.keys()];
+  const crowd = strangers.filter((socket) => unverified.get(socket) === address);
+  const [oldest] = crowd.length >= MAX_UNVERIFIED_PER_ADDRESS ? crowd : strangers;
+  if (!oldest || (crowd.length < MAX_UNVERIFIED_PER_ADDRESS && strangers.length < MAX_UNVERIFIED)) return;
+  unverified.delete(oldest);
+  oldest.destroy();
 }
 
 function refuseTheRest(server: Server, { random, log }: ListenerServerOptions): void {

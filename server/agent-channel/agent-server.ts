@@ -186,16 +186,18 @@ function refuseTheRest(server: Server, { random, log }: AgentServerDeps): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     log.debug({ code: error.code }, 'A connection to the agent port spoke no HTTP');
     if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
-    endWithProblem(
-      socket,
-      new Problem('request-invalid', { detail: 'The request is not well-formed HTTP/1.1, or too slow.' }),
-      random.uuid(),
-    );
+    endWithProblem(socket, problemOfClient(error.code), random.uuid());
   });
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     log.debug({ code: error.code, address: socket.remoteAddress }, 'A TLS handshake on the agent port failed');
     socket.destroy();
   });
+}
+
+function problemOfClient(code: string | undefined): Problem {
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return new Problem('request-timeout', { detail: 'Header and body must arrive faster.' });
+  return new Problem('request-invalid', { detail: 'The request is not well-formed HTTP/1.1.' });
 }
 
 function lifecycleOf(server: Server, deps: AgentServerDeps, watch: Lifecycle): Lifecycle {

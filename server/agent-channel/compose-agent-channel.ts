@@ -36,7 +36,7 @@ const BODY_BYTES_HELD = 256 * 1024 * 1024;
 /** The agent port: everything between a TCP connection and the exchange. */
 export function composeAgentChannel(deps: AgentChannelDeps): AgentServer {
   const { authority, fleetClock, random, log, listening } = deps;
-  const trustedNow = (): number => fleetClock.toWall(fleetClock.fleet());
+  const trustedNow = (): number => fleetClock.trustedTime();
   const verifier = createPeerVerifier({
     root: authority.root,
     intermediateDer: authority.intermediate.raw,

@@ -1,9 +1,10 @@
 import { ALERT_TYPES, SEVERITIES } from '../../policies/status-model.js';
-import { OneOf, Optional, Schema, Text, Uuid } from '../admin-api/dto.js';
+import { Integer, OneOf, Optional, Schema, Text, Uuid } from '../admin-api/dto.js';
 import { PageQuery } from '../admin-api/page.js';
 import { ALERT_STATES, type AlertState } from './alert.js';
 
 const LONGEST_COMMENT = 2000;
+const OCCURRENCES_MAX = 2_147_483_647;
 
 export class AlertQuery extends PageQuery {
   @Optional()
@@ -58,6 +59,10 @@ export class AlertReply {
   @Schema({ type: 'string', format: 'date-time', description: 'the deadline that passed, not when it was noticed' })
   @Text({ max: 32 })
   raisedAt!: string;
+
+  /** How often the condition began while the alert was open: a second change of a clock is counted, not raised anew. */
+  @Integer(1, OCCURRENCES_MAX)
+  occurrences!: number;
 
   @Schema({ type: ['string', 'null'], format: 'date-time' })
   @Text({ max: 32 })

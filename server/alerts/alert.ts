@@ -12,6 +12,8 @@ export interface Alert {
   readonly computerId: string | null;
   readonly computerName: string | null;
   readonly raisedAt: FleetInstant;
+  /** How often the condition began while it was open. */
+  readonly occurrences: number;
   readonly closedAt: FleetInstant | null;
   readonly closedBy: string | null;
   readonly acknowledgedAt: FleetInstant | null;

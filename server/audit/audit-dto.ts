@@ -2,7 +2,8 @@ import { Optional, Schema, Text, Uuid } from '../admin-api/dto.js';
 import { PageQuery } from '../admin-api/page.js';
 import { Checked, Shown } from '../admin-api/shown.js';
 import { parseCheckpoint } from './seal-rules.js';
-import { AUDIT_FAULTS, type AuditFault } from './verify-audit.js';
+import { AUDIT_WARNINGS, type AuditWarning } from './seal-time-rules.js';
+import { AUDIT_FAULTS, WARNINGS_MAX, type AuditFault } from './verify-audit.js';
 
 export class AuditQuery extends PageQuery {
   /** The exact action, such as `policy.created`. */
@@ -92,4 +93,23 @@ export class AuditVerificationReply {
 
   @Shown({ type: ['string', 'null'], description: 'the end of what was verified, to be kept apart' })
   checkpoint!: string | null;
+
+  @Shown({
+    type: 'array',
+    maxItems: WARNINGS_MAX,
+    description: 'what is strange about times and proves nothing alone, the first of `warningCount`',
+    items: {
+      type: 'object',
+      properties: {
+        kind: { enum: [...AUDIT_WARNINGS] },
+        number: { type: ['integer', 'null'] },
+        auditId: { type: 'string' },
+        detail: { type: 'string' },
+      },
+    },
+  })
+  warnings!: readonly AuditWarning[];
+
+  @Shown({ type: 'integer' })
+  warningCount!: number;
 }

@@ -1,3 +1,4 @@
+import type { Clock } from '../../lib/clock.js';
 import { pageSchemaOf } from '../admin-api/dto-schemas.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
 import type { Sql } from '../database/sql.js';
@@ -6,8 +7,13 @@ import { listAudit } from './audit-query.js';
 import { parseCheckpoint, renderCheckpoint } from './seal-rules.js';
 import { verifyAudit, type AuditVerification } from './verify-audit.js';
 
-export function auditRoutes({ sql }: { readonly sql: Sql }): readonly RouteDefinition[] {
-  const verify = oneAtATime(sql);
+export interface AuditRoutesDeps {
+  readonly sql: Sql;
+  readonly clock: Pick<Clock, 'wall'>;
+}
+
+export function auditRoutes({ sql, clock }: AuditRoutesDeps): readonly RouteDefinition[] {
+  const verify = oneAtATime(sql, clock);
   return [
     defineRoute({
       method: 'get',
@@ -33,16 +39,22 @@ export function auditRoutes({ sql }: { readonly sql: Sql }): readonly RouteDefin
 }
 
 /** The whole log is read: one verification at a time, the others wait for their turn. */
-function oneAtATime(sql: Sql): (checkpoint: string | undefined) => Promise<AuditVerification> {
+function oneAtATime(
+  sql: Sql,
+  clock: Pick<Clock, 'wall'>,
+): (checkpoint: string | undefined) => Promise<AuditVerification> {
   let before: Promise<unknown> = Promise.resolve();
   return (text) => {
     const checkpoint = text === undefined ? undefined : parseCheckpoint(text);
-    const mine = before.then(() => verifyAudit(sql, { checkpoints: checkpoint ? [checkpoint] : [] }));
+    const mine = before.then(() =>
+      verifyAudit(sql, { checkpoints: checkpoint ? [checkpoint] : [], now: clock.wall() }),
+    );
     before = mine.catch(() => undefined);
     return mine;
   };
 }
 
-function toVerificationReply({ fault, verified, waiting, checkpoint }: AuditVerification): AuditVerificationReply {
-  return { sound: fault === null, fault, verified, waiting, checkpoint: checkpoint && renderCheckpoint(checkpoint) };
+function toVerificationReply({ checkpoint, ...verification }: AuditVerification): AuditVerificationReply {
+  const sound = verification.fault === null;
+  return { sound, ...verification, checkpoint: checkpoint && renderCheckpoint(checkpoint) };
 }

@@ -1,23 +1,17 @@
 import { LOG_BEGINNING, readInCommitOrder, type CommitPosition, type OnwardPage } from '../database/commit-order.js';
 import type { Sql } from '../database/sql.js';
-import type { SealedRow } from './seal-rules.js';
+import type { Look, Seal, SealedRow } from './seal-rules.js';
+
+/** Years before Christ are written as such: without it they would read like years after. */
+function instant(column: string): string {
+  return `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+    || CASE WHEN ${column} < '0001-01-01T00:00:00Z' THEN ' BC' ELSE '' END`;
+}
 
 /** What is hashed of a row beside its id and its transaction's id. */
-const CONTENT = `to_char(audit_log.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at,
+const CONTENT = `${instant('audit_log.at')} AS at,
   audit_log.actor_id, audit_log.actor_name, audit_log.source_address, audit_log.action, audit_log.subject_type,
   audit_log.subject_id, audit_log.before::text AS before, audit_log.after::text AS after`;
-
-/** One link of the chain. */
-export interface Seal {
-  readonly number: number;
-  readonly auditId: string;
-  /** Of the row's transaction, decimal. */
-  readonly transactionId: string;
-  /** The cluster in which it was sealed. */
-  readonly cluster: string;
-  readonly previousHash: Buffer;
-  readonly hash: Buffer;
-}
 
 interface SealColumns {
   readonly number: number;
@@ -26,10 +20,18 @@ interface SealColumns {
   readonly cluster: string;
   readonly previous_hash: Buffer;
   readonly hash: Buffer;
+  readonly sealed_at: string;
+  readonly format: number;
+  readonly row_hash: Buffer | null;
+  readonly looked_at: string | null;
+  readonly looked_settled: string;
+  readonly looked_next: string;
 }
 
 const SEAL = `audit_seals.number, audit_seals.audit_id, audit_seals.transaction_id::text AS seal_transaction_id,
-  audit_seals.cluster, audit_seals.previous_hash, audit_seals.hash`;
+  audit_seals.cluster, audit_seals.previous_hash, audit_seals.hash, audit_seals.format, audit_seals.row_hash,
+  ${instant('audit_seals.sealed_at')} AS sealed_at, ${instant('audit_seals.looked_at')} AS looked_at,
+  audit_seals.looked_settled::text AS looked_settled, audit_seals.looked_next::text AS looked_next`;
 
 function toSeal(row: SealColumns): Seal {
   return {
@@ -39,6 +41,10 @@ function toSeal(row: SealColumns): Seal {
     cluster: row.cluster,
     previousHash: row.previous_hash,
     hash: row.hash,
+    sealedAt: row.sealed_at,
+    format: row.format,
+    rowHash: row.row_hash,
+    look: row.looked_at === null ? null : { at: row.looked_at, settled: row.looked_settled, next: row.looked_next },
   };
 }
 
@@ -72,12 +78,16 @@ export function readUnsealed(
   );
 }
 
-export async function insertSeals(sql: Sql, seals: readonly Seal[], sealedAt: Date): Promise<void> {
+export async function insertSeals(sql: Sql, seals: readonly Seal[]): Promise<void> {
   await sql.query(
-    `INSERT INTO audit_seals (number, audit_id, transaction_id, cluster, previous_hash, hash, sealed_at)
-     SELECT input.number, input.audit_id, input.transaction_id::xid8, input.cluster, input.previous_hash, input.hash, $7
-     FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::bytea[])
-       AS input (number, audit_id, transaction_id, cluster, previous_hash, hash)
+    `INSERT INTO audit_seals (number, audit_id, transaction_id, cluster, previous_hash, hash, sealed_at, format, row_hash,
+       looked_at, looked_settled, looked_next)
+     SELECT input.number, input.audit_id, input.transaction_id::xid8, input.cluster, input.previous_hash, input.hash,
+       input.sealed_at, input.format, input.row_hash, input.looked_at, input.looked_settled::xid8, input.looked_next::xid8
+     FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::bytea[], $7::timestamptz[],
+         $8::smallint[], $9::bytea[], $10::timestamptz[], $11::text[], $12::text[])
+       AS input (number, audit_id, transaction_id, cluster, previous_hash, hash, sealed_at, format, row_hash,
+         looked_at, looked_settled, looked_next)
      ORDER BY input.number`,
     [
       seals.map(({ number }) => number),
@@ -86,9 +96,24 @@ export async function insertSeals(sql: Sql, seals: readonly Seal[], sealedAt: Da
       seals.map(({ cluster }) => cluster),
       seals.map(({ previousHash }) => previousHash),
       seals.map(({ hash }) => hash),
-      sealedAt,
+      seals.map(({ sealedAt }) => sealedAt),
+      seals.map(({ format }) => format),
+      seals.map((seal) => seal.rowHash),
+      seals.map(({ look }) => look?.at ?? null),
+      seals.map(({ look }) => look?.settled ?? null),
+      seals.map(({ look }) => look?.next ?? null),
     ],
   );
+}
+
+/** Which transactions have ended and which have begun; what is below `settled` is visible to whoever reads after it. */
+export async function readProgress(sql: Sql): Promise<Pick<Look, 'settled' | 'next'>> {
+  const [row] = await sql.query<{ settled: string; next: string }>(
+    `SELECT pg_snapshot_xmin(now.snapshot)::text AS settled, pg_snapshot_xmax(now.snapshot)::text AS next
+     FROM (SELECT pg_current_snapshot() AS snapshot) now`,
+  );
+  if (!row) throw new Error('The database tells no snapshot');
+  return row;
 }
 
 /** A seal with the row that it names; undefined where that is gone. */
@@ -137,12 +162,29 @@ export async function findUnsealedBehind(sql: Sql, position: CommitPosition): Pr
   return row?.id;
 }
 
-/** How many rows after a position wait for their seal. */
-export async function countAfter(sql: Sql, position: CommitPosition): Promise<number> {
-  const [row] = await sql.query<{ count: number }>(
-    `SELECT count(*) AS count FROM audit_log
-     WHERE (audit_log.transaction_id, audit_log.id) > ($1::xid8, $2::uuid) AND ${UNSEALED}`,
+/** A row without a seal whose transaction has not begun in this cluster: it would wait for ever. */
+export async function findUnbegun(sql: Sql): Promise<{ id: string; transactionId: string } | undefined> {
+  const [row] = await sql.query<{ id: string; transaction_id: string }>(
+    `SELECT audit_log.id, audit_log.transaction_id::text AS transaction_id FROM audit_log
+     WHERE audit_log.transaction_id >= pg_snapshot_xmax(pg_current_snapshot()) AND ${UNSEALED}
+     ORDER BY audit_log.transaction_id, audit_log.id LIMIT 1`,
+  );
+  return row && { id: row.id, transactionId: row.transaction_id };
+}
+
+/** Rows that wait for their seal, and the one that has waited longest by its own time. */
+export interface Waiting {
+  readonly count: number;
+  readonly oldest: { readonly id: string; readonly at: string | null } | null;
+}
+
+export async function readWaiting(sql: Sql, position: CommitPosition): Promise<Waiting> {
+  const rows = await sql.query<{ count: number; id: string; at: string | null }>(
+    `SELECT count(*) OVER () AS count, audit_log.id, ${instant('audit_log.at')} AS at FROM audit_log
+     WHERE (audit_log.transaction_id, audit_log.id) > ($1::xid8, $2::uuid) AND ${UNSEALED}
+     ORDER BY audit_log.at, audit_log.id LIMIT 1`,
     [position.transactionId, position.id],
   );
-  return row?.count ?? 0;
+  const [row] = rows;
+  return row ? { count: row.count, oldest: { id: row.id, at: row.at } } : { count: 0, oldest: null };
 }

@@ -68,11 +68,11 @@ async function verifyIn(options: LocalDatabaseOptions, checkpoints: readonly Che
   const [found] = await sql
     .query<{ there: boolean }>(
       `SELECT EXISTS (SELECT FROM information_schema.columns
-         WHERE table_name = 'audit_seals' AND column_name = 'cluster') AS there`,
+         WHERE table_name = 'audit_seals' AND column_name = 'row_hash') AS there`,
     )
     .catch(refuseUnreachable);
-  if (!found?.there) throw new CommandFailed('The database has no audit seals yet: start this version once.');
-  return verifyAudit(sql, { checkpoints });
+  if (!found?.there) throw new CommandFailed('The database has no audit seals of this version yet: start it once.');
+  return verifyAudit(sql, { checkpoints, now: options.edges.clock.wall() });
 }
 
 function refuseUnreachable(error: unknown): never {
@@ -84,7 +84,9 @@ function tellJson({ checkpoint, ...verification }: AuditVerification): number {
   return verification.fault ? EXIT.failed : EXIT.ok;
 }
 
-function tell({ fault, verified, waiting, checkpoint }: AuditVerification, { checkpoints }: Asked): number {
+function tell(verification: AuditVerification, { checkpoints }: Asked): number {
+  const { fault, verified, waiting, checkpoint } = verification;
+  for (const line of warningLines(verification)) complain(line, EXIT.ok);
   if (fault) return complain(`The audit log is not what was sealed (${fault.kind}). ${fault.detail}`, EXIT.failed);
   const lines = [
     `The audit log is sound: ${verified} rows are as they were sealed, ${waiting ?? 0} wait for their seal.`,
@@ -92,4 +94,9 @@ function tell({ fault, verified, waiting, checkpoint }: AuditVerification, { che
     ...(checkpoints.length === 0 ? ['Without --checkpoint a cut-off end of the log cannot be seen.'] : []),
   ];
   return say(lines.join('\n'));
+}
+
+function warningLines({ warnings, warningCount }: AuditVerification): string[] {
+  const lines = warnings.map(({ kind, detail }) => `Look at this (${kind}): ${detail}`);
+  return warningCount > warnings.length ? [...lines, `… and ${warningCount - warnings.length} more.`] : lines;
 }

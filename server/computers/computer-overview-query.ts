@@ -73,13 +73,17 @@ interface View {
   readonly cache: PolicySettingsCache;
   readonly ledger: Ledger;
   readonly now: FleetInstant;
+  /** Trusted time less the fleet clock. */
+  readonly trustedMs: number;
   readonly shown: (instant: FleetInstant | null) => string | null;
 }
 
 function viewer({ cache, clock, spans }: ComputerOverviewDeps): (row: OverviewRow) => ComputerDto {
   const shown = (instant: FleetInstant | null): string | null =>
     instant === null ? null : toRfc3339(clock.toWall(Number(instant)));
-  const view: View = { cache, ledger: createLedger(spans()), now: clock.fleet(), shown };
+  const now = clock.fleet();
+  const trustedMs = clock.toTrusted(now) - now;
+  const view: View = { cache, ledger: createLedger(spans()), now, trustedMs, shown };
   return (row) => ({ ...recordOf(row, view), ...livenessOf(row, view), ...settingsOf(row, view) });
 }
 
@@ -107,7 +111,7 @@ function recordOf(row: OverviewRow, { shown }: View) {
   };
 }
 
-function livenessOf(row: OverviewRow, { cache, ledger, now, shown }: View) {
+function livenessOf(row: OverviewRow, { cache, ledger, now, shown, trustedMs }: View) {
   const settings = cache.settingsOf(settingsSubjectOf(row));
   const facts = verdictFactsOf(row, settings);
   const verdict = judge({ facts, rules: settings.verdictRules, ledger }, now);
@@ -119,7 +123,7 @@ function livenessOf(row: OverviewRow, { cache, ledger, now, shown }: View) {
     missedHeartbeats: verdict.missed,
     nextExpectedAt: row.status === 'revoked' ? null : shown(asInstant(row.contact_due_fleet_ms)),
     offlineAt: shown(verdict.offlineAt),
-    clockOffsetMs: row.clock_offset_ms,
+    clockOffsetMs: row.clock_offset_ms === null ? null : Number(row.clock_offset_ms) - trustedMs,
   };
 }
 

@@ -66,9 +66,3 @@ export async function readClusterId(sql: Sql): Promise<string> {
   if (!row) throw new Error('The cluster has no identity');
   return row.id;
 }
-
-/** The position before which nothing can be committed any more. */
-export async function readSettledPosition(sql: Sql): Promise<CommitPosition> {
-  const [row] = await sql.query<{ xmin: string }>('SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xmin');
-  return row ? { ...LOG_BEGINNING, transactionId: row.xmin } : LOG_BEGINNING;
-}

@@ -2,6 +2,8 @@ import type { QueryRunner } from 'typeorm';
 
 /** Inserted into and read, never changed: what the application role has done stays visible (design.md §10). */
 const APPEND_ONLY: readonly string[] = ['audit_log', 'audit_seals'];
+/** Columns that the database fills: the application role has the right to insert into each other one alone. */
+const FILLED_BY_DATABASE: Readonly<Record<string, readonly string[]>> = { audit_log: ['transaction_id'] };
 /** The owner's own. */
 const HIDDEN: readonly string[] = ['migrations', 'migration_lock', 'typeorm_metadata'];
 
@@ -35,6 +37,7 @@ interface TableRow {
 
 function privilegesOn(table: string): string {
   if (HIDDEN.includes(table)) return '';
+  if (Object.hasOwn(FILLED_BY_DATABASE, table)) return 'SELECT';
   return APPEND_ONLY.includes(table) ? 'INSERT,SELECT' : 'DELETE,INSERT,SELECT,UPDATE';
 }
 
@@ -49,10 +52,39 @@ export async function grantToApplication(runner: QueryRunner, role: string): Pro
     await runner.query(`REVOKE ALL ON TABLE public.${quoteIdentifier(name)} FROM ${quoted}`);
     if (wanted) await runner.query(`GRANT ${wanted} ON TABLE public.${quoteIdentifier(name)} TO ${quoted}`);
   }
+  for (const [table, filled] of Object.entries(FILLED_BY_DATABASE))
+    await grantInsertion(runner, { table, filled, quoted });
   const sequences = (await runner.query(SEQUENCES, [role])) as { name: string }[];
   for (const { name } of sequences)
     await runner.query(`GRANT USAGE ON SEQUENCE public.${quoteIdentifier(name)} TO ${quoted}`);
   for (const name of FUNCTIONS) await runner.query(`GRANT EXECUTE ON FUNCTION public.${name} TO ${quoted}`);
+}
+
+const COLUMNS = `
+SELECT a.attname AS name, EXISTS (
+  SELECT FROM aclexplode(a.attacl) g WHERE g.grantee = to_regrole($1)::oid AND g.privilege_type = 'INSERT'
+) AS granted
+FROM pg_attribute a
+WHERE a.attrelid = to_regclass('public.' || quote_ident($2)) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum`;
+
+interface Insertion {
+  readonly table: string;
+  readonly filled: readonly string[];
+  /** The role. */
+  readonly quoted: string;
+}
+
+async function grantInsertion(runner: QueryRunner, { table, filled, quoted }: Insertion): Promise<void> {
+  const columns = (await runner.query(COLUMNS, [quoted, table])) as { name: string; granted: boolean }[];
+  const isWanted = (name: string): boolean => !filled.includes(name);
+  if (columns.every(({ name, granted }) => granted === isWanted(name))) return;
+  const list = (names: readonly { name: string }[]): string =>
+    names.map(({ name }) => quoteIdentifier(name)).join(', ');
+  const name = quoteIdentifier(table);
+  await runner.query(`REVOKE INSERT (${list(columns)}) ON TABLE public.${name} FROM ${quoted}`);
+  const wanted = columns.filter((column) => isWanted(column.name));
+  await runner.query(`GRANT INSERT (${list(wanted)}) ON TABLE public.${name} TO ${quoted}`);
 }
 
 /** What a role could do to the audit tables by whatever way: own grants, membership, PUBLIC, superuser. */

@@ -93,7 +93,7 @@ export function composeDials(deps: DialsDeps): Dials {
 
 function composeTransport(deps: DialsDeps) {
   const { authority, fleetClock, log } = deps;
-  const trustedNow = (): number => fleetClock.toWall(fleetClock.fleet());
+  const trustedNow = (): number => fleetClock.trustedTime();
   return createDialTransport({
     identity: deps.identity,
     rootPem: authority.rootPem,

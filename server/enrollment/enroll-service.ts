@@ -179,7 +179,7 @@ function toResponse(deps: EnrollServiceDeps, { computer, certificatePem, setting
     chain: [authority.intermediatePem, authority.rootPem],
     trustDomain: authority.trustDomain,
     managerUrls: deps.managerUrls ?? [],
-    managerTime: Math.max(0, Math.round(fleetClock.toWall(fleetClock.fleet()))),
+    managerTime: Math.max(0, Math.round(fleetClock.trustedTime())),
     identityToken: deps.tokens.tokenOf(computer.id, epoch, 0),
     settings,
   };
@@ -190,7 +190,7 @@ async function enrollIn(deps: EnrollServiceDeps, sql: Sql, attempt: Attempt): Pr
   const token = await repository.lockToken(sql, attempt.tokenHash);
   if (token?.ratePerSecond) deps.limits.learn(attempt.tokenKey, token.ratePerSecond);
   const former = token && (await repository.findFormer(sql, token.id, attempt.csr.keyDigest));
-  const decision = decideEnrollment(token, former, deps.fleetClock.wall());
+  const decision = decideEnrollment(token, former, deps.fleetClock.trustedTime());
   if (decision.kind === 'refused') return refuse(deps, sql, { token, attempt, why: decision.why });
   if (!token) return refuse(deps, sql, { token, attempt, why: 'unknown' });
   if (decision.kind === 'again') return again(deps, sql, former);

@@ -57,15 +57,17 @@ export function isStep(knownOffsetMs: number, measuredOffsetMs: number): boolean
 }
 
 /**
- * The offset to judge certificate dates by: a step of more than five minutes is left out until it has stood for a day,
- * so that a wall clock set wrong for an hour refuses nobody.
+ * The offsets to judge dates by: a step of more than five minutes is left out until it has stood for a day, so that a
+ * wall clock set wrong for an hour refuses nobody. To be read with `offsetAt`.
  */
-export function trustedOffsetAt(offsets: readonly ClockOffset[], at: number): number {
-  let trusted = offsets[0]?.offsetMs ?? 0;
-  offsets.forEach((offset, index) => {
-    const stoodUntil = Math.min(at, offsets[index + 1]?.fleetMs ?? at);
-    const isSmall = Math.abs(offset.offsetMs - trusted) <= PLAUSIBLE_STEP_MS;
-    if (offset.fleetMs <= at && (isSmall || stoodUntil - offset.fleetMs >= DAY_MS)) trusted = offset.offsetMs;
-  });
+export function toTrustedOffsets(offsets: readonly ClockOffset[]): readonly ClockOffset[] {
+  const [first] = offsets;
+  if (!first) return [];
+  const trusted = [first];
+  for (const [index, { fleetMs, offsetMs }] of offsets.entries()) {
+    const isSmall = Math.abs(offsetMs - (trusted.at(-1)?.offsetMs ?? 0)) <= PLAUSIBLE_STEP_MS;
+    const from = isSmall ? fleetMs : fleetMs + DAY_MS;
+    if (from <= (offsets[index + 1]?.fleetMs ?? from)) trusted.push({ fleetMs: from, offsetMs });
+  }
   return trusted;
 }

@@ -3,7 +3,14 @@ import type { Log } from '../../lib/log.js';
 import type { Random } from '../../lib/random.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetClock } from './fleet-clock.js';
-import { fleetAtStart, isStep, offsetAt, trustedOffsetAt, type Anchor, type ClockOffset } from './fleet-clock-rules.js';
+import {
+  fleetAtStart,
+  isStep,
+  offsetAt,
+  toTrustedOffsets,
+  type Anchor,
+  type ClockOffset,
+} from './fleet-clock-rules.js';
 import {
   insertAnchor,
   insertOffset,
@@ -30,8 +37,6 @@ export interface OpenedFleetClock extends FleetClock {
   renew(sql: Sql): Promise<void>;
   /** Called after a step of the wall clock was stored, at most once a minute; `byMs` is the sum since the last call. */
   onStep(listener: (step: { readonly byMs: number }) => void): void;
-  /** The wall time to judge certificate dates by: a large step of the wall clock does not count until it has stood. */
-  trustedTime(): number;
 }
 
 const TELL_STEPS_EVERY_MS = 60_000;
@@ -78,7 +83,8 @@ class RunningFleetClock implements OpenedFleetClock {
   /** Fleet instant less boot clock. */
   #base: number;
   #last: number;
-  #offsets: readonly ClockOffset[];
+  #offsets: readonly ClockOffset[] = [];
+  #trusted: readonly ClockOffset[] = [];
   #stepToldAt = Number.NEGATIVE_INFINITY;
   #untoldMs: number;
   readonly #listeners: ((step: { readonly byMs: number }) => void)[] = [];
@@ -87,7 +93,7 @@ class RunningFleetClock implements OpenedFleetClock {
     this.#deps = deps;
     this.#base = anchor.fleetMs - anchor.bootMs;
     this.#last = anchor.fleetMs;
-    this.#offsets = offsets;
+    this.#setOffsets(offsets);
     this.#untoldMs = steppedMs;
     this.restoreEpoch = restoreEpoch;
   }
@@ -105,9 +111,17 @@ class RunningFleetClock implements OpenedFleetClock {
     return Math.floor(wallMs) - offsetAt(this.#offsets, Number.POSITIVE_INFINITY);
   }
 
+  toTrusted(instant: number): number {
+    return instant + offsetAt(this.#trusted, instant);
+  }
+
   trustedTime(): number {
-    const at = this.fleet();
-    return at + trustedOffsetAt(this.#offsets, at);
+    return this.toTrusted(this.fleet());
+  }
+
+  #setOffsets(offsets: readonly ClockOffset[]): void {
+    this.#offsets = offsets;
+    this.#trusted = toTrustedOffsets(offsets);
   }
 
   onStep(listener: (step: { readonly byMs: number }) => void): void {
@@ -128,11 +142,11 @@ class RunningFleetClock implements OpenedFleetClock {
   async #followOffsets(sql: Sql, measured: ClockOffset): Promise<void> {
     const known = this.#offsets.at(-1)?.fleetMs ?? Number.MIN_SAFE_INTEGER;
     const news = await listOffsetsAfter(sql, known);
-    if (news.length > 0) this.#offsets = [...this.#offsets, ...news];
+    if (news.length > 0) this.#setOffsets([...this.#offsets, ...news]);
     const before = offsetAt(this.#offsets, Number.POSITIVE_INFINITY);
     if (!isStep(before, measured.offsetMs)) return;
     await insertOffset(sql, measured);
-    this.#offsets = [...this.#offsets, measured];
+    this.#setOffsets([...this.#offsets, measured]);
     this.#untoldMs += measured.offsetMs - before;
   }
 

@@ -38,6 +38,8 @@ interface LockedRow {
   readonly answered_fleet_ms: string | null;
   readonly clock_offset_ms: string | null;
   readonly clock_error_ms: string | null;
+  readonly clock_sampled_fleet_ms: string | null;
+  readonly is_clock_drifting: boolean;
   readonly kind: 'agent' | 'appliance';
   readonly policy_id: string;
   readonly overrides: string | null;
@@ -72,6 +74,8 @@ const COLUMNS: readonly Column[] = [
   { name: 'answered_fleet_ms', type: 'bigint', valueOf: (row) => row.answeredAt },
   { name: 'clock_offset_ms', type: 'bigint', valueOf: (row) => row.clockOffsetMs },
   { name: 'clock_error_ms', type: 'bigint', valueOf: (row) => row.clockErrorMs },
+  { name: 'clock_sampled_fleet_ms', type: 'bigint', valueOf: (row) => row.clockSampledAt },
+  { name: 'is_clock_drifting', type: 'boolean', valueOf: (row) => row.isClockDrifting },
 ];
 
 /** Rows are locked in id order: unordered batches deadlock. */
@@ -162,6 +166,8 @@ function toLocked(row: LockedRow): LockedComputer {
     answeredAt: toInstant(row.answered_fleet_ms),
     clockOffsetMs: toInstant(row.clock_offset_ms),
     clockErrorMs: toInstant(row.clock_error_ms),
+    clockSampledAt: toInstant(row.clock_sampled_fleet_ms),
+    isClockDrifting: row.is_clock_drifting,
   };
   const subject = { kind: row.kind, policyId: row.policy_id, overrides: row.overrides };
   return { live, subject, isRevoked: row.is_revoked };

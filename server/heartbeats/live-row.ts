@@ -28,9 +28,14 @@ export interface LiveRow {
   readonly stateDigest: Buffer | null;
   /** When the last report was answered; null when a repeat was answered since. */
   readonly answeredAt: FleetInstant | null;
-  /** Agent's clock less the manager's. */
+  /** Agent's wall clock less the fleet clock: no step of the manager's clock moves it. */
   readonly clockOffsetMs: number | null;
+  /** Null where only one way is known. */
   readonly clockErrorMs: number | null;
+  /** When the exchange was that the offset is of. */
+  readonly clockSampledAt: FleetInstant | null;
+  /** `clock-drift` was raised and not resolved. */
+  readonly isClockDrifting: boolean;
 }
 
 /** What a batch reads of a computer when it locks its row. */

@@ -6,7 +6,7 @@ import type { IdentityTokens } from './identity-token.js';
 import type { AcceptedWork, AnsweredWork } from './report-work.js';
 
 export interface OrdersDeps {
-  readonly fleetClock: Pick<FleetClock, 'fleet' | 'toWall'>;
+  readonly fleetClock: Pick<FleetClock, 'toTrusted' | 'trustedTime'>;
   readonly tokens: IdentityTokens;
   /** What an agent may send with its next report at this moment. */
   readonly quota: () => Orders['eventQuota'];
@@ -25,8 +25,8 @@ export function buildOrders(
     computerId: live.computerId,
     reportId: exchange.report.reportId,
     effect: work.effect,
-    managerReceivedAt: Math.round(fleetClock.toWall(exchange.receivedAt)),
-    managerSentAt: Math.round(fleetClock.toWall(fleetClock.fleet())),
+    managerReceivedAt: Math.round(fleetClock.toTrusted(exchange.receivedAt)),
+    managerSentAt: Math.round(fleetClock.trustedTime()),
     acknowledged: work.lanes.acknowledged,
     settings: work.carriesSettings ? { fingerprint: settings.fingerprint, generation, json: settings.json } : null,
     settingsGeneration: generation,

@@ -1,11 +1,12 @@
 import { createLedger } from '../../policies/listening-ledger.js';
 import { judge, type Verdict } from '../../policies/verdict-rules.js';
-import type { AlertCondition, AlertWriter } from '../alerts/alert.js';
-import type { EventWriter, ManagerEvent } from '../events/event-writer.js';
+import type { AlertCondition } from '../alerts/alert.js';
+import type { EventWriter } from '../events/event-writer.js';
 import type { LanePositionRepository } from '../events/lane-position-repository.js';
 import type { DeafSpan } from '../listening/listening.js';
 import { verdictFactsOf, type LivenessRow } from '../statuses/liveness-row.js';
 import type { StatusTransition, StatusWriter } from '../statuses/status.js';
+import { fantasticClockEvents, storeClockAlerts, type ClockAlertDeps } from './clock-alerts.js';
 import type { ComponentRepository } from './component-repository.js';
 import { compareComponents, componentSubject, type ComponentChanges } from './component-rules.js';
 import type { ContactsRepository } from './contacts-repository.js';
@@ -17,7 +18,7 @@ import type { AcceptedWork } from './report-work.js';
 import { storeSettingsAlerts } from './settings-alerts.js';
 import type { StandingRepository } from './standing-repository.js';
 
-export interface EffectsDeps {
+export interface EffectsDeps extends ClockAlertDeps {
   readonly events: EventWriter;
   readonly positions: LanePositionRepository;
   readonly facts: FactsRepository;
@@ -25,7 +26,6 @@ export interface EffectsDeps {
   readonly components: ComponentRepository;
   readonly standings: StandingRepository;
   readonly statuses: StatusWriter;
-  readonly alerts: AlertWriter;
   readonly spans: () => readonly DeafSpan[];
 }
 
@@ -53,7 +53,7 @@ export async function storeEffects(
     session,
     accepted.flatMap(({ lanes }) => lanes.positions),
   );
-  await deps.events.appendManagerEvents(session, accepted.flatMap(clockEvents));
+  await deps.events.appendManagerEvents(session, accepted.flatMap(fantasticClockEvents));
   await deps.standings.insertGaps(
     session,
     accepted.flatMap((work) => gaps(work, deps.spans())),
@@ -65,22 +65,8 @@ export async function storeEffects(
     accepted.filter(({ isStateNew }) => isStateNew),
   );
   await storeSettingsAlerts(deps.alerts, session, accepted);
+  await storeClockAlerts(deps, session, accepted);
   return moved;
-}
-
-function clockEvents({ acceptance, exchange }: AcceptedWork): ManagerEvent[] {
-  if (!acceptance.isClockNewlyFantastic) return [];
-  const { identity, receivedAt, report } = exchange;
-  return [
-    {
-      computerId: identity.computerId,
-      at: receivedAt,
-      kind: 'clock-implausible',
-      severity: 'medium',
-      message: "The computer's clock is over a year beside the manager's.",
-      data: { agentTime: report.agentTime, offsetMs: acceptance.next.clockOffsetMs },
-    },
-  ];
 }
 
 function gaps({ live, exchange, settings }: AcceptedWork, spans: readonly DeafSpan[]) {

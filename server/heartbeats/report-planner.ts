@@ -99,7 +99,7 @@ function accept(
   const acceptance = acceptReport(locked.live, exchange, {
     settings,
     now,
-    toWall: (instant) => deps.fleetClock.toWall(instant),
+    clock: deps.fleetClock,
     stateDigest: fullReport ? null : digest,
     isStateNew,
   });

@@ -9,10 +9,10 @@ import {
 import { isSettingsPendingDue, nextPendingContacts } from '../../policies/settings-state.js';
 import { MAX_EVENTS_PER_REPORT, type Report } from '../../protocol/heartbeat-messages.js';
 import { invalidFields, type FieldError } from '../../lib/problem.js';
-import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
+import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { DeafSpan } from '../listening/listening.js';
 import type { ComputerSettings } from '../policies/settings-cache.js';
-import { clockSample, isFantastic, toClaim } from './clock-offset.js';
+import { judgeClock, type ClockFindings } from './clock-findings.js';
 import type { Exchange } from './exchange.js';
 import { intervalInForce, type LiveRow, type LockedComputer } from './live-row.js';
 
@@ -54,7 +54,7 @@ export interface Circumstances {
   readonly settings: ComputerSettings;
   /** When the batch is about to be answered. */
   readonly now: FleetInstant;
-  readonly toWall: (instant: FleetInstant) => number;
+  readonly clock: Pick<FleetClock, 'toWall' | 'toTrusted'>;
   /** The digest to remember, null where the state could not be stored whole. */
   readonly stateDigest: Buffer | null;
   /** Whether that state is another than the stored one. */
@@ -68,10 +68,9 @@ export interface Acceptance {
   /** The fingerprint of the candidate that this report proves, once it is stored. */
   readonly committed: string | null;
   readonly settingsPending: 'raise' | 'resolve' | null;
+  readonly clock: ClockFindings;
   /** `resolve-others` ends what was about settings that are not desired any more. */
   readonly settingsReverted: 'raise' | 'resolve' | 'resolve-others' | null;
-  /** The agent's clock became fantastic with this report. */
-  readonly isClockNewlyFantastic: boolean;
 }
 
 interface DesiredSettings {
@@ -105,7 +104,7 @@ export function acceptReport(row: LiveRow, exchange: Exchange, circumstances: Ci
   const confirmed = report.intervalSeconds * 1000;
   const phaseMs = phaseOf(row.computerId, settings.intervalMs);
   const nextContactInMs = nextContactMs({ receivedAt, intervalMs: settings.intervalMs, phaseMs });
-  const clock = nextClock(row, exchange, circumstances);
+  const clock = judgeClock(row, exchange, circumstances);
   const pending = nextPending(row, wanted, settings);
   const next: LiveRow = {
     computerId: row.computerId,
@@ -124,8 +123,7 @@ export function acceptReport(row: LiveRow, exchange: Exchange, circumstances: Ci
     pendingContacts: pending.count,
     stateDigest,
     answeredAt: now,
-    clockOffsetMs: clock.offsetMs,
-    clockErrorMs: clock.errorMs,
+    ...clock.columns,
   };
   return {
     next,
@@ -134,7 +132,7 @@ export function acceptReport(row: LiveRow, exchange: Exchange, circumstances: Ci
     committed,
     settingsPending: pending.change,
     settingsReverted: nextReverted(row, wanted, circumstances),
-    isClockNewlyFantastic: clock.isNewlyFantastic,
+    clock,
   };
 }
 
@@ -213,31 +211,6 @@ function nextPending(
   if (count === 0) return { count, change: row.pendingContacts > 0 ? 'resolve' : null };
   const isNew = !isSettingsPendingDue(count - 1, allowed) || count % RAISE_AGAIN_CONTACTS === 0;
   return { count, change: isSettingsPendingDue(count, allowed) && isNew ? 'raise' : null };
-}
-
-function nextClock(
-  row: LiveRow,
-  { report, receivedAt }: Exchange,
-  { toWall }: Circumstances,
-): { offsetMs: number | null; errorMs: number | null; isNewlyFantastic: boolean } {
-  const sample = sampleOf(row, report, toWall) ?? { offsetMs: row.clockOffsetMs, errorMs: row.clockErrorMs };
-  const oneWay = toClaim(report.agentTime - toWall(receivedAt));
-  const wasFantastic = isFantastic(row.clockOffsetMs ?? 0);
-  const isNewlyFantastic = isFantastic(oneWay) && !wasFantastic;
-  // A sample belongs to the exchange before; about a clock that just became fantastic or sane only this report knows.
-  const isCrude = isNewlyFantastic || wasFantastic || isFantastic(sample.offsetMs ?? 0);
-  return isCrude ? { offsetMs: oneWay, errorMs: null, isNewlyFantastic } : { ...sample, isNewlyFantastic };
-}
-
-function sampleOf(row: LiveRow, { previousExchange }: Report, toWall: (instant: FleetInstant) => number) {
-  if (!previousExchange || previousExchange.sequence !== row.sequence) return null;
-  if (row.lastSeenAt === null || row.answeredAt === null) return null;
-  return clockSample({
-    sentAt: previousExchange.sentAt,
-    receivedAt: toWall(row.lastSeenAt),
-    answeredAt: toWall(row.answeredAt),
-    answerReceivedAt: previousExchange.receivedAt,
-  });
 }
 
 export interface HeartbeatGap {

@@ -167,7 +167,7 @@ function noteReceipt(
     computerId: live.computerId,
     receivedAt,
     latenessMs,
-    clockOffsetMs: acceptance.next.clockOffsetMs,
+    clockOffsetMs: acceptance.clock.offsetMs,
     latencyMs,
     counters: report.counters,
     agentTimeMs: report.agentTime,

@@ -36,9 +36,17 @@ export function toComputerSettings(resolved: ResolvedSettings, rulesSince: Fleet
     ...settingsDocument(effectiveValues(resolved)),
     intervalMs: settings.heartbeatIntervalSeconds.value * SECOND_MS,
     verdictRules: verdictRulesOf(resolved),
+    clockLimits: {
+      changeMs: limitMs(settings.clockChangeLimitSeconds.value),
+      driftMs: limitMs(settings.clockDriftLimitSeconds.value),
+    },
     settingsPendingContactsAllowed: settings.settingsPendingContactsAllowed.value,
     rulesSince,
   };
+}
+
+function limitMs(seconds: number | 'unlimited'): number {
+  return seconds === 'unlimited' ? Number.POSITIVE_INFINITY : seconds * SECOND_MS;
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { ClockLimits } from '../../policies/clock-rules.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 
 /** (restore epoch, counter) of the forest; counters compare within one epoch. */
@@ -21,6 +22,7 @@ export interface ComputerSettings {
   readonly intervalMs: number;
   readonly verdictRules: VerdictRules;
   readonly settingsPendingContactsAllowed: number;
+  readonly clockLimits: ClockLimits;
   /** The last edit of the lineage that changed what verdicts are judged by. */
   readonly rulesSince: FleetInstant;
 }

@@ -60,8 +60,14 @@ export class PreviewDto implements Preview {
   @Shown({ type: 'object', additionalProperties: COUNT })
   bySetting!: Record<string, number>;
 
-  /** By the rules as they are. */
-  @Shown({ type: 'object', required: ['late', 'offline'], properties: { late: COUNT, offline: COUNT } })
+  @Shown({
+    type: 'object',
+    description:
+      'of the computers whose settings the edit changes, those that are late or offline at this instant by the rules as ' +
+      'they are: to compare wouldBeLate and wouldBeOffline with',
+    required: ['late', 'offline'],
+    properties: { late: COUNT, offline: COUNT },
+  })
   present!: Preview['present'];
 
   /** By the rules after the edit at this instant; those that would be offline are not counted as late. */

@@ -41,8 +41,8 @@ export interface PreviewService {
   ofComputer(scope: Scope, computerId: string, proposal: ComputerProposal): Promise<Preview>;
 }
 
-/** How often a preview is begun anew because the forest was edited meanwhile. */
-const ATTEMPTS = 4;
+/** How long a preview is begun anew because the forest was edited meanwhile. */
+const PATIENCE_MS = 5000;
 
 export function createPreviewService(deps: PreviewDeps): PreviewService {
   return {
@@ -78,12 +78,14 @@ function tooBusy(cause: Error): Problem {
 
 /** Works with one generation of the forest; `undefined` from the work asks for a newer one. */
 async function withOneForest<T>(deps: PreviewDeps, work: (forest: PinnedForest) => Promise<T | undefined>): Promise<T> {
-  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+  const until = deps.clock.monotonic() + PATIENCE_MS;
+  do {
     await deps.cache.refresh();
     const answer = await work(deps.cache.pinned());
     if (answer !== undefined) return answer;
-  }
-  throw new Problem('unavailable', { detail: 'Policies are being edited at this moment.', retryAfterSeconds: 1 });
+  } while (deps.clock.monotonic() < until);
+  const detail = 'Policies were edited all the while, faster than the fleet could be counted.';
+  throw new Problem('unavailable', { detail, retryAfterSeconds: 5 });
 }
 
 function presentOf({ spans, clock }: PreviewDeps): Present {

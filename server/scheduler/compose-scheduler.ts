@@ -35,7 +35,7 @@ export function composeScheduler({
   const scheduler = createScheduler({
     clock: fleetClock,
     log: edges.log,
-    cron: createNodeCronPort(edges.log),
+    cron: createNodeCronPort({ log: edges.log, wall: () => fleetClock.wall() }),
     jobs: hasJobs ? cronJobs({ inTransaction, fleetClock, verdicts, sealer }) : [],
     monotonicJobs: [
       ...clockJobs({ inTransaction, fleetClock }),

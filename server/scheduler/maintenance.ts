@@ -25,16 +25,18 @@ export interface MaintenanceDeps {
 /** Makes the partitions of today and the week ahead and drops those past their retention. */
 export async function keepPartitions({ inTransaction, fleetClock }: MaintenanceDeps): Promise<void> {
   const today = fleetClock.toWall(fleetClock.fleet());
+  // A clock that is set far ahead by mistake must not cost the history.
+  const trusted = Math.min(today, fleetClock.trustedTime());
   for (const table of TABLES)
     await inTransaction(async (sql) => {
       await ensurePartitions(sql, { table, fromMs: today, days: DAYS_AHEAD + 1 });
-      await dropPartitions(sql, { table, beforeMs: today - RETENTION_DAYS[table] * DAY_MS });
+      await dropPartitions(sql, { table, beforeMs: trusted - RETENTION_DAYS[table] * DAY_MS });
     });
 }
 
 export async function deleteExpiredSessions({ inTransaction, fleetClock }: MaintenanceDeps): Promise<void> {
   await inTransaction((sql) =>
-    sql.query('DELETE FROM sessions WHERE expires_at <= $1', [toRfc3339(fleetClock.wall())]),
+    sql.query('DELETE FROM sessions WHERE expires_at <= $1', [toRfc3339(fleetClock.trustedTime())]),
   );
 }
 
@@ -45,6 +47,6 @@ export async function deleteLanePositions({ inTransaction, fleetClock }: Mainten
 }
 
 export async function deleteOldLateness({ inTransaction, fleetClock }: MaintenanceDeps): Promise<void> {
-  const before = toRfc3339(fleetClock.toWall(fleetClock.fleet()) - LATENESS_DAYS * DAY_MS).slice(0, 10);
+  const before = toRfc3339(fleetClock.trustedTime() - LATENESS_DAYS * DAY_MS).slice(0, 10);
   await inTransaction((sql) => sql.query('DELETE FROM lateness_histograms WHERE day < $1::date', [before]));
 }

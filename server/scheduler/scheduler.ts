@@ -25,6 +25,8 @@ export interface Scheduler {
   statistics(): JobStatistics[];
 }
 
+/** What a step begins (a line in the log, a run of every job) is not begun again for so long. */
+const STEP_HANDLED_FOR_MS = 60_000;
 const SUPERVISE_EVERY_MS = 1000;
 
 export function createScheduler(deps: SchedulerDeps): Scheduler {
@@ -49,6 +51,7 @@ class SupervisedScheduler implements Scheduler {
   /** Loops that were added before the start and begin with it; undefined afterwards. */
   #waiting: (() => void)[] | undefined = [];
   #reading: ClockReading;
+  #stepHandledAt = Number.NEGATIVE_INFINITY;
 
   constructor(deps: SchedulerDeps) {
     this.#deps = deps;
@@ -136,12 +139,21 @@ class SupervisedScheduler implements Scheduler {
     const before = this.#reading;
     this.#reading = this.#readClocks();
     const stepped = isStepped(before, this.#reading);
-    if (stepped) this.#deps.log.warn('the wall clock was stepped; the schedules are set anew');
-    for (const armed of this.#armed)
-      if (stepped || isFireMissing(armed.dueAt, this.#reading.monotonicMs)) {
-        this.#arm(armed);
-        void armed.runner.start('supervisor');
-      }
+    const isNews = stepped && this.#isNewStep();
+    if (isNews) this.#deps.log.warn('the wall clock was stepped; the schedules are set anew');
+    for (const armed of this.#armed) {
+      const isMissing = isFireMissing(armed.dueAt, this.#reading.monotonicMs);
+      if (stepped || isMissing) this.#arm(armed);
+      if (isNews || isMissing) void armed.runner.start('supervisor');
+    }
+  }
+
+  /** A clock that gains a second per second steps at every look: that floods neither the log nor the jobs. */
+  #isNewStep(): boolean {
+    const { monotonicMs } = this.#reading;
+    if (monotonicMs - this.#stepHandledAt < STEP_HANDLED_FOR_MS) return false;
+    this.#stepHandledAt = monotonicMs;
+    return true;
   }
 
   #readClocks(): ClockReading {

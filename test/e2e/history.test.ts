@@ -143,7 +143,12 @@ describe('history and the sealed audit log, on the real manager', function () {
     const atStop = checkpoints.at(-1) ?? '';
     const offline = await runWardbeat(['audit', 'verify', '--json', '--checkpoint', atStop], env);
     expect(offline.code, offline.stderr).to.equal(0);
-    expect(JSON.parse(offline.stdout)).to.deep.include({ fault: null, waiting: 0, checkpoint: atStop });
+    expect(JSON.parse(offline.stdout)).to.deep.include({
+      fault: null,
+      waiting: 0,
+      checkpoint: atStop,
+      warningCount: 0,
+    });
     manager = await startManager({ dataDir });
     await manager.api.signIn('admin', ADMIN_PASSWORD);
     const kinds = await eventually('the second start is told', async () => {

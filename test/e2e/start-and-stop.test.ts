@@ -4,7 +4,14 @@ import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, writeFil
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { ADMIN_PASSWORD, makeDataDir, removeDataDir, startManager } from '../support/manager-process.js';
+import {
+  ADMIN_PASSWORD,
+  makeDataDir,
+  readRunFile,
+  removeDataDir,
+  spawnManager,
+  startManager,
+} from '../support/manager-process.js';
 import { eventually } from '../support/poll.js';
 import { runWardbeat } from '../support/wardbeat-cli.js';
 
@@ -43,6 +50,24 @@ describe('starts that are refused, and stops', function () {
     expect(await manager.ended).to.equal(0);
     expect(manager.output()).not.to.match(/FATAL|administrator command|connection broke|"level":[56]0/);
     cpSync(keys, saved, { recursive: true });
+  });
+
+  it('needs a command', async () => {
+    const answer = await runWardbeat([], env);
+    expect(answer.code).to.equal(2);
+    expect(answer.stderr).to.match(/^Usage: wardbeat COMMAND/);
+  });
+
+  it('goes on when nobody reads its output any more, and ends in order', async () => {
+    const child = spawnManager(dataDir, { WARDBEAT_LOG_LEVEL: 'debug' });
+    child.stdout?.destroy();
+    child.stderr?.destroy();
+    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
+    const run = await eventually('the manager serves', () => readRunFile(dataDir, child.pid), 60_000);
+    for (let call = 0; call < 5; call += 1) expect((await fetch(`${run.adminUrl}/healthz`)).status).to.equal(200);
+    child.kill('SIGTERM');
+    expect(await ended).to.equal(0);
+    expect(existsSync(join(dataDir, 'run.json'))).to.equal(false);
   });
 
   it('a port in use', async () => {

@@ -140,7 +140,7 @@ export async function startAgentPort(
     server,
     openSocket,
     identityOf: (computerId) => issueIdentity(authority, computerId),
-    addToken: (changes) => addToken(pool, { authority, now: clock.wall(), ...changes }),
+    addToken: (changes) => addToken(pool, { authority, now: clock.trustedTime(), ...changes }),
     post: (path, body, options = {}) => post({ ...tls(options.identity), path }, body, options),
     async raw(text, who) {
       const socket = await openSocket(who);

@@ -39,7 +39,7 @@ export interface ComputerRows {
 
 /** Processes that dial fake listeners over real TLS, with the real ingest path on a real database behind them. */
 export class DialWorld {
-  readonly clock = Object.assign(handClock(), { fleet: () => Date.now() });
+  readonly clock = Object.assign(handClock(), { fleet: () => Date.now(), trustedTime: () => Date.now() });
   readonly hints = createHintRelay();
   readonly reconsidered: string[] = [];
   readonly exchanges: Exchange[] = [];

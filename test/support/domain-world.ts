@@ -30,6 +30,8 @@ export function createTestClock(): TestClock {
     boot: () => now - BEGIN_MS,
     fleet: () => now - DAY_MS,
     toWall: (instant) => instant + DAY_MS,
+    toTrusted: (instant) => instant + DAY_MS,
+    trustedTime: () => now,
     toFleet: (wallMs) => wallMs - DAY_MS,
     sleep: async (ms) => void (now += ms),
     advance: (ms) => void (now += ms),

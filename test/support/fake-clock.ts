@@ -22,6 +22,8 @@ export class FakeClock implements FleetClock {
   boot = (): number => this.#monotonic;
   fleet = (): number => this.#fleetBase + this.#monotonic;
   toWall = (instant: number): number => instant;
+  toTrusted = (instant: number): number => instant;
+  trustedTime = (): number => this.fleet();
   toFleet = (wallMs: number): number => wallMs;
 
   get sleeping(): number {

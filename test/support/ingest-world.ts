@@ -26,6 +26,8 @@ export const SERIAL = '0f'.repeat(16);
 /** A fleet clock that tests move by hand; waiting is real. */
 export interface HandClock extends FleetClock {
   now: number;
+  /** What the wall clock was stepped by and is not trusted yet. */
+  wallStepMs: number;
 }
 
 export function handClock(now = 1_790_000_000_000): HandClock {
@@ -33,8 +35,11 @@ export function handClock(now = 1_790_000_000_000): HandClock {
   const clock: HandClock = {
     ...system,
     now,
+    wallStepMs: 0,
     fleet: () => clock.now,
-    toWall: (instant) => instant,
+    toWall: (instant) => instant + clock.wallStepMs,
+    toTrusted: (instant) => instant,
+    trustedTime: () => clock.now,
     toFleet: (wall) => wall,
   };
   return clock;

@@ -38,6 +38,7 @@ class FakeSettings implements SettingsCache {
       fingerprint: '',
       intervalMs: 60_000,
       verdictRules: this.rules,
+      clockLimits: { changeMs: 60_000, driftMs: 300_000 },
       settingsPendingContactsAllowed: 2,
       rulesSince: this.rulesSince,
     };

@@ -8,6 +8,8 @@ import { PartitionsInTurn0000000000008 } from './0008-partitions-in-turn.js';
 import { Dials0000000000009 } from './0009-dials.js';
 import { IndexDialled0000000000010 } from './0010-index-dialled.js';
 import { SeenWays0000000000011 } from './0011-seen-ways.js';
+import { Clocks0000000000012 } from './0012-clocks.js';
+import { SealFormat0000000000013 } from './0013-seal-format.js';
 
 /** Every migration, oldest first. */
 export const MIGRATIONS = [
@@ -21,4 +23,6 @@ export const MIGRATIONS = [
   Dials0000000000009,
   IndexDialled0000000000010,
   SeenWays0000000000011,
+  Clocks0000000000012,
+  SealFormat0000000000013,
 ] as const;

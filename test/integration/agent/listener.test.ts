@@ -306,13 +306,10 @@ describe('the listener of an agent', function () {
     });
     it('without a certificate and a request', () => closes(() => undefined));
 
-    it('and takes dials of its manager while strangers hold all they may', async () => {
+    it('and takes the first dial of its manager while strangers hold all they may', async () => {
       const held = Array.from({ length: 40 }, () => connect(port(), '127.0.0.1').on('error', () => undefined));
-      const exchange = await until('the manager came through', async () => {
-        const answer = await dial(manager, { port: port(), computerId: daemon.computerId }).catch(() => undefined);
-        return answer?.status === 204;
-      });
-      expect(exchange).to.equal(undefined);
+      const { status } = await dial(manager, { port: port(), computerId: daemon.computerId });
+      expect(status).to.equal(204);
       for (const socket of held) socket.destroy();
     });
   });

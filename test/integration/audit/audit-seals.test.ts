@@ -4,8 +4,9 @@ import { createLog } from '../../../lib/log.js';
 import { createSystemRandom } from '../../../lib/random.js';
 import { createAuditLog } from '../../../server/audit/audit-log.js';
 import { createAuditSealer, type AuditSealer } from '../../../server/audit/audit-sealer.js';
-import { insertSeals, listRows, type Seal } from '../../../server/audit/seal-repository.js';
-import { FIRST_PREVIOUS_HASH, parseCheckpoint, sealHash, type Checkpoint } from '../../../server/audit/seal-rules.js';
+import { insertSeals, listRows } from '../../../server/audit/seal-repository.js';
+import { FIRST_PREVIOUS_HASH, parseCheckpoint, sealHashOfRow } from '../../../server/audit/seal-rules.js';
+import type { Checkpoint, Seal } from '../../../server/audit/seal-rules.js';
 import { LOG_BEGINNING } from '../../../server/database/commit-order.js';
 import { verifyAudit } from '../../../server/audit/verify-audit.js';
 import { sqlOfClient } from '../../../server/database/sql.js';
@@ -74,7 +75,8 @@ describe('audit seals', function () {
     const { rows } = await owner.query('SELECT audit_id FROM audit_seals WHERE number = $1', [number]);
     return rows[0].audit_id as string;
   }
-  const verify = (checkpoints: readonly Checkpoint[] = []) => verifyAudit(sql(), { checkpoints, chunk: 5 });
+  const verify = (checkpoints: readonly Checkpoint[] = []) =>
+    verifyAudit(sql(), { checkpoints, chunk: 5, now: world.clock.wall() });
 
   it('chain every row, in batches, and verify', async () => {
     await append();
@@ -88,7 +90,14 @@ describe('audit seals', function () {
   });
 
   it('verify on an empty log', async () => {
-    expect(await verify()).to.deep.equal({ fault: null, verified: 0, checkpoint: null, waiting: 0 });
+    expect(await verify()).to.deep.equal({
+      fault: null,
+      verified: 0,
+      checkpoint: null,
+      waiting: 0,
+      warnings: [],
+      warningCount: 0,
+    });
   });
 
   interface Tampering {
@@ -104,8 +113,8 @@ describe('audit seals', function () {
   const swap = (a: number, b: number) =>
     `CREATE TEMP TABLE swapped AS SELECT * FROM audit_seals WHERE number IN (${a}, ${b});
      DELETE FROM audit_seals WHERE number IN (${a}, ${b});
-     INSERT INTO audit_seals SELECT s.number, o.audit_id, s.previous_hash, s.hash, s.sealed_at, o.transaction_id, s.cluster
-       FROM swapped s JOIN swapped o ON o.number <> s.number; DROP TABLE swapped`;
+     INSERT INTO audit_seals SELECT s.number, o.audit_id, s.previous_hash, s.hash, s.sealed_at, o.transaction_id, s.cluster,
+       s.format, s.row_hash, s.looked_at, s.looked_settled, s.looked_next FROM swapped s JOIN swapped o ON o.number <> s.number; DROP TABLE swapped`;
   const change = (set: string) => `UPDATE audit_log SET ${set} WHERE id = ${row(7)}`;
   const TAMPERINGS: readonly Tampering[] = [
     { name: 'the actor of a row', sql: change(`actor_name = 'eve'`), kind: 'row-changed', number: 7 },
@@ -168,8 +177,58 @@ describe('audit seals', function () {
     {
       name: "a seal's hash",
       sql: `UPDATE audit_seals SET hash = decode(repeat('00', 32), 'hex') WHERE number = 8`,
-      kind: 'row-changed',
+      kind: 'seal-changed',
       number: 8,
+    },
+    {
+      name: "the last seal's hash",
+      sql: `UPDATE audit_seals SET hash = decode(repeat('00', 32), 'hex') WHERE number = 12`,
+      kind: 'seal-changed',
+      number: 12,
+    },
+    {
+      name: "a seal's own time by a microsecond",
+      sql: `UPDATE audit_seals SET sealed_at = sealed_at + interval '1 us' WHERE number = 3`,
+      kind: 'seal-changed',
+      number: 3,
+    },
+    {
+      name: 'what the sealer had seen',
+      sql: "UPDATE audit_seals SET looked_at = sealed_at, looked_settled = '1', looked_next = '1' WHERE number >= 3",
+      kind: 'seal-changed',
+      number: 3,
+    },
+    {
+      name: "a seal's format",
+      sql: 'UPDATE audit_seals SET format = 3 WHERE number = 3',
+      kind: 'seal-changed',
+      number: 3,
+    },
+    {
+      name: 'an older format claimed',
+      sql: 'UPDATE audit_seals SET format = 1 WHERE number = 3',
+      kind: 'row-changed',
+      number: 3,
+    },
+    {
+      name: "every seal's cluster, and a row put in behind their back",
+      sql: `UPDATE audit_seals SET cluster = '1'; INSERT INTO audit_log SELECT gen_random_uuid(), at, 'eve', 'eve', source_address,
+        action, subject_type, subject_id, before, after, transaction_id FROM audit_log WHERE id = ${row(5)}`,
+      kind: 'seal-changed',
+      number: 1,
+    },
+    {
+      name: 'the century',
+      sql: change("at = (to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00 BC')::timestamptz"),
+      kind: 'row-changed',
+      number: 7,
+    },
+    {
+      name: 'a row of a transaction that has not begun',
+      sql: `INSERT INTO audit_log SELECT gen_random_uuid(), at, 'eve', 'eve', source_address, action, subject_type, subject_id,
+        before, after, '9000000000000000000' FROM audit_log WHERE id = ${row(5)}`,
+      kind: 'row-unsealed',
+      number: null,
     },
     {
       name: "a seal's previous hash",
@@ -230,13 +289,15 @@ describe('audit seals', function () {
     expect((await verify([checkpoint!])).fault).to.include({ kind: 'rewritten', number: ROWS });
   });
 
-  it('are made again as they were where only seals were deleted', async () => {
+  it('are made anew where only seals were deleted, which a checkpoint tells', async () => {
     await append();
     await seal();
     const { checkpoint } = await verify();
     await owner.query('DELETE FROM audit_seals WHERE number > 5');
+    await world.clock.advance(1000);
     await seal();
-    expect((await verify()).checkpoint).to.deep.equal(checkpoint);
+    expect(await verify()).to.deep.include({ fault: null, verified: ROWS });
+    expect((await verify([checkpoint!])).fault).to.include({ kind: 'rewritten', number: ROWS });
   });
 
   it('go on after a crash between two batches', async () => {
@@ -320,15 +381,7 @@ describe('audit seals', function () {
     const farAhead = `(transaction_id::text::bigint + 1000000000000)::text::xid8`;
     await owner.query(`UPDATE audit_log SET transaction_id = ${farAhead}`);
     // What the old cluster sealed: the chain over these rows, by transactions that this cluster will not reach.
-    const { rows } = await readRows();
-    let hash = FIRST_PREVIOUS_HASH;
-    const seals = rows.map((sealed, index): Seal => {
-      const previousHash = hash;
-      hash = sealHash(hash, sealed);
-      const { id: auditId, transaction_id: transactionId } = sealed;
-      return { number: index + 1, auditId, transactionId, cluster: 'another', previousHash, hash };
-    });
-    await insertSeals(sql(), seals, new Date(0));
+    await insertOldSeals('another');
     expect(await verify()).to.deep.include({ fault: null, verified: ROWS, waiting: 0 });
     await seal();
     await append(4);
@@ -340,11 +393,45 @@ describe('audit seals', function () {
     expect(await verify()).to.deep.include({ fault: null, verified: ROWS + 5, waiting: 0 });
   });
 
-  /** Every row as it is hashed, wherever its transaction id stands. */
-  async function readRows() {
+  /** Seals of format 1 over the rows as they are. */
+  async function insertOldSeals(cluster: string): Promise<void> {
     const rows = await listRows(sql(), { after: LOG_BEGINNING.id, limit: 1000 });
-    return { rows: rows.toSorted((a, b) => Number(a.transaction_id) - Number(b.transaction_id)) };
+    let hash = FIRST_PREVIOUS_HASH;
+    const ordered = rows.toSorted((a, b) => Number(a.transaction_id) - Number(b.transaction_id));
+    const seals = ordered.map((sealed, index): Seal => {
+      const previousHash = hash;
+      hash = sealHashOfRow(hash, sealed);
+      const { id: auditId, transaction_id: transactionId } = sealed;
+      const old = { format: 1, rowHash: null, look: null, sealedAt: '1970-01-01T00:00:00Z' };
+      return { number: index + 1, auditId, transactionId, cluster, previousHash, hash, ...old };
+    });
+    await insertSeals(sql(), seals);
   }
+
+  describe('of format 1', () => {
+    beforeEach(async () => {
+      await append();
+      const { rows } = await owner.query('SELECT system_identifier::text AS id FROM pg_control_system()');
+      await insertOldSeals(rows[0].id as string);
+    });
+
+    it('verify, and seals of today stand on them', async () => {
+      expect(await verify()).to.deep.include({ fault: null, verified: ROWS, waiting: 0 });
+      await append(2);
+      await seal();
+      expect(await verify()).to.deep.include({ fault: null, verified: ROWS + 2, waiting: 0, warningCount: 0 });
+    });
+
+    it('are told from their rows, where one follows', async () => {
+      await owner.query(`UPDATE audit_seals SET hash = decode(repeat('00', 32), 'hex') WHERE number = 5`);
+      expect((await verify()).fault).to.include({ kind: 'seal-changed', number: 5 });
+    });
+
+    it('tell of their rows', async () => {
+      await owner.query(change(`actor_name = 'eve'`));
+      expect((await verify()).fault).to.include({ kind: 'row-changed', number: 7 });
+    });
+  });
 
   it('find new rows with the position that an idle sealer keeps', async () => {
     const idle = sealer();
@@ -365,6 +452,8 @@ describe('audit seals', function () {
       'UPDATE audit_seals SET number = number',
       'DELETE FROM audit_seals',
       'TRUNCATE audit_seals',
+      `INSERT INTO audit_log (id, at, actor_id, actor_name, action, subject_type, transaction_id)
+         VALUES (gen_random_uuid(), now(), 'eve', 'eve', 'x', 'x', '9000000000000000000')`,
     ]) {
       const code = await database.pool.query(statement).catch((error: { code?: string }) => error.code);
       expect(code, statement).to.equal('42501');

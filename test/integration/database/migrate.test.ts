@@ -70,14 +70,17 @@ describe('migrations', function () {
       const options = { owner: database.ownerConnection, appRole: APP_ROLE };
       await migrate(options);
       await owner.query(
-        `GRANT UPDATE, TRUNCATE ON audit_log TO ${APP_ROLE}; REVOKE SELECT ON computers FROM ${APP_ROLE}`,
+        `GRANT UPDATE, TRUNCATE, INSERT ON audit_log TO ${APP_ROLE}; GRANT INSERT (transaction_id) ON audit_log TO ${APP_ROLE};
+         REVOKE INSERT (actor_id) ON audit_log FROM ${APP_ROLE}; REVOKE SELECT ON computers FROM ${APP_ROLE}`,
       );
       expect(await migrate(options)).to.deep.equal({ auditProtected: true });
       const { rows } = await owner.query(
-        "SELECT has_table_privilege($1, 'computers', 'SELECT') AS reads, has_table_privilege($1, 'audit_log', 'UPDATE, TRUNCATE') AS changes",
+        `SELECT has_table_privilege($1, 'computers', 'SELECT') AS reads, has_table_privilege($1, 'audit_log', 'UPDATE, TRUNCATE') AS changes,
+           has_column_privilege($1, 'audit_log', 'actor_id', 'INSERT') AS appends,
+           has_column_privilege($1, 'audit_log', 'transaction_id', 'INSERT') AS backdates`,
         [APP_ROLE],
       );
-      expect(rows).to.deep.equal([{ reads: true, changes: false }]);
+      expect(rows).to.deep.equal([{ reads: true, changes: false, appends: true, backdates: false }]);
     });
 
     it('take URLs as well, and so do pools and data sources', async () => {

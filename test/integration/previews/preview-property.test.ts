@@ -4,6 +4,7 @@ import type { PolicyNode } from '../../../policies/resolve-settings.js';
 import { applySettingsPatch, parseSettingsPatch } from '../../../policies/settings-patch.js';
 import { Problem } from '../../../lib/problem.js';
 import { Scope } from '../../../server/access/scope.js';
+import type { UnitOfWork } from '../../../server/database/in-transaction.js';
 import { PolicyEntity, PolicyRevisionEntity } from '../../../server/policies/policy-entity.js';
 import { packMarked, unpackMarked } from '../../../server/previews/marked-query.js';
 import { partsOfFleet } from '../../../server/previews/preview-query.js';
@@ -71,6 +72,20 @@ describe('previews against the rule', function () {
     await fc.assert(fc.asyncProperty(situation, check), { numRuns: RUNS });
     // The cases that matter did occur.
     expect(Math.min(...Object.values(seen)), JSON.stringify(seen)).to.be.greaterThan(3);
+  });
+
+  it('outlast many edits between their steps', async () => {
+    await place(fc.sample(situation, { numRuns: 1, seed: 7 })[0]!);
+    let edits = 0;
+    const inTransaction: UnitOfWork = async (work, options) => {
+      if (edits < 12) await database.pool.query('UPDATE policy_forest SET counter = counter + 1 WHERE id = 1');
+      edits += 1;
+      return world.inTransaction(work, options);
+    };
+    const previews = createPreviewService({ ...world, inTransaction, spans: () => fleet.spans });
+    const answer = await previews.ofPolicy(Scope.all, fleet.nodes[0]!.id, { settings: {} });
+    expect(edits).to.be.greaterThan(12);
+    expect(answer.computersChanged).to.equal(0);
   });
 
   it('agree for every single computer that is edited or moved', async () => {

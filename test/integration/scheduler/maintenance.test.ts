@@ -88,7 +88,13 @@ describe('housekeeping', () => {
       sealer: { run: async () => {} },
     });
     const monotonicJobs = clockJobs({ inTransaction: world.inTransaction, fleetClock });
-    const scheduler = createScheduler({ clock, log, cron: createNodeCronPort(log), jobs, monotonicJobs });
+    const scheduler = createScheduler({
+      clock,
+      log,
+      cron: createNodeCronPort({ log, wall: () => Date.now() }),
+      jobs,
+      monotonicJobs,
+    });
     scheduler.start();
     try {
       await eventually('the alert is raised', async () => (await world.alerts(web1)).length === 1);

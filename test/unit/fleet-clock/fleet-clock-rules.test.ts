@@ -3,7 +3,7 @@ import {
   fleetAtStart,
   isStep,
   offsetAt,
-  trustedOffsetAt,
+  toTrustedOffsets,
   type Anchor,
 } from '../../../server/fleet-clock/fleet-clock-rules.js';
 
@@ -66,7 +66,20 @@ describe('the time certificates are judged by', () => {
       at: 9 * DAY,
       offset: 7,
     },
+    {
+      name: 'judges a step back from a large one by what was trusted',
+      rows: from([0, 0], [10, 3_600_000], [50, 3_600_000 + 1000]),
+      at: 60,
+      offset: 0,
+    },
+    {
+      name: 'follows a clock that is wrong by a second per second',
+      rows: from([0, 0], [1, 1000], [2, 2000]),
+      at: 2,
+      offset: 2000,
+    },
     { name: 'looks at no later row', rows: from([0, 0], [10, 1000]), at: 9, offset: 0 },
   ];
-  for (const { name, rows, at, offset } of cases) it(name, () => expect(trustedOffsetAt(rows, at)).to.equal(offset));
+  for (const { name, rows, at, offset } of cases)
+    it(name, () => expect(offsetAt(toTrustedOffsets(rows), at)).to.equal(offset));
 });

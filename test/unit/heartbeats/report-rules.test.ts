@@ -24,6 +24,7 @@ const settings = (changes: Partial<ComputerSettings> = {}): ComputerSettings => 
   fingerprint: DESIRED,
   intervalMs: 60_000,
   verdictRules: { missedAllowed: 2, graceMs: 5000, offlineAlertForStoppedVm: false, goodbyeToleranceMs: 300_000 },
+  clockLimits: { changeMs: 60_000, driftMs: 300_000 },
   settingsPendingContactsAllowed: 2,
   rulesSince: 0,
   ...changes,
@@ -50,6 +51,8 @@ const row = (changes: Partial<LiveRow> = {}): LiveRow => ({
   answeredAt: NOW - 59_990,
   clockOffsetMs: 0,
   clockErrorMs: 5,
+  clockSampledAt: NOW - 120_000,
+  isClockDrifting: false,
   ...changes,
 });
 
@@ -66,7 +69,7 @@ const accept = (live: Partial<LiveRow>, report: Partial<Report> = {}, effective 
   acceptReport(row(live), exchange(report), {
     settings: effective,
     now: NOW + 3,
-    toWall: (at) => at,
+    clock: { toWall: (at) => at, toTrusted: (at) => at },
     stateDigest: null,
     isStateNew: false,
   });
@@ -192,8 +195,8 @@ describe('accepting a report', () => {
   ];
   for (const [name, live, report, expected] of clocks)
     it(`about the clock: ${name}`, () => {
-      const { next, isClockNewlyFantastic } = accept(live, report);
-      expect([next.clockOffsetMs, next.clockErrorMs, isClockNewlyFantastic]).to.deep.equal(expected);
+      const { next, clock } = accept(live, report);
+      expect([next.clockOffsetMs, next.clockErrorMs, clock.isNewlyFantastic]).to.deep.equal(expected);
     });
 });
 

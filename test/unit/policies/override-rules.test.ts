@@ -3,7 +3,8 @@ import fc from 'fast-check';
 import { Problem } from '../../../lib/problem.js';
 import { assertLockable, assertOverridesCount, checkOverrides } from '../../../policies/override-rules.js';
 import { DEFAULT_SETTINGS, extendWithComputer, resolveSettings } from '../../../policies/resolve-settings.js';
-import { SETTING_KEYS } from '../../../policies/settings-catalogue.js';
+import { SETTING_KEYS, SETTINGS_CATALOGUE } from '../../../policies/settings-catalogue.js';
+import type { SettingOverrides } from '../../../policies/setting-values.js';
 import { computer, forest } from './forest-arbitrary.js';
 import { problemOf } from './problem-of.js';
 
@@ -20,14 +21,39 @@ describe('checking overrides that are newly set', () => {
 
   it('refuses what a lock above voids, with the locking policy', () => {
     const set = { heartbeatIntervalSeconds: 61, connectionMode: 'held', heartbeatGraceSeconds: 9 } as const;
+    const refused = { code: 'setting-locked', policy: { id: 'a', name: 'Servers' } };
     expect(checkOverrides({ above, set })).to.deep.equal([
-      { key: 'heartbeatIntervalSeconds', code: 'setting-locked', policy: { id: 'a', name: 'Servers' } },
-      { key: 'connectionMode', code: 'setting-locked', policy: { id: 'a', name: 'Servers' } },
+      {
+        key: 'heartbeatIntervalSeconds',
+        ...refused,
+        detail: 'heartbeatIntervalSeconds must be 60 or less while the policy "Servers" locks it "tightenOnly".',
+      },
+      {
+        key: 'connectionMode',
+        ...refused,
+        detail: 'connectionMode is locked by the policy "Servers": leave it inherited (null), or unlock it there.',
+      },
     ]);
     const problem = problemOf(() => assertOverridesCount({ above, set }));
     expect(problem.code).to.equal('setting-locked');
     expect(problem.facts.members).to.deep.equal({ policy: { id: 'a', name: 'Servers' } });
     expect(problem.facts.errors).to.have.length(2);
+  });
+
+  it('says what a key of every order must be', () => {
+    const locked = (settings: SettingOverrides) => {
+      const locks = Object.fromEntries(Object.keys(settings).map((key) => [key, 'tightenOnly' as const]));
+      return resolveSettings({ lineage: [{ ...locking, settings, locks }] });
+    };
+    for (const key of SETTING_KEYS) {
+      const { stricter, default: value } = SETTINGS_CATALOGUE[key];
+      if (stricter === null) continue;
+      const bound = stricter === 'true' ? true : value;
+      const looser = stricter === 'true' ? false : Number(bound) + (stricter === 'less' ? 1 : -1);
+      const [refusal] = checkOverrides({ above: locked({ [key]: bound }), set: { [key]: looser } });
+      const how = { less: `${bound} or less`, more: `${bound} or more`, true: 'true' }[stricter];
+      expect(refusal?.detail).to.equal(`${key} must be ${how} while the policy "Servers" locks it "tightenOnly".`);
+    }
   });
 
   it('accepts what is as strict as the locking policy', () => {
@@ -37,7 +63,13 @@ describe('checking overrides that are newly set', () => {
   it('refuses another direction on an appliance, and only there', () => {
     const set = { communicationDirection: 'agentInitiated' } as const;
     expect(checkOverrides({ above: DEFAULT_SETTINGS, set, kind: 'appliance' })).to.deep.equal([
-      { key: 'communicationDirection', code: 'forced-by-kind', policy: null },
+      {
+        key: 'communicationDirection',
+        code: 'forced-by-kind',
+        policy: null,
+        detail:
+          'communicationDirection is forced to "bidirectional" by the kind of computer: leave it inherited (null).',
+      },
     ]);
     expect(checkOverrides({ above: DEFAULT_SETTINGS, set, kind: 'agent' })).to.deep.equal([]);
     expect(checkOverrides({ above: DEFAULT_SETTINGS, set })).to.deep.equal([]);

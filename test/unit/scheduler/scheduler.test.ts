@@ -1,12 +1,15 @@
 import { expect } from 'chai';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createLog } from '../../../lib/log.js';
 import type { CronPort, Job } from '../../../server/scheduler/job.js';
 import { createNodeCronPort } from '../../../server/scheduler/node-cron-port.js';
 import { createScheduler, type Scheduler } from '../../../server/scheduler/scheduler.js';
 import { isFireMissing, isStepped } from '../../../server/scheduler/supervision-rules.js';
 import { FakeClock } from '../../support/fake-clock.js';
+import { eventually } from '../../support/poll.js';
 
-const log = createLog({ name: 'test', level: 'silent' });
+let warnings = 0;
+const log = Object.assign(createLog({ name: 'test', level: 'silent' }), { warn: () => void (warnings += 1) });
 
 /** Fires each second of the wall clock, as node-cron does: never again before the instant it had planned. */
 function wallCron(clock: FakeClock) {
@@ -72,6 +75,18 @@ describe('the scheduler', () => {
     clock.stepWall(86_400_000);
     await clock.advance(10_000);
     expect(ran).to.be.within(14, 18);
+  });
+
+  it('neither floods nor rests while the wall clock gains a second and a half per second', async () => {
+    await clock.advance(1500);
+    const before = { ran, warnings };
+    for (let second = 0; second < 30; second += 1) {
+      clock.stepWall(1500);
+      await clock.advance(1000);
+    }
+    expect(ran - before.ran).to.be.within(25, 65);
+    expect(runs()?.supervisor).to.be.at.most(2);
+    expect(warnings - before.warnings).to.equal(1);
   });
 
   it('runs the job itself when a fire is missing', async () => {
@@ -158,9 +173,40 @@ describe('the supervision of schedules', () => {
 
 describe('the schedules of node-cron', () => {
   it('plans in UTC with seconds and stops', () => {
-    const task = createNodeCronPort(log)({ name: 'yearly', cron: '0 0 0 1 1 *' }, () => undefined);
+    const port = createNodeCronPort({ log, wall: () => Date.now() });
+    const task = port({ name: 'yearly', cron: '0 0 0 1 1 *' }, () => undefined);
     const next = new Date(task.nextRunAt() ?? 0);
     expect(next.toISOString().slice(5)).to.equal('01-01T00:00:00.000Z');
     task.stop();
+  });
+
+  it('do not hold the event loop when the wall clock is set forward by thirty days', async () => {
+    const System = Date;
+    let stepMs = 0;
+    const now = () => System.now() + stepMs;
+    class Stepped extends System {
+      constructor(...given: readonly [] | readonly [number | string | Date]) {
+        super(given[0] ?? now());
+      }
+      static override now = now;
+    }
+    let fired = 0;
+    globalThis.Date = Stepped as DateConstructor;
+    const task = createNodeCronPort({ log, wall: now })(
+      { name: 'secondly', cron: '* * * * * *' },
+      () => void (fired += 1),
+    );
+    const delays = monitorEventLoopDelay();
+    try {
+      await eventually('it has fired', () => fired > 0, 3000);
+      delays.enable();
+      stepMs = 30 * 86_400_000;
+      const before = fired;
+      await eventually('it fires again', () => fired > before + 1, 6000);
+      expect(delays.max / 1e6).to.be.lessThan(1000);
+    } finally {
+      task.stop();
+      globalThis.Date = System;
+    }
   });
 });

@@ -1,0 +1,121 @@
+/**
+ * What an agent's clock did, from readings that the manager's clock steps do not touch (RFC 5905 section 8 gives the
+ * readings). Milliseconds throughout; `Infinity` as a limit never alerts.
+ */
+export interface ClockLimits {
+  /** Above this a change between two heartbeats raises `clock-changed`. */
+  readonly changeMs: number;
+  /** Above this a standing difference raises `clock-drift`. */
+  readonly driftMs: number;
+}
+
+/** One exchange: the agent's wall clock less the manager's fleet clock, known to within `errorMs`, at fleet instant `at`. */
+export interface ClockReading {
+  readonly aheadMs: number;
+  readonly errorMs: number;
+  readonly at: number;
+}
+
+/**
+ * `step`: the clock was set. `time-zone`: by a multiple of a quarter of an hour, as a zone or daylight-saving fault does.
+ * `drift`: no more than a running clock may be wrong by. `suspend`: the clock stood still while the computer was silent.
+ * `manager-step`: only the manager's own clock moved. `none`: within the error of the readings.
+ */
+export type ClockClassification = 'step' | 'time-zone' | 'drift' | 'suspend' | 'manager-step' | 'none';
+
+const QUARTER_MS = 15 * 60_000;
+/** Zones reach from UTC-12 to UTC+14, so a fault moves a clock by no more than their distance. */
+const WIDEST_ZONE_FAULT_MS = 26 * 3_600_000;
+const ZONE_TOLERANCE_MS = 5000;
+/** RFC 5905: no clock that runs gains or loses more than 500 parts per million. */
+const FREQUENCY_TOLERANCE = 500e-6;
+/** What a clock may have run between the last report and a suspend, beside the interval. */
+const SUSPEND_SLACK_MS = 30_000;
+/** A reading worse than this is passed over for a while where a better one is there. */
+const UNCERTAIN_MS = 1000;
+const KEPT_INTERVALS = 10;
+/** A standing difference must fall so far below the limit before it counts as gone. */
+const HYSTERESIS = 0.9;
+
+/** Whether a step that an agent has told is above the limit. */
+export function isChangeAlerting(stepMs: number, { changeMs }: Pick<ClockLimits, 'changeMs'>): boolean {
+  return Number.isFinite(stepMs) && Math.abs(stepMs) > changeMs;
+}
+
+/** What a step of this size is taken for. */
+export function classifyStep(stepMs: number): 'step' | 'time-zone' {
+  return isZoneFault(stepMs) ? 'time-zone' : 'step';
+}
+
+function isZoneFault(ms: number): boolean {
+  const size = Math.abs(ms);
+  const quarters = Math.round(size / QUARTER_MS);
+  const beside = Math.abs(size - quarters * QUARTER_MS);
+  return quarters > 0 && size <= WIDEST_ZONE_FAULT_MS + ZONE_TOLERANCE_MS && beside <= ZONE_TOLERANCE_MS;
+}
+
+export interface ClockComparison {
+  readonly before: ClockReading;
+  readonly after: ClockReading;
+  /** The interval that the agent runs on. */
+  readonly intervalMs: number;
+  /** What the manager's own wall clock was stepped by between the two readings. */
+  readonly managerStepMs: number;
+}
+
+export interface ClockChange {
+  readonly classification: ClockClassification;
+  readonly stepMs: number;
+  /** What is certain of it: the change less the error bounds of both readings. */
+  readonly certainMs: number;
+}
+
+/** Compares two readings of one agent. */
+export function compareReadings({ before, after, intervalMs, managerStepMs }: ClockComparison): ClockChange {
+  const stepMs = after.aheadMs - before.aheadMs;
+  const certainMs = Math.max(0, Math.abs(stepMs) - before.errorMs - after.errorMs);
+  const elapsedMs = Math.max(0, after.at - before.at);
+  const classify = (): ClockClassification => {
+    if (certainMs === 0) return managerStepMs === 0 ? 'none' : 'manager-step';
+    if (certainMs <= elapsedMs * FREQUENCY_TOLERANCE) return 'drift';
+    return stoodStill({ stepMs, elapsedMs, intervalMs }) ? 'suspend' : classifyStep(stepMs);
+  };
+  return { classification: classify(), stepMs, certainMs };
+}
+
+/** A paused machine's clock went on only for what lies around the pause; a missed heartbeat must show that it paused. */
+function stoodStill({ stepMs, elapsedMs, intervalMs }: { stepMs: number; elapsedMs: number; intervalMs: number }) {
+  const ranMs = elapsedMs + stepMs;
+  return stepMs < 0 && elapsedMs >= 2 * intervalMs && ranMs >= 0 && ranMs <= intervalMs + SUSPEND_SLACK_MS;
+}
+
+/** Whether a change found by comparison raises `clock-changed`: only a clock that was set. */
+export function isComparisonAlerting({ classification, certainMs }: ClockChange, limits: ClockLimits): boolean {
+  return (classification === 'step' || classification === 'time-zone') && certainMs > limits.changeMs;
+}
+
+/**
+ * Whether a reading is too uncertain to replace a better one: a step in the middle of an exchange looks like a slow
+ * round trip, and a reading that swallows half of the step would hide it.
+ */
+export function isPassedOver(known: ClockReading | null, reading: ClockReading, intervalMs: number): boolean {
+  if (!known || reading.errorMs <= UNCERTAIN_MS || reading.errorMs <= known.errorMs) return false;
+  return reading.at - known.at <= KEPT_INTERVALS * intervalMs;
+}
+
+export interface StandingDifference {
+  /** The agent's clock less trusted time. */
+  readonly fromTrustedMs: number;
+  /** The agent's clock less the manager's wall clock. */
+  readonly fromWallMs: number;
+  readonly errorMs: number;
+}
+
+/**
+ * Whether a clock stands beside the manager's. It must differ from trusted time and from the wall clock: a manager whose
+ * clock is wrong for an hour, or was just put right, accuses nobody.
+ */
+export function isDrifting(wasDrifting: boolean, difference: StandingDifference, { driftMs }: ClockLimits): boolean {
+  const offMs = Math.min(Math.abs(difference.fromTrustedMs), Math.abs(difference.fromWallMs)) - difference.errorMs;
+  return offMs > (wasDrifting ? driftMs * HYSTERESIS : driftMs);
+}

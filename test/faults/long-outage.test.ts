@@ -1,0 +1,116 @@
+import { expect } from 'chai';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Fleet } from '../../scripts/fleet.js';
+import {
+  ALL_DIRECTIONS,
+  alertsOf,
+  computersOf,
+  rootPolicyOf,
+  startDirectedFleet,
+  untilOnline,
+} from '../support/fleet-in-process.js';
+import { freePort } from '../support/free-port.js';
+import {
+  ADMIN_PASSWORD,
+  makeDataDir,
+  removeDataDir,
+  startManager,
+  type ManagerProcess,
+} from '../support/manager-process.js';
+import { eventually } from '../support/poll.js';
+
+const AGENTS = 200;
+const INTERVAL_SECONDS = 5;
+const GRACE_SECONDS = 5;
+const SETTINGS = {
+  heartbeatIntervalSeconds: INTERVAL_SECONDS,
+  heartbeatsMissedAllowed: 1,
+  heartbeatGraceSeconds: GRACE_SECONDS,
+};
+/** Longer than every deadline of these settings. */
+const AWAY_MS = 30_000;
+/** Design: the end of the manager's own silence, one retry of an agent (at most an interval), its attempt, the grace. */
+const FOUND_AFTER_MS = (INTERVAL_SECONDS + 10 + GRACE_SECONDS) * 1000;
+const LISTENERS_FROM = 22_000;
+
+describe(`a manager that was away for longer than every deadline of ${AGENTS} agents`, function () {
+  this.timeout(170_000);
+  const root = makeDataDir();
+  const fleets: Fleet[] = [];
+  let env: Record<string, string>;
+  let manager: ManagerProcess;
+  let stopped = '';
+
+  before(async () => {
+    env = {
+      WARDBEAT_AGENT_PORT: String(await freePort()),
+      WARDBEAT_ADMIN_PORT: String(await freePort()),
+      WARDBEAT_ENROLL_PER_ADDRESS: '1000',
+      WARDBEAT_ENROLL_TOTAL: '1000',
+    };
+    manager = await startManager({ dataDir: join(root, 'manager'), env });
+    await manager.api.signIn('admin', ADMIN_PASSWORD);
+    await manager.api.patch(`/policies/${await rootPolicyOf(manager)}/settings`, SETTINGS);
+    for (const [index, direction] of ALL_DIRECTIONS.entries()) {
+      const agents = Math.floor((AGENTS + index) / ALL_DIRECTIONS.length);
+      const listenerBasePort = LISTENERS_FROM + index * 100;
+      fleets.push(await startDirectedFleet(manager, { root, agents, direction, listenerBasePort }));
+    }
+    await untilOnline(manager, AGENTS);
+  });
+
+  after(async () => {
+    await Promise.all(fleets.map((fleet) => fleet.stop()));
+    await manager?.stop();
+    removeDataDir(root);
+  });
+
+  it('accuses none of the living, and finds the one that was stopped meanwhile at its deadline', async () => {
+    manager.kill('SIGKILL');
+    await manager.ended;
+    await delay(AWAY_MS / 2);
+    const [victim] = fleets[0]?.agents ?? [];
+    stopped = victim?.name ?? '';
+    await victim?.kill();
+    await delay(AWAY_MS / 2);
+    manager = await startManager({ dataDir: join(root, 'manager'), env });
+    const backAt = Date.now();
+    await manager.api.signIn('admin', ADMIN_PASSWORD);
+    const alerts = await eventually(
+      'an alert',
+      async () => atLeastOne(await alertsOf(manager)),
+      FOUND_AFTER_MS + 10_000,
+    );
+    const noticedAt = Date.now();
+    expect(alerts.filter(({ computerName }) => computerName !== stopped)).to.deep.equal([]);
+    const deadline = Date.parse(alerts[0]?.raisedAt ?? '');
+    console.error(JSON.stringify({ foundAfterMs: deadline - backAt, noticedAfterMs: noticedAt - deadline }));
+    // The port accepts a moment before the run file says so.
+    expect(deadline - backAt).to.be.within(FOUND_AFTER_MS - 3000, FOUND_AFTER_MS + 500);
+    expect(noticedAt - deadline).to.be.within(-100, 1000);
+    expect((await alertsOf(manager)).map(({ type, computerName }) => `${type} ${computerName}`)).to.deep.equal([
+      `computer-offline ${stopped}`,
+    ]);
+    await untilOnline(manager, AGENTS - 1);
+  });
+
+  it('accuses nobody while the interval goes from an hour to five seconds and back', async () => {
+    const path = `/policies/${await rootPolicyOf(manager)}/settings`;
+    await manager.api.patch(path, { heartbeatIntervalSeconds: 3600 });
+    const applied = async () => (await computersOf(manager)).filter(({ settingsState }) => settingsState === 'applied');
+    await eventually('all have the hour', async () => (await applied()).length >= AGENTS - 1, 30_000);
+    await manager.api.patch(path, { heartbeatIntervalSeconds: 5 });
+    await delay(FOUND_AFTER_MS);
+    await manager.api.patch(path, { heartbeatIntervalSeconds: 3600 });
+    await delay(2000);
+    const accused = (await alertsOf(manager)).filter(({ computerName }) => computerName !== stopped);
+    expect(accused.map((alert) => JSON.stringify(alert))).to.deep.equal([]);
+    const late = (await computersOf(manager)).filter(({ status, name }) => status !== 'online' && name !== stopped);
+    expect(late.map(({ name, status }) => `${name} ${status}`)).to.deep.equal([]);
+  });
+});
+
+function atLeastOne<T>(items: readonly T[]): readonly T[] | undefined {
+  return items.length > 0 ? items : undefined;
+}

@@ -1,0 +1,213 @@
+import { expect } from 'chai';
+import { randomUUID } from 'node:crypto';
+import type { AgentEvent, Report } from '../../../protocol/heartbeat-messages.js';
+import { useDatabase } from '../../support/database.js';
+import {
+  addComputers,
+  changePolicy,
+  createIngestWorld,
+  seedForest,
+  type IngestWorld,
+} from '../../support/ingest-world.js';
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const NO_CAPABILITY = { capabilities: [] as string[] };
+
+interface AlertRow {
+  readonly type: string;
+  readonly state: string;
+  readonly occurrences: number;
+  readonly detail: Record<string, unknown>;
+}
+
+describe('alerts about the clocks of computers', () => {
+  const database = useDatabase();
+  let world: IngestWorld;
+  let id: string;
+
+  before(async () => {
+    await seedForest(database.pool);
+    world = createIngestWorld(database.pool);
+  });
+
+  beforeEach(async () => {
+    [id = ''] = await addComputers(database.pool, 1);
+    world.clock.wallStepMs = 0;
+    await changePolicy(database.pool, {});
+  });
+
+  const alerts = async (): Promise<AlertRow[]> => {
+    const { rows } = await database.pool.query<AlertRow>(
+      `SELECT type, state, occurrences, detail FROM alerts
+       WHERE computer_id = $1 AND type LIKE 'clock-%' ORDER BY raised_fleet_ms, type`,
+      [id],
+    );
+    return rows;
+  };
+  const shown = async () => (await alerts()).map(({ type, state, occurrences }) => `${type} ${state} ${occurrences}`);
+
+  let previous: Report['previousExchange'];
+  let sequence = 0;
+  let applied = '0'.repeat(64);
+  beforeEach(() => {
+    previous = undefined;
+    sequence = 0;
+  });
+
+  /** A minute later, by an agent that is ahead by so much. */
+  async function beat(aheadMs: number, changes: Partial<Report> = {}) {
+    world.clock.now += MINUTE;
+    const agentTime = world.clock.now + aheadMs;
+    sequence += 1;
+    const told = previous ? { previousExchange: previous } : {};
+    const orders = await world.beat(id, { sequence, agentTime, appliedFingerprint: applied, ...told, ...changes });
+    applied = orders.settings?.fingerprint ?? applied;
+    previous = { sequence, sentAt: agentTime - 5, receivedAt: agentTime + 5 };
+  }
+  const dismiss = () => database.pool.query(`UPDATE alerts SET state = 'dismissed' WHERE computer_id = $1`, [id]);
+
+  const control = (...events: readonly (Partial<AgentEvent> & { sequence: number })[]): Partial<Report> => ({
+    lanes: [
+      {
+        lane: 'control',
+        epoch: 'e1',
+        events: events.map((event) => ({
+          occurredAt: world.clock.now,
+          kind: 'clock-changed',
+          code: 5004,
+          severity: 'medium',
+          message: 'set',
+          data: { stepMs: HOUR },
+          ...event,
+        })),
+      },
+    ],
+  });
+
+  describe('of an agent that tells them', () => {
+    it('raises one for a told step, with what is known of it', async () => {
+      await beat(0);
+      await beat(90_000, control({ sequence: 1, data: { stepMs: 90_000 } }));
+      for (let n = 0; n < 3; n += 1) await beat(90_000);
+      expect(await shown()).to.deep.equal(['clock-changed raised 1']);
+      const detail = (await alerts())[0]?.detail ?? {};
+      expect(detail).to.include({
+        source: 'agent',
+        classification: 'step',
+        stepMs: 90_000,
+        offsetBeforeMs: 0,
+        offsetAfterMs: 90_000,
+        limitSeconds: 60,
+      });
+      expect([Date.parse(String(detail['agentTime'])), Date.parse(String(detail['managerTime']))]).to.deep.equal([
+        world.clock.now - 3 * MINUTE + 90_000,
+        world.clock.now - 3 * MINUTE,
+      ]);
+    });
+
+    it('stores every event and raises for none below the limit, without a step, or from another lane', async () => {
+      await beat(0, control({ sequence: 1, data: { stepMs: 60_000 } }, { sequence: 2, data: { stepMs: -2000 } }));
+      await beat(
+        0,
+        control({ sequence: 3, data: { stepMs: 'far' } }, { sequence: 4, data: null }, { sequence: 5, code: 7 }),
+      );
+      const lane = {
+        lane: 'detection' as const,
+        epoch: 'e1',
+        events: control({ sequence: 1 }).lanes?.[0]?.events ?? [],
+      };
+      await beat(0, { lanes: [lane] });
+      const { rows } = await database.pool.query(
+        `SELECT 1 FROM events WHERE computer_id = $1 AND kind = 'clock-changed'`,
+        [id],
+      );
+      expect([rows.length, await shown()]).to.deep.equal([6, []]);
+    });
+
+    it('counts a second step while the alert is open, and raises anew after it was dismissed', async () => {
+      await beat(0, control({ sequence: 1 }));
+      await beat(0, control({ sequence: 2 }));
+      expect(await shown()).to.deep.equal(['clock-changed raised 2']);
+      await dismiss();
+      await beat(0);
+      await beat(0, control({ sequence: 3 }));
+      expect(await shown()).to.deep.equal(['clock-changed dismissed 2', 'clock-changed raised 1']);
+    });
+
+    it('raises once for an event that comes again, in a repeat or in another report', async () => {
+      const report = world.report(id, { ...control({ sequence: 1 }), reportId: randomUUID() });
+      sequence = 1;
+      await world.batcher.submit(report);
+      await world.batcher.submit(report);
+      await dismiss();
+      await beat(0, control({ sequence: 1 }));
+      expect(await shown()).to.deep.equal(['clock-changed dismissed 1']);
+    });
+
+    it('raises for an event that comes late out of a backlog', async () => {
+      for (let n = 0; n < 3; n += 1) await beat(0);
+      await beat(0, control({ sequence: 1, occurredAt: world.clock.now - 8 * HOUR }));
+      expect(await shown()).to.deep.equal(['clock-changed raised 1']);
+    });
+
+    it('raises nothing where the limit is off', async () => {
+      await changePolicy(database.pool, { clockChangeLimitSeconds: 'unlimited', clockDriftLimitSeconds: 'unlimited' });
+      await beat(0, control({ sequence: 1 }));
+      await beat(HOUR);
+      await beat(HOUR, NO_CAPABILITY);
+      expect(await shown()).to.deep.equal([]);
+    });
+  });
+
+  describe('of an agent that tells none', () => {
+    it('raises one for a step above the limit, and none below', async () => {
+      await beat(0, NO_CAPABILITY);
+      await beat(0, NO_CAPABILITY);
+      for (let n = 0; n < 3; n += 1) await beat(55_000, NO_CAPABILITY);
+      expect(await shown()).to.deep.equal([]);
+      for (let n = 0; n < 3; n += 1) await beat(-20_000, NO_CAPABILITY);
+      expect(await shown()).to.deep.equal(['clock-changed raised 1']);
+      const detail = (await alerts())[0]?.detail ?? {};
+      expect(detail).to.include({ source: 'manager', stepMs: -75_000, offsetBeforeMs: 55_000, offsetAfterMs: -20_000 });
+    });
+
+    it('raises for no step of the manager', async () => {
+      for (const wallStepMs of [0, HOUR, HOUR, -HOUR, -24 * HOUR, 24 * HOUR, 0, 0]) {
+        world.clock.wallStepMs = wallStepMs;
+        await beat(0, NO_CAPABILITY);
+      }
+      expect(await shown()).to.deep.equal([]);
+    });
+  });
+
+  it('raises one for a drift that accumulates, and resolves it by itself', async () => {
+    for (let aheadMs = 0; aheadMs < 400_000; aheadMs += 20_000) await beat(aheadMs, NO_CAPABILITY);
+    expect(await shown()).to.deep.equal(['clock-drift raised 1']);
+    for (let aheadMs = 380_000; aheadMs > 200_000; aheadMs -= 20_000) await beat(aheadMs, NO_CAPABILITY);
+    expect(await shown()).to.deep.equal(['clock-drift resolved 1']);
+  });
+
+  it('raises for a limit that is lowered below what stands, and resolves when it is raised', async () => {
+    await beat(100_000);
+    await beat(100_000);
+    await changePolicy(database.pool, { clockDriftLimitSeconds: 60 });
+    await beat(100_000);
+    await beat(100_000);
+    expect(await shown()).to.deep.equal(['clock-drift raised 1']);
+    await changePolicy(database.pool, { clockDriftLimitSeconds: 'unlimited' });
+    await beat(100_000);
+    expect(await shown()).to.deep.equal(['clock-drift resolved 1']);
+  });
+
+  it('makes no statement more for a steady report of a clock that drifts', async () => {
+    await beat(HOUR);
+    await beat(HOUR);
+    await beat(HOUR);
+    const before = world.metrics.statements;
+    await beat(HOUR);
+    const steady = world.metrics.statements - before;
+    expect(await shown()).to.deep.equal(['clock-drift raised 1']);
+    expect(steady).to.equal(4);
+  });
+});

@@ -1,0 +1,116 @@
+import { join } from 'node:path';
+import { enrollAgent, runAgentCli, startAgent, type RunningAgent } from './agent-cli.js';
+import { ADMIN_PASSWORD, makeDataDir, removeDataDir, startManager, type ManagerProcess } from './manager-process.js';
+import { eventually } from './poll.js';
+
+export interface DirectedComputer {
+  readonly id: string;
+  readonly status: string;
+  readonly lastSeenAt: string | null;
+  readonly settingsState: string;
+  readonly communicationDirection: string;
+  readonly carrierInUse: string;
+  readonly listenerReachable: boolean | null;
+  readonly lastDial: { readonly at: string; readonly result: string } | null;
+}
+
+interface AgentStatus {
+  readonly direction: string;
+  readonly settings: { readonly applied: string | null; readonly candidate: string | null };
+}
+
+interface Alert {
+  readonly type: string;
+  readonly state: string;
+  readonly reason: string;
+}
+
+/** A real manager and real agents as processes, for tests of who dials whom. */
+export class DirectionWorld {
+  readonly #root = makeDataDir();
+  readonly #agents: RunningAgent[] = [];
+  readonly manager: ManagerProcess;
+
+  private constructor(manager: ManagerProcess) {
+    this.manager = manager;
+  }
+
+  static async start(): Promise<DirectionWorld> {
+    const manager = await startManager();
+    await manager.api.signIn('admin', ADMIN_PASSWORD);
+    return new DirectionWorld(manager);
+  }
+
+  async end(): Promise<void> {
+    for (const agent of this.#agents) await agent.kill('SIGKILL');
+    await this.manager.stop();
+    removeDataDir(this.manager.dataDir);
+    removeDataDir(this.#root);
+  }
+
+  async newPolicy(name: string, settings: object): Promise<string> {
+    const { items } = await this.manager.api.get<{ items: { id: string; name: string }[] }>('/policies');
+    const parentId = items.find((one) => one.name === 'Base Policy')?.id;
+    return (await this.manager.api.post<{ id: string }>('/policies', { name, parentId, settings })).id;
+  }
+
+  edit(policyId: string, settings: object) {
+    return this.manager.api.patch(`/policies/${policyId}/settings`, settings);
+  }
+
+  async enroll(policyId: string, name: string): Promise<string> {
+    const request = { policyId, uses: 1, expiresInSeconds: 600 };
+    const { token } = await this.manager.api.post<{ token: string }>('/enrollment-tokens', request);
+    return enrollAgent(this.#directoryOf(name), { manager: this.manager.agentUrl, token, name });
+  }
+
+  run(name: string): RunningAgent {
+    const agent = startAgent(this.#directoryOf(name));
+    this.#agents.push(agent);
+    return agent;
+  }
+
+  computer(id: string): Promise<DirectedComputer> {
+    return this.manager.api.get<DirectedComputer>(`/computers/${id}`);
+  }
+
+  async alertsOf(id: string): Promise<readonly Alert[]> {
+    return (await this.manager.api.get<{ items: Alert[] }>(`/alerts?computerId=${id}`)).items;
+  }
+
+  async hasAlert(id: string, type: string, state: string): Promise<boolean> {
+    return (await this.alertsOf(id)).some((alert) => alert.type === type && alert.state === state);
+  }
+
+  async statusOf(name: string): Promise<AgentStatus> {
+    return JSON.parse(
+      (await runAgentCli(['status', '--dir', this.#directoryOf(name), '--json'])).stdout,
+    ) as AgentStatus;
+  }
+
+  /** Both ends say that the direction is in force. */
+  inForce(direction: string, { id, name }: { id: string; name: string }): Promise<DirectedComputer> {
+    return eventually(`${direction} is in force`, async () => {
+      const shown = await this.computer(id);
+      const { direction: own, settings } = await this.statusOf(name);
+      const isApplied = shown.settingsState === 'applied' && settings.candidate === null;
+      return isApplied && own === direction && shown.communicationDirection === direction ? shown : undefined;
+    });
+  }
+
+  async applied(id: string, what: string): Promise<void> {
+    await eventually(what, async () => (await this.computer(id)).settingsState === 'applied');
+  }
+
+  heardAgain(id: string): Promise<DirectedComputer> {
+    const asked = Date.now();
+    return eventually('it is heard again', async () => {
+      const shown = await this.computer(id);
+      return Date.parse(shown.lastSeenAt ?? '') > asked ? shown : undefined;
+    });
+  }
+
+  #directoryOf(name: string): string {
+    return join(this.#root, name);
+  }
+}
