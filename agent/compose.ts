@@ -21,7 +21,7 @@ import { Observer } from './observer.js';
 import { DurableStore, type SetAside } from './spool/durable-store.js';
 import { Spool } from './spool/spool.js';
 import { StateStore } from './state-store.js';
-import { ManagerTransport, verifyManagerNow } from './transport/manager-transport.js';
+import { judgeManager, ManagerTransport } from './transport/manager-transport.js';
 
 /** The directory was never enrolled. */
 export class NotEnrolled extends Error {}
@@ -137,7 +137,7 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
   const listeners = createListeners({
     options,
     identity,
-    verify: (socket) => verifyManagerNow(socket, transportOptions),
+    recognise: (socket) => judgeManager(socket, transportOptions),
     exchange: (connection) => loop().answer(connection),
     onChange: () => void directions.listenersChanged(),
   });

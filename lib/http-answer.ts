@@ -3,6 +3,8 @@ import type { Duplex } from 'node:stream';
 import { Problem, toProblemDocument } from './problem.js';
 
 const LONGEST_RETRY_AFTER_SECONDS = 60;
+/** What a client is given to read an answer on a bare socket; its own side may never end. */
+const LINGER_MS = 2000;
 
 /** A request id as the `instance` of a problem and the `requestId` of a log line. */
 export function toInstance(requestId: string): string {
@@ -42,4 +44,6 @@ export function endWithProblem(socket: Duplex, problem: Problem, requestId: stri
     `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? ''}\r\nContent-Type: application/problem+json\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   );
+  const linger = setTimeout(() => socket.destroy(), LINGER_MS).unref();
+  socket.once('close', () => clearTimeout(linger)).resume();
 }

@@ -136,6 +136,18 @@ export function extendWithComputer(policy: ResolvedSettings, computer: ComputerN
   return laid.size === 0 ? inherited : { settings: withSettings(inherited, laid), bounds: policy.bounds };
 }
 
+/** The bare value of a key that `extendWithComputer` resolves to, for those who ask of many computers. */
+export function computerValue<K extends SettingKey>(
+  policy: ResolvedSettings,
+  { kind, overrides }: Pick<ComputerNode, 'kind' | 'overrides'>,
+  key: K,
+): SettingValues[K] {
+  const inherited = policy.settings[key].value;
+  const own = overrides[key];
+  const value = own === undefined || violatedLock(policy.bounds, key, own) ? inherited : own;
+  return (forcedValue(key, kind) ?? value) as SettingValues[K];
+}
+
 /** By what they extend: a node's many children without a value of their own share one resolution. */
 const INHERITED = new WeakMap<ResolvedSettings, ResolvedSettings>();
 

@@ -9,6 +9,7 @@ import { composeEnrollmentTokens } from './enrollment/token-routes.js';
 import { createEnrollmentTokenService, type EnrollmentTokenService } from './enrollment/token-service.js';
 import { notifyDials } from './dials/index.js';
 import { composeEventReading } from './events/compose-event-reading.js';
+import { createCoveredDrift } from './heartbeats/covered-drift.js';
 import type { LivenessHints } from './heartbeats/liveness-hints.js';
 import { trustedClock } from './fleet-clock/trusted-clock.js';
 import { latenessRoutes } from './heartbeats/lateness-routes.js';
@@ -42,13 +43,14 @@ export function composeRoutes({ storage, core, edges, agentUrl, system }: Routes
   const computers = composeComputers({ ...shared, statuses, alerts, certificates, spans });
   const tokenDeps = { ...shared, clock: trustedClock(clock), caFingerprint: core.authority.rootFingerprint, agentUrl };
   const policies = composePolicies({ ...shared, dependents });
+  const covered = createCoveredDrift({ alerts, settings: cache, fleetClock: clock });
   const routes = [
     ...policies.routes,
     ...latenessRoutes({ sql, clock, assertPolicyVisible: policies.assertVisible }),
     ...computers.routes,
     ...composePreviews({ ...shared, spans }).routes,
     ...composeEventReading({ sql, clock, assertVisible: computers.assertVisible }).routes,
-    ...composeAlerts({ sql, inTransaction, fleetClock: clock, audit }).routes,
+    ...composeAlerts({ sql, inTransaction, fleetClock: clock, audit, covered }).routes,
     ...composeEnrollmentTokens(tokenDeps).routes,
     ...systemRoutes(system),
   ];

@@ -10,7 +10,7 @@ import { ListenerSet, type OpenRequest } from './listener-set.js';
 export interface ListenerParts {
   readonly options: AgentOptions;
   readonly identity: Identity;
-  readonly verify: ListenerCallsDeps['verify'];
+  readonly recognise: ListenerCallsDeps['recognise'];
   readonly exchange: ListenerCallsDeps['exchange'];
   readonly onChange: () => void;
 }
@@ -22,7 +22,7 @@ export function createListeners(parts: ListenerParts): ListenerSet {
 }
 
 function open({ port, sources }: OpenRequest, { options, identity, ...parts }: ListenerParts): Promise<ListenerServer> {
-  const { random, log } = options;
+  const { clock, random, log } = options;
   const allows = (address: string | undefined) => (list: readonly string[]) =>
     isAllowedSource(list, address, readNeighbours);
   const admits = (address: string | undefined): boolean => sources().some(allows(address));
@@ -30,12 +30,13 @@ function open({ port, sources }: OpenRequest, { options, identity, ...parts }: L
     computerId: identity.computerId,
     random,
     log,
-    verify: parts.verify,
+    recognise: parts.recognise,
     admits,
     carrierOf: (address) => ({ kind: 'listener', port, admittedBy: allows(address) }),
     exchange: parts.exchange,
   });
-  return openListenerServer({ identity, port, admits, random, log, timeouts: options.listenerTimeouts, ...calls });
+  const timeouts = options.listenerTimeouts;
+  return openListenerServer({ identity, port, admits, clock, random, log, timeouts, ...calls });
 }
 
 function readNeighbours(): Neighbours {

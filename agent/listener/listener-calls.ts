@@ -25,8 +25,8 @@ export interface ListenerCallsDeps {
   readonly computerId: string;
   readonly random: Random;
   readonly log: Log;
-  /** Throws `TransportError` unless the peer is a manager of ours; answers what it tolerated. */
-  readonly verify: (socket: TLSSocket) => TransportError | undefined;
+  /** Reads a peer's certificates; the answer throws `TransportError` unless it is a manager of ours at that moment, and answers what it tolerated. */
+  readonly recognise: (socket: TLSSocket) => () => TransportError | undefined;
   /** Whether the peer may still reach the port: the list can have changed since the handshake. */
   readonly admits: (address: string | undefined) => boolean;
   /** The carrier of this port for a peer. */
@@ -36,21 +36,28 @@ export interface ListenerCallsDeps {
 }
 
 export interface ListenerCalls {
-  /** Judges a peer once, at its handshake; answers whether it is a manager. */
+  /** Judges a peer at its handshake; answers whether it is a manager. */
   verify(socket: TLSSocket): boolean;
+  /** Judges the peer again with every call. */
   handle(request: IncomingMessage, response: ServerResponse): void;
+}
+
+interface Verdict {
+  /** Why the peer is refused, whatever it asks for. */
+  readonly refusal: Problem | undefined;
+  readonly warning: TransportError | undefined;
 }
 
 /** What is known of one connection. */
 interface Peer {
-  /** Why it is refused, whatever it asks for. */
-  readonly refusal: Problem | undefined;
-  readonly warning: TransportError | undefined;
+  readonly judge: () => Verdict;
   conversation: DialledConnection | undefined;
 }
 
 interface Arrival {
   readonly peer: Peer;
+  /** Of this moment: dates can have passed since the handshake. */
+  readonly verdict: Verdict;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
 }
@@ -73,15 +80,15 @@ export function createListenerCalls(deps: ListenerCallsDeps): ListenerCalls {
   };
   return {
     verify(socket) {
-      const peer = judge(deps, socket);
+      const peer: Peer = { judge: judgeOf(deps, socket), conversation: undefined };
       peers.set(socket, peer);
       socket.once('close', () => peer.conversation?.lose());
-      return peer.refusal === undefined;
+      return peer.judge().refusal === undefined;
     },
     handle(request, response) {
       const peer = peers.get(request.socket);
       if (!peer) return void request.socket.destroy();
-      void answer({ peer, request, response })
+      void answer({ peer, verdict: peer.judge(), request, response })
         .catch((error: unknown) => refuse(deps, response, error))
         .finally(() => discardBody(request))
         .catch(() => request.socket.destroy());
@@ -89,17 +96,22 @@ export function createListenerCalls(deps: ListenerCallsDeps): ListenerCalls {
   };
 }
 
-function judge({ verify }: ListenerCallsDeps, socket: TLSSocket): Peer {
-  try {
-    return { refusal: undefined, warning: verify(socket), conversation: undefined };
-  } catch (error) {
-    return { refusal: refusalOf(error, socket), warning: undefined, conversation: undefined };
-  }
+function judgeOf({ recognise }: ListenerCallsDeps, socket: TLSSocket): () => Verdict {
+  // In this order and once: `getPeerX509Certificate` makes Node forget the first issuer that the peer sent.
+  const isManager = recognise(socket);
+  const isAbsent = socket.getPeerX509Certificate() === undefined;
+  return () => {
+    try {
+      return { refusal: undefined, warning: isManager() };
+    } catch (error) {
+      return { refusal: isAbsent ? NO_CERTIFICATE : refusalOf(error), warning: undefined };
+    }
+  };
 }
 
-function refusalOf(error: unknown, socket: TLSSocket): Problem {
-  if (socket.getPeerX509Certificate() === undefined)
-    return new Problem('certificate-required', { detail: "Show a manager's certificate." });
+const NO_CERTIFICATE = new Problem('certificate-required', { detail: "Show a manager's certificate." });
+
+function refusalOf(error: unknown): Problem {
   const isDate = error instanceof TransportError && DATE_CODES.has(error.code);
   const detail = isDate
     ? `The certificate is outside its dates by this computer's trusted time: ${error.message}.`
@@ -107,8 +119,8 @@ function refusalOf(error: unknown, socket: TLSSocket): Problem {
   return new Problem(isDate ? 'clock-skew' : 'certificate-refused', { detail }, error);
 }
 
-function assertServed({ peer, request }: Arrival): void {
-  if (peer.refusal) throw peer.refusal;
+function assertServed({ verdict, request }: Arrival): void {
+  if (verdict.refusal) throw verdict.refusal;
   if (assertUnambiguous(request) !== LISTENER_PATHS.heartbeat)
     throw new Problem('route-not-found', { detail: 'The listener serves the heartbeats of a manager.' });
   if (request.method !== 'POST') throw new Problem('method-not-allowed', { detail: 'Use POST.' });
@@ -137,10 +149,10 @@ function goOn({ peer, response }: Arrival, call: ListenerCall): void {
 }
 
 /** The first call of a connection. */
-function begin(deps: ListenerCallsDeps, { peer, request, response }: Arrival): void {
+function begin(deps: ListenerCallsDeps, { peer, verdict, request, response }: Arrival): void {
   const address = request.socket.remoteAddress;
   if (!deps.admits(address)) throw new Problem('forbidden', { detail: 'This address may not reach the listener.' });
-  const connection = new DialledConnection(response, { carrier: deps.carrierOf(address), warning: peer.warning });
+  const connection = new DialledConnection(response, { carrier: deps.carrierOf(address), warning: verdict.warning });
   const exchange = peer.conversation ? undefined : deps.exchange(connection);
   if (!exchange)
     throw new Problem('exchange-in-progress', { detail: 'The orders ride on the exchange that is in flight.' });

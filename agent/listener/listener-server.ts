@@ -6,10 +6,12 @@ import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
+import type { Clock } from '../../lib/clock.js';
 import { endWithProblem } from '../../lib/http-answer.js';
 import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
+import { createSlowClientWatch } from '../../lib/slow-clients.js';
 import type { Identity } from '../data-directory.js';
 
 /** Milliseconds after which a connection that keeps the agent waiting is closed. */
@@ -19,6 +21,8 @@ export interface ListenerTimeouts {
   readonly request?: number;
   readonly keepAlive?: number;
   readonly silence?: number;
+  /** From an answer to the next call's complete header, whatever else comes. */
+  readonly idle?: number;
 }
 
 export const LISTENER_TIMEOUTS: Required<ListenerTimeouts> = {
@@ -27,10 +31,13 @@ export const LISTENER_TIMEOUTS: Required<ListenerTimeouts> = {
   request: 10_000,
   keepAlive: 10_000,
   silence: 12_000,
+  idle: 12_000,
 };
 const CHECKS_PER_TIMEOUT = 16;
-const MAX_CONNECTIONS = 128;
-/** Of one address, before its certificate was verified: one host cannot keep the manager out. */
+/** Never reached by strangers: those wait within the limits below. */
+const MAX_CONNECTIONS = 512;
+/** Whose certificate is not verified; whoever waited longest goes, so that no crowd keeps the manager out. */
+const MAX_UNVERIFIED = 96;
 const MAX_UNVERIFIED_PER_ADDRESS = 16;
 const MAX_HEADERS = 64;
 
@@ -42,6 +49,7 @@ export interface ListenerServerOptions {
   /** At the end of a handshake; answers whether the peer is a manager. */
   readonly verify: (socket: TLSSocket) => boolean;
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly timeouts?: ListenerTimeouts | undefined;
@@ -61,13 +69,18 @@ export async function openListenerServer(options: ListenerServerOptions): Promis
   const server = createServer(serverOptions(options));
   server.maxConnections = MAX_CONNECTIONS;
   server.maxHeadersCount = MAX_HEADERS;
-  server.setTimeout({ ...LISTENER_TIMEOUTS, ...options.timeouts }.silence);
+  const { silence, idle } = { ...LISTENER_TIMEOUTS, ...options.timeouts };
+  server.setTimeout(silence);
+  const watch = createSlowClientWatch({ clock: options.clock, readMs: silence, idleMs: idle });
   const sockets = guardDoor(server, options);
-  server.on('request', options.handle);
-  server.on('checkContinue', options.handle);
+  for (const event of ['request', 'checkContinue'] as const) server.on(event, watch.see).on(event, options.handle);
   refuseTheRest(server, options);
   await listen(server, options.port);
-  const close = (): Promise<void> => new Promise((resolve) => server.close(() => resolve()));
+  await watch.start();
+  const close = async (): Promise<void> => {
+    await new Promise<void>((resolve) => server.close(() => resolve()));
+    await watch.stop();
+  };
   return {
     port: (server.address() as AddressInfo).port,
     close,
@@ -109,11 +122,11 @@ function guardDoor(server: Server, { admits, verify, log }: ListenerServerOption
   server.removeAllListeners('connection');
   server.on('connection', (socket: Socket) => {
     const address = socket.remoteAddress ?? '';
-    const crowd = [...unverified.values()].filter((other) => other === address).length;
-    if (!admits(address) || crowd >= MAX_UNVERIFIED_PER_ADDRESS) {
+    if (!admits(address)) {
       log.debug({ address }, 'A connection to the listener was refused by its address');
       return void socket.destroy();
     }
+    makeRoom(unverified, address);
     sockets.add(socket);
     unverified.set(socket, address);
     socket.once('close', () => {
@@ -129,6 +142,16 @@ function guardDoor(server: Server, { admits, verify, log }: ListenerServerOption
       if (raw.remotePort === socket.remotePort && raw.remoteAddress === socket.remoteAddress) unverified.delete(raw);
   });
   return sockets;
+}
+
+/** Lets the oldest stranger go where there are too many, of the address or in all. A manager is proven in one handshake. */
+function makeRoom(unverified: Map<Socket, string>, address: string): void {
+  const strangers = [...unverified.keys()];
+  const crowd = strangers.filter((socket) => unverified.get(socket) === address);
+  const [oldest] = crowd.length >= MAX_UNVERIFIED_PER_ADDRESS ? crowd : strangers;
+  if (!oldest || (crowd.length < MAX_UNVERIFIED_PER_ADDRESS && strangers.length < MAX_UNVERIFIED)) return;
+  unverified.delete(oldest);
+  oldest.destroy();
 }
 
 function refuseTheRest(server: Server, { random, log }: ListenerServerOptions): void {

@@ -36,8 +36,8 @@ export class ManagerTransport {
   #context: SecureContext;
   #cursor = 0;
   #sessions = new Map<string, Buffer>();
-  /** Of the last full handshake; a resumed session keeps it. */
-  #warning: TransportError | undefined;
+  /** By URL, what the last full handshake showed: a resumed session proves its key again, and its dates are judged anew. */
+  readonly #judges = new Map<string, () => TransportError | undefined>();
 
   constructor(options: TransportOptions) {
     this.#options = options;
@@ -87,25 +87,28 @@ export class ManagerTransport {
         signal,
         context: this.#context,
         session,
-        verify: (socket) => this.#verify(socket),
+        verify: (socket) => this.#verify(socket, address),
         onSession: (fresh) => this.#sessions.set(address.url, fresh),
       }),
     );
   }
 
-  #verify(socket: TLSSocket): TransportError | undefined {
-    // Resumption proves the key of a handshake that was verified.
-    if (!socket.isSessionReused()) this.#warning = verifyManagerNow(socket, this.#options);
-    return this.#warning;
+  #verify(socket: TLSSocket, { url }: ManagerAddress): TransportError | undefined {
+    const judge = (socket.isSessionReused() ? this.#judges.get(url) : undefined) ?? judgeManager(socket, this.#options);
+    this.#judges.set(url, judge);
+    return judge();
   }
 }
 
-/** `verifyManager` by the clocks of this moment. */
-export function verifyManagerNow(socket: TLSSocket, options: TransportOptions): TransportError | undefined {
-  const { identity, clock, bootId, anchor } = options;
-  const known = anchor();
-  const trusted = known && known.bootId === bootId ? known.managerWall + clock.boot() - known.boot : undefined;
-  return verifyManager(socket, { identity, wall: clock.wall(), trusted });
+/** Reads the peer's certificates now; each call of the answer is `verifyManager` by the clocks of that moment. */
+export function judgeManager(socket: TLSSocket, options: TransportOptions): () => TransportError | undefined {
+  const peer = peerCertificates(socket);
+  return () => {
+    const { identity, clock, bootId, anchor } = options;
+    const known = anchor();
+    const trusted = known && known.bootId === bootId ? known.managerWall + clock.boot() - known.boot : undefined;
+    return verifyManager(peer, { identity, wall: clock.wall(), trusted });
+  };
 }
 
 function contextOf({ keyPem, certificatePem, rootPem }: Identity): SecureContext {
@@ -128,8 +131,10 @@ interface VerifyFacts {
  * and by the wall clock, so that one clock set wrong, here or there, cuts nobody off; while the manager told none since
  * this boot, the wall clock alone is no proof. What was tolerated is answered.
  */
-export function verifyManager(socket: TLSSocket, { identity, wall, trusted }: VerifyFacts): TransportError | undefined {
-  const peer = peerCertificates(socket);
+function verifyManager(
+  peer: ReturnType<typeof peerCertificates>,
+  { identity, wall, trusted }: VerifyFacts,
+): TransportError | undefined {
   if (!peer) throw new TransportError('tls-unknown-ca', 'The manager presented no certificate');
   const path = {
     ...peer,

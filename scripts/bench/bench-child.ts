@@ -9,7 +9,7 @@ export interface BenchChild {
   stop(): void;
 }
 
-export function startBenchChild(name: 'load-client' | 'bare-server'): BenchChild {
+export function startBenchChild(name: 'load-client' | 'bare-server' | 'abuse-client'): BenchChild {
   const path = fileURLToPath(new URL(`./${name}.js`, import.meta.url));
   // Its stdout must not mix with the bench's own.
   const child = fork(path, [], { serialization: 'advanced', stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });

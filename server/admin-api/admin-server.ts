@@ -3,10 +3,11 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
+import { addressGroup } from '../../lib/address-group.js';
 import type { Clock } from '../../lib/clock.js';
 import { shareRun, type Lifecycle } from '../../lib/lifecycle.js';
 import type { Log } from '../../lib/log.js';
-import { createSlowReaderWatch } from '../../lib/slow-readers.js';
+import { createSlowClientWatch } from '../../lib/slow-clients.js';
 import { isLoopbackHost } from './origin-rules.js';
 
 export interface AdminTls {
@@ -22,6 +23,8 @@ export interface AdminServerOptions {
   readonly tls: AdminTls | null;
   readonly app: RequestListener;
   readonly timeouts?: AdminTimeouts;
+  /** Connections of one address (an IPv6 /64) at once; loopback has no such limit unless it is given here. */
+  readonly maxPerAddress?: number;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -34,6 +37,8 @@ export interface AdminTimeouts {
   readonly keepAlive?: number;
   /** Nothing moves, in either direction, while the client has the word or is to read its answer. */
   readonly silence?: number;
+  /** From an answer to the next request's complete header, whatever else comes. */
+  readonly idle?: number;
   /** Nothing moves while a call is worked on. */
   readonly work?: number;
 }
@@ -52,10 +57,13 @@ export const ADMIN_TIMEOUTS: Required<AdminTimeouts> = {
   request: 10_000,
   keepAlive: 10_000,
   silence: 10_000,
+  idle: 12_000,
   work: 35_000,
 };
 const CHECKS_PER_TIMEOUT = 10;
 const BACKLOG = 4096;
+/** Many people may share an address; all addresses share the process's descriptors with the agents. */
+const MAX_PER_ADDRESS = 512;
 const MAX_HEADER_BYTES = 16_384;
 const STOP_GRACE_MS = 5_000;
 const STOP_POLL_MS = 50;
@@ -64,7 +72,7 @@ const STOP_POLL_MS = 50;
 export function createAdminServer(options: AdminServerOptions): AdminServer {
   const { host, port, tls, log } = options;
   if (!tls && !isLoopbackHost(host)) throw new Error(`Off loopback the admin port needs TLS: ${host}`);
-  const { handshake, headers, request, keepAlive, silence, work } = { ...ADMIN_TIMEOUTS, ...options.timeouts };
+  const { handshake, headers, request, keepAlive, silence, idle, work } = { ...ADMIN_TIMEOUTS, ...options.timeouts };
   const limits = {
     headersTimeout: headers,
     requestTimeout: request,
@@ -76,7 +84,10 @@ export function createAdminServer(options: AdminServerOptions): AdminServer {
     ? createTlsServer({ ...limits, ...TLS_OPTIONS, handshakeTimeout: handshake, ...tls }, options.app)
     : createServer(limits, options.app);
   cutSilent(server, { silence, work });
-  const readers = createSlowReaderWatch({ server, clock: options.clock, limitMs: silence });
+  const watch = createSlowClientWatch({ clock: options.clock, readMs: silence, idleMs: idle });
+  server.on('request', watch.see);
+  const maxPerAddress = options.maxPerAddress ?? (isLoopbackHost(host) ? undefined : MAX_PER_ADDRESS);
+  if (maxPerAddress !== undefined) cutCrowds(server, maxPerAddress);
   server.on('error', (error) => {
     // Who starts it is told otherwise.
     if (server.listening) log.error({ err: error }, 'the admin port failed');
@@ -86,11 +97,11 @@ export function createAdminServer(options: AdminServerOptions): AdminServer {
       if (server.listening) return;
       server.listen({ host, port, backlog: BACKLOG });
       await once(server, 'listening');
-      await readers.start();
+      await watch.start();
     }),
     stop: shareRun(async () => {
       await stop(server, options.clock);
-      await readers.stop();
+      await watch.stop();
     }),
     url() {
       const address = server.address() as AddressInfo | null;
@@ -114,6 +125,22 @@ function cutSilent(server: Server, { silence, work }: Pick<Required<AdminTimeout
     if (!isWorking) return void socket.destroy();
     waitsFor.add(response);
     socket.setTimeout(Math.max(1, work - silence));
+  });
+}
+
+/** What one address has open beyond the limit is closed at once. */
+function cutCrowds(server: Server, maxPerAddress: number): void {
+  const open = new Map<string, number>();
+  server.on('connection', (socket: Socket) => {
+    const group = addressGroup(socket.remoteAddress ?? null);
+    const count = (open.get(group) ?? 0) + 1;
+    open.set(group, count);
+    socket.once('close', () => {
+      const left = (open.get(group) ?? 1) - 1;
+      if (left === 0) open.delete(group);
+      else open.set(group, left);
+    });
+    if (count > maxPerAddress) socket.destroy();
   });
 }
 

@@ -9,9 +9,10 @@ import type { Clock } from '../../lib/clock.js';
 import { shareRun, type Lifecycle } from '../../lib/lifecycle.js';
 import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
-import { createSlowReaderWatch } from '../../lib/slow-readers.js';
+import { createSlowClientWatch } from '../../lib/slow-clients.js';
 import type { Random } from '../../lib/random.js';
 import { connectionFactsOf, type ConnectionFacts } from './agent-exchange.js';
+import { takeHandshakesInTurns } from './handshake-turns.js';
 import { addressGroup } from '../../lib/address-group.js';
 import { endWithProblem } from '../../lib/http-answer.js';
 import type { PeerState, PeerVerifier } from './peer-identity.js';
@@ -68,6 +69,8 @@ export interface AgentTimeouts {
   readonly keepAlive?: number;
   /** Within a request nothing moves, in either direction: the client does not read its answer, for one. */
   readonly silence?: number;
+  /** From an answer to the next request's complete header, whatever else comes. */
+  readonly idle?: number;
 }
 
 /** A request may take longer than an agent's whole attempt (10 s), never the 15 s in which attackers must be gone. */
@@ -77,6 +80,7 @@ export const AGENT_TIMEOUTS: Required<AgentTimeouts> = {
   request: 12_000,
   keepAlive: 75_000,
   silence: 12_000,
+  idle: 85_000,
 };
 const CHECKS_PER_TIMEOUT = 10;
 /** A queue that overflows leaves clients who believe in a connection that is none; the kernel has its own bound. */
@@ -103,6 +107,7 @@ export function createAgentServer(deps: AgentServerDeps): AgentServer {
     ...timeoutOptions(timeouts),
     ...secureOptions(deps, deps.identity),
   });
+  takeHandshakesInTurns(server);
   server.maxHeadersCount = MAX_HEADERS;
   server.setTimeout(timeouts.silence);
   server.maxConnections = deps.maxConnections ?? 50_000;
@@ -111,7 +116,9 @@ export function createAgentServer(deps: AgentServerDeps): AgentServer {
     if (connection) connections.set(socket, connection);
     else socket.destroy();
   });
+  const watch = createSlowClientWatch({ clock: deps.clock, readMs: timeouts.silence, idleMs: timeouts.idle });
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
+    watch.see(request, response);
     const connection = connections.get(request.socket);
     if (connection) deps.handle(connection, request, response);
     else request.socket.destroy();
@@ -120,7 +127,7 @@ export function createAgentServer(deps: AgentServerDeps): AgentServer {
   server.on('checkContinue', serve);
   refuseTheRest(server, deps);
   return {
-    ...lifecycleOf(server, deps, createSlowReaderWatch({ server, clock: deps.clock, limitMs: timeouts.silence })),
+    ...lifecycleOf(server, deps, watch),
     port: () => boundPort(server),
     renew: (identity) => renew(server, deps, identity),
   };
@@ -193,7 +200,7 @@ function problemOfClient(code: string | undefined): Problem {
   return new Problem('request-invalid', { detail: 'The request is not well-formed HTTP/1.1.' });
 }
 
-function lifecycleOf(server: Server, deps: AgentServerDeps, readers: Lifecycle): Lifecycle {
+function lifecycleOf(server: Server, deps: AgentServerDeps, watch: Lifecycle): Lifecycle {
   const start = shareRun(async () => {
     if (server.listening) return;
     await new Promise<void>((resolve, reject) => {
@@ -206,6 +213,7 @@ function lifecycleOf(server: Server, deps: AgentServerDeps, readers: Lifecycle):
         },
       );
     });
+    await watch.start();
   });
   const stop = shareRun(async () => {
     if (!server.listening) return;
@@ -219,7 +227,7 @@ function lifecycleOf(server: Server, deps: AgentServerDeps, readers: Lifecycle):
       await deps.clock.sleep(SWEEP_MS);
     }
     server.closeAllConnections();
-    await readers.stop();
+    await watch.stop();
   });
   return { start, stop };
 }

@@ -11,8 +11,10 @@ const RAISE = `
 INSERT INTO alerts (id, type, severity, state, subject, computer_id, raised_fleet_ms, reason, detail, occurrences)
 SELECT begun.id, begun.type, begun.severity, 'raised', begun.subject, begun.computer_id, begun.raised, begun.reason,
        begun.detail::jsonb, begun.occurrences
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::bigint[], $7::text[], $8::text[], $9::int[])
-  AS begun (id, type, severity, subject, computer_id, raised, reason, detail, occurrences)
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::bigint[], $7::text[], $8::text[], $9::int[],
+  $10::text[]) AS begun (id, type, severity, subject, computer_id, raised, reason, detail, occurrences, unless_open)
+WHERE NOT EXISTS (SELECT 1 FROM alerts AS other WHERE other.type = begun.unless_open
+  AND other.subject = begun.subject AND other.state IN ('raised', 'acknowledged'))
 ORDER BY begun.type, begun.subject
 ON CONFLICT (type, subject) WHERE state IN ('raised', 'acknowledged')
 DO UPDATE SET occurrences = alerts.occurrences + excluded.occurrences`;
@@ -65,14 +67,7 @@ const instantsOf = (ended: readonly { readonly at: FleetInstant }[]): number[] =
 
 /** One row per type and subject: PostgreSQL refuses to meet the same conflict twice in a statement. */
 function raiseParameters(conditions: readonly AlertCondition[], random: Random): unknown[] {
-  const begun = new Map<string, { condition: AlertCondition; occurrences: number }>();
-  for (const condition of conditions) {
-    const key = `${condition.type} ${condition.subject}`;
-    const known = begun.get(key);
-    if (known) known.occurrences += 1;
-    else begun.set(key, { condition, occurrences: 1 });
-  }
-  const rows = [...begun.values()];
+  const rows = beginnings(conditions);
   return [
     rows.map(() => random.uuid()),
     rows.map(({ condition }) => condition.type),
@@ -83,8 +78,29 @@ function raiseParameters(conditions: readonly AlertCondition[], random: Random):
     rows.map(({ condition }) => condition.reason),
     rows.map(({ condition }) => JSON.stringify(condition.detail)),
     rows.map(({ occurrences }) => occurrences),
+    rows.map(({ condition }) => condition.unlessOpen ?? null),
   ];
 }
+
+interface Beginning {
+  readonly condition: AlertCondition;
+  occurrences: number;
+}
+
+function beginnings(conditions: readonly AlertCondition[]): Beginning[] {
+  const begun = new Map<string, Beginning>();
+  for (const condition of conditions) {
+    const known = begun.get(keyOf(condition));
+    if (known) known.occurrences += 1;
+    else begun.set(keyOf(condition), { condition, occurrences: 1 });
+  }
+  // A statement does not see what it inserts itself.
+  return [...begun.values()].filter(({ condition: { type, subject, unlessOpen } }) => {
+    return unlessOpen === undefined || unlessOpen === type || !begun.has(keyOf({ type: unlessOpen, subject }));
+  });
+}
+
+const keyOf = ({ type, subject }: Pick<AlertCondition, 'type' | 'subject'>): string => `${type} ${subject}`;
 
 function severityOf(type: string): string {
   if (!Object.hasOwn(ALERT_TYPES, type)) throw new Error(`Unknown alert type: ${type}`);

@@ -32,6 +32,8 @@ export interface AlertCondition {
   readonly raisedAt: FleetInstant;
   readonly reason: string;
   readonly detail: Readonly<Record<string, unknown>>;
+  /** Left out while an alert of this type is open for the subject, or begins in the same call. */
+  readonly unlessOpen?: string;
 }
 
 /** A condition that ended. */

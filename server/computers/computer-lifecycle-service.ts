@@ -5,6 +5,7 @@ import { invalidFields, Problem } from '../../lib/problem.js';
 import type { AlertWriter } from '../alerts/alert.js';
 import type { CertificateRepository } from '../certificates/certificate-repository.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
+import { clearDrift } from '../heartbeats/covered-drift.js';
 import type { DeafSpan } from '../listening/listening.js';
 import type { Caller, EditInstant, TransactionManager } from '../policies/forest-edit.js';
 import { readGeneration } from '../policies/forest-repository.js';
@@ -104,6 +105,7 @@ async function revoke(deps: ComputerLifecycleDeps, act: Act): Promise<void> {
   const transition = { computerId: computer.id, from: live.status, to: 'revoked', reason: 'revoked' } as const;
   const settled = { since: at.fleet, offlineAt: null, offlineAlert: null };
   await deps.statuses.apply(act.sql, [{ ...transition, ...settled }], at.fleet);
+  await clearDrift(act.sql, computer.id);
   await auditComputer({ ...deps, manager }, { caller, action: 'computer.revoked', before: computer, after: computer });
 }
 

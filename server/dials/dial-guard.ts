@@ -37,6 +37,11 @@ const SPECIAL_RANGES = [
   'fe80::/10',
   'fec0::/10',
   'ff00::/8',
+  // Metadata and host services of clouds that lie within private, shared or public ranges.
+  '100.100.100.200/32',
+  '168.63.129.16/32',
+  'fd00:ec2::/64',
+  'fd20:ce::/64',
 ];
 
 interface Range {

@@ -8,10 +8,10 @@ import { toClaim, toClaimedInstant } from './clock-offset.js';
 import type { HotSession } from './hot-session.js';
 import type { AcceptedWork } from './report-work.js';
 
-/** The agent's event of a changed clock: lane `control`, kind and code. */
-const CLOCK_CHANGED = 'clock-changed';
+/** The alert, and the kind of the agent's event of a changed clock in lane `control`. */
+export const CLOCK_CHANGED = 'clock-changed';
 const CLOCK_CHANGE_CODE = 5004;
-const CLOCK_DRIFT = 'clock-drift';
+export const CLOCK_DRIFT = 'clock-drift';
 
 export interface ClockAlertDeps {
   readonly alerts: AlertWriter;
@@ -81,7 +81,8 @@ function driftConditions(deps: ClockAlertDeps, work: AcceptedWork): AlertConditi
   const { clock, next } = work.acceptance;
   if (clock.drift !== 'raise') return [];
   const detail = { classification: 'drift', offsetMs: clock.offsetMs, errorMs: next.clockErrorMs };
-  return [condition(deps, work, { type: CLOCK_DRIFT, detail })];
+  // One step above both limits is one alert: the dismissal of the open one raises the drift.
+  return [{ ...condition(deps, work, { type: CLOCK_DRIFT, detail }), unlessOpen: CLOCK_CHANGED }];
 }
 
 interface Raised {

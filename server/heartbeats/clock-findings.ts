@@ -6,6 +6,7 @@ import {
   isPassedOver,
   type ClockClassification,
   type ClockReading,
+  type StandingDifference,
 } from '../../policies/clock-rules.js';
 import type { Report } from '../../protocol/heartbeat-messages.js';
 import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
@@ -147,17 +148,26 @@ function leap(beforeMs: number, afterMs: number, trustedMs: number) {
   return { classification: classifyStep(stepMs), stepMs, certainMs: Math.abs(stepMs) };
 }
 
+/** How far the agent's clock is beside the manager's clocks at an instant; no error bound counts as none. */
+export function standingDifference(
+  { aheadMs, errorMs }: { readonly aheadMs: number; readonly errorMs: number | null },
+  now: FleetInstant,
+  clock: ClockCircumstances['clock'],
+): StandingDifference {
+  return {
+    fromTrustedMs: aheadMs - (clock.toTrusted(now) - now),
+    fromWallMs: aheadMs - (clock.toWall(now) - now),
+    errorMs: errorMs ?? 0,
+  };
+}
+
 function judgeDrift(
   { isClockDrifting: wasDrifting }: LiveRow,
   { aheadMs, errorMs }: Estimate,
   { settings, now, clock }: ClockCircumstances,
 ): { isDrifting: boolean; change: 'raise' | 'resolve' | null } {
   if (aheadMs === null) return { isDrifting: wasDrifting, change: null };
-  const difference = {
-    fromTrustedMs: aheadMs - (clock.toTrusted(now) - now),
-    fromWallMs: aheadMs - (clock.toWall(now) - now),
-    errorMs: errorMs ?? 0,
-  };
+  const difference = standingDifference({ aheadMs, errorMs }, now, clock);
   const isNow = isDrifting(wasDrifting, difference, settings.clockLimits);
   // Of a clock that only just ceased to be fantastic one way is known: too little to call it right or wrong.
   if (errorMs === null && isNow && !isFantastic(difference.fromTrustedMs))

@@ -34,7 +34,7 @@ export interface LiveRow {
   readonly clockErrorMs: number | null;
   /** When the exchange was that the offset is of. */
   readonly clockSampledAt: FleetInstant | null;
-  /** `clock-drift` was raised and not resolved. */
+  /** It stands beside the manager's: `clock-drift` is open, or an open `clock-changed` covers it. */
   readonly isClockDrifting: boolean;
 }
 

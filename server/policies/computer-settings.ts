@@ -1,6 +1,6 @@
 import { settingsDocument } from '../../policies/fingerprint.js';
 import { effectiveValues, type ResolvedSettings } from '../../policies/resolve-settings.js';
-import type { SettingKey } from '../../policies/setting-values.js';
+import type { SettingKey, SettingValues } from '../../policies/setting-values.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { ComputerSettings, VerdictRules } from './settings-cache.js';
 
@@ -14,12 +14,19 @@ export const VERDICT_KEYS = [
   'goodbyeToleranceSeconds',
 ] as const satisfies readonly SettingKey[];
 
-export function verdictRulesOf({ settings }: ResolvedSettings): VerdictRules {
+/** Answers the effective value of a key. */
+export type ValueOf = <K extends SettingKey>(key: K) => SettingValues[K];
+
+export function verdictRulesOf(resolved: ResolvedSettings): VerdictRules {
+  return verdictRulesBy((key) => resolved.settings[key].value);
+}
+
+export function verdictRulesBy(valueOf: ValueOf): VerdictRules {
   return {
-    missedAllowed: settings.heartbeatsMissedAllowed.value,
-    graceMs: settings.heartbeatGraceSeconds.value * SECOND_MS,
-    offlineAlertForStoppedVm: settings.offlineAlertForStoppedVm.value,
-    goodbyeToleranceMs: settings.goodbyeToleranceSeconds.value * SECOND_MS,
+    missedAllowed: valueOf('heartbeatsMissedAllowed'),
+    graceMs: valueOf('heartbeatGraceSeconds') * SECOND_MS,
+    offlineAlertForStoppedVm: valueOf('offlineAlertForStoppedVm'),
+    goodbyeToleranceMs: valueOf('goodbyeToleranceSeconds') * SECOND_MS,
   };
 }
 

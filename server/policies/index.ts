@@ -1,6 +1,6 @@
 export { ensureBasePolicy, type BasePolicyDeps } from './base-policy.js';
 export { createSettingsCache, type PinnedForest, type PolicySettingsCache } from './cached-settings.js';
-export { changesVerdictRules, verdictRulesOf } from './computer-settings.js';
+export { changesVerdictRules, verdictRulesBy, verdictRulesOf, type ValueOf } from './computer-settings.js';
 export { composePolicies, type PoliciesDeps } from './compose-policies.js';
 export { editForest, type Caller, type EditInstant, type ForestEdit, type ForestEditDeps } from './forest-edit.js';
 export type { DependentsMove, PolicyDependents } from './policy-dependents.js';

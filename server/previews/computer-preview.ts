@@ -1,6 +1,6 @@
 import { losesOnlyWay, type WayFacts } from '../../policies/contact-ways.js';
 import { assertOverridesCount } from '../../policies/override-rules.js';
-import { extendWithComputer, type ResolvedSettings } from '../../policies/resolve-settings.js';
+import { computerValue, type ResolvedSettings } from '../../policies/resolve-settings.js';
 import { applySettingsPatch, parseSettingsPatch } from '../../policies/settings-patch.js';
 import type { SettingOverrides } from '../../policies/setting-values.js';
 import { Problem } from '../../lib/problem.js';
@@ -44,8 +44,11 @@ export async function previewOfComputer(
   if (!to) throw policyMissing();
   const overrides = row.overrides === null ? {} : (JSON.parse(row.overrides) as SettingOverrides);
   const wanted = wantedOverrides({ row, overrides, above: to }, proposal.settings);
-  const effect = effectOf(resolve(from, row, overrides), resolve(to, row, wanted));
-  return toPreview(row, effect, effect.changed.length === 0 ? 0 : outcomeOfRow(row, effect, context.present()));
+  const effect = effectOf(
+    (key) => computerValue(from, { kind: row.kind, overrides }, key),
+    (key) => computerValue(to, { kind: row.kind, overrides: wanted }, key),
+  );
+  return toPreview(row, effect, effect ? outcomeOfRow(row, effect, context.present()) : 0);
 }
 
 function policyMissing(): Problem {
@@ -63,10 +66,6 @@ function wantedOverrides({ row, overrides, above }: Stored, body: unknown = {}):
   const patch = parseSettingsPatch(body, '#/settings');
   assertOverridesCount({ above, set: changedOverrides(overrides, patch.set), kind: row.kind });
   return applySettingsPatch(overrides, patch);
-}
-
-function resolve(policy: ResolvedSettings, row: PreviewedRow, overrides: SettingOverrides): ResolvedSettings {
-  return extendWithComputer(policy, { id: row.computer_id, name: row.name, kind: row.kind, overrides });
 }
 
 function outcomeOfRow(row: PreviewedRow, { rules }: SettingsEffect, present: Present): number {
@@ -89,7 +88,8 @@ function waysOf(row: PreviewedRow): WayFacts {
   };
 }
 
-function toPreview(row: PreviewedRow, { changed, closedWay }: SettingsEffect, outcome: number): Preview {
+function toPreview(row: PreviewedRow, effect: SettingsEffect | undefined, outcome: number): Preview {
+  const { changed, closedWay } = effect ?? { changed: [], closedWay: null };
   const losesWay = closedWay !== null && row.status !== 'revoked' && losesOnlyWay(closedWay, waysOf(row));
   const has = (bit: number): boolean => (outcome & bit) !== 0;
   const count = (holds: boolean): number => (holds ? 1 : 0);

@@ -1,6 +1,6 @@
 import type { ClosedWay } from '../../policies/contact-ways.js';
 import { createSilenceTable } from '../../policies/silence-limits.js';
-import { extendWithComputer, type ResolvedSettings } from '../../policies/resolve-settings.js';
+import { computerValue } from '../../policies/resolve-settings.js';
 import type { SettingKey, SettingOverrides } from '../../policies/setting-values.js';
 import type { Breather } from '../../lib/breather.js';
 import type { Sql } from '../database/sql.js';
@@ -8,14 +8,24 @@ import { countCandidates, packMarked, unpackMarked } from './marked-query.js';
 import {
   countOutcomes,
   latestSilent,
+  listCases,
   listIntervals,
   sampleSubjects,
   type FleetPart,
   type LimitRow,
+  type RuleCase,
   type RuledSubject,
   type Subject,
 } from './preview-query.js';
-import { effectOf, outcomeOf, windowOf, type Present, type RulePair } from './preview-rules.js';
+import {
+  effectOf,
+  outcomeOf,
+  windowOf,
+  type Present,
+  type RulePair,
+  type SettingsEffect,
+  type SilenceRules,
+} from './preview-rules.js';
 import { emptyTally, tallyOutcome, type Tally } from './preview-tally.js';
 import type { PolicyChange } from './proposed-edit.js';
 import { countLosers, type Losers } from './way-query.js';
@@ -44,39 +54,52 @@ export async function impactOf(
   const numbers = new Map<string, number>();
   const rules: RulePair[] = [];
   let computersChanged = 0;
-  for (const { computers, ...subject } of subjects) {
+  for (const subject of subjects) {
     if (breather.isDue()) await breather.turn();
     const change = changes.get(subject.policyId);
-    if (!change) continue;
-    const effect = effectOf(resolveSubject(change.before, subject), resolveSubject(change.after, subject));
-    if (effect.changed.length === 0) continue;
+    const effect = change && effectOn(subject, change);
+    if (!effect) continue;
+    const { policyId, kind, overrides, computers } = subject;
     computersChanged += computers;
     for (const key of effect.changed) bySetting.set(key, (bySetting.get(key) ?? 0) + computers);
     const name = nameOf(effect.rules);
     const rule = numbers.get(name) ?? rules.push(effect.rules) - 1;
     numbers.set(name, rule);
-    ruled.push({ ...subject, rule });
-    if (effect.closedWay) closed[effect.closedWay].push({ ...subject, rule });
+    const one = { policyId, kind, overrides, rule };
+    ruled.push(one);
+    if (effect.closedWay) closed[effect.closedWay].push(one);
   }
   return { computersChanged, bySetting, subjects: ruled, closed, rules };
 }
 
 /** Two pairs of one name judge alike. */
 function nameOf({ before, after }: RulePair): string {
-  return [before, after].map(({ intervalMs, rules }) => [intervalMs, ...Object.values(rules)].join(' ')).join('/');
+  return `${nameOfRules(before)}/${nameOfRules(after)}`;
 }
 
-function resolveSubject(policy: ResolvedSettings, { kind, overrides }: Subject): ResolvedSettings {
-  if (kind === 'agent' && overrides === null) return policy;
-  const own = overrides === null ? {} : (JSON.parse(overrides) as SettingOverrides);
-  return extendWithComputer(policy, { id: '', name: '', kind, overrides: own });
+function nameOfRules({ intervalMs, rules }: SilenceRules): string {
+  const { missedAllowed, graceMs, offlineAlertForStoppedVm, goodbyeToleranceMs } = rules;
+  return `${intervalMs} ${missedAllowed} ${graceMs} ${offlineAlertForStoppedVm} ${goodbyeToleranceMs}`;
+}
+
+function effectOn({ kind, overrides }: Subject, { before, after, keys }: PolicyChange): SettingsEffect | undefined {
+  const computer = { kind, overrides: overrides === null ? {} : (JSON.parse(overrides) as SettingOverrides) };
+  return effectOf(
+    (key) => computerValue(before, computer, key),
+    (key) => computerValue(after, computer, key),
+    keys,
+  );
 }
 
 /** The instant that is asked about; the work on it gives way to others. */
 export interface Moment {
   readonly present: Present;
   readonly breather: Breather;
+  /** Up to this many pairs of rules and interval are reckoned with, before it is asked which of them occur. */
+  readonly casesUnasked?: number | undefined;
 }
+
+const CASES_UNASKED = 1000;
 
 /** What is read of a part of the fleet by one snapshot. */
 export interface FleetReading {
@@ -85,12 +108,14 @@ export interface FleetReading {
   readonly marked: readonly Buffer[];
 }
 
-export async function readPart(
-  sql: Sql,
-  { impact, part, ...moment }: Moment & { readonly impact: SettingsImpact; readonly part: FleetPart },
-): Promise<FleetReading> {
+interface PartQuestion extends Moment {
+  readonly impact: SettingsImpact;
+  readonly part: FleetPart;
+}
+
+export async function readPart(sql: Sql, { impact, part, ...moment }: PartQuestion): Promise<FleetReading> {
   const { subjects } = impact;
-  const limits = await limitsFor(impact, await listIntervals(sql), moment);
+  const limits = await limitsFor(impact, await casesOf(sql, { impact, part, ...moment }), moment);
   const silent = await countOutcomes(sql, { subjects, part, ...limits });
   const marked: Buffer[] = [];
   const latest = latestSilent(limits.limits);
@@ -121,14 +146,30 @@ export async function readAffected(sql: Sql, { subjects, closed }: SettingsImpac
   };
 }
 
+/**
+ * All rules with all intervals in force where these are few. Where thousands of computers have an interval of their own
+ * these would be millions: only those count then whose computers can be silent.
+ */
+async function casesOf(
+  sql: Sql,
+  { impact: { subjects, rules }, part, present, casesUnasked = CASES_UNASKED }: PartQuestion,
+): Promise<readonly RuleCase[]> {
+  const intervals = await listIntervals(sql);
+  if (rules.length * intervals.length <= casesUnasked)
+    return rules.flatMap((_, rule) => intervals.map((intervalMs) => ({ rule, intervalMs })));
+  const shortest = rules.map(({ before, after }) => Math.min(before.intervalMs, after.intervalMs));
+  return listCases(sql, { subjects, part, shortest, at: present.at });
+}
+
 /** For every rule and interval in force the two instants of each deadline, by class of the last receipt. */
-async function limitsFor({ rules }: SettingsImpact, intervals: readonly number[], { present, breather }: Moment) {
-  const cases = rules.flatMap(({ before, after }, rule) =>
-    intervals.map((intervalMs) => {
-      const windows = [windowOf(before, intervalMs), windowOf(after, intervalMs), windowOf(after)] as const;
-      return { rule, intervalMs, windows };
-    }),
-  );
+async function limitsFor({ rules }: SettingsImpact, given: readonly RuleCase[], { present, breather }: Moment) {
+  const cases = given.flatMap(({ rule, intervalMs }) => {
+    const pair = rules[rule];
+    if (!pair) return [];
+    const { before, after } = pair;
+    const windows = [windowOf(before, intervalMs), windowOf(after, intervalMs), windowOf(after)] as const;
+    return [{ rule, intervalMs, windows }];
+  });
   const windows = cases.flatMap((one) => one.windows);
   const table = createSilenceTable(present.ledger, present.at, windows);
   const limits: LimitRow[] = [];

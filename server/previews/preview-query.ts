@@ -1,7 +1,7 @@
 import { NEVER_MS, type SilenceLimits } from '../../policies/silence-limits.js';
 import type { Sql } from '../database/sql.js';
 import { OUTCOME, OUTCOME_NAMES, SAMPLED_OUTCOMES, type OutcomeName, type SampledOutcome } from './preview-rules.js';
-import type { Tally } from './preview-tally.js';
+import { emptyTally, type Tally } from './preview-tally.js';
 import { SAMPLE_MAX, type PreviewedComputer } from './preview.js';
 
 /** Computers that resolve alike: same policy, kind and overrides. */
@@ -36,14 +36,44 @@ export async function listIntervals(sql: Sql): Promise<number[]> {
   return rows.map((row) => row.interval_ms);
 }
 
+export interface RuleCase {
+  readonly rule: number;
+  readonly intervalMs: number;
+}
+
+export interface CaseQuestion {
+  readonly subjects: readonly RuledSubject[];
+  readonly part: FleetPart;
+  /** By rule the shortest interval that it can count by, in milliseconds. */
+  readonly shortest: readonly number[];
+  readonly at: number;
+}
+
+/** The rules and intervals of computers that were silent for an interval at least: nobody else can be late. */
+export async function listCases(sql: Sql, { subjects, part, shortest, at }: CaseQuestion): Promise<RuleCase[]> {
+  const interval = 'GREATEST(computer_live.confirmed_interval_ms, computer_live.delivered_interval_ms, 0)';
+  return wholeFleet<RuleCase>(
+    sql,
+    `WITH ${SUBJECTS}
+     SELECT DISTINCT subject.rule, ${interval} AS "intervalMs"
+     FROM computers JOIN computer_live ON computer_live.computer_id = computers.id JOIN subject ON ${IS_SUBJECT}
+     WHERE ${OF_POLICIES} AND computers.id > $5 AND computers.id <= $6
+       AND computer_live.last_seen_fleet_ms <= $7::bigint - LEAST(NULLIF(${interval}, 0), ($8::integer[])[subject.rule + 1])
+     ORDER BY subject.rule, "intervalMs"`,
+    [...subjectColumns(subjects), part.after, part.last, at, arrayOf(shortest)],
+  );
+}
+
 /** A subject whose settings the edit changes, by the number of the rules that it is judged by. */
 export interface RuledSubject extends Subject {
   readonly rule: number;
 }
 
-/** The parameters $1 to $4 of every statement about subjects. */
+/** The parameters $1 to $4 of every statement about subjects: their policies, and by subject its place among them and kind. */
 export const SUBJECTS = `subject AS (
-  SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[]) AS given (policy_id, kind, overrides, rule)
+  SELECT ($1::uuid[])[1 + given.place / 2] AS policy_id,
+    CASE given.place % 2 WHEN 0 THEN 'agent' ELSE 'appliance' END AS kind, given.overrides, given.rule
+  FROM unnest($2::integer[], $3::text[], $4::integer[]) AS given (place, overrides, rule)
 )`;
 export const IS_SUBJECT = `subject.policy_id = computers.policy_id AND subject.kind = computers.kind
   AND subject.overrides = COALESCE(computers.overrides::text, '')`;
@@ -61,9 +91,16 @@ const COLUMNS = new WeakMap<readonly RuledSubject[], readonly string[]>();
 export function subjectColumns(subjects: readonly RuledSubject[]): readonly string[] {
   const known = COLUMNS.get(subjects);
   if (known) return known;
+  const places = new Map<string, number>();
+  const placeOf = ({ policyId, kind }: RuledSubject): number => {
+    const place = places.get(policyId) ?? places.size;
+    places.set(policyId, place);
+    return place * 2 + (kind === 'agent' ? 0 : 1);
+  };
+  const placed = arrayOf(subjects.map(placeOf));
   const columns = [
-    arrayOf(subjects.map(({ policyId }) => policyId)),
-    arrayOf(subjects.map(({ kind }) => kind)),
+    arrayOf([...places.keys()]),
+    placed,
     arrayOf(subjects.map(({ overrides }) => quoted(overrides ?? ''))),
     arrayOf(subjects.map(({ rule }) => rule)),
   ];
@@ -215,6 +252,7 @@ export function latestSilent(limits: readonly LimitRow[]): number {
  * dials.
  */
 export async function countOutcomes(sql: Sql, { subjects, limits, cuts, part }: SilenceQuestion): Promise<Tally> {
+  if (limits.length === 0) return emptyTally();
   const isPart = part.after !== BELOW_EVERY_ID || part.last !== LAST_IDS[1];
   const [row] = await wholeFleet<Record<string, number | string[]>>(sql, countOutcomesIn(isPart), [
     ...subjectColumns(subjects),

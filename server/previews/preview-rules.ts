@@ -4,9 +4,9 @@ import type { Ledger } from '../../policies/listening-ledger.js';
 import type { ResolvedSettings } from '../../policies/resolve-settings.js';
 import type { SilenceWindow } from '../../policies/silence-limits.js';
 import { SETTING_KEYS } from '../../policies/settings-catalogue.js';
-import type { SettingKey } from '../../policies/setting-values.js';
+import type { SettingKey, SettingValue, SettingValues } from '../../policies/setting-values.js';
 import { judge, type VerdictFacts, type VerdictRules } from '../../policies/verdict-rules.js';
-import { verdictRulesOf } from '../policies/index.js';
+import { verdictRulesBy, type ValueOf } from '../policies/index.js';
 
 const SECOND_MS = 1000;
 
@@ -46,47 +46,47 @@ export interface SettingsEffect {
   readonly closedWay: ClosedWay | null;
 }
 
-export function effectOf(before: ResolvedSettings, after: ResolvedSettings): SettingsEffect {
+/** Undefined where none of the keys changes; those left out are known not to. */
+export function effectOf(
+  before: ValueOf,
+  after: ValueOf,
+  keys: readonly SettingKey[] = SETTING_KEYS,
+): SettingsEffect | undefined {
+  const changed = keys.filter((key) => !isSame(before(key), after(key)));
+  if (changed.length === 0) return undefined;
   return {
-    changed: changedKeys(before, after),
-    rules: { before: silenceRulesOf(before), after: silenceRulesOf(after) },
-    closedWay: closedWay(directionOf(before), directionOf(after)),
+    changed,
+    rules: { before: silenceRulesBy(before), after: silenceRulesBy(after) },
+    closedWay: closedWay(before('communicationDirection'), after('communicationDirection')),
   };
 }
 
-type Direction = ReturnType<typeof directionOf>;
-
-function directionOf({ settings }: ResolvedSettings) {
-  return settings.communicationDirection.value;
-}
+type Direction = SettingValues['communicationDirection'];
 
 function closedWay(before: Direction, after: Direction): ClosedWay | null {
   if (before === after || after === 'bidirectional') return null;
   return after === 'managerInitiated' ? 'agent' : 'listener';
 }
 
-/** The keys whose effective value differs. */
-export function changedKeys(before: ResolvedSettings, after: ResolvedSettings): SettingKey[] {
+function isSame(old: SettingValue, next: SettingValue): boolean {
+  return old === next || (typeof old === 'object' && isDeepStrictEqual(old, next));
+}
+
+/** The keys that may resolve to something else below the node: their values or the locks that bind what is below. */
+export function keysFeltBelow(before: ResolvedSettings, after: ResolvedSettings): SettingKey[] {
   return SETTING_KEYS.filter((key) => {
-    if (before.settings[key] === after.settings[key]) return false;
-    const [old, next] = [before.settings[key].value, after.settings[key].value];
-    return old !== next && !isDeepStrictEqual(old, next);
+    const [old, next] = [before.settings[key], after.settings[key]];
+    if (old !== next && !isSame(old.value, next.value)) return true;
+    return before.bounds !== after.bounds && !isDeepStrictEqual(bindingsOf(before, key), bindingsOf(after, key));
   });
 }
 
-/** Whether something below the node may resolve to something else: its values or the locks that bind what is below. */
-export function isFeltBelow(before: ResolvedSettings, after: ResolvedSettings): boolean {
-  if (changedKeys(before, after).length > 0) return true;
-  return before.bounds !== after.bounds && !isDeepStrictEqual(bindingsOf(before), bindingsOf(after));
+function bindingsOf({ bounds }: ResolvedSettings, key: SettingKey): unknown {
+  return bounds[key]?.map(({ mode, value }) => [mode, value]) ?? [];
 }
 
-function bindingsOf({ bounds }: ResolvedSettings): unknown {
-  return SETTING_KEYS.map((key) => bounds[key]?.map(({ mode, value }) => [mode, value]) ?? []);
-}
-
-function silenceRulesOf(resolved: ResolvedSettings): SilenceRules {
-  const intervalMs = resolved.settings.heartbeatIntervalSeconds.value * SECOND_MS;
-  return { intervalMs, rules: verdictRulesOf(resolved) };
+function silenceRulesBy(valueOf: ValueOf): SilenceRules {
+  return { intervalMs: valueOf('heartbeatIntervalSeconds') * SECOND_MS, rules: verdictRulesBy(valueOf) };
 }
 
 /** The window of a computer that runs on `intervalMs`; 0 where it has neither confirmed nor been given an interval. */

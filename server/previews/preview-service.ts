@@ -31,6 +31,8 @@ export interface PreviewDeps extends SnapshotDeps {
   readonly spans: () => readonly DeafSpan[];
   /** The fleet is read in at least this many parts: 1, 2, 4, … 64; 1 unless told. */
   readonly partsAtLeast?: number;
+  /** Up to this many pairs of rules and interval are reckoned with unasked; 1000 unless told. */
+  readonly casesUnasked?: number;
 }
 
 /** What an edit would do; nothing is stored, and it is refused with what saving it would be refused with. */
@@ -146,7 +148,7 @@ async function tallyFleet(work: Work, parts: number): Promise<Tally | undefined>
 async function tallyPart(work: Work, part: FleetPart, present: Present): Promise<Tally | undefined> {
   const { deps, forest, impact, breather } = work;
   const reading = await inSnapshot(deps, forest.generation, (sql) =>
-    readPart(sql, { impact, part, present, breather }),
+    readPart(sql, { impact, part, present, breather, casesUnasked: deps.casesUnasked }),
   );
   return reading && addTallies(reading.silent, await judgeMarked(impact, reading.marked, { present, breather }));
 }

@@ -2,10 +2,11 @@ import { assertMove } from '../../policies/forest-rules.js';
 import { assertOverridesCount } from '../../policies/override-rules.js';
 import { DEFAULT_SETTINGS, extendResolution, type ResolvedSettings } from '../../policies/resolve-settings.js';
 import { applySettingsPatch, parseSettingsPatch } from '../../policies/settings-patch.js';
+import type { SettingKey } from '../../policies/setting-values.js';
 import type { Breather } from '../../lib/breather.js';
 import { Problem } from '../../lib/problem.js';
 import { assertMovable, assertNameFree, changedOverrides, type PinnedForest, type Policy } from '../policies/index.js';
-import { isFeltBelow } from './preview-rules.js';
+import { keysFeltBelow } from './preview-rules.js';
 
 export type ForestView = Omit<PinnedForest, 'generation'>;
 
@@ -41,6 +42,8 @@ function resolvedAbove(resolvedOf: ForestView['resolvedOf'], parentId: string | 
 export interface PolicyChange {
   readonly before: ResolvedSettings;
   readonly after: ResolvedSettings;
+  /** What can change for its computers; nothing else does. */
+  readonly keys: readonly SettingKey[];
 }
 
 /**
@@ -62,8 +65,9 @@ export async function changedPolicies(
     const { policy, above } = next;
     const before = resolvedOf(policy.id) ?? DEFAULT_SETTINGS;
     const after = extendResolution(above, policy);
-    if (!isFeltBelow(before, after)) continue;
-    changes.set(policy.id, { before, after });
+    const keys = keysFeltBelow(before, after);
+    if (keys.length === 0) continue;
+    changes.set(policy.id, { before, after, keys });
     for (const child of children.get(policy.id) ?? []) open.push({ policy: child, above: after });
   }
   return changes;

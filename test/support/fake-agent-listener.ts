@@ -2,6 +2,7 @@ import { createServer, type Server } from 'node:https';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { randomUUID } from 'node:crypto';
+import type { SecureVersion } from 'node:tls';
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
 import type { Report } from '../../protocol/heartbeat-messages.js';
 import type { ListenerCall } from '../../protocol/listener-messages.js';
@@ -28,9 +29,19 @@ export type ListenerMode =
   | 'empty';
 
 export interface FakeListenerOptions {
-  readonly identity: ClientIdentity;
+  /** Undefined: no certificate to show, so that no handshake can succeed. */
+  readonly identity: ClientIdentity | undefined;
   readonly computerId: string;
   readonly mode?: ListenerMode;
+  /** An address of this host, `127.0.0.1` unless given. */
+  readonly host?: string;
+  readonly port?: number;
+  /** The only TLS version that it speaks. */
+  readonly version?: SecureVersion;
+  /** Says this to whoever has shaken hands, without being asked. */
+  readonly greeting?: string;
+  /** Of a redirection: 307 to a port where nobody listens, unless given. */
+  readonly redirect?: { readonly status: number; readonly location: string };
   /** Root that the caller must show a certificate of. */
   readonly rootPem: string;
   readonly now: () => number;
@@ -48,6 +59,10 @@ export interface FakeListener {
   readonly calls: ListenerCall[];
   /** Subject of the certificates that callers showed. */
   readonly callers: string[];
+  /** Bytes that callers said after their handshakes. */
+  readonly heardBytes: number;
+  /** Handshakes that resumed a session. */
+  readonly resumed: number;
   close(): Promise<void>;
 }
 
@@ -63,6 +78,8 @@ class Fake implements FakeListener {
   readonly connections: { readonly at: number; closedAt: number | null }[] = [];
   readonly calls: ListenerCall[] = [];
   readonly callers: string[] = [];
+  heardBytes = 0;
+  resumed = 0;
   readonly #options: FakeListenerOptions;
   readonly #sockets = new Set<Socket>();
   readonly #tls: Server;
@@ -73,12 +90,22 @@ class Fake implements FakeListener {
     this.#options = options;
     this.mode = options.mode ?? 'good';
     this.#tls = createServer(
-      { ...TLS_OPTIONS, ...options.identity, ca: options.rootPem, requestCert: true, rejectUnauthorized: false },
+      {
+        ...TLS_OPTIONS,
+        ...options.identity,
+        ...(options.version ? { minVersion: options.version, maxVersion: options.version } : {}),
+        ca: options.rootPem,
+        requestCert: true,
+        rejectUnauthorized: false,
+      },
       (request, response) => this.#serve(request, response),
     );
     this.#tls.on('secureConnection', (socket) => {
       this.callers.push(socket.getPeerX509Certificate()?.subjectAltName ?? '');
+      if (socket.isSessionReused()) this.resumed += 1;
       socket.on('error', () => undefined);
+      socket.on('data', (chunk: Buffer) => (this.heardBytes += chunk.length));
+      if (options.greeting !== undefined) socket.write(options.greeting);
     });
     this.#tls.on('tlsClientError', () => undefined);
     this.#tcp = createTcpServer((socket) => this.#accept(socket));
@@ -89,7 +116,8 @@ class Fake implements FakeListener {
   }
 
   async listen(): Promise<void> {
-    await new Promise<void>((resolve) => this.#tcp.listen(0, '127.0.0.1', resolve));
+    const { host = '127.0.0.1', port = 0 } = this.#options;
+    await new Promise<void>((resolve) => this.#tcp.listen(port, host, resolve));
   }
 
   async close(): Promise<void> {
@@ -127,8 +155,10 @@ class Fake implements FakeListener {
     if (this.mode === 'busy') {
       response.writeHead(409, { 'content-type': 'application/problem+json' });
       response.end(JSON.stringify({ type: '/problems/exchange-in-progress', status: 409 }));
-    } else if (this.mode === 'redirect') response.writeHead(307, { location: 'https://127.0.0.1:1/' }).end();
-    else if (this.mode === 'empty') response.writeHead(204).end();
+    } else if (this.mode === 'redirect') {
+      const { status, location } = this.#options.redirect ?? { status: 307, location: 'https://127.0.0.1:1/' };
+      response.writeHead(status, { location }).end();
+    } else if (this.mode === 'empty') response.writeHead(204).end();
     else if (this.mode === 'no-json') response.writeHead(200, json).end('<html></html>');
     else if (this.mode === 'no-report') response.writeHead(200, json).end('{"hello": 1}');
     else if (this.mode === 'huge') response.writeHead(200, json).end(Buffer.alloc(3 * 1024 * 1024, 0x20));

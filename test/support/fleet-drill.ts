@@ -12,6 +12,8 @@ export interface DrillOptions {
   readonly agents: number;
   readonly settings: Readonly<Record<string, unknown>>;
   readonly eventsPerBeat: number;
+  /** More flags of `npm run fleet`, without their dashes. */
+  readonly flags?: Readonly<Record<string, string>>;
 }
 
 interface SeenComputer {
@@ -98,6 +100,7 @@ async function startFleetProcess(manager: ManagerProcess, options: DrillOptions)
     dir: join(root, 'fleet'),
     'events-per-beat': String(eventsPerBeat),
     'event-log': join(root, 'accepted-events'),
+    ...options.flags,
   };
   const words = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]);
   return spawn(process.execPath, ['dist/scripts/fleet.js', ...words], { stdio: ['ignore', 'ignore', 'inherit'] });

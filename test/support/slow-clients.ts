@@ -4,11 +4,13 @@ import { connect as connectTls } from 'node:tls';
 import { pathToFileURL } from 'node:url';
 
 /**
- * `silent` never says a word, `header` and `body` say one byte a second, `reader` asks for much and reads nothing of
- * it.
+ * `silent` never says a word, `header` and `body` say one byte a second, `reader` asks for much and reads nothing
+ * of it, with an empty line a second.
  */
 export const SLOW_KINDS = ['silent', 'header', 'body', 'reader'] as const;
-export type SlowKind = (typeof SLOW_KINDS)[number];
+/** `handshaken` is silent once TLS is made, `pipeline` says a hundred calls in one breath. */
+export const MORE_SLOW_KINDS = [...SLOW_KINDS, 'handshaken', 'pipeline'] as const;
+export type SlowKind = (typeof MORE_SLOW_KINDS)[number];
 
 export interface SlowAttack {
   readonly port: number;
@@ -17,6 +19,9 @@ export interface SlowAttack {
   readonly count: number;
   /** Source addresses of loopback over which the clients are spread, so that no limit of one address helps. */
   readonly addresses: number;
+  /** The one address that all come from instead. */
+  readonly from?: string;
+  readonly kinds?: readonly SlowKind[];
   /** What a reader asks for; a good answer is large. */
   readonly path: string;
 }
@@ -45,8 +50,20 @@ const WORDS: Readonly<Record<SlowKind, (path: string) => string>> = {
   body: () =>
     'POST /agent/v1/enroll HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50000\r\n\r\n{',
   reader: (path) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`.repeat(2),
+  handshaken: () => '',
+  pipeline: (path) =>
+    `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}`.repeat(
+      100,
+    ),
 };
-const DRIPS: Readonly<Record<SlowKind, string>> = { silent: '', header: 'x', body: ' ', reader: '' };
+const DRIPS: Readonly<Record<SlowKind, string>> = {
+  silent: '',
+  header: 'x',
+  body: ' ',
+  reader: '\r\n',
+  handshaken: '',
+  pipeline: '',
+};
 
 /** Runs the attack in a process of its own, so that whoever looks on is not slowed by it. */
 export async function runSlowAttack(attack: SlowAttack): Promise<SlowOutcome[]> {
@@ -68,8 +85,8 @@ interface SlowClient {
 }
 
 function beginClient(attack: SlowAttack, kind: SlowKind, index: number): SlowClient {
-  const { port, isTls, addresses, path } = attack;
-  const localAddress = `127.0.1.${1 + (index % addresses)}`;
+  const { port, isTls, addresses, path, from } = attack;
+  const localAddress = from ?? `127.0.1.${1 + (index % addresses)}`;
   const target = { host: '127.0.0.1', port, localAddress };
   const isSecured = isTls && kind !== 'silent';
   const socket = isSecured ? connectTls({ ...target, rejectUnauthorized: false }) : connectTcp(target);
@@ -110,8 +127,9 @@ function toOutcome(clients: readonly SlowClient[], kind: SlowKind): SlowOutcome 
 
 async function attackAtOnce(attack: SlowAttack): Promise<SlowOutcome[]> {
   const clients: SlowClient[] = [];
+  const { kinds = SLOW_KINDS } = attack;
   for (let index = 0; index < attack.count; index += 1)
-    for (const kind of SLOW_KINDS) clients.push(beginClient(attack, kind, index));
+    for (const kind of kinds) clients.push(beginClient(attack, kind, index));
   const startedAt = performance.now();
   const isOver = (): boolean =>
     performance.now() - startedAt > GIVE_UP_MS || clients.every(({ closedAt }) => closedAt !== undefined);
@@ -124,7 +142,7 @@ async function attackAtOnce(attack: SlowAttack): Promise<SlowOutcome[]> {
       resolve();
     }, DRIP_MS);
   });
-  const outcomes = SLOW_KINDS.map((kind) => toOutcome(clients, kind));
+  const outcomes = kinds.map((kind) => toOutcome(clients, kind));
   for (const { socket } of clients) socket.destroy();
   return outcomes;
 }

@@ -233,7 +233,7 @@ describe('an agent and its manager', () => {
     writeFileSync(join(directory().store, 'CURRENT'), 'MANIFEST-none\n');
     agent = await startAgent();
     await until('told', () => manager.events('control').some(({ kind }) => kind === 'spool-set-aside'));
-    expect(agent.status().settings.applied).to.be.a('string');
+    await until('settings are applied again', () => agent.status().settings.applied !== null);
   });
 
   it('goes beyond what the manager has seen when its sequence is called older', async () => {

@@ -106,6 +106,25 @@ describe("the dates of the manager's certificate", () => {
     expect(await connectAt(0, anchorAt(3 * YEAR_MS))).to.equal('tls-expired');
   });
 
+  it('count on resumed sessions too', async () => {
+    let shiftMs = 0;
+    const clock = { ...system, wall: () => system.wall() + shiftMs };
+    const anchor = () => anchorAt(shiftMs);
+    const transport = new ManagerTransport({ identity, clock, bootId: 'this-boot', anchor });
+    const resumed: boolean[] = [];
+    server.on('secureConnection', (socket) => resumed.push(socket.isSessionReused()));
+    server.on('request', (_request, response) => response.end('{}'));
+    const { signal } = new AbortController();
+    const exchange = async () => {
+      const connection = await transport.connect(5000, signal);
+      await connection.post('/', '{}', signal).finally(() => connection.close());
+    };
+    for (let turn = 0; turn < 2; turn += 1) expect(await refusal(exchange())).to.equal('accepted');
+    expect(resumed).to.deep.equal([false, true]);
+    shiftMs = 3 * YEAR_MS;
+    expect(await refusal(exchange())).to.equal('tls-expired');
+  });
+
   it('never excuse another trust domain', async () => {
     const kept = identity;
     identity = { ...identity, trustDomain: 'other.wardbeat' };

@@ -21,6 +21,7 @@ describe('alerts for operators', () => {
   const writer = createAlertWriter({ random });
   let world: VerdictWorld;
   let audited: AuditEntry[];
+  let covered: string[];
   let alerts: AlertService;
   const sql = () => sqlOfClient(database.pool);
 
@@ -28,10 +29,15 @@ describe('alerts for operators', () => {
     world = new VerdictWorld(database);
     await world.open();
     audited = [];
+    covered = [];
     alerts = createAlertService({
       fleetClock: world.clock,
       inTransaction: createUnitOfWork(database.dataSource, { clock: world.clock, random }),
       audit: { append: async (_sql, entry) => void audited.push(entry) },
+      covered: {
+        lock: async (_sql, { type }) => void covered.push(`lock ${type}`),
+        uncover: async (_sql, { type }, at) => void covered.push(`uncover ${type} ${at - START}`),
+      },
     });
   });
 
@@ -72,6 +78,45 @@ describe('alerts for operators', () => {
     ]);
     expect(await codeOf(alerts.dismiss(command(id)))).to.equal('alert-already-closed');
     expect(audited).to.have.lengthOf(2);
+  });
+
+  it('uncovers what an alert covered when it is dismissed, and only then', async () => {
+    const ours = await world.policy();
+    const id = await raise('clock-changed', await world.computer({ policyId: ours }), 10);
+    await alerts.acknowledge(command(id));
+    await codeOf(alerts.dismiss(command(id, Scope.subtrees([await world.policy()]))));
+    expect(covered).to.deep.equal([]);
+    await alerts.dismiss(command(id));
+    expect(covered).to.deep.equal(['lock clock-changed', 'uncover clock-changed 10']);
+    expect(await codeOf(alerts.dismiss(command(id)))).to.equal('alert-already-closed');
+    expect(covered.slice(2)).to.deep.equal(['lock clock-changed']);
+  });
+
+  it('leaves out what another open alert of the subject covers', async () => {
+    const [web1, db1] = [await world.computer(), await world.computer()];
+    const drift = (computerId: string) => ({
+      type: 'clock-drift',
+      subject: computerId,
+      computerId,
+      raisedAt: START,
+      reason: 'clock-drift',
+      detail: {},
+      unlessOpen: 'clock-changed',
+    });
+    const typesOf = async (computerId: string) =>
+      (await list({ computerId })).items.map(({ type, state, occurrences }) => `${type} ${state} ${occurrences}`);
+    await writer.raise(sql(), [drift(web1), drift(db1), { ...drift(web1), type: 'clock-changed' }]);
+    expect(await typesOf(web1)).to.deep.equal(['clock-changed raised 1']);
+    expect(await typesOf(db1)).to.deep.equal(['clock-drift raised 1']);
+    const [changed] = (await list({ computerId: web1 })).items;
+    await alerts.acknowledge(command(changed?.id ?? ''));
+    await writer.raise(sql(), [drift(web1)]);
+    expect(await typesOf(web1)).to.deep.equal(['clock-changed acknowledged 1']);
+    await writer.raise(sql(), [{ ...drift(db1), unlessOpen: 'clock-drift' }]);
+    expect(await typesOf(db1)).to.deep.equal(['clock-drift raised 1']);
+    await alerts.dismiss(command(changed?.id ?? ''));
+    await writer.raise(sql(), [drift(web1)]);
+    expect(await typesOf(web1)).to.have.members(['clock-changed dismissed 1', 'clock-drift raised 1']);
   });
 
   it('refuses to dismiss what resolves itself', async () => {

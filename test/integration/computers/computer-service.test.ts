@@ -293,6 +293,7 @@ describe('computers', () => {
   it('are revoked once, with their certificates', async () => {
     const { id } = await world.makeComputer();
     await insertCertificate(id, `serial ${id}`);
+    await world.sql.query('UPDATE computer_live SET is_clock_drifting = true WHERE computer_id = $1', [id]);
     const revoke = () => world.call<ComputerDetailDto>('post', '/computers/:id/revoke', { params: { id } });
     const revoked = (await revoke()).body;
     expect(revoked).to.include({ status: 'revoked', statusReason: 'revoked', nextExpectedAt: null });
@@ -301,6 +302,8 @@ describe('computers', () => {
     expect(await countOf('status_history', id)).to.equal(1);
     const [row] = await world.sql.query('SELECT revoked_reason FROM certificates WHERE computer_id = $1', [id]);
     expect(row).to.deep.equal({ revoked_reason: 'computer-revoked' });
+    const [live] = await world.sql.query('SELECT is_clock_drifting FROM computer_live WHERE computer_id = $1', [id]);
+    expect(live).to.deep.equal({ is_clock_drifting: false });
   });
 
   it('are forgotten but for their history, and their certificates count no more', async () => {

@@ -8,7 +8,6 @@ import { createSystemClock } from '../../../lib/clock.js';
 import { createLog } from '../../../lib/log.js';
 import { Problem } from '../../../lib/problem.js';
 import { createSystemRandom } from '../../../lib/random.js';
-import type { Orders } from '../../../protocol/heartbeat-messages.js';
 import { createBodyBudget } from '../../../lib/body-reader.js';
 import { createPeerVerifier } from '../../../server/agent-channel/peer-identity.js';
 import { createPeerLimits } from '../../../server/agent-channel/peer-limits.js';
@@ -19,6 +18,7 @@ import type { Exchange } from '../../../server/heartbeats/exchange.js';
 import type { IdentityMismatch } from '../../../server/heartbeats/identity-mismatch.js';
 import { issueIdentity, type ClientIdentity } from '../../support/agent-port.js';
 import { startFakeListener, type FakeListener, type ListenerMode } from '../../support/fake-agent-listener.js';
+import { ordersFor } from '../../support/dial-transport-world.js';
 import { freePort } from '../../support/free-port.js';
 
 const COMPUTER = '0c0ffee0-0000-4000-8000-000000000001';
@@ -212,22 +212,3 @@ describe('Dialling one agent', () => {
     expect(shown(await dialled)).to.equal('own');
   });
 });
-
-function ordersFor({ report, identity }: Exchange): Orders {
-  return {
-    protocolVersion: 1,
-    computerId: identity.computerId,
-    reportId: report.reportId,
-    effect: 'accepted',
-    managerReceivedAt: 0,
-    managerSentAt: 0,
-    acknowledged: [],
-    settings: null,
-    settingsGeneration: { epoch: COMPUTER, counter: 1 },
-    commands: [],
-    nextContactInMs: 60_000,
-    identityToken: '',
-    eventQuota: { maxEventsPerReport: 1000, drain: false },
-    fullReport: false,
-  };
-}

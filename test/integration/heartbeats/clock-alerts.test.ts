@@ -1,7 +1,15 @@
 import { expect } from 'chai';
 import { randomUUID } from 'node:crypto';
 import type { AgentEvent, Report } from '../../../protocol/heartbeat-messages.js';
+import { createSystemRandom } from '../../../lib/random.js';
+import type { Actor } from '../../../server/access/actor.js';
+import { Scope } from '../../../server/access/scope.js';
+import { createAlertService, type AlertService } from '../../../server/alerts/alert-service.js';
+import { createAlertWriter } from '../../../server/alerts/alert-writer.js';
+import { createUnitOfWork } from '../../../server/database/in-transaction.js';
+import { createCoveredDrift } from '../../../server/heartbeats/covered-drift.js';
 import { useDatabase } from '../../support/database.js';
+import { eventually } from '../../support/poll.js';
 import {
   addComputers,
   changePolicy,
@@ -12,23 +20,35 @@ import {
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
+const ADA: Actor = { kind: 'user', id: 'ada', name: 'ada', role: 'administrator', sourceAddress: null };
 const NO_CAPABILITY = { capabilities: [] as string[] };
 
 interface AlertRow {
   readonly type: string;
   readonly state: string;
   readonly occurrences: number;
+  readonly id: string;
+  readonly raised: number;
   readonly detail: Record<string, unknown>;
 }
 
 describe('alerts about the clocks of computers', () => {
   const database = useDatabase();
   let world: IngestWorld;
+  let service: AlertService;
   let id: string;
 
   before(async () => {
     await seedForest(database.pool);
     world = createIngestWorld(database.pool);
+    const { clock, settings } = world;
+    const random = createSystemRandom();
+    service = createAlertService({
+      fleetClock: clock,
+      inTransaction: createUnitOfWork(database.dataSource, { clock, random }),
+      audit: { append: async () => undefined },
+      covered: createCoveredDrift({ alerts: createAlertWriter({ random }), settings, fleetClock: clock }),
+    });
   });
 
   beforeEach(async () => {
@@ -39,7 +59,7 @@ describe('alerts about the clocks of computers', () => {
 
   const alerts = async (): Promise<AlertRow[]> => {
     const { rows } = await database.pool.query<AlertRow>(
-      `SELECT type, state, occurrences, detail FROM alerts
+      `SELECT id, type, state, occurrences, detail, raised_fleet_ms::float8 AS raised FROM alerts
        WHERE computer_id = $1 AND type LIKE 'clock-%' ORDER BY raised_fleet_ms, type`,
       [id],
     );
@@ -178,6 +198,122 @@ describe('alerts about the clocks of computers', () => {
         await beat(0, NO_CAPABILITY);
       }
       expect(await shown()).to.deep.equal([]);
+    });
+  });
+
+  describe('of one step above both limits', () => {
+    const ways = [
+      { name: 'that the agent tells', changes: {}, step: () => control({ sequence: 1 }) },
+      { name: 'that the manager finds', changes: NO_CAPABILITY, step: () => NO_CAPABILITY },
+    ] as const;
+    const isDrifting = async (): Promise<boolean> => {
+      const { rows } = await database.pool.query(
+        'SELECT is_clock_drifting AS drifting FROM computer_live WHERE computer_id = $1',
+        [id],
+      );
+      return rows[0].drifting;
+    };
+    const dismissByHand = async () => {
+      const open = (await alerts()).find(({ type, state }) => type === 'clock-changed' && state !== 'dismissed');
+      await service.dismiss({ id: open?.id ?? '', actor: ADA, scope: Scope.all, comment: undefined });
+    };
+
+    for (const { name, changes, step } of ways)
+      describe(name, () => {
+        beforeEach(async () => {
+          await beat(0, changes);
+          await beat(0, changes);
+          await beat(HOUR, step());
+          for (let n = 0; n < 3; n += 1) await beat(HOUR, changes);
+        });
+
+        it('raises exactly one, and makes no statement more for steady reports', async () => {
+          expect([await shown(), await isDrifting()]).to.deep.equal([['clock-changed raised 1'], true]);
+          const before = world.metrics.statements;
+          await beat(HOUR, changes);
+          expect(world.metrics.statements - before).to.equal(4);
+        });
+
+        it('raises the drift when that one is dismissed while the clock is still wrong', async () => {
+          world.clock.now += 1234;
+          await dismissByHand();
+          for (let n = 0; n < 2; n += 1) await beat(HOUR, changes);
+          expect(await shown()).to.deep.equal(['clock-changed dismissed 1', 'clock-drift raised 1']);
+          const dismissedAt = world.clock.now - 2 * MINUTE;
+          const drift = (await alerts())[1];
+          expect(drift?.raised).to.equal(dismissedAt);
+          expect(drift?.detail).to.deep.equal({
+            classification: 'drift',
+            offsetMs: HOUR,
+            errorMs: 5,
+            limitSeconds: 300,
+            agentTime: new Date(dismissedAt + HOUR).toISOString(),
+            managerTime: new Date(dismissedAt).toISOString(),
+          });
+        });
+
+        it('raises no drift when it is dismissed after the clock was put right', async () => {
+          const back = changes === NO_CAPABILITY ? NO_CAPABILITY : control({ sequence: 2, data: { stepMs: -HOUR } });
+          await beat(0, back);
+          for (let n = 0; n < 2; n += 1) await beat(0, changes);
+          await dismissByHand();
+          await beat(0, changes);
+          expect([await shown(), await isDrifting()]).to.deep.equal([['clock-changed dismissed 2'], false]);
+        });
+      });
+
+    const setWrong = async () => {
+      await beat(0);
+      await beat(HOUR, control({ sequence: 1 }));
+      for (let n = 0; n < 2; n += 1) await beat(HOUR);
+    };
+
+    it('resolves the drift that a dismissal raised once the clock comes right', async () => {
+      await setWrong();
+      await dismissByHand();
+      for (let n = 0; n < 3; n += 1) await beat(0);
+      expect(await shown()).to.deep.equal(['clock-changed dismissed 1', 'clock-drift resolved 1']);
+    });
+
+    it('keeps a drift that was open before the step, and counts the dismissal as none', async () => {
+      for (let n = 0; n < 3; n += 1) await beat(400_000);
+      await beat(HOUR, control({ sequence: 1 }));
+      await beat(HOUR);
+      await dismissByHand();
+      await beat(HOUR);
+      expect(await shown()).to.deep.equal(['clock-drift raised 1', 'clock-changed dismissed 1']);
+    });
+
+    it('judges a dismissal by the limits in force, and the next report anew', async () => {
+      await setWrong();
+      await changePolicy(database.pool, { clockDriftLimitSeconds: 'unlimited' });
+      await dismissByHand();
+      expect([await shown(), await isDrifting()]).to.deep.equal([['clock-changed dismissed 1'], false]);
+      await changePolicy(database.pool, {});
+      await beat(HOUR);
+      expect(await shown()).to.deep.equal(['clock-changed dismissed 1', 'clock-drift raised 1']);
+    });
+
+    it('raises the drift once where report and dismissal meet', async () => {
+      await beat(0);
+      await beat(HOUR, control({ sequence: 1 }));
+      const holder = await database.pool.connect();
+      try {
+        await holder.query('BEGIN');
+        await holder.query('SELECT 1 FROM computer_live WHERE computer_id = $1 FOR UPDATE', [id]);
+        const both = [beat(HOUR), dismissByHand()];
+        await eventually('both wait for the live row', async () => {
+          const { rows } = await database.pool.query(
+            `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+          );
+          return rows.length === both.length;
+        });
+        await holder.query('COMMIT');
+        await Promise.all(both);
+      } finally {
+        holder.release();
+      }
+      expect(await shown()).to.deep.equal(['clock-changed dismissed 1', 'clock-drift raised 1']);
     });
   });
 

@@ -298,7 +298,7 @@ describe('policies over HTTP', function () {
     expect((await settingsOf(ofComputer)).settings.heartbeatIntervalSeconds).to.deep.include({ value: 60 });
   });
 
-  /** Computers with an override of their own each: the interval. */
+  /** Computers with an override of their own each, the interval, which they have confirmed. */
   async function fill(policyId: string, count: number): Promise<void> {
     const { sql } = world;
     await sql.query('DELETE FROM computers WHERE policy_id = $1', [policyId]);
@@ -313,7 +313,8 @@ describe('policies over HTTP', function () {
     );
     await sql.query(
       `INSERT INTO computer_live (computer_id, last_seen_fleet_ms, contact_due_fleet_ms, confirmed_interval_ms)
-       SELECT given.id, $2::bigint, $2::bigint + 60000, 60000 FROM unnest($1::uuid[]) AS given (id)`,
+       SELECT given.id, $2::bigint, $2::bigint + 60000, (10 + given.number) * 1000
+       FROM unnest($1::uuid[]) WITH ORDINALITY AS given (id, number)`,
       [ids, world.clock.fleet()],
     );
     await sql.query(

@@ -144,6 +144,11 @@ describe('a forest after any sequence of edits, moves, locks, rollbacks and dele
   const agree = async ({ nodes }: Model): Promise<void> => {
     const other = createSettingsCache({ sql: world.sql });
     await other.refresh();
+    // What edits handed over, never read back, is what the tables hold.
+    const [adopted, read] = [world.cache.pinned(), other.pinned()];
+    expect(adopted.generation).to.deep.equal(read.generation);
+    expect(adopted.policies).to.deep.equal(read.policies);
+    expect(adopted.resolved).to.deep.equal(read.resolved);
     expect([...other.policies().keys()].filter((id) => !other.policies().get(id)!.builtIn)).to.have.members([
       ...nodes.keys(),
     ]);

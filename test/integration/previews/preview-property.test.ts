@@ -22,14 +22,20 @@ describe('previews against the rule', function () {
   this.timeout(120_000);
   const database = useDatabase({ entities: [PolicyEntity, PolicyRevisionEntity] });
   let world: ForestWorld;
-  /** Reading the fleet whole and in parts. */
+  /** Reading the fleet whole and in parts, with all cases and with those that occur. */
   let services: PreviewService[];
   let fleet: Fleet;
   let turn = 0;
 
   before(async () => {
     world = await startForest(database);
-    services = [1, 8].map((partsAtLeast) => createPreviewService({ ...world, spans: () => fleet.spans, partsAtLeast }));
+    const ways = [
+      { partsAtLeast: 1 },
+      { partsAtLeast: 1, casesUnasked: 0 },
+      { partsAtLeast: 8 },
+      { partsAtLeast: 8, casesUnasked: 0 },
+    ];
+    services = ways.map((way) => createPreviewService({ ...world, spans: () => fleet.spans, ...way }));
   });
 
   const place = async (given: Situation): Promise<void> => {

@@ -34,6 +34,9 @@ describe('The guard of dials', () => {
     ['::ffff:169.254.169.254', 'mapped metadata'],
     ['::ffff:a9fe:a9fe', 'mapped metadata in hexadecimal'],
     ['fd00:ec2::254%1', 'a zone'],
+    ['fd00:ec2::254', 'metadata over IPv6'],
+    ['fd00:0ec2:0:0:0:0:0:0254', 'metadata over IPv6, written out'],
+    ['fd20:ce::254', 'metadata over IPv6'],
     ['fe80::1', 'link-local'],
     ['fe80::1%eth0', 'link-local with a zone'],
     ['224.0.0.1', 'multicast'],
@@ -69,6 +72,9 @@ describe('The guard of dials', () => {
     expect(verdict('::1', ['::/0'])).to.equal(false);
     expect(verdict('2002:a00:1::1', ['::/0'])).to.equal(false);
     expect(verdict('255.255.255.255', ['0.0.0.0/0'])).to.equal(false);
+    expect(verdict('100.100.100.200', ['100.64.0.0/10'])).to.equal(false);
+    expect(verdict('168.63.129.16', ['0.0.0.0/0'])).to.equal(false);
+    expect(verdict('fd00:ec2::254', ['fd00::/8'])).to.equal(false);
     expect(verdict('8.8.8.8', ['0.0.0.0/0'])).to.equal('8.8.8.8');
     expect(verdict('2001:db8::1', ['::/0'])).to.equal('2001:db8::1');
     expect(verdict('169.254.7.7', ['169.254.7.0/24'])).to.equal('169.254.7.7');

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { assertMove, type ParentMap } from '../../../policies/forest-rules.js';
 import {
+  computerValue,
   DEFAULT_SETTINGS,
   effectiveValues,
   extendResolution,
@@ -187,7 +188,10 @@ describe('the resolver against the reference', () => {
           expect(resolved).to.deep.equal(resolveSettings({ lineage: lineage.slice(0, index + 1) }));
         }
         deepFreeze(resolved);
-        expect(extendWithComputer(resolved, below)).to.deep.equal(resolveSettings({ lineage, computer: below }));
+        const ofComputer = extendWithComputer(resolved, below);
+        expect(ofComputer).to.deep.equal(resolveSettings({ lineage, computer: below }));
+        const bare = SETTING_KEYS.map((key) => [key, computerValue(resolved, below, key)]);
+        expect(Object.fromEntries(bare)).to.deep.equal(effectiveValues(ofComputer));
       }),
       { numRuns: 1000 },
     );
