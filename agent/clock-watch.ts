@@ -3,6 +3,7 @@ import { toRfc3339 } from '../lib/clock.js';
 import { clockEvents, type ClockReading } from './beat-rules.js';
 import { sleepUnlessAborted } from './deadline.js';
 import type { IncomingEvent } from './spool/event-intake.js';
+import type { Progress } from './state-store.js';
 
 /** The agent's event code of a changed clock. */
 export const CLOCK_CHANGE_CODE = 5004;
@@ -30,6 +31,24 @@ export async function watchClock(
     for (const event of toEvents(before, after)) await report(event);
     before = after;
   }
+}
+
+/** What the durable state remembers of the last exchange. */
+export type LastReading = Pick<Progress, 'lastExchangeAt' | 'anchor'>;
+
+/**
+ * The event of a wall clock that was set while no agent ran, under the same boot of the kernel; undefined where it was
+ * not, or where nothing is there to compare with. The boot clock tells how long the agent was away.
+ */
+export function changeWhileAway(
+  { lastExchangeAt, anchor }: LastReading,
+  now: { readonly bootId: string; readonly wall: number; readonly boot: number },
+): IncomingEvent | undefined {
+  if (lastExchangeAt === undefined || anchor?.bootId !== now.bootId) return undefined;
+  const before = { wall: lastExchangeAt, boot: anchor.boot, monotonic: anchor.boot };
+  const after = { wall: now.wall, boot: now.boot, monotonic: now.boot };
+  const { stepMs } = clockEvents(before, after);
+  return stepMs === 0 ? undefined : stepEvent(before, after, Math.round(stepMs));
 }
 
 function hasEvents(before: ClockReading, after: ClockReading): boolean {

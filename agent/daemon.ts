@@ -2,7 +2,7 @@ import type { CleanupStack, Lifecycle } from '../lib/lifecycle.js';
 import type { AgentOptions } from './agent-options.js';
 import { AGENT_VERSION } from './agent-version.js';
 import type { Settings } from './apply-settings.js';
-import { watchClock } from './clock-watch.js';
+import { changeWhileAway, watchClock } from './clock-watch.js';
 import type { Directions } from './directions.js';
 import type { Identity } from './data-directory.js';
 import { sleepUnlessAborted } from './deadline.js';
@@ -102,6 +102,7 @@ export class Daemon implements Lifecycle {
       message: 'The agent was started',
       data: { version: AGENT_VERSION, pid: process.pid },
     });
+    await this.#reportChangeWhileAway();
     this.#socket = await serveLocalSocket({
       folder: options.directory.path,
       name: options.directory.socketName,
@@ -115,6 +116,14 @@ export class Daemon implements Lifecycle {
     if (options.clockDetection) watches.push(watchClock(options.clock, signal, (event) => this.#reportNow(event)));
     this.#watches = Promise.all(watches);
     options.log.info({ computerId: this.computerId, directory: options.directory.path }, 'Agent started');
+  }
+
+  async #reportChangeWhileAway(): Promise<void> {
+    const { options, state } = this.#parts;
+    if (!options.clockDetection) return;
+    const now = { bootId: options.bootId, wall: options.clock.wall(), boot: options.clock.boot() };
+    const event = changeWhileAway(state.progress, now);
+    if (event) await this.#report(event);
   }
 
   /** Between heartbeats, so that a component's event bears the time of the change. */

@@ -27,9 +27,12 @@ function isCidr(text: string): boolean {
   return Number(prefix) <= (version === 4 ? 32 : 128);
 }
 
+/** IPv4 in IPv6's clothes: addresses are compared as IPv4, so it would admit nobody. */
+const MAPPED = /^(?:::|(?:0{1,4}:){5})(?:0{1,4}:)*ffff:/i;
+
 /** `10.0.0.0/8`, `fd00::/8` or `00:11:22:aa:bb:cc`. */
 export const allowedSource: Schema<string> = checkedString(64, (text) =>
-  isCidr(text) || MAC.test(text)
+  (isCidr(text) && !MAPPED.test(text)) || MAC.test(text)
     ? undefined
     : 'must be a CIDR block such as 10.0.0.0/8 or a MAC address such as 00:11:22:aa:bb:cc',
 );

@@ -73,6 +73,8 @@ export async function startFakeListener(options: FakeListenerOptions): Promise<F
   return fake;
 }
 
+const ODD_BODIES: Readonly<Record<string, string>> = { 'no-json': '<html></html>', 'no-report': '{"hello": 1}' };
+
 class Fake implements FakeListener {
   mode: ListenerMode;
   readonly connections: { readonly at: number; closedAt: number | null }[] = [];
@@ -159,8 +161,7 @@ class Fake implements FakeListener {
       const { status, location } = this.#options.redirect ?? { status: 307, location: 'https://127.0.0.1:1/' };
       response.writeHead(status, { location }).end();
     } else if (this.mode === 'empty') response.writeHead(204).end();
-    else if (this.mode === 'no-json') response.writeHead(200, json).end('<html></html>');
-    else if (this.mode === 'no-report') response.writeHead(200, json).end('{"hello": 1}');
+    else if (ODD_BODIES[this.mode] !== undefined) response.writeHead(200, json).end(ODD_BODIES[this.mode]);
     else if (this.mode === 'huge') response.writeHead(200, json).end(Buffer.alloc(3 * 1024 * 1024, 0x20));
     else if (this.mode === 'half') response.writeHead(200, { ...json, 'content-length': '1000' }).write('{"protocol');
     else if (this.mode === 'drip') this.#drip(response.writeHead(200, json));

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { watchClock } from '../../../agent/clock-watch.js';
+import { changeWhileAway, watchClock } from '../../../agent/clock-watch.js';
 import type { IncomingEvent } from '../../../agent/spool/event-intake.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
@@ -64,5 +64,24 @@ describe('the watch over the clocks of a computer', () => {
     bootLagMs = 0;
     await clock.advance(5000);
     expect(told().filter(([kind]) => kind === 'clock-changed')).to.deep.equal([]);
+  });
+});
+
+describe('a clock that was set while no agent ran', () => {
+  const anchor = { bootId: 'boot-1', boot: 10_000, managerWall: 0 };
+  const last = { lastExchangeAt: 1_000_000, anchor };
+  const away = (changes: object) =>
+    changeWhileAway(last, { bootId: 'boot-1', wall: 1_060_000, boot: 70_000, ...changes })?.data;
+
+  it('is told as the difference between wall clock and boot clock since the last exchange', () => {
+    expect(away({ wall: 1_260_000 })).to.include({ stepMs: 200_000 });
+    expect(away({ wall: 860_000 })).to.include({ stepMs: -200_000 });
+  });
+
+  it('is nothing within a second, after another boot, or before any exchange', () => {
+    expect(away({})).to.equal(undefined);
+    expect(away({ wall: 1_060_900 })).to.equal(undefined);
+    expect(away({ bootId: 'boot-2', wall: 9_000_000 })).to.equal(undefined);
+    expect(changeWhileAway({}, { bootId: 'boot-1', wall: 9_000_000, boot: 70_000 })).to.equal(undefined);
   });
 });

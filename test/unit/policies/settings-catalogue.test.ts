@@ -98,6 +98,8 @@ describe('the settings catalogue', () => {
       'fe80::1%eth0/64',
       '00:11:22-33:44:55',
       '',
+      '::ffff:127.0.0.1/128',
+      '0:0:0:0:0:ffff:7f00:1/128',
     ].map((source) => ['listenerAllowedSources', [source], '/0'] as const),
     ...[
       'http://a.example',
