@@ -11,6 +11,7 @@ import { endWithProblem } from '../../lib/http-answer.js';
 import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
+import { createAnsweredRequests } from '../../lib/answered-requests.js';
 import { createSlowClientWatch } from '../../lib/slow-clients.js';
 import type { Identity } from '../data-directory.js';
 
@@ -155,6 +156,8 @@ function makeRoom(unverified: Map<Socket, string>, address: string): void {
 }
 
 function refuseTheRest(server: Server, { random, log }: ListenerServerOptions): void {
+  const answered = createAnsweredRequests();
+  for (const event of ['request', 'checkContinue'] as const) server.prependListener(event, answered.see);
   const refuse = (problem: Problem) => (_request: IncomingMessage, socket: Duplex) =>
     endWithProblem(socket, problem, random.uuid());
   server.on('upgrade', refuse(new Problem('route-not-found', { detail: 'No protocol switch is served here.' })));
@@ -164,6 +167,7 @@ function refuseTheRest(server: Server, { random, log }: ListenerServerOptions): 
   );
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     log.debug({ code: error.code }, 'A connection to the listener spoke no HTTP');
+    if (answered.close(socket)) return;
     if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
     const detail = 'The request is not well-formed HTTP/1.1, or too slow.';
     endWithProblem(socket, new Problem('request-invalid', { detail }), random.uuid());

@@ -9,6 +9,7 @@ import type { Clock } from '../../lib/clock.js';
 import { shareRun, type Lifecycle } from '../../lib/lifecycle.js';
 import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
+import { createAnsweredRequests } from '../../lib/answered-requests.js';
 import { createSlowClientWatch } from '../../lib/slow-clients.js';
 import type { Random } from '../../lib/random.js';
 import { connectionFactsOf, type ConnectionFacts } from './agent-exchange.js';
@@ -172,6 +173,8 @@ function renew(server: Server, deps: AgentServerDeps, identity: ManagerIdentity)
 
 /** Protocol switches, tunnels and what is no HTTP at all. */
 function refuseTheRest(server: Server, { random, log }: AgentServerDeps): void {
+  const answered = createAnsweredRequests();
+  for (const event of ['request', 'checkContinue'] as const) server.prependListener(event, answered.see);
   const refuse = (problem: Problem) => (_request: IncomingMessage, socket: Duplex) =>
     endWithProblem(socket, problem, random.uuid());
   server.on('upgrade', refuse(new Problem('route-not-found', { detail: 'No protocol switch is served here.' })));
@@ -185,6 +188,7 @@ function refuseTheRest(server: Server, { random, log }: AgentServerDeps): void {
   );
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     log.debug({ code: error.code }, 'A connection to the agent port spoke no HTTP');
+    if (answered.close(socket)) return;
     if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
     endWithProblem(socket, problemOfClient(error.code), random.uuid());
   });
