@@ -21,6 +21,7 @@ import { createMismatchRecorder } from './heartbeats/identity-mismatch.js';
 import { createDialRequestRelay, type DialRequestRelay } from './dials/dial-requests.js';
 import { createHintRelay, type HintRelay } from './heartbeats/hint-relay.js';
 import { createIngestMetrics, type IngestMetrics } from './heartbeats/ingest-metrics.js';
+import { composeIncidents, createStatusNudge, nudging, type IncidentJob, type StatusNudge } from './incidents/index.js';
 import { createListeningLedger, type RunningListeningLedger } from './listening/listening-ledger.js';
 import { keyFolder, type Storage } from './open-storage.js';
 import { createDatabaseBreaker, type DatabaseBreaker } from './database/database-breaker.js';
@@ -57,6 +58,9 @@ export interface Core {
   readonly noteMismatch: ReturnType<typeof createMismatchRecorder>;
   readonly metrics: IngestMetrics;
   readonly sealer: AuditSealer;
+  /** Gathers what falls silent together. */
+  readonly incidents: IncidentJob;
+  readonly statusNudge: StatusNudge;
   readonly journal: ManagerJournal;
 }
 
@@ -115,13 +119,20 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
     connect: () => createNotificationClient(storage.connection),
   });
   const sealer = composeSealer({ config, edges, storage });
-  return { authority, cache, settingsWatch, enrollment, sealer, breaker, ...writers, ...hot };
+  const incidents = composeIncidentJob({ config, edges, storage, cache, writers });
+  return { authority, cache, settingsWatch, enrollment, sealer, incidents, breaker, ...writers, ...hot };
 }
 
 function composeSealer({ config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>): AuditSealer {
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
   const job = createClaimedJob({ name: 'audit-seals', owner: config.node, inTransaction, fleetClock });
   return createAuditSealer({ job, sql: storage.sql, clock: fleetClock, log: edges.log });
+}
+
+function composeIncidentJob({ config, edges, storage, cache, writers }: Omit<HotPathDeps, 'breaker'>): IncidentJob {
+  const { fleetClock, sql, inJobsTransaction: inTransaction } = storage;
+  const { node } = config;
+  return composeIncidents({ node, inTransaction, sql, fleetClock, policies: cache, alerts: writers.alerts, ...edges });
 }
 
 /** The authority that the database knows, or a new one on a new database. */
@@ -136,7 +147,7 @@ async function openOwnAuthority({ config, edges, storage }: Omit<CoreDeps, 'mana
   return authority;
 }
 
-type Writers = Pick<Core, 'audit' | 'alerts' | 'statuses' | 'events' | 'certificates' | 'journal'>;
+type Writers = Pick<Core, 'audit' | 'alerts' | 'statuses' | 'statusNudge' | 'events' | 'certificates' | 'journal'>;
 
 function composeWriters({ config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>): Writers {
   const { random, log } = edges;
@@ -144,10 +155,12 @@ function composeWriters({ config, edges, storage }: Pick<CoreDeps, 'config' | 'e
   const alerts = createAlertWriter({ random });
   const events = createEventWriter({ random, fleetClock });
   const inTransaction = storage.inJobsTransaction;
+  const statusNudge = createStatusNudge(fleetClock);
   return {
+    statusNudge,
     alerts,
     audit: createAuditLog({ clock: fleetClock, random }),
-    statuses: createStatusWriter({ alerts, random, fleetClock }),
+    statuses: nudging(createStatusWriter({ alerts, random, fleetClock }), statusNudge),
     events,
     journal: createManagerJournal({ node: config.node, events, inTransaction, clock: fleetClock, log }),
     certificates: createCertificateRepository(),

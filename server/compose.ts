@@ -299,6 +299,7 @@ async function startParts({ config, storage, core, parts, cleanup }: StartDeps):
   }
   parts.scheduler.start();
   cleanup.push('verdict shards', () => core.verdicts.release());
+  if (roles.has('jobs')) cleanup.push('incidents', () => core.incidents.release());
   cleanup.push('jobs', () => parts.scheduler.stop());
   cleanup.push('farewell', () => core.journal.note(managerStopped()));
 }

@@ -2,11 +2,12 @@ import type { AuditSealer } from '../audit/audit-sealer.js';
 import type { Config } from '../config.js';
 import type { Edges } from '../edges.js';
 import type { ManagerJournal } from '../events/manager-journal.js';
+import type { IncidentJob, StatusNudge } from '../incidents/index.js';
 import type { RunningListeningLedger } from '../listening/listening-ledger.js';
 import type { Storage } from '../open-storage.js';
 import type { VerdictJob } from '../verdicts/verdict-job.js';
 import { createJobWatch } from './job-watch.js';
-import { addSealWakeUps, addVerdictWakeUps, clockJobs, cronJobs, listeningJobs } from './jobs.js';
+import { addIncidentWakeUps, addSealWakeUps, addVerdictWakeUps, clockJobs, cronJobs, listeningJobs } from './jobs.js';
 import { createNodeCronPort } from './node-cron-port.js';
 import { createScheduler, type Scheduler } from './scheduler.js';
 
@@ -17,6 +18,8 @@ export interface SchedulerParts {
   readonly ledger: RunningListeningLedger;
   readonly verdicts: VerdictJob;
   readonly sealer: AuditSealer;
+  readonly incidents: IncidentJob;
+  readonly statusNudge: StatusNudge;
   readonly journal: ManagerJournal;
 }
 
@@ -28,6 +31,8 @@ export function composeScheduler({
   ledger,
   verdicts,
   sealer,
+  incidents,
+  statusNudge,
   journal,
 }: SchedulerParts): Scheduler {
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
@@ -36,7 +41,7 @@ export function composeScheduler({
     clock: fleetClock,
     log: edges.log,
     cron: createNodeCronPort({ log: edges.log, wall: () => fleetClock.wall() }),
-    jobs: hasJobs ? cronJobs({ inTransaction, fleetClock, verdicts, sealer }) : [],
+    jobs: hasJobs ? cronJobs({ inTransaction, fleetClock, verdicts, sealer, incidents }) : [],
     monotonicJobs: [
       ...clockJobs({ inTransaction, fleetClock }),
       ...(config.roles.has('agents') ? listeningJobs(ledger) : []),
@@ -46,6 +51,7 @@ export function composeScheduler({
   if (hasJobs) {
     addVerdictWakeUps(scheduler, verdicts);
     addSealWakeUps(scheduler, fleetClock);
+    addIncidentWakeUps(scheduler, statusNudge);
   }
   return scheduler;
 }

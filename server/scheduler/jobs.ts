@@ -1,6 +1,7 @@
 import type { Clock } from '../../lib/clock.js';
 import type { AuditSealer } from '../audit/audit-sealer.js';
 import type { HotTransaction } from '../database/hot-transaction.js';
+import type { IncidentJob, StatusNudge } from '../incidents/index.js';
 import type { OpenedFleetClock } from '../fleet-clock/open-fleet-clock.js';
 import type { RunningListeningLedger } from '../listening/listening-ledger.js';
 import type { VerdictJob } from '../verdicts/verdict-job.js';
@@ -13,16 +14,19 @@ export interface JobsDeps {
   readonly fleetClock: OpenedFleetClock;
   readonly verdicts: Pick<VerdictJob, 'run' | 'wakeUps'>;
   readonly sealer: Pick<AuditSealer, 'run'>;
+  readonly incidents: Pick<IncidentJob, 'run'>;
 }
 
 export const VERDICTS = 'verdicts';
 export const AUDIT_SEALS = 'audit-seals';
+export const INCIDENTS = 'incidents';
 
 /** The jobs of the role `jobs`. */
 export function cronJobs(deps: JobsDeps): Job[] {
   return [
     { name: VERDICTS, cron: '* * * * * *', run: (signal) => deps.verdicts.run(signal) },
     { name: AUDIT_SEALS, cron: '* * * * * *', run: (signal) => deps.sealer.run(signal) },
+    { name: INCIDENTS, cron: '* * * * * *', run: (signal) => deps.incidents.run(signal) },
     { name: 'partitions', cron: '0 7 0 * * *', run: () => keepPartitions(deps) },
     { name: 'expired-sessions', cron: '30 */10 * * * *', run: () => deleteExpiredSessions(deps) },
     { name: 'lane-positions', cron: '0 37 3 * * *', run: () => deleteLanePositions(deps) },
@@ -60,6 +64,11 @@ export function addSealWakeUps(scheduler: Scheduler, clock: Pick<Clock, 'sleep'>
       await scheduler.wake(AUDIT_SEALS);
     }
   });
+}
+
+/** Between two fires of its cron, so that an incident is stored before its members' alerts are told. */
+export function addIncidentWakeUps(scheduler: Scheduler, nudge: Pick<StatusNudge, 'wakeUps'>): void {
+  scheduler.addLoop('incident-wakeups', (signal) => nudge.wakeUps(signal, () => scheduler.wake(INCIDENTS)));
 }
 
 /** The precise wake-up of the verdict job; its cron goes on beside it. */
