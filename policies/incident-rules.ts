@@ -71,13 +71,12 @@ interface Named {
 }
 
 function nameWithGroups(groups: readonly SilentGroup[], aliveOf: AliveOf): Named[] {
-  const field = { aliveOf, isTelling: tellingFactors(groups, aliveOf) };
   const named: Named[] = [];
-  let rest = groups;
+  let rest = withCandidates(groups, aliveOf);
   while (named.length < MOST_OUTAGES) {
-    const best = strongest(rest, field);
+    const best = strongest(rest, aliveOf);
     if (!best) break;
-    for (const outage of partsOf(best, rest, field)) {
+    for (const outage of partsOf(best, rest, aliveOf)) {
       const explained = explainedGroups(rest, outage);
       named.push({ outage: { ...outage, explained: silentIn(explained) }, groups: explained });
       rest = unexplainedGroups(rest, outage);
@@ -86,18 +85,27 @@ function nameWithGroups(groups: readonly SilentGroup[], aliveOf: AliveOf): Named
   return named;
 }
 
-const silentIn = (groups: readonly SilentGroup[]): number => groups.reduce((sum, { silent }) => sum + silent, 0);
-
-interface Field {
-  readonly aliveOf: AliveOf;
-  readonly isTelling: (factor: string) => boolean;
-}
-
-function tellingFactors(groups: readonly SilentGroup[], aliveOf: AliveOf): (factor: string) => boolean {
+/**
+ * The groups by the factors that may be named, which are few: what is no outage of all that are silent is none of some
+ * of them.
+ */
+function withCandidates(groups: readonly SilentGroup[], aliveOf: AliveOf): readonly SilentGroup[] {
   const explained = explainedBy(groups);
-  const silent = explained.get(FLEET);
-  return (factor) => factor === FLEET || explained.get(factor) !== silent || aliveOf(factor) !== aliveOf(FLEET);
+  const isLikeFleet = (factor: string) =>
+    factor !== FLEET && explained.get(factor) === explained.get(FLEET) && aliveOf(factor) === aliveOf(FLEET);
+  const candidates = new Set<string>();
+  for (const [factor, silent] of explained)
+    if (isMassOutage(silent, silent + aliveOf(factor)) && !isLikeFleet(factor)) candidates.add(factor);
+  const merged = new Map<string, SilentGroup>();
+  for (const { factors, incidentId, silent } of groups) {
+    const named = factors.filter((factor) => candidates.has(factor));
+    const key = JSON.stringify([incidentId, named]);
+    merged.set(key, { factors: named, incidentId, silent: silent + (merged.get(key)?.silent ?? 0) });
+  }
+  return [...merged.values()];
 }
+
+const silentIn = (groups: readonly SilentGroup[]): number => groups.reduce((sum, { silent }) => sum + silent, 0);
 
 function explainedBy(groups: readonly SilentGroup[]): ReadonlyMap<string, number> {
   const explained = new Map<string, number>();
@@ -106,11 +114,11 @@ function explainedBy(groups: readonly SilentGroup[]): ReadonlyMap<string, number
   return explained;
 }
 
-function strongest(groups: readonly SilentGroup[], { aliveOf, isTelling }: Field): Outage | undefined {
+function strongest(groups: readonly SilentGroup[], aliveOf: AliveOf): Outage | undefined {
   let best: Outage | undefined;
   for (const [factor, explained] of explainedBy(groups)) {
     const exceptions = aliveOf(factor);
-    if (!isMassOutage(explained, explained + exceptions) || !isTelling(factor)) continue;
+    if (!isMassOutage(explained, explained + exceptions)) continue;
     const outage = { factor, explained, exceptions };
     if (!best || compareOutages(outage, best) < 0) best = outage;
   }
@@ -127,19 +135,21 @@ function compareOutages(a: Outage, b: Outage): number {
 }
 
 /** The outage itself, or the few that together score more than it does. */
-function partsOf(outage: Outage, groups: readonly SilentGroup[], field: Field): readonly Outage[] {
-  if (outage.exceptions === 0) return [outage];
-  const isTelling = (factor: string) => factor !== outage.factor && field.isTelling(factor);
-  let rest = explainedGroups(groups, outage);
+function partsOf(outage: Outage, groups: readonly SilentGroup[], aliveOf: AliveOf): readonly Outage[] {
+  let rest = withoutFactor(explainedGroups(groups, outage), outage);
   const parts: Outage[] = [];
   while (parts.length < MOST_PARTS) {
-    const part = strongest(rest, { ...field, isTelling });
+    const part = strongest(rest, aliveOf);
     if (!part) break;
     parts.push(part);
     rest = unexplainedGroups(rest, part);
   }
   const score = parts.reduce((sum, part) => sum + scoreOf(part), 0);
   return score > scoreOf(outage) ? parts : [outage];
+}
+
+function withoutFactor(groups: readonly SilentGroup[], { factor }: Outage): readonly SilentGroup[] {
+  return groups.map((group) => ({ ...group, factors: group.factors.filter((one) => one !== factor) }));
 }
 
 function explainedGroups(groups: readonly SilentGroup[], { factor }: Outage): readonly SilentGroup[] {
@@ -169,7 +179,8 @@ export interface Revision {
 /**
  * What becomes of the open incidents, oldest first, now that `groups` are silent: those they hold and those that fell
  * silent since. An incident is replaced where an outage explains most of what it holds and as much more as would be an
- * incident of its own, or several incidents; nothing is opened beside it then. None is ever narrowed.
+ * incident of its own, or several incidents; nothing is opened beside it then. One that is still named as it is stays, and
+ * none is ever narrowed.
  */
 export function reviseIncidents(
   open: readonly OpenIncident[],
@@ -179,10 +190,12 @@ export function reviseIncidents(
   const revision: { opened: Outage[]; widened: Widening[] } = { opened: [], widened: [] };
   const held = heldBy(groups);
   let left = open;
-  for (const { outage, groups: explained } of nameWithGroups(groups, aliveOf)) {
+  const named = nameWithGroups(groups, aliveOf);
+  const names = new Set(named.map(({ outage }) => outage.factor));
+  for (const { outage, groups: explained } of named) {
     const inside = heldBy(explained);
     const isReplaced = ({ id, factor }: OpenIncident) =>
-      factor === outage.factor || 2 * (inside.get(id) ?? 0) > (held.get(id) ?? 0);
+      factor === outage.factor || (!names.has(factor) && 2 * (inside.get(id) ?? 0) > (held.get(id) ?? 0));
     const [first, ...others] = keptFirst(left.filter(isReplaced), outage.factor);
     left = left.filter((incident) => !isReplaced(incident));
     if (others.length === 0 && (inside.get(null) ?? 0) < FEWEST_SILENT) continue;

@@ -23,26 +23,33 @@ export interface StandingRow {
   readonly manager_node: string | null;
 }
 
-const READ = `
+const read = (ofJoined: (table: string) => string) => `
 SELECT computers.id AS computer_id, computer_status.status, computer_status.since_fleet_ms,
   GREATEST(computer_live.confirmed_interval_ms, computer_live.delivered_interval_ms) AS interval_ms,
   computer_status.goodbye_reason IS NOT NULL AS has_left, computers.policy_id, computers.labels::text AS labels,
   computer_facts.observed_address, computer_facts.proxy_in_use, computer_facts.agent_version, computer_facts.platform,
   dial_shards.owner AS manager_node
 FROM ${STANDING_TABLES}
-  LEFT JOIN computer_facts ON computer_facts.computer_id = computers.id
-  LEFT JOIN computer_contacts
-    ON computer_contacts.computer_id = computers.id AND computer_contacts.direction = 'managerInitiated'
+  LEFT JOIN computer_facts ON computer_facts.computer_id = computers.id AND ${ofJoined('computer_facts')}
+  LEFT JOIN computer_contacts ON computer_contacts.computer_id = computers.id
+    AND computer_contacts.direction = 'managerInitiated' AND ${ofJoined('computer_contacts')}
   LEFT JOIN dial_shards ON computer_contacts.computer_id IS NOT NULL
-    AND dial_shards.shard = get_byte(uuid_send(computers.id), 0) >> 2`;
+    AND dial_shards.shard = get_byte(uuid_send(computers.id), 0) >> 2
+WHERE ${['computer_live', 'computer_status'].map(ofJoined).join(' AND ')}`;
+
+// Said of every table: the planner does not see that what is true of one id is true of all.
+const READ_SOME = `${read((table) => `${table}.computer_id = ANY($1::uuid[])`)}
+  AND computers.id = ANY($1::uuid[]) ORDER BY computers.id`;
+const READ_SHARD = `${read((table) => `${table}.computer_id BETWEEN $1 AND $2`)}
+  AND computers.id BETWEEN $1 AND $2 ORDER BY computers.id`;
 
 export async function readStandings(sql: Sql, computerIds: readonly string[]): Promise<StandingRow[]> {
-  return sql.query<StandingRow>(`${READ} WHERE computers.id = ANY($1::uuid[]) ORDER BY computers.id`, [computerIds]);
+  return sql.query<StandingRow>(READ_SOME, [computerIds]);
 }
 
 export async function readShardStandings(sql: Sql, shard: number): Promise<StandingRow[]> {
   const { first, last } = shardRange(shard);
-  return sql.query<StandingRow>(`${READ} WHERE computers.id BETWEEN $1 AND $2 ORDER BY computers.id`, [first, last]);
+  return sql.query<StandingRow>(READ_SHARD, [first, last]);
 }
 
 /** A change of a status, or of a flag beside it. */

@@ -1,4 +1,7 @@
 import { expect } from 'chai';
+import { Scope } from '../../../server/access/scope.js';
+import { listAlerts } from '../../../server/alerts/alert-overview-query.js';
+import { sqlOfClient } from '../../../server/database/sql.js';
 import { useDatabase } from '../../support/database.js';
 import { IncidentWorld } from '../../support/incident-world.js';
 import type { IncidentJob } from '../../../server/incidents/index.js';
@@ -82,6 +85,22 @@ describe('mass outages', () => {
     const { rows } = await database.pool.query('SELECT name FROM computers WHERE id = ANY($1) ORDER BY id', [ids]);
     return rows.map(({ name }) => name);
   };
+
+  it('list the alerts they hold', async () => {
+    const { a } = await sites();
+    await cutOff(a);
+    await world.back(a.slice(0, 10));
+    await tick();
+    const [incident] = await world.outages();
+    const children = async (state?: 'raised') => {
+      const query = { limit: 200, incidentId: incident?.id, ...(state && { state }) };
+      const { items } = await listAlerts(sqlOfClient(database.pool), Scope.all, query);
+      return items;
+    };
+    expect((await children()).map(({ computerId }) => computerId).sort()).to.deep.equal(a);
+    expect(await children('raised')).to.have.length(90);
+    expect(new Set((await children()).map(({ incidentId }) => incidentId))).to.deep.equal(new Set([incident?.id]));
+  });
 
   it('are stamped with the instant at which their share was reached', async () => {
     const { a } = await sites();

@@ -398,6 +398,18 @@ describe('revising open incidents', () => {
     expect(revised({ i: A }, half(5))).to.deep.equal({ opened: [], widened: [['label/x=1', 'i']] });
   });
 
+  it('leaves one alone that is still named, though most of what it holds has another name too', () => {
+    expect(
+      revised({ i: 'label/x=1' }, [
+        { factors: `${A} label/x=1`, silent: 6, held: 'i' },
+        { factors: A, silent: 9 },
+        { factors: `${B} label/x=1`, silent: 4, held: 'i' },
+        { factors: B, alive: 5 },
+        { factors: C, alive: 50 },
+      ]),
+    ).to.deep.equal({ opened: [A], widened: [] });
+  });
+
   it('gives an incident to one successor only, and neither opens nor widens without three that are new', () => {
     const sort = fc.record({
       factors: fc
