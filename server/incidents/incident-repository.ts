@@ -88,7 +88,7 @@ export async function releaseChildren(
   if (released.length === 0) return 0;
   await sql.query(
     `INSERT INTO alert_outbox (id, alert_id, change, at_fleet_ms)
-     SELECT told.id, told.alert_id, 'released', $3::bigint FROM unnest($1::uuid[], $2::uuid[]) AS told (id, alert_id)`,
+     SELECT told.id, told.alert_id, 'incident', $3::bigint FROM unnest($1::uuid[], $2::uuid[]) AS told (id, alert_id)`,
     [released.map(uuid), released.map(({ id }) => id), at],
   );
   return released.length;

@@ -141,7 +141,7 @@ export class IncidentWorld extends VerdictWorld {
   async releasedAlerts(): Promise<string[]> {
     const { rows } = await this.#pool.query(
       `SELECT alerts.subject FROM alert_outbox JOIN alerts ON alerts.id = alert_outbox.alert_id
-       WHERE alert_outbox.change = 'released' ORDER BY alerts.subject`,
+       WHERE alert_outbox.change = 'incident' ORDER BY alerts.subject`,
     );
     return rows.map(({ subject }) => subject);
   }
