@@ -263,11 +263,16 @@ describe('the listener of an agent', function () {
     beforeEach(() => start(true));
 
     const closes = async (send: (socket: NodeJS.WritableStream) => void, identity?: DialIdentity) => {
-      const { socket } = await openRaw(port(), identity);
+      const { socket, said } = await openRaw(port(), identity);
       send(socket);
       await until('it was closed', () => socket.destroyed || socket.readableEnded, 4000);
       socket.destroy();
+      return said();
     };
+    const tooSlow = (answer: string) =>
+      expect(answer)
+        .to.match(/^HTTP\/1\.1 408 /)
+        .and.include('/problems/request-timeout');
 
     it('without a ClientHello', async () => {
       const socket = connect(port(), '127.0.0.1');
@@ -275,19 +280,15 @@ describe('the listener of an agent', function () {
       await until('it was closed', () => socket.destroyed || socket.readableEnded, 4000);
     });
     it('without a request', () => closes(() => undefined, managerIdentity(manager)));
-    it('with a header that never ends', () =>
-      closes(
-        (socket) => socket.write('POST /listener/v1/heartbeat HTTP/1.1\r\nHost: a\r\n'),
-        managerIdentity(manager),
-      ));
-    it('with a body that never ends', () =>
-      closes(
-        (socket) =>
-          socket.write(
-            'POST /listener/v1/heartbeat HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{',
-          ),
-        managerIdentity(manager),
-      ));
+    it('with a header that never ends', async () => {
+      const head = 'POST /listener/v1/heartbeat HTTP/1.1\r\nHost: a\r\n';
+      tooSlow(await closes((socket) => socket.write(head), managerIdentity(manager)));
+    });
+    it('with a body that never ends', async () => {
+      const head =
+        'POST /listener/v1/heartbeat HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{';
+      tooSlow(await closes((socket) => socket.write(head), managerIdentity(manager)));
+    });
     it('with empty lines after an answer', async () => {
       const { socket, said } = await openRaw(port(), managerIdentity(manager));
       const body = JSON.stringify(first());
