@@ -1,5 +1,6 @@
 import type { Clock } from '../lib/clock.js';
 import type { Log } from '../lib/log.js';
+import { LISTENER_PART } from '../protocol/component-parts.js';
 import type { CandidateReport, ComponentReport, ListenerReport, Orders } from '../protocol/heartbeat-messages.js';
 import type { SettingsOrder } from '../protocol/heartbeat-messages.js';
 import { withoutCandidateKeys, type CheckedSettings, type Settings } from './apply-settings.js';
@@ -261,11 +262,9 @@ export class Directions {
     const { inForce } = this.#ways;
     if (!listens(inForce)) return undefined;
     const state = this.#stateOf(inForce);
-    const part = { name: 'listener', kind: 'agentPart' } as const;
-    if (state?.state === 'listening') return { ...part, state: 'online' };
-    const detail = (state?.detail ?? 'not opened yet').slice(0, 1024);
-    // A bidirectional agent goes on dialling: nobody is to be woken.
-    return { ...part, state: inForce.direction === 'managerInitiated' && state ? 'offline' : 'unknown', detail };
+    if (!state) return { ...LISTENER_PART, state: 'unknown', detail: 'not opened yet' };
+    if (state.state === 'listening') return { ...LISTENER_PART, state: 'online' };
+    return { ...LISTENER_PART, state: 'offline', detail: state.detail.slice(0, 1024) };
   }
 
   #candidateReport(): CandidateReport | undefined {

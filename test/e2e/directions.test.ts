@@ -95,9 +95,15 @@ describe('the three directions', function () {
     const ids = await Promise.all(names.map((name) => world.enroll(policy, name)));
     for (const name of names) world.run(name);
     for (const id of ids) await world.heardAgain(id);
+    const parts: string[] = [];
     for (const id of ids) {
-      expect((await world.heardAgain(id)).status).to.equal('online');
+      const shown = await world.heardAgain(id);
+      const part = shown.components.find(({ name }) => name === 'listener');
+      expect(shown.status).to.equal('online');
+      if (part?.state === 'offline') expect(shown.listenerReachable).to.equal(false);
+      parts.push(part?.state ?? 'absent');
       expect(await world.alertsOf(id)).to.deep.equal([]);
     }
+    expect(parts.sort()).to.deep.equal(['offline', 'offline', 'online']);
   });
 });

@@ -11,6 +11,7 @@ export interface DirectedComputer {
   readonly communicationDirection: string;
   readonly carrierInUse: string;
   readonly listenerReachable: boolean | null;
+  readonly components: readonly { readonly name: string; readonly state: string }[];
   readonly lastDial: { readonly at: string; readonly result: string } | null;
 }
 

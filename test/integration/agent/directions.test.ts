@@ -346,7 +346,7 @@ describe('the directions of an agent', function () {
       const { report } = manager.reports.at(-1)!;
       expect(report.listener!.state).to.equal('failed');
       expect(report.listener!.detail).to.contain(String(port));
-      expect(report.components.find(({ name }) => name === 'listener')).to.include({ state: 'unknown' });
+      expect(report.components.find(({ name }) => name === 'listener')).to.include({ state: 'offline' });
       for (let beat = 0; beat < 5; beat += 1) {
         const before = manager.reports.length;
         clock.jump(60_000);
