@@ -9,6 +9,7 @@ import {
   commitCandidate,
   dialsByItself,
   forgetExpired,
+  isPortUntold,
   listenerWishes,
   listens,
   nextChangeBoot,
@@ -43,8 +44,8 @@ export interface DirectionsDeps {
   readonly listenerPort: number | undefined;
   /** Who dials, or where to listen, is another now. */
   readonly onChange: () => void;
-  /** The manager is to hear of it. */
-  readonly onReverted: () => void;
+  /** The manager is to hear of something now. */
+  readonly onNews: () => void;
 }
 
 /** Timers do not count suspend: the boot clock is looked at this often while something has a deadline. */
@@ -73,8 +74,18 @@ export class Directions {
     return dialsByItself(this.#ways);
   }
 
-  nextDialBoot(facts: DialFacts): number {
-    return nextDialBoot(this.#ways, facts);
+  nextDialBoot(facts: Omit<DialFacts, 'isPortUntold'>): number {
+    return nextDialBoot(this.#ways, { ...facts, isPortUntold: this.#isPortUntold });
+  }
+
+  get #isPortUntold(): boolean {
+    const { inForce } = this.#ways;
+    const state = this.#stateOf(inForce);
+    return isPortUntold(inForce, {
+      boundPort: state?.state === 'listening' ? state.port : undefined,
+      toldPort: this.#deps.state.progress.toldListenerPort,
+      settingPort: this.#deps.settings.values.listenerPort,
+    });
   }
 
   /** Changes whenever a report would tell of other settings. */
@@ -210,7 +221,7 @@ export class Directions {
       data: { fingerprint, direction: way.direction, listenerPort: way.listenerPort, reason, detail },
     });
     await this.#listen();
-    this.#deps.onReverted();
+    this.#deps.onNews();
   }
 
   /** Opens and closes ports as the ways want it now. */
@@ -221,6 +232,7 @@ export class Directions {
 
   /** Tells of a listener in force that cannot be opened: once, until it can, or cannot for another reason. */
   async listenersChanged(): Promise<void> {
+    if (this.#isPortUntold) this.#deps.onNews();
     const { inForce } = this.#ways;
     const state = listens(inForce) ? this.#stateOf(inForce) : undefined;
     const failure = state?.state === 'failed' ? state.detail : undefined;

@@ -84,8 +84,13 @@ describe('the three directions', function () {
     await agent.kill('SIGKILL');
     await eventually('its alert is raised', () => world.hasAlert(id, 'computer-offline', 'raised'));
     expect((await world.computer(id)).lastDial?.result).to.equal('refused');
-    world.run('dialled');
+    const port = await freePort();
+    world.run('dialled', ['--listener-port', String(port)]);
     await eventually('its alert is resolved', () => world.hasAlert(id, 'computer-offline', 'resolved'));
+    await eventually('it is dialled at the port it told', async () => {
+      const { carrierInUse, listener } = await world.heardAgain(id);
+      return carrierInUse === 'listener' && listener?.port === port;
+    });
   });
 
   it('three agents of one host: two cannot bind the port and go on dialling', async () => {

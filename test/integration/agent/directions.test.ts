@@ -198,7 +198,7 @@ describe('the directions of an agent', function () {
     direct('managerInitiated');
     await enrollWeb1();
     await startAgent();
-    await until('it is proving', () => daemon.status().settings.candidate === desired());
+    await until('it told', () => manager.reports.at(-1)?.report.candidate !== undefined);
     expect(manager.reports.at(-1)!.report.candidate).to.deep.include({ state: 'proving', port });
     expect(daemon.status().direction).to.equal('bidirectional');
     expect((await dialIt()).status).to.equal(204);
@@ -305,6 +305,53 @@ describe('the directions of an agent', function () {
     const after = byAgent();
     await daemon.stop();
     expect(byAgent()).to.equal(after);
+  });
+
+  describe('under managerInitiated, started with a port that its manager does not know,', () => {
+    let before: number;
+    let next: number;
+
+    beforeEach(async () => {
+      await becomeManagerInitiated();
+      await daemon.stop();
+      before = byAgent();
+      next = await freePort();
+    });
+    const hasTold = () => until('it told', () => byAgent() > before);
+
+    it('it dials once at once to tell it, and knows that after a restart', async () => {
+      const { dials } = manager;
+      await startAgent({ listenerPort: next });
+      await hasTold();
+      expect(manager.reports.at(-1)!.report.listener).to.deep.equal({ state: 'listening', port: next });
+      expect((await dialAt(next)).status).to.equal(204);
+      clock.jump(SHORTEST_FALLBACK_MS / 2);
+      expect((await dialAt(next)).status).to.equal(204);
+      await daemon.stop();
+      await startAgent({ listenerPort: next });
+      expect((await dialAt(next)).status).to.equal(204);
+      expect(manager.dials).to.equal(dials + 1);
+    });
+
+    it('it tells it once it could bind it', async () => {
+      port = next;
+      const other = await occupy();
+      await startAgent();
+      await until('it failed', () => daemon.status().listener.state === 'failed');
+      await new Promise((resolve) => other.close(resolve));
+      await hasTold();
+      expect(manager.reports.at(-1)!.report.listener).to.deep.equal({ state: 'listening', port: next });
+    });
+
+    it('it tries again while its manager is away', async () => {
+      await manager.close();
+      await startAgent({ listenerPort: next });
+      await until('it tried', () => daemon.status().state === 'retrying');
+      await manager.listen();
+      clock.jump(60_000);
+      await hasTold();
+      expect((await dialAt(next)).status).to.equal(204);
+    });
   });
 
   it('under managerInitiated another port is proven before the old one is closed', async () => {
