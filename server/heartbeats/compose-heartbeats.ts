@@ -23,6 +23,7 @@ import { createLatenessRecorder, type LatenessRecorder } from './lateness-record
 import type { LivenessHints } from './liveness-hints.js';
 import { createReportBatcher, type BatcherOptions, type ReportBatcher } from './report-batcher.js';
 import { createReportService } from './report-service.js';
+import { createSenderStanding } from './sender-standing.js';
 import { createStandingRepository } from './standing-repository.js';
 
 export interface HeartbeatsDeps {
@@ -47,6 +48,7 @@ export interface Heartbeats {
   readonly batcher: ReportBatcher;
   readonly recorder: CountersRecorder;
   readonly lateness: LatenessRecorder;
+  readonly refusalOf: ReturnType<typeof createSenderStanding>;
 }
 
 /** From this load on events other than `control` wait at the agents: heartbeats are shed last. */
@@ -88,5 +90,11 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     breaker: deps.breaker,
     ...(deps.batcher ? { options: deps.batcher } : {}),
   });
-  return { batcher, recorder, lateness };
+  const refusalOf = createSenderStanding({
+    sql: sqlOfClient(pool),
+    breaker: deps.breaker,
+    monotonic: () => fleetClock.monotonic(),
+    log,
+  });
+  return { batcher, recorder, lateness, refusalOf };
 }

@@ -132,6 +132,6 @@ export function revoked(): Problem {
   return new Problem('computer-revoked', { detail: 'The certificate of this computer was revoked.' });
 }
 
-function removed(): Problem {
+export function removed(): Problem {
   return new Problem('computer-removed', { detail: 'The record of this computer was removed: enroll it anew.' });
 }
