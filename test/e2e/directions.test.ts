@@ -1,21 +1,7 @@
 import { expect } from 'chai';
-import { connect } from 'node:net';
 import { DirectionWorld } from '../support/direction-world.js';
-import { freePort } from '../support/free-port.js';
+import { freePort, isListening } from '../support/free-port.js';
 import { eventually } from '../support/poll.js';
-
-/** Whether anything accepts connections on the port of this host. */
-function isListening(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host: '127.0.0.1', port });
-    const end = (answer: boolean) => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.once('connect', () => end(true));
-    socket.once('error', () => end(false));
-  });
-}
 
 describe('the three directions', function () {
   this.timeout(180_000);

@@ -1,27 +1,21 @@
 import { expect } from 'chai';
-import { connect, createServer, type Server } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 
 import type { AgentOptions } from '../../../agent/agent-options.js';
-import { composeAgent } from '../../../agent/compose.js';
 import type { Daemon } from '../../../agent/daemon.js';
 import { dataDirectory } from '../../../agent/data-directory.js';
-import { enroll } from '../../../agent/enroll.js';
 import { CANDIDATE_LIMIT_MS, SHORTEST_FALLBACK_MS } from '../../../agent/direction-rules.js';
-import { parseManagerUrl } from '../../../agent/transport/tls-connection.js';
-import { createSystemClock, readBootId, type Clock } from '../../../lib/clock.js';
-import { createLog } from '../../../lib/log.js';
-import { createSystemRandom } from '../../../lib/random.js';
+import { createSystemClock, type Clock } from '../../../lib/clock.js';
 import { settingsDocument } from '../../../policies/fingerprint.js';
 import type { CommunicationDirection } from '../../../policies/setting-values.js';
 import { FakeManager } from '../../support/agent-fake-manager.js';
+import { composeInProcess, enrollInProcess } from '../../support/agent-in-process.js';
 import { temporaryFolder, until } from '../../support/agent-process.js';
-import { freePort } from '../../support/free-port.js';
+import { freePort, isListening } from '../../support/free-port.js';
 import { dial, type DialledExchange } from '../../support/listener-dialer.js';
 
 const system = createSystemClock();
-const random = createSystemRandom();
-const log = createLog({ name: 'test', level: (process.env['TEST_LOG'] as 'debug' | undefined) ?? 'silent' });
 
 /** The machine's clocks, whose boot clock can be set on; sleepers wake often enough to notice. */
 function jumpingClock(): Clock & { jump(ms: number): void } {
@@ -44,27 +38,9 @@ describe('the directions of an agent', function () {
   let clock: ReturnType<typeof jumpingClock>;
 
   const directory = () => dataDirectory(join(folder.path, 'web1'));
-  const enrollWeb1 = () =>
-    enroll({
-      directory: directory(),
-      manager: parseManagerUrl(manager.url)!,
-      token: manager.token,
-      name: 'web1',
-      agentVersion: '0.1.0',
-      platform: 'test',
-      clock: system,
-    });
+  const enrollWeb1 = () => enrollInProcess(directory(), manager);
   const startAgent = async (options: Partial<AgentOptions> = {}): Promise<Daemon> => {
-    daemon = await composeAgent({
-      directory: directory(),
-      clock,
-      random,
-      log,
-      bootId: readBootId(),
-      clockDetection: false,
-      listenerPort: port,
-      ...options,
-    });
+    daemon = await composeInProcess(directory(), { clock, listenerPort: port, ...options });
     await daemon.start();
     return daemon;
   };
@@ -83,12 +59,7 @@ describe('the directions of an agent', function () {
   const desired = () => settingsDocument(manager.settings).fingerprint;
   const controlEvents = () => manager.events('control').map(({ kind }) => kind);
   const byAgent = () => manager.reports.filter(({ dialledBy }) => dialledBy === 'agent').length;
-  const isOpen = (): Promise<boolean> =>
-    new Promise((resolve) => {
-      const socket = connect(port, '127.0.0.1');
-      socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
-      socket.once('connect', () => socket.destroy());
-    });
+  const isOpen = () => isListening(port);
   const occupy = (): Promise<Server> =>
     new Promise((resolve) => {
       const server = createServer().listen(port, () => resolve(server));
@@ -210,15 +181,17 @@ describe('the directions of an agent', function () {
     direct('managerInitiated');
     await enrollWeb1();
     await startAgent();
-    await until('it is proving', () => daemon.status().settings.candidate === desired());
-    const contacts = manager.reports.length;
+    await until('it told', () => manager.reports.at(-1)?.report.candidate?.state === 'proving');
     clock.jump(CANDIDATE_LIMIT_MS + 1);
-    await until('it told', () => manager.reports.length > contacts);
+    await until('it told', () => manager.reports.at(-1)?.report.candidate?.state === 'reverted');
     const { report } = manager.reports.at(-1)!;
     expect(report.candidate).to.include({ state: 'reverted', reason: 'not-dialled', direction: 'managerInitiated' });
     manager.faults.push({ kind: 'orders', orders: { settings: orderOf(manager) } });
     clock.jump(60_000);
-    await until('another contact', () => manager.reports.length > contacts + 1);
+    await until('they were offered again', () => manager.faults.length === 0);
+    const offered = manager.reports.length;
+    clock.jump(60_000);
+    await until('another contact', () => manager.reports.length > offered);
     expect(daemon.status().settings.candidate).to.equal(null);
     expect(controlEvents().filter((kind) => kind === 'settings-reverted')).to.have.length(1);
   });
@@ -357,15 +330,7 @@ describe('the directions of an agent', function () {
   it('under managerInitiated another port is proven before the old one is closed', async () => {
     await enrollWeb1();
     const [old, next] = [await freePort(), await freePort()];
-    daemon = await composeAgent({
-      directory: directory(),
-      clock,
-      random,
-      log,
-      bootId: readBootId(),
-      clockDetection: false,
-      firstDirection: 'agentInitiated',
-    });
+    daemon = await composeInProcess(directory(), { clock, firstDirection: 'agentInitiated' });
     manager.setSettings({ communicationDirection: 'managerInitiated', listenerPort: old });
     await daemon.start();
     await until('it is proving', () => daemon.status().settings.candidate === desired());
