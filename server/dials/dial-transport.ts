@@ -33,14 +33,15 @@ export interface DialLimits {
 }
 
 /**
- * `answered`: a report is stored (`isNews`: one that was not stored before); `busy`: the agent's exchange is in flight elsewhere; `refused`: we would not store
- * what it said; `own`: we could not. Only `failed` speaks of the agent.
+ * `answered`: a report is stored (`isNews`: one that was not stored before); `busy`: the agent's exchange is in flight
+ * elsewhere; `own`: we could not store what it said. Only `failed` speaks of the agent; `told` is the code of the refusal
+ * that it was given for its report, and took.
  */
 export type DialOutcome =
   | { readonly kind: 'answered'; readonly isNews: boolean }
   | { readonly kind: 'busy' }
   | { readonly kind: 'own'; readonly retryAfterMs: number }
-  | { readonly kind: 'failed'; readonly failure: DialFailure };
+  | { readonly kind: 'failed'; readonly failure: DialFailure; readonly told?: string };
 
 export interface DialTransport {
   /** Dials one computer; never throws. Ends at the latest 10 s after its begin, or soon after the signal. */
@@ -63,7 +64,7 @@ export function createDialTransport(deps: DialTransportDeps): DialTransport {
   });
   return {
     async dial(computerId, target, signal) {
-      const said: Said = { reports: 0, news: 0, problem: undefined };
+      const said: Said = { reports: 0, news: 0, problem: undefined, told: undefined };
       const reason = (): Error => new DialFailure('timeout', `no end within ${limits.totalMs} ms`);
       try {
         await withDeadline({ clock, milliseconds: limits.totalMs, signal, reason }, (limited) =>
@@ -133,12 +134,13 @@ function proveComputer(
   return identityOf(state, trustedNow());
 }
 
-function outcomeOf({ reports, news, problem }: Said): DialOutcome {
+function outcomeOf({ reports, news, problem, told }: Said): DialOutcome {
   if (reports > 0) return { kind: 'answered', isNews: news > 0 };
   if (!problem) return { kind: 'failed', failure: new DialFailure('protocol', 'the agent had no report') };
   if (OWN_PROBLEMS.has(problem.code))
     return { kind: 'own', retryAfterMs: (problem.facts.retryAfterSeconds ?? 0) * 1000 || OWN_RETRY_MS };
-  return { kind: 'failed', failure: new DialFailure('protocol', `the report was refused: ${problem.code}`) };
+  const failure = new DialFailure('protocol', `the report was refused: ${problem.code}`);
+  return { kind: 'failed', failure, ...(told ? { told: told.code } : {}) };
 }
 
 function isNamed(error: Error): boolean {
