@@ -2,12 +2,12 @@ import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tl
 import type { ManagerIdentity } from '../../certs/manager-identity.js';
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
 import type { Clock } from '../../lib/clock.js';
+import { withDeadline } from '../../lib/deadline.js';
 import { connectionFactsOf } from '../agent-channel/agent-exchange.js';
 import type { BodyBudget } from '../../lib/body-reader.js';
 import { identityOf, type PeerIdentity, type PeerVerifier } from '../agent-channel/peer-identity.js';
 import { createListenerConnection, NoRoom, openSocket } from './dial-connection.js';
 import { converse, type ConversationDeps, type Said } from './dial-conversation.js';
-import { withDeadline } from './dial-deadline.js';
 import { DialFailure, ExchangeInProgress, toDialFailure, toPathFailure } from './dial-failure.js';
 import type { DialGuard } from './dial-guard.js';
 import { allowedAddresses, type DialTarget, type Resolve } from './dial-target.js';
