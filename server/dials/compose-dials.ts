@@ -90,7 +90,8 @@ export function composeDials(deps: DialsDeps): Dials {
     },
     async stop() {
       await watch.stop();
-      await Promise.all([farewells.stop(), dialler.stop()]);
+      await farewells.stop();
+      await dialler.stop();
     },
   };
 }

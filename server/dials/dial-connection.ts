@@ -8,7 +8,7 @@ import { parseBoundedJson } from '../../lib/bounded-json.js';
 import { MAX_REPORT_BYTES } from '../../protocol/heartbeat-messages.js';
 import { LISTENER_PATHS } from '../../protocol/protocol-version.js';
 import type { BodyLease } from '../../lib/body-reader.js';
-import { DialFailure, ExchangeInProgress, toDialFailure } from './dial-failure.js';
+import { DialFailure, ExchangeInProgress, OwnFailure, toDialFailure } from './dial-failure.js';
 
 export interface ConnectOptions {
   /** An IP address that the guard has passed: the connection goes to it and to no other. */
@@ -74,14 +74,7 @@ async function post({ agent, host, call, lease, signal }: Posting): Promise<Buff
 function admitPart({ status, totalBytes, chunkBytes }: AnswerPart, lease: BodyLease): void {
   const limit = status === 200 ? MAX_REPORT_BYTES : MAX_REFUSAL_BYTES;
   if (totalBytes > limit) throw new DialFailure('protocol', `the answer has more than ${limit} bytes`);
-  if (!lease.take(chunkBytes)) throw new NoRoom();
-}
-
-/** Too many answers are being received: ours, not the agent's failure. */
-export class NoRoom extends DialFailure {
-  constructor() {
-    super('unknown', 'too many answers are being received');
-  }
+  if (!lease.take(chunkBytes)) throw new OwnFailure('too many answers are being received');
 }
 
 /** What a status means; a redirection is followed nowhere. */

@@ -32,6 +32,13 @@ export class DialFailure extends Error {
   }
 }
 
+/** The manager had no room for this dial: the agent is not to blame. */
+export class OwnFailure extends DialFailure {
+  constructor(detail: string) {
+    super('unknown', detail);
+  }
+}
+
 /** The agent's exchange is in flight on another connection: the orders ride on that one. */
 export class ExchangeInProgress extends Error {}
 

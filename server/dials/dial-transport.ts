@@ -6,9 +6,9 @@ import { withDeadline } from '../../lib/deadline.js';
 import { connectionFactsOf } from '../agent-channel/agent-exchange.js';
 import type { BodyBudget } from '../../lib/body-reader.js';
 import { identityOf, type PeerIdentity, type PeerVerifier } from '../agent-channel/peer-identity.js';
-import { createListenerConnection, NoRoom, openSocket } from './dial-connection.js';
+import { createListenerConnection, openSocket } from './dial-connection.js';
 import { converse, type ConversationDeps, type Said } from './dial-conversation.js';
-import { DialFailure, ExchangeInProgress, toDialFailure, toPathFailure } from './dial-failure.js';
+import { DialFailure, ExchangeInProgress, OwnFailure, toPathFailure } from './dial-failure.js';
 import type { DialGuard } from './dial-guard.js';
 import { allowedAddresses, type DialTarget, type Resolve } from './dial-target.js';
 
@@ -143,19 +143,12 @@ function outcomeOf({ reports, news, problem, told }: Said): DialOutcome {
   return { kind: 'failed', failure, ...(told ? { told: told.code } : {}) };
 }
 
-function isNamed(error: Error): boolean {
-  return error instanceof DialFailure || error instanceof ExchangeInProgress;
-}
-
+/** Whatever the network or the peer did was named where it happened. */
 function failureOf({ log }: DialTransportDeps, error: unknown, said: Said): DialOutcome {
   // What was stored is contact; an agent that then falls silent repeats the rest next time.
   if (said.reports > 0 || said.problem) return outcomeOf(said);
-  if (error instanceof NoRoom) return { kind: 'own', retryAfterMs: OWN_RETRY_MS };
-  const isOurs = !(error instanceof Error) || (!isNamed(error) && (error as { code?: unknown }).code === undefined);
-  if (isOurs) {
-    log.error({ err: error }, 'A dial failed by a fault of ours');
-    return { kind: 'own', retryAfterMs: OWN_RETRY_MS };
-  }
-  const failure = toDialFailure(error);
-  return failure instanceof ExchangeInProgress ? { kind: 'busy' } : { kind: 'failed', failure };
+  if (error instanceof ExchangeInProgress) return { kind: 'busy' };
+  if (error instanceof DialFailure && !(error instanceof OwnFailure)) return { kind: 'failed', failure: error };
+  if (!(error instanceof OwnFailure)) log.error({ err: error }, 'A dial failed by a fault of ours');
+  return { kind: 'own', retryAfterMs: OWN_RETRY_MS };
 }
