@@ -4,7 +4,7 @@ import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { ComputerSettings, SettingsCache } from '../policies/settings-cache.js';
 import { StaleSettings } from './database-failure.js';
 import type { Exchange } from './exchange.js';
-import type { FactsRepository } from './facts-repository.js';
+import type { FactsRepository, StoredState } from './facts-repository.js';
 import type { LockedBatch } from './heartbeat-repository.js';
 import type { HotSession } from './hot-session.js';
 import type { LockedComputer } from './live-row.js';
@@ -34,12 +34,12 @@ interface Classified {
 interface Background {
   readonly now: FleetInstant;
   readonly positions: ReadonlyMap<string, number>;
-  readonly factsDigests: ReadonlyMap<string, string | null>;
+  readonly states: ReadonlyMap<string, StoredState>;
 }
 
 /**
- * Decides what every report of a locked batch is and comes to. Reads positions where events came and facts digests
- * where a state changed; a steady report costs no statement. Throws `StaleSettings`.
+ * Decides what every report of a locked batch is and comes to. Reads positions where events came and stored
+ * states where a state changed; a steady report costs no statement. Throws `StaleSettings`.
  */
 export async function planReports(
   deps: PlannerDeps,
@@ -58,7 +58,7 @@ export async function planReports(
       session,
       known.flatMap(({ exchange }) => laneKeysOf(exchange)),
     ),
-    factsDigests: changed.length > 0 ? await deps.facts.readDigests(session, changed) : new Map(),
+    states: changed.length > 0 ? await deps.facts.readStates(session, changed) : new Map<string, StoredState>(),
   };
   return classified.map((report) => plan(deps, report, background));
 }
@@ -90,18 +90,20 @@ function plan(deps: PlannerDeps, report: Classified, background: Background): Re
 function accept(
   deps: PlannerDeps,
   report: Classified & { readonly locked: LockedComputer; readonly settings: ComputerSettings },
-  { now, positions, factsDigests }: Background,
+  { now, positions, states }: Background,
 ): ReportWork {
   const { exchange, locked, settings, digest, isStateNew } = report;
   const { computerId } = exchange.identity;
   const { factsDigest, facts } = exchange.report;
-  const fullReport = isStateNew && facts === undefined && factsDigests.get(computerId) !== factsDigest;
+  const stored = states.get(computerId);
+  const fullReport = isStateNew && facts === undefined && stored?.factsDigest !== factsDigest;
   const acceptance = acceptReport(locked.live, exchange, {
     settings,
     now,
     clock: deps.fleetClock,
     stateDigest: fullReport ? null : digest,
     isStateNew,
+    revertedBefore: stored?.reverted ?? null,
   });
   const { nextContactInMs, carriesSettings, committed } = acceptance;
   const lanes = takeLanes(exchange, positions, deps.admits);
