@@ -1,5 +1,25 @@
 -- The schema that the migrations make, for review. Written by npm run schema; do not edit.
 
+CREATE TABLE alert_notices (
+  alert_id uuid NOT NULL,
+  told text NOT NULL DEFAULT 'nothing'::text,
+  held_by text,
+  look_fleet_ms bigint,
+  CONSTRAINT alert_notices_pkey PRIMARY KEY (alert_id),
+  CONSTRAINT alert_notices_told_check CHECK ((told = ANY (ARRAY['nothing'::text, 'open'::text, 'closed'::text])))
+);
+CREATE INDEX alert_notices_look ON public.alert_notices USING btree (look_fleet_ms) WHERE (look_fleet_ms IS NOT NULL);
+GRANT DELETE, INSERT, SELECT, UPDATE ON alert_notices TO wardbeat_app;
+
+CREATE TABLE alert_outbox (
+  id uuid NOT NULL,
+  alert_id uuid NOT NULL,
+  change text NOT NULL,
+  at_fleet_ms bigint NOT NULL,
+  CONSTRAINT alert_outbox_pkey PRIMARY KEY (id)
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON alert_outbox TO wardbeat_app;
+
 CREATE TABLE alerts (
   id uuid NOT NULL,
   type text NOT NULL,
@@ -16,10 +36,15 @@ CREATE TABLE alerts (
   reason text NOT NULL,
   detail jsonb NOT NULL,
   occurrences integer NOT NULL DEFAULT 1,
+  incident_id uuid,
+  assignee text,
+  snoozed_until_fleet_ms bigint,
+  is_flapping boolean NOT NULL DEFAULT false,
   CONSTRAINT alerts_pkey PRIMARY KEY (id),
   CONSTRAINT alerts_state_check CHECK ((state = ANY (ARRAY['raised'::text, 'acknowledged'::text, 'resolved'::text, 'dismissed'::text])))
 );
 CREATE INDEX alerts_computer ON public.alerts USING btree (computer_id, raised_fleet_ms, id);
+CREATE INDEX alerts_incident ON public.alerts USING btree (incident_id) WHERE (incident_id IS NOT NULL);
 CREATE UNIQUE INDEX alerts_open ON public.alerts USING btree (type, subject) WHERE (state = ANY (ARRAY['raised'::text, 'acknowledged'::text]));
 CREATE INDEX alerts_raised ON public.alerts USING btree (raised_fleet_ms, id);
 GRANT DELETE, INSERT, SELECT, UPDATE ON alerts TO wardbeat_app;
