@@ -12,6 +12,7 @@ import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { ListeningLedger } from '../listening/listening.js';
 import type { SettingsCache } from '../policies/settings-cache.js';
 import type { StatusWriter } from '../statuses/status.js';
+import { createClockStepRepository } from './clock-step-repository.js';
 import { createComponentRepository } from './component-repository.js';
 import { createCountersRecorder, type CountersRecorder } from './counters-recorder.js';
 import { createContactsRepository } from './contacts-repository.js';
@@ -76,6 +77,7 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     events: createEventWriter({ random, fleetClock }),
     components: createComponentRepository(),
     contacts: createContactsRepository(),
+    steps: createClockStepRepository(),
     dials: deps.dials ?? NO_DIAL_REQUESTS,
     standings: createStandingRepository({ random, fleetClock }),
     spans: () => listening.spans(),
