@@ -39,7 +39,7 @@ describe('enroll in an enrolled directory', function () {
       clock: { ...clock, wall: () => clock.wall() + (changes.wallShiftMs ?? 0) },
     });
   const start = async (): Promise<Daemon> => {
-    daemon = await composeInProcess(directory());
+    daemon = await composeInProcess(directory(), { listenerPort: 0 });
     await daemon.start();
     return daemon;
   };

@@ -16,7 +16,7 @@ describe('an agent and its manager', () => {
   const directory = () => dataDirectory(join(folder.path, 'web1'));
   const enrollWeb1 = () => enrollInProcess(directory(), manager);
   const startAgent = async (): Promise<Daemon> => {
-    daemon = await composeInProcess(directory());
+    daemon = await composeInProcess(directory(), { listenerPort: 0 });
     await daemon.start();
     return daemon;
   };

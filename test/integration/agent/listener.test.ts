@@ -217,6 +217,20 @@ describe('the listener of an agent', function () {
     });
   });
 
+  it('asks for the body of a caller that waits to be asked', async () => {
+    await start();
+    const { socket, said } = await openRaw(port(), managerIdentity(manager));
+    const body = JSON.stringify(first());
+    socket.write(
+      'POST /listener/v1/heartbeat HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n' +
+        `Expect: 100-continue\r\nContent-Length: ${body.length}\r\n\r\n`,
+    );
+    await until('it was asked', () => said().startsWith('HTTP/1.1 100 '));
+    socket.write(body);
+    await until('it was answered', () => said().includes('HTTP/1.1 200 '));
+    socket.destroy();
+  });
+
   it('resumes no TLS session, so that every connection is judged by its certificate', async () => {
     await start();
     for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
