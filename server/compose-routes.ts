@@ -16,6 +16,7 @@ import { latenessRoutes } from './heartbeats/lateness-routes.js';
 import type { Storage } from './open-storage.js';
 import { composePolicies } from './policies/index.js';
 import { composePreviews } from './previews/index.js';
+import { composeReports } from './reports/index.js';
 import { systemRoutes, type SystemView } from './system/system-routes.js';
 
 export interface RoutesDeps {
@@ -49,6 +50,12 @@ export function composeRoutes({ storage, core, edges, agentUrl, system }: Routes
     ...latenessRoutes({ sql, clock, assertPolicyVisible: policies.assertVisible }),
     ...computers.routes,
     ...composePreviews({ ...shared, spans }).routes,
+    ...composeReports({
+      ...shared,
+      spans,
+      assertPolicyVisible: policies.assertVisible,
+      assertComputerVisible: computers.assertVisible,
+    }).routes,
     ...composeEventReading({ sql, clock, assertVisible: computers.assertVisible }).routes,
     ...composeAlerts({ sql, inTransaction, fleetClock: clock, audit, covered }).routes,
     ...composeEnrollmentTokens(tokenDeps).routes,
