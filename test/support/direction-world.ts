@@ -11,6 +11,8 @@ export interface DirectedComputer {
   readonly communicationDirection: string;
   readonly carrierInUse: string;
   readonly listenerReachable: boolean | null;
+  readonly components: readonly { readonly name: string; readonly state: string }[];
+  readonly listener: { readonly port: number | null } | null;
   readonly lastDial: { readonly at: string; readonly result: string } | null;
 }
 
@@ -77,8 +79,8 @@ export class DirectionWorld {
     return enrollAgent(this.#directoryOf(name), { manager: this.manager.agentUrl, token, name });
   }
 
-  run(name: string): RunningAgent {
-    const agent = startAgent(this.#directoryOf(name));
+  run(name: string, args: readonly string[] = []): RunningAgent {
+    const agent = startAgent(this.#directoryOf(name), args);
     this.#agents.push(agent);
     return agent;
   }
