@@ -3,3 +3,8 @@ export type { DialMetrics } from './dial-metrics.js';
 export { DIAL_ANSWERED, NO_DIAL_REQUESTS, type DialRequests } from './dial-requests.js';
 export { notifyDials } from './dial-watch.js';
 export type { Dials } from './dials.js';
+export { withDeadline } from './dial-deadline.js';
+export { DialFailure } from './dial-failure.js';
+export { canonicalAddress, createDialGuard, type DialGuard } from './dial-guard.js';
+export { allowedAddresses, type Resolve } from './dial-target.js';
+export { createNameResolver, type Lookup } from './name-resolver.js';

@@ -11,6 +11,7 @@ import { SeenWays0000000000011 } from './0011-seen-ways.js';
 import { Clocks0000000000012 } from './0012-clocks.js';
 import { SealFormat0000000000013 } from './0013-seal-format.js';
 import { CalmAlerts0000000000015 } from './0015-calm-alerts.js';
+import { Notifications0000000000019 } from './0019-notifications.js';
 
 /** Every migration, oldest first. */
 export const MIGRATIONS = [
@@ -27,4 +28,5 @@ export const MIGRATIONS = [
   Clocks0000000000012,
   SealFormat0000000000013,
   CalmAlerts0000000000015,
+  Notifications0000000000019,
 ] as const;
