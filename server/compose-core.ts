@@ -25,6 +25,8 @@ import { createListeningLedger, type RunningListeningLedger } from './listening/
 import { keyFolder, type Storage } from './open-storage.js';
 import { createDatabaseBreaker, type DatabaseBreaker } from './database/database-breaker.js';
 import { createNotificationClient } from './database/notification-client.js';
+import { databaseEndpoint } from './database/connection.js';
+import { composeNotifications, type Notifications } from './notifications/index.js';
 import {
   createSettingsCache,
   createSettingsWatch,
@@ -35,6 +37,7 @@ import { createClaimedJob } from './scheduler/claimed-job.js';
 import { createStatusWriter } from './statuses/status-writer.js';
 import type { StatusWriter } from './statuses/status.js';
 import { createVerdictJob, type VerdictJob } from './verdicts/verdict-job.js';
+import { MANAGER_VERSION } from './version.js';
 
 /** What both ports and the jobs stand on. */
 export interface Core {
@@ -58,6 +61,7 @@ export interface Core {
   readonly metrics: IngestMetrics;
   readonly sealer: AuditSealer;
   readonly journal: ManagerJournal;
+  readonly notifications: Notifications;
 }
 
 export interface CoreDeps {
@@ -115,7 +119,20 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
     connect: () => createNotificationClient(storage.connection),
   });
   const sealer = composeSealer({ config, edges, storage });
-  return { authority, cache, settingsWatch, enrollment, sealer, breaker, ...writers, ...hot };
+  const notifications = composeOwnNotifications({ config, edges, storage }, writers);
+  return { authority, cache, settingsWatch, enrollment, sealer, breaker, notifications, ...writers, ...hot };
+}
+
+function composeOwnNotifications(
+  { config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>,
+  { audit }: Pick<Core, 'audit'>,
+): Notifications {
+  const { random, log } = edges;
+  const { node, adminOrigin, notifyAllowedCidrs: allowedCidrs } = config;
+  const key = openSecret(keyFolder(config), 'notification-secret', random);
+  const database = databaseEndpoint(storage.connection);
+  const own = { node, adminOrigin, allowedCidrs, database, key, version: MANAGER_VERSION };
+  return composeNotifications({ ...storage, ...own, random, log, audit });
 }
 
 function composeSealer({ config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>): AuditSealer {

@@ -31,13 +31,14 @@ export interface ChannelMembers {
 
 type Member = keyof ChannelMembers;
 
-const MEMBERS: Readonly<Record<ChannelType, { readonly needed: readonly Member[]; readonly others: readonly Member[] }>> =
-  {
-    email: { needed: ['host', 'from', 'to'], others: ['port', 'security', 'user', 'password', 'caPem'] },
-    webhook: { needed: ['url'], others: ['caPem'] },
-    slack: { needed: ['url'], others: ['caPem'] },
-    syslog: { needed: ['host', 'protocol'], others: ['port', 'facility', 'caPem'] },
-  };
+const MEMBERS: Readonly<
+  Record<ChannelType, { readonly needed: readonly Member[]; readonly others: readonly Member[] }>
+> = {
+  email: { needed: ['host', 'from', 'to'], others: ['port', 'security', 'user', 'password', 'caPem'] },
+  webhook: { needed: ['url'], others: ['caPem'] },
+  slack: { needed: ['url'], others: ['caPem'] },
+  syslog: { needed: ['host', 'protocol'], others: ['port', 'facility', 'caPem'] },
+};
 
 const MAIL_PORTS: Readonly<Record<MailSecurity, number>> = { starttls: 587, tls: 465, none: 25 };
 const SYSLOG_PORTS: Readonly<Record<SyslogProtocol, number>> = { udp: 514, tcp: 514, tls: 6514 };
@@ -120,20 +121,24 @@ function hookOf({ url = '', caPem }: ChannelMembers): HookSettings {
 }
 
 function valueFaults(type: ChannelType, given: ChannelMembers): FieldError[] {
-  const { host, url, caPem, user, password, protocol } = given;
-  const faults: FieldError[] = [];
-  const add = (member: Member, detail: string | undefined): void => {
-    if (detail !== undefined) faults.push({ pointer: `#/${member}`, detail });
+  const { host, url, caPem, user, password } = given;
+  const isCaUseless = typeof caPem === 'string' && !usesTls(type, given);
+  const isHalf = type === 'email' && (typeof user === 'string') !== (typeof password === 'string');
+  const faults: Readonly<Partial<Record<Member, string | undefined>>> = {
+    host: host === undefined ? undefined : hostFault(host),
+    url: url === undefined ? undefined : urlFault(url),
+    caPem: isCaUseless ? 'is of use with TLS only' : caFault(caPem),
+    ...(isHalf
+      ? { [typeof user === 'string' ? 'password' : 'user']: 'must be given together with the other one' }
+      : {}),
   };
-  if (host !== undefined) add('host', hostFault(host));
-  if (url !== undefined) add('url', urlFault(url));
-  if (typeof caPem === 'string') add('caPem', caFault(caPem));
-  if (type === 'email' && (typeof user === 'string') !== (typeof password === 'string'))
-    add(typeof user === 'string' ? 'password' : 'user', 'must be given together with the other one of the two');
-  const { security = 'starttls' } = given;
-  if (typeof caPem === 'string' && (security === 'none' || (type === 'syslog' && protocol !== 'tls')))
-    add('caPem', 'is of use with TLS only');
-  return faults;
+  return Object.entries(faults).flatMap(([member, detail]) =>
+    detail === undefined ? [] : [{ pointer: `#/${member}`, detail }],
+  );
+}
+
+function usesTls(type: ChannelType, { security = 'starttls', protocol }: ChannelMembers): boolean {
+  return type === 'syslog' ? protocol === 'tls' : security !== 'none';
 }
 
 /** A name, an IPv4 address as it is written, or an IPv6 address; without a port, without a zone. */
@@ -151,7 +156,8 @@ function urlFault(text: string): string | undefined {
   return protocol === 'https:' && username === '' && password === '' && hash === '' ? undefined : says;
 }
 
-function caFault(pem: string): string | undefined {
+function caFault(pem: string | null | undefined): string | undefined {
+  if (typeof pem !== 'string') return undefined;
   const says = 'must be one or more certificates in PEM, and nothing else';
   if (pem.includes('PRIVATE KEY')) return `${says}: it holds a private key`;
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];

@@ -67,20 +67,30 @@ const BY_ERRNO: Readonly<Record<string, SystemFailure>> = {
   EHOSTDOWN: { code: 'unreachable', detail: 'the host is down' },
 };
 
-const CERTIFICATE = /CERT|SIGNATURE|ISSUER|ALTNAME|LEAF/;
+/** By the codes of OpenSSL, Node and the HTTP parser; the first that fits counts. */
+const BY_NAME: readonly (readonly [RegExp, DeliveryFailureCode, string])[] = [
+  [/CERT|SIGNATURE|ISSUER|ALTNAME|LEAF/, 'tls', "the receiver's certificate is not accepted"],
+  [/SSL|TLS/, 'tls', 'the TLS handshake failed'],
+  [/^HPE_/, 'protocol', 'the answer is no HTTP'],
+];
 
 /** Names what the system, TLS or a parser reported, in our own words: what a receiver sent is never repeated here. */
 export function toDeliveryFailure(error: unknown): DeliveryFailure {
   if (error instanceof DeliveryFailure) return error;
   if (error instanceof DialFailure) return fromGuard(error);
   const { code, originalCode } = error as { readonly code?: unknown; readonly originalCode?: unknown };
-  const name = String(originalCode ?? code ?? '');
+  return fromSystem(String(originalCode ?? code ?? ''));
+}
+
+function fromSystem(name: string): DeliveryFailure {
   const known = Object.hasOwn(BY_ERRNO, name) ? BY_ERRNO[name] : undefined;
   if (known) return new DeliveryFailure(known.code, known.detail);
-  if (CERTIFICATE.test(name)) return new DeliveryFailure('tls', `the receiver's certificate is not accepted (${word(name)})`);
-  if (/SSL|TLS/.test(name)) return new DeliveryFailure('tls', `the TLS handshake failed (${word(name)})`);
-  if (name.startsWith('HPE_')) return new DeliveryFailure('protocol', 'the answer is no HTTP');
-  return new DeliveryFailure('unknown', name === '' ? 'the delivery failed' : `the delivery failed (${word(name)})`);
+  const [, code = 'unknown', says = ''] = BY_NAME.find(([pattern]) => pattern.test(name)) ?? [];
+  const shown = word(name);
+  return new DeliveryFailure(
+    code,
+    shown === '' ? 'the delivery failed' : `${says || 'the delivery failed'} (${shown})`,
+  );
 }
 
 function fromGuard({ code, message }: DialFailure): DeliveryFailure {

@@ -14,7 +14,11 @@ export interface SocketDeps {
 const CONNECT_MS = 8000;
 
 /** Opens TCP to the first checked address of the target that answers, and to no other. Throws `DeliveryFailure`. */
-export async function openTcp({ checkTarget, clock }: SocketDeps, target: Target, signal: AbortSignal): Promise<Socket> {
+export async function openTcp(
+  { checkTarget, clock }: SocketDeps,
+  target: Target,
+  signal: AbortSignal,
+): Promise<Socket> {
   const addresses = await checkTarget(target, signal).catch((error: unknown) => {
     throw toDeliveryFailure(error);
   });

@@ -47,7 +47,13 @@ export function postJson({ socket, url, headers, body, signal }: Posting): Promi
       fail(new DeliveryFailure('reset', 'the receiver closed the connection without an answer'));
     });
     outgoing.on('error', fail);
-    outgoing.on('response', (response) => void read(response).then(resolve, fail).finally(() => outgoing.destroy()));
+    outgoing.on(
+      'response',
+      (response) =>
+        void read(response)
+          .then(resolve, fail)
+          .finally(() => outgoing.destroy()),
+    );
     if (signal.aborted) abort();
     outgoing.end(body);
   });

@@ -1,11 +1,5 @@
 import { isIP } from 'node:net';
-import {
-  allowedAddresses,
-  canonicalAddress,
-  createDialGuard,
-  type DialGuard,
-  type Resolve,
-} from '../dials/index.js';
+import { allowedAddresses, canonicalAddress, createDialGuard, type DialGuard, type Resolve } from '../dials/index.js';
 
 /** Every address that is not special (loopback, link-local, metadata, multicast, …): receivers may be anywhere. */
 const ANYWHERE = ['0.0.0.0/0', '::/0'];

@@ -22,7 +22,10 @@ function partsOf(secret: string): string[] {
 function base64Forms(secret: string): string[] {
   return [0, 1, 2].map((shift) => {
     const bytes = Buffer.concat([Buffer.alloc(shift), Buffer.from(secret)]);
-    return bytes.toString('base64').slice(shift === 0 ? 0 : shift + 1).replace(/.?=*$/, '');
+    return bytes
+      .toString('base64')
+      .slice(shift === 0 ? 0 : shift + 1)
+      .replace(/.?=*$/, '');
   });
 }
 

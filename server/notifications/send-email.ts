@@ -74,7 +74,8 @@ interface MailError {
 function mailFailure(error: unknown, { password }: ChannelSecrets): DeliveryFailure {
   const { code, responseCode, response } = error as MailError;
   const number = typeof responseCode === 'number' ? ` (${responseCode})` : '';
-  if (code === 'EAUTH') return new DeliveryFailure('credentials-refused', `the mail server refused the sign-in${number}`);
+  if (code === 'EAUTH')
+    return new DeliveryFailure('credentials-refused', `the mail server refused the sign-in${number}`);
   if (typeof response === 'string' && number !== '') {
     const said = redactAnswer(response, password === undefined ? [] : [password]);
     return new DeliveryFailure('answer', `the mail server answered: ${said}`);

@@ -26,7 +26,11 @@ export async function sendWebhook(context: SendContext, settings: HookSettings, 
     'user-agent': `Wardbeat/${version}`,
     'webhook-id': message.id,
     'webhook-timestamp': String(timestampSeconds),
-    'webhook-signature': signatureOf(signingSecrets(secrets, clock.fleet()), { id: message.id, timestampSeconds, body }),
+    'webhook-signature': signatureOf(signingSecrets(secrets, clock.fleet()), {
+      id: message.id,
+      timestampSeconds,
+      body,
+    }),
   };
   const answer = await post(context, { url: urlOf(secrets), settings, headers, body });
   assertTaken(answer, clock.wall());

@@ -3,6 +3,7 @@ import type { Config } from '../config.js';
 import type { Edges } from '../edges.js';
 import type { ManagerJournal } from '../events/manager-journal.js';
 import type { RunningListeningLedger } from '../listening/listening-ledger.js';
+import { NOTIFICATIONS, type Notifications } from '../notifications/index.js';
 import type { Storage } from '../open-storage.js';
 import type { VerdictJob } from '../verdicts/verdict-job.js';
 import { createJobWatch } from './job-watch.js';
@@ -18,6 +19,7 @@ export interface SchedulerParts {
   readonly verdicts: VerdictJob;
   readonly sealer: AuditSealer;
   readonly journal: ManagerJournal;
+  readonly notifications: Notifications;
 }
 
 /** The jobs of this process's roles. */
@@ -29,6 +31,7 @@ export function composeScheduler({
   verdicts,
   sealer,
   journal,
+  notifications,
 }: SchedulerParts): Scheduler {
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
   const hasJobs = config.roles.has('jobs');
@@ -36,7 +39,7 @@ export function composeScheduler({
     clock: fleetClock,
     log: edges.log,
     cron: createNodeCronPort({ log: edges.log, wall: () => fleetClock.wall() }),
-    jobs: hasJobs ? cronJobs({ inTransaction, fleetClock, verdicts, sealer }) : [],
+    jobs: hasJobs ? [...cronJobs({ inTransaction, fleetClock, verdicts, sealer }), ...notifications.jobs] : [],
     monotonicJobs: [
       ...clockJobs({ inTransaction, fleetClock }),
       ...(config.roles.has('agents') ? listeningJobs(ledger) : []),
@@ -46,6 +49,7 @@ export function composeScheduler({
   if (hasJobs) {
     addVerdictWakeUps(scheduler, verdicts);
     addSealWakeUps(scheduler, fleetClock);
+    notifications.deliverer.onFree(() => void scheduler.wake(NOTIFICATIONS));
   }
   return scheduler;
 }

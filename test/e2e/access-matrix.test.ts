@@ -30,7 +30,7 @@ const DEMANDED: readonly (readonly [RegExp, Permission])[] = [
   [/^(GET \/openapi\.json|POST \/sessions)$/, 'public'],
   [/^GET /, 'auditor'],
   [/ \/(sessions\/current|users\/current\/password)$/, 'auditor'],
-  [/ \/(enrollment-tokens|api-keys|users|system)\b/, 'administrator'],
+  [/ \/(enrollment-tokens|api-keys|users|system|notification-(channels|routes|deliveries))\b/, 'administrator'],
   [/^POST .*\/revoke$/, 'administrator'],
   [/^DELETE \/computers\/\{id\}$/, 'administrator'],
   [/ \/(policies|computers|alerts)\b/, 'operator'],
@@ -54,6 +54,8 @@ const BODIES: Readonly<Record<string, object>> = {
   'POST /alerts/{id}/acknowledge': {},
   'POST /alerts/{id}/dismiss': {},
   'PATCH /users/{id}': { role: 'auditor' },
+  'PATCH /notification-channels/{id}': { name: 'x' },
+  'PATCH /notification-routes/{id}': { name: 'x' },
 };
 
 const pathOf = ({ path }: Operation) =>
