@@ -44,6 +44,8 @@ export interface NotificationsDeps {
   readonly database: NotifyGuardDeps['database'];
   /** Resolves names; the system's unless given. */
   readonly lookup?: Lookup;
+  /** 30 s unless given. */
+  readonly longestSendingMs?: number;
 }
 
 /** What `notificationRoutes` needs. */
@@ -70,7 +72,7 @@ export function composeNotifications(deps: NotificationsDeps): Notifications {
   const box = createSecretBox(deps.key, random);
   const { allowedCidrs: allowed, database, version } = deps;
   const checkTarget = createNotifyGuard({ allowed, database, resolve: createNameResolver(deps.lookup) });
-  const send = createSender({ checkTarget, clock: fleetClock, node, version });
+  const send = createSender({ checkTarget, clock: fleetClock, node, version, longestSendingMs: deps.longestSendingMs });
   const shared = { clock: fleetClock, fleetClock, random, inTransaction, sql, audit: deps.audit, box, send };
   const deliverer = createDeliverer({
     ...shared,

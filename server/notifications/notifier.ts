@@ -83,11 +83,11 @@ async function entriesOfEnds(work: Work, notices: readonly Notice[]): Promise<Me
 }
 
 function entriesOf({ routings, alerts }: Work, notices: readonly Notice[], told: readonly Told[]): MessageEntry[] {
-  const byId = new Map(notices.map((notice) => [notice.alertId, notice]));
-  return told.flatMap(({ routeId, alertId }) => {
-    const [routing, alert] = [routings.find(({ id }) => id === routeId), alerts.get(alertId)];
-    const notice = byId.get(alertId);
-    return routing && alert && notice ? [{ routing, alert, kind: notice.kind, at: notice.at }] : [];
+  const known = new Set(told.map(({ routeId, alertId }) => `${routeId}/${alertId}`));
+  return notices.flatMap(({ alertId, kind, at }) => {
+    const alert = alerts.get(alertId);
+    const used = alert ? routings.filter(({ id }) => known.has(`${id}/${alertId}`)) : [];
+    return alert ? used.map((routing) => ({ routing, alert, kind, at })) : [];
   });
 }
 

@@ -76,6 +76,7 @@ function mailFailure(error: unknown, { password }: ChannelSecrets): DeliveryFail
   const number = typeof responseCode === 'number' ? ` (${responseCode})` : '';
   if (code === 'EAUTH')
     return new DeliveryFailure('credentials-refused', `the mail server refused the sign-in${number}`);
+  if (code === 'ETLS') return new DeliveryFailure('tls', `TLS could not be established with the mail server${number}`);
   if (typeof response === 'string' && number !== '') {
     const said = redactAnswer(response, password === undefined ? [] : [password]);
     return new DeliveryFailure('answer', `the mail server answered: ${said}`);
@@ -86,7 +87,6 @@ function mailFailure(error: unknown, { password }: ChannelSecrets): DeliveryFail
 }
 
 const BY_CODE: Readonly<Record<string, () => DeliveryFailure>> = {
-  ETLS: () => new DeliveryFailure('tls', 'TLS could not be established with the mail server'),
   ETIMEDOUT: () => new DeliveryFailure('timeout', 'the mail server did not answer in time'),
   ECONNECTION: () => new DeliveryFailure('reset', 'the mail server closed the connection'),
   ESOCKET: () => new DeliveryFailure('reset', 'the connection to the mail server broke'),

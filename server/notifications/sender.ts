@@ -14,6 +14,8 @@ export interface SenderDeps extends SocketDeps {
   /** The manager's, as messages name it. */
   readonly node: string;
   readonly version: string;
+  /** 30 s unless given. */
+  readonly longestSendingMs?: number | undefined;
 }
 
 /** What every way of sending gets. */
@@ -29,7 +31,7 @@ export interface Sending {
   readonly message: Message;
 }
 
-/** Sends one message over one channel, within 30 s. Throws `DeliveryFailure`, whose text tells no secret. */
+/** Sends one message over one channel, within the time that is allowed. Throws `DeliveryFailure`, whose text tells no secret. */
 export type Sender = (sending: Sending, signal: AbortSignal) => Promise<void>;
 
 export const LONGEST_SENDING_MS = 30_000;
@@ -37,7 +39,8 @@ export const LONGEST_SENDING_MS = 30_000;
 export function createSender(deps: SenderDeps): Sender {
   return async ({ typed, secrets, message }, outer) => {
     const reason = () => new DeliveryFailure('timeout', 'the receiver did not take it in time');
-    const limits = { clock: deps.clock, milliseconds: LONGEST_SENDING_MS, signal: outer, reason };
+    const milliseconds = deps.longestSendingMs ?? LONGEST_SENDING_MS;
+    const limits = { clock: deps.clock, milliseconds, signal: outer, reason };
     try {
       await withDeadline(limits, (signal) => dispatch({ deps, secrets, signal }, typed, message));
     } catch (error) {
