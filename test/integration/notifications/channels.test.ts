@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { readFileSync } from 'node:fs';
 import { readDto } from '../../../server/admin-api/read-dto.js';
 import { CreateChannelBody } from '../../../server/notifications/channel-dto.js';
 import { CreateRoutingBody } from '../../../server/notifications/routing-dto.js';
@@ -6,6 +7,7 @@ import { routingDependents } from '../../../server/notifications/index.js';
 import { useDatabase } from '../../support/database.js';
 import { problemOf } from '../../support/domain-world.js';
 import { openNotificationWorld, RECEIVER_HOST, type NotificationWorld } from '../../support/notification-world.js';
+import { differencesFrom, schemaOfAnswer, type OpenApi } from '../../support/openapi-checker.js';
 import { startHttpsReceiver, startMailReceiver, type Receiver } from '../../support/receivers.js';
 
 const HOOK = 'https://hooks.example/services/canary-url';
@@ -162,6 +164,44 @@ describe('Notification channels and routes', function () {
     expect((await patch(id, { url: `${HOOK}/new` })).body).to.include({ origin: 'https://hooks.example' });
     const rotate = world.call('post', '/notification-channels/:id/rotate-secret', { params: { id } });
     expect((await problemOf(rotate)).code).to.equal('notification-channel-unsigned');
+  });
+
+  it('answer as docs/openapi.json says', async () => {
+    const api = JSON.parse(readFileSync('docs/openapi.json', 'utf8')) as OpenApi;
+    const { caPem } = world.tls;
+    const host = RECEIVER_HOST;
+    const made = [
+      await world.channel(MAIL),
+      await world.channel({ type: 'webhook', url: HOOK, caPem }),
+      await world.channel({ type: 'slack', url: HOOK }),
+      await world.channel({ type: 'syslog', host, protocol: 'tls', facility: 'auth', port: 1 }),
+    ];
+    const channelId = made[3]!.id;
+    const routeId = await world.route(channelId, { groupSeconds: 0, types: ['clock-drift'], label: 'a=b' });
+    await world.route(channelId, { groupSeconds: 0, minSeverity: 'low', repeatMinutes: 5 });
+    await world.tell('raised', await world.alert('computer-offline', await world.computer('web1')));
+    await world.deliver();
+    const [delivery] = await world.deliveries();
+    expect(delivery).to.include({ state: 'failed' });
+    const ids = { channels: made.map(({ id }) => id), routes: [routeId], deliveries: [delivery!.id] };
+    const differences: string[] = [];
+    const look = async (path: string, id?: string) => {
+      const { body } = await world.call('get', path, id === undefined ? {} : { params: { id } });
+      const schema = schemaOfAnswer(api.paths[`/api/v1${path.replace(':id', '{id}')}`]?.['get'])!;
+      // As it goes over the wire.
+      const value: unknown = JSON.parse(JSON.stringify(body));
+      differences.push(...differencesFrom(api, schema, value).map((text) => `${path} ${text}`));
+    };
+    for (const [noun, known] of Object.entries(ids)) {
+      await look(`/notification-${noun}`);
+      for (const id of known) await look(`/notification-${noun}/:id`, id);
+    }
+    const rotated = await world.call('post', '/notification-channels/:id/rotate-secret', {
+      params: { id: made[1]!.id },
+    });
+    const schema = schemaOfAnswer(api.paths['/api/v1/notification-channels/{id}/rotate-secret']?.['post'])!;
+    differences.push(...differencesFrom(api, schema, rotated.body));
+    expect(differences).to.deep.equal([]);
   });
 
   it('leave no secret in any table, answer, log or audit row (T21)', async () => {
