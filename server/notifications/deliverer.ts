@@ -20,7 +20,7 @@ import type { MessageReader } from './message-reader.js';
 import { enqueueReminders } from './reminders.js';
 import { nextAttemptAt } from './retry-rules.js';
 import type { SecretBox } from './secret-box.js';
-import { LONGEST_SENDING_MS, type Sender } from './sender.js';
+import { LONGEST_SENDING_MS, type Sender, type Sending } from './sender.js';
 
 export interface DelivererDeps {
   /** One of all managers sends at a time. */
@@ -89,7 +89,9 @@ class QueueDeliverer implements Deliverer {
   #begin(delivery: ClaimedDelivery): void {
     const { log } = this.#deps;
     const sending = this.#deliver(delivery)
-      .catch((error: unknown) => log.error({ err: error, delivery: delivery.id }, 'a delivery could not be recorded'))
+      .catch((error: unknown) =>
+        log.error({ err: error, delivery: delivery.id }, 'a delivery was not recorded; it is tried again'),
+      )
       .finally(() => {
         this.#sending.delete(delivery.channelId);
         if (!this.#stopping.signal.aborted) this.#free();
@@ -100,11 +102,9 @@ class QueueDeliverer implements Deliverer {
   async #deliver(delivery: ClaimedDelivery): Promise<void> {
     const { fleetClock, inTransaction } = this.#deps;
     const { signal } = this.#stopping;
+    const prepared = await this.#prepare(delivery);
     const begunAt = fleetClock.monotonic();
-    const failure = await this.#attempt(delivery).then(
-      () => undefined,
-      (error: unknown) => toDeliveryFailure(error),
-    );
+    const failure = prepared instanceof DeliveryFailure ? prepared : await this.#attempt(prepared);
     // An attempt that the stop has ended says nothing of the channel.
     if (failure && signal.aborted) return inTransaction((sql) => releaseDelivery(sql, delivery));
     const durationMs = Math.round(fleetClock.monotonic() - begunAt);
@@ -112,21 +112,35 @@ class QueueDeliverer implements Deliverer {
     this.#tell(delivery, failure);
   }
 
-  async #attempt(delivery: ClaimedDelivery): Promise<void> {
-    const { sql, box, read, send } = this.#deps;
+  /** Reads what is sent. A database that is away is no fault of the channel: that throws, and the claim runs out. */
+  async #prepare(delivery: ClaimedDelivery): Promise<Sending | DeliveryFailure> {
+    const { sql, box, read } = this.#deps;
     const channel = await findChannel(sql, delivery.channelId);
-    if (!channel) throw new DeliveryFailure('channel-removed', 'the channel was deleted');
-    const secrets = openSecrets(box, channel);
+    if (!channel) return new DeliveryFailure('channel-removed', 'the channel was deleted');
     const message = await read(sql, delivery);
-    await send({ typed: channel, secrets, message }, this.#stopping.signal);
+    try {
+      return { typed: channel, secrets: openSecrets(box, channel), message };
+    } catch (error) {
+      return toDeliveryFailure(error);
+    }
+  }
+
+  async #attempt(sending: Sending): Promise<DeliveryFailure | undefined> {
+    try {
+      await this.#deps.send(sending, this.#stopping.signal);
+      return undefined;
+    } catch (error) {
+      return toDeliveryFailure(error);
+    }
   }
 
   async #record(sql: Sql, delivery: ClaimedDelivery, { failure, durationMs }: Outcome): Promise<void> {
     const { channelId } = delivery;
     const at = this.#deps.fleetClock.fleet();
     const end = failure ? this.#afterFailure(delivery, failure, at) : DELIVERED;
-    await endAttempt(sql, { dueAt: at, ...end, delivery, at, durationMs });
+    // The channel before its messages, as its removal has it.
     await noteAttempt(sql, { channelId, at, error: end.error });
+    await endAttempt(sql, { dueAt: at, ...end, delivery, at, durationMs });
     if (!failure) await wakeChannel(sql, channelId, at);
   }
 

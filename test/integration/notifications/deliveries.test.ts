@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { composeNotifications } from '../../../server/notifications/index.js';
 import { useDatabase } from '../../support/database.js';
 import { openNotificationWorld, RECEIVER_HOST, type NotificationWorld } from '../../support/notification-world.js';
 import { eventually } from '../../support/poll.js';
@@ -333,6 +334,29 @@ describe('The outbox of notifications', function () {
     expect(delivery).to.include({ state: 'queued', attempts: 1, lastError: null });
     const { rows } = await database.pool.query('SELECT claimed_until_fleet_ms FROM notification_deliveries');
     expect(rows).to.deep.equal([{ claimed_until_fleet_ms: null }]);
+  });
+
+  it('blames no channel for a database that is away', async () => {
+    await world.route(await hook(), { groupSeconds: 0 });
+    await world.tell('raised', await offline('web1'));
+    const { sql } = world.deps;
+    let isAway = true;
+    const query: typeof sql.query = (text, parameters) =>
+      isAway && text.includes('FROM notification_channels')
+        ? Promise.reject(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }))
+        : sql.query(text, parameters);
+    const { deliverer } = composeNotifications({ ...world.deps, node: 'unlucky', sql: { query } });
+    const { signal } = new AbortController();
+    await deliverer.run(signal);
+    await deliverer.idle();
+    const [delivery] = await world.deliveries();
+    expect(delivery).to.include({ state: 'queued', attempts: 1, lastError: null });
+    isAway = false;
+    world.clock.advance(MINUTE + 1);
+    await deliverer.run(signal);
+    await deliverer.idle();
+    expect(told()).to.deep.equal([['alert.raised', ['web1']]]);
+    await deliverer.close();
   });
 
   it('becomes dead letters when its channel goes, and is forgotten after its time', async () => {
