@@ -1,3 +1,4 @@
+import { networkFaultOf, type NetworkFault } from '../../lib/network-error.js';
 import { DialFailure } from '../dials/index.js';
 
 /** Why a message was not delivered. docs/notifications.md says what each means. */
@@ -47,44 +48,33 @@ export class DeliveryFailure extends Error {
   }
 }
 
-interface SystemFailure {
-  readonly code: DeliveryFailureCode;
-  readonly detail: string;
-}
-
-const BY_ERRNO: Readonly<Record<string, SystemFailure>> = {
-  ENOTFOUND: { code: 'dns', detail: 'the name was not found' },
-  EAI_AGAIN: { code: 'dns', detail: 'the name could not be resolved at this moment' },
-  EAI_FAIL: { code: 'dns', detail: 'the name could not be resolved' },
-  ECONNREFUSED: { code: 'refused', detail: 'the connection was refused' },
-  ETIMEDOUT: { code: 'timeout', detail: 'the receiver did not answer in time' },
-  ETIME: { code: 'timeout', detail: 'the receiver did not answer in time' },
-  ECONNRESET: { code: 'reset', detail: 'the receiver reset the connection' },
-  EPIPE: { code: 'reset', detail: 'the receiver closed the connection' },
-  ECONNABORTED: { code: 'reset', detail: 'the connection was aborted' },
-  EHOSTUNREACH: { code: 'unreachable', detail: 'no route to the host' },
-  ENETUNREACH: { code: 'unreachable', detail: 'no route to the network' },
-  EHOSTDOWN: { code: 'unreachable', detail: 'the host is down' },
+const NETWORK: Readonly<Partial<Record<NetworkFault, readonly [DeliveryFailureCode, string]>>> = {
+  dns: ['dns', 'the name could not be resolved'],
+  refused: ['refused', 'the connection was refused'],
+  timeout: ['timeout', 'the receiver did not answer in time'],
+  reset: ['reset', 'the receiver closed the connection'],
+  unreachable: ['unreachable', 'there is no way to the host'],
+  'no-tls': ['tls', 'no TLS there'],
+  'no-http': ['protocol', 'the answer is no HTTP'],
 };
 
-/** By the codes of OpenSSL, Node and the HTTP parser; the first that fits counts. */
+/** By the codes of OpenSSL and Node; the first that fits counts. */
 const BY_NAME: readonly (readonly [RegExp, DeliveryFailureCode, string])[] = [
   [/CERT|SIGNATURE|ISSUER|ALTNAME|LEAF/, 'tls', "the receiver's certificate is not accepted"],
   [/SSL|TLS/, 'tls', 'the TLS handshake failed'],
-  [/^HPE_/, 'protocol', 'the answer is no HTTP'],
 ];
 
 /** Names what the system, TLS or a parser reported, in our own words: what a receiver sent is never repeated here. */
 export function toDeliveryFailure(error: unknown): DeliveryFailure {
   if (error instanceof DeliveryFailure) return error;
   if (error instanceof DialFailure) return fromGuard(error);
-  const { code, originalCode } = error as { readonly code?: unknown; readonly originalCode?: unknown };
+  const { code, originalCode } = Object(error) as { readonly code?: unknown; readonly originalCode?: unknown };
   return fromSystem(String(originalCode ?? code ?? ''));
 }
 
 function fromSystem(name: string): DeliveryFailure {
-  const known = Object.hasOwn(BY_ERRNO, name) ? BY_ERRNO[name] : undefined;
-  if (known) return new DeliveryFailure(known.code, known.detail);
+  const known = NETWORK[networkFaultOf({ code: name }).fault];
+  if (known) return new DeliveryFailure(...known);
   const [, code = 'unknown', says = ''] = BY_NAME.find(([pattern]) => pattern.test(name)) ?? [];
   const shown = word(name);
   return new DeliveryFailure(
@@ -95,7 +85,7 @@ function fromSystem(name: string): DeliveryFailure {
 
 function fromGuard({ code, message }: DialFailure): DeliveryFailure {
   if (code === 'address-refused') return new DeliveryFailure('address-refused', message);
-  return new DeliveryFailure('dns', 'the name was not resolved in time');
+  return new DeliveryFailure('dns', 'the name could not be resolved');
 }
 
 function word(name: string): string {

@@ -1,7 +1,7 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import type { Clock } from '../../lib/clock.js';
-import { withDeadline } from '../dials/index.js';
+import { withDeadline } from '../../lib/deadline.js';
 import { DeliveryFailure, toDeliveryFailure } from './delivery-failure.js';
 import type { CheckTarget, Target } from './notify-guard.js';
 

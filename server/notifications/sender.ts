@@ -1,5 +1,5 @@
 import type { Clock } from '../../lib/clock.js';
-import { withDeadline } from '../dials/index.js';
+import { withDeadline } from '../../lib/deadline.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { ChannelSecrets, TypedSettings } from './channel.js';
 import { DeliveryFailure, toDeliveryFailure } from './delivery-failure.js';
