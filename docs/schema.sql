@@ -635,6 +635,7 @@ CREATE TABLE status_history (
 ) PARTITION BY RANGE (partition_at);
 CREATE TABLE status_history_default PARTITION OF status_history DEFAULT;
 CREATE INDEX status_history_computer ON ONLY public.status_history USING btree (computer_id, since_fleet_ms, id);
+CREATE INDEX status_history_noticed ON ONLY public.status_history USING btree (noticed_fleet_ms, id);
 GRANT DELETE, INSERT, SELECT, UPDATE ON status_history TO wardbeat_app;
 
 CREATE TABLE users (
