@@ -29,6 +29,8 @@ import { createSelfDialler, type SelfDialler } from './listening/self-dialler.js
 import { keyFolder, type Storage } from './open-storage.js';
 import { createDatabaseBreaker, type DatabaseBreaker } from './database/database-breaker.js';
 import { createNotificationClient } from './database/notification-client.js';
+import { databaseEndpoint } from './database/connection.js';
+import { composeNotifications, type Notifications } from './notifications/index.js';
 import { sqlOfClient } from './database/sql.js';
 import {
   createSettingsCache,
@@ -41,6 +43,7 @@ import { createStatusWriter } from './statuses/status-writer.js';
 import type { StatusWriter } from './statuses/status.js';
 import { SelfSuspicion } from './verdicts/self-suspicion.js';
 import { createVerdictJob, type VerdictJob } from './verdicts/verdict-job.js';
+import { MANAGER_VERSION } from './version.js';
 
 /** What both ports and the jobs stand on. */
 export interface Core {
@@ -70,6 +73,7 @@ export interface Core {
   readonly incidents: IncidentJob;
   readonly statusNudge: StatusNudge;
   readonly journal: ManagerJournal;
+  readonly notifications: Notifications;
 }
 
 export interface CoreDeps {
@@ -128,7 +132,21 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
   });
   const sealer = composeSealer({ config, edges, storage });
   const incidents = composeIncidentJob({ config, edges, storage, cache, writers });
-  return { authority, cache, settingsWatch, enrollment, sealer, incidents, breaker, ...writers, ...hot };
+  const notifications = composeOwnNotifications({ config, edges, storage }, writers);
+  const jobs = { sealer, incidents, notifications };
+  return { authority, cache, settingsWatch, enrollment, breaker, ...jobs, ...writers, ...hot };
+}
+
+function composeOwnNotifications(
+  { config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>,
+  { audit }: Pick<Core, 'audit'>,
+): Notifications {
+  const { random, log } = edges;
+  const { node, adminOrigin, notifyAllowedCidrs: allowedCidrs } = config;
+  const key = openSecret(keyFolder(config), 'notification-secret', random);
+  const database = databaseEndpoint(storage.connection);
+  const own = { node, adminOrigin, allowedCidrs, database, key, version: MANAGER_VERSION };
+  return composeNotifications({ ...storage, ...own, random, log, audit });
 }
 
 function composeSealer({ config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>): AuditSealer {
