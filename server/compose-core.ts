@@ -1,8 +1,10 @@
 import { findRootFingerprint, openAuthority, type CertificateAuthority } from '../certs/certificate-authority.js';
 import { openSecret } from '../certs/key-store.js';
 import type { Lifecycle } from '../lib/lifecycle.js';
+import { createAlertOutbox, type AlertOutbox } from './alerts/alert-outbox.js';
 import { createAlertWriter } from './alerts/alert-writer.js';
 import type { AlertWriter } from './alerts/alert.js';
+import { createNoticeJob, type NoticeJob } from './alerts/notices/notice-job.js';
 import { createAuditSealer, type AuditSealer } from './audit/audit-sealer.js';
 import { createAuditLog, type AuditLog } from './audit/index.js';
 import { createCertificateRepository, type CertificateRepository } from './certificates/certificate-repository.js';
@@ -22,6 +24,8 @@ import { createDialRequestRelay, type DialRequestRelay } from './dials/dial-requ
 import { createHintRelay, type HintRelay } from './heartbeats/hint-relay.js';
 import { createIngestMetrics, type IngestMetrics } from './heartbeats/ingest-metrics.js';
 import { createListeningLedger, type RunningListeningLedger } from './listening/listening-ledger.js';
+import { createMaintenanceView, type MaintenanceView } from './maintenance/index.js';
+import { createDiscardingNotifier } from './notifications/discarding-notifier.js';
 import { keyFolder, type Storage } from './open-storage.js';
 import { createDatabaseBreaker, type DatabaseBreaker } from './database/database-breaker.js';
 import { createNotificationClient } from './database/notification-client.js';
@@ -41,6 +45,9 @@ export interface Core {
   readonly authority: CertificateAuthority;
   readonly audit: AuditLog;
   readonly alerts: AlertWriter;
+  readonly outbox: AlertOutbox;
+  readonly maintenance: MaintenanceView;
+  readonly notices: NoticeJob;
   readonly statuses: StatusWriter;
   readonly events: EventWriter;
   readonly certificates: CertificateRepository;
@@ -115,7 +122,29 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
     connect: () => createNotificationClient(storage.connection),
   });
   const sealer = composeSealer({ config, edges, storage });
-  return { authority, cache, settingsWatch, enrollment, sealer, breaker, ...writers, ...hot };
+  const maintenance = createMaintenanceView({ cache, clock: fleetClock });
+  const notices = composeNotices({ config, edges, storage, cache, maintenance, ledger: hot.ledger });
+  const calm = { maintenance, notices };
+  return { authority, cache, settingsWatch, enrollment, sealer, breaker, ...calm, ...writers, ...hot };
+}
+
+function composeNotices({
+  config,
+  edges,
+  storage,
+  ledger,
+  ...shared
+}: Pick<CoreDeps, 'config' | 'edges' | 'storage'> & Pick<Core, 'cache' | 'maintenance' | 'ledger'>): NoticeJob {
+  const { fleetClock, sql, inJobsTransaction: inTransaction } = storage;
+  return createNoticeJob({
+    ...shared,
+    job: createClaimedJob({ name: 'notices', owner: config.node, inTransaction, fleetClock }),
+    sql,
+    fleetClock,
+    spans: () => ledger.spans(),
+    notifier: createDiscardingNotifier(),
+    log: edges.log,
+  });
 }
 
 function composeSealer({ config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>): AuditSealer {
@@ -136,7 +165,7 @@ async function openOwnAuthority({ config, edges, storage }: Omit<CoreDeps, 'mana
   return authority;
 }
 
-type Writers = Pick<Core, 'audit' | 'alerts' | 'statuses' | 'events' | 'certificates' | 'journal'>;
+type Writers = Pick<Core, 'audit' | 'alerts' | 'outbox' | 'statuses' | 'events' | 'certificates' | 'journal'>;
 
 function composeWriters({ config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>): Writers {
   const { random, log } = edges;
@@ -146,6 +175,7 @@ function composeWriters({ config, edges, storage }: Pick<CoreDeps, 'config' | 'e
   const inTransaction = storage.inJobsTransaction;
   return {
     alerts,
+    outbox: createAlertOutbox({ random }),
     audit: createAuditLog({ clock: fleetClock, random }),
     statuses: createStatusWriter({ alerts, random, fleetClock }),
     events,

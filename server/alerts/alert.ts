@@ -1,5 +1,6 @@
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { Sql } from '../database/sql.js';
+import type { HeldBy, Told } from '../../policies/notice-rules.js';
 
 export const ALERT_STATES = ['raised', 'acknowledged', 'resolved', 'dismissed'] as const;
 export type AlertState = (typeof ALERT_STATES)[number];
@@ -19,6 +20,16 @@ export interface Alert {
   readonly acknowledgedAt: FleetInstant | null;
   readonly acknowledgedBy: string | null;
   readonly comment: string | null;
+  /** The open incident that gathers it. */
+  readonly incidentId: string | null;
+  /** The name of the user who looks after it. */
+  readonly assignee: string | null;
+  readonly snoozedUntil: FleetInstant | null;
+  readonly isFlapping: boolean;
+  /** What keeps its recipients from being told more. */
+  readonly heldBy: HeldBy | null;
+  /** What its recipients were told. */
+  readonly told: Told;
   readonly reason: string;
   readonly detail: Readonly<Record<string, unknown>>;
 }

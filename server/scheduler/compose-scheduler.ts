@@ -1,3 +1,4 @@
+import type { NoticeJob } from '../alerts/notices/notice-job.js';
 import type { AuditSealer } from '../audit/audit-sealer.js';
 import type { Config } from '../config.js';
 import type { Edges } from '../edges.js';
@@ -17,6 +18,7 @@ export interface SchedulerParts {
   readonly ledger: RunningListeningLedger;
   readonly verdicts: VerdictJob;
   readonly sealer: AuditSealer;
+  readonly notices: NoticeJob;
   readonly journal: ManagerJournal;
 }
 
@@ -28,6 +30,7 @@ export function composeScheduler({
   ledger,
   verdicts,
   sealer,
+  notices,
   journal,
 }: SchedulerParts): Scheduler {
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
@@ -36,7 +39,7 @@ export function composeScheduler({
     clock: fleetClock,
     log: edges.log,
     cron: createNodeCronPort({ log: edges.log, wall: () => fleetClock.wall() }),
-    jobs: hasJobs ? cronJobs({ inTransaction, fleetClock, verdicts, sealer }) : [],
+    jobs: hasJobs ? cronJobs({ inTransaction, fleetClock, verdicts, sealer, notices }) : [],
     monotonicJobs: [
       ...clockJobs({ inTransaction, fleetClock }),
       ...(config.roles.has('agents') ? listeningJobs(ledger) : []),

@@ -1,4 +1,5 @@
 import type { Clock } from '../../lib/clock.js';
+import type { NoticeJob } from '../alerts/notices/notice-job.js';
 import type { AuditSealer } from '../audit/audit-sealer.js';
 import type { HotTransaction } from '../database/hot-transaction.js';
 import type { OpenedFleetClock } from '../fleet-clock/open-fleet-clock.js';
@@ -13,6 +14,7 @@ export interface JobsDeps {
   readonly fleetClock: OpenedFleetClock;
   readonly verdicts: Pick<VerdictJob, 'run' | 'wakeUps'>;
   readonly sealer: Pick<AuditSealer, 'run'>;
+  readonly notices: Pick<NoticeJob, 'run'>;
 }
 
 export const VERDICTS = 'verdicts';
@@ -23,6 +25,7 @@ export function cronJobs(deps: JobsDeps): Job[] {
   return [
     { name: VERDICTS, cron: '* * * * * *', run: (signal) => deps.verdicts.run(signal) },
     { name: AUDIT_SEALS, cron: '* * * * * *', run: (signal) => deps.sealer.run(signal) },
+    { name: 'notices', cron: '* * * * * *', run: (signal) => deps.notices.run(signal) },
     { name: 'partitions', cron: '0 7 0 * * *', run: () => keepPartitions(deps) },
     { name: 'expired-sessions', cron: '30 */10 * * * *', run: () => deleteExpiredSessions(deps) },
     { name: 'lane-positions', cron: '0 37 3 * * *', run: () => deleteLanePositions(deps) },

@@ -33,7 +33,7 @@ const DEMANDED: readonly (readonly [RegExp, Permission])[] = [
   [/ \/(enrollment-tokens|api-keys|users|system)\b/, 'administrator'],
   [/^POST .*\/revoke$/, 'administrator'],
   [/^DELETE \/computers\/\{id\}$/, 'administrator'],
-  [/ \/(policies|computers|alerts)\b/, 'operator'],
+  [/ \/(policies|computers|alerts|maintenance-windows)\b/, 'operator'],
 ];
 
 function demanded({ method, path }: Pick<Operation, 'method' | 'path'>): Permission {
@@ -53,6 +53,9 @@ const BODIES: Readonly<Record<string, object>> = {
   'PUT /computers/{id}/power-state': { state: 'running' },
   'POST /alerts/{id}/acknowledge': {},
   'POST /alerts/{id}/dismiss': {},
+  'POST /alerts/{id}/snooze': { until: '2999-01-01T00:00:00Z' },
+  'POST /alerts/{id}/comment': { comment: 'x' },
+  'POST /alerts/{id}/assign': { assignee: null },
   'PATCH /users/{id}': { role: 'auditor' },
 };
 

@@ -11,6 +11,7 @@ import { SeenWays0000000000011 } from './0011-seen-ways.js';
 import { Clocks0000000000012 } from './0012-clocks.js';
 import { SealFormat0000000000013 } from './0013-seal-format.js';
 import { CalmAlerts0000000000015 } from './0015-calm-alerts.js';
+import { Maintenance0000000000018 } from './0018-maintenance.js';
 
 /** Every migration, oldest first. */
 export const MIGRATIONS = [
@@ -27,4 +28,5 @@ export const MIGRATIONS = [
   Clocks0000000000012,
   SealFormat0000000000013,
   CalmAlerts0000000000015,
+  Maintenance0000000000018,
 ] as const;

@@ -17,6 +17,12 @@ const OPEN: Alert = {
   acknowledgedAt: null,
   acknowledgedBy: null,
   comment: null,
+  incidentId: null,
+  assignee: null,
+  snoozedUntil: null,
+  isFlapping: false,
+  heldBy: null,
+  told: 'nothing',
   reason: 'unknown',
   detail: {},
 };

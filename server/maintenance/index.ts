@@ -1,0 +1,8 @@
+export { PresentMaintenanceDto } from './maintenance-dto.js';
+export { maintenanceRoutes, type MaintenanceRoutesDeps } from './maintenance-routes.js';
+export {
+  createMaintenanceView,
+  type MaintenanceSnapshot,
+  type MaintenanceSubject,
+  type MaintenanceView,
+} from './maintenance-view.js';
