@@ -16,7 +16,7 @@ const HOLD_MAX_MS = 60_000;
 const GATHERING_MS = 2000;
 /** Windows are edited and computers moved: what waits for an end looks again this often. */
 const MAINTENANCE_LOOK_MS = 300_000;
-const UNSETTLED_LOOK_MS = 5000;
+const UNSETTLED_LOOK_MS = 10_000;
 
 /** Everything that decides about one alert's notifications; instants in fleet milliseconds. */
 export interface NoticeFacts {
@@ -67,7 +67,8 @@ export function decideNotice(facts: NoticeFacts, at: number): NoticeDecision {
 function unsettled(facts: NoticeFacts, told: Told, at: number): Suppression | null {
   const by = facts.last?.heldBy ?? null;
   if (by === null || by === 'hold' || differenceOf(facts, told) === null) return null;
-  return facts.settledAt > at ? { by, until: facts.settledAt } : null;
+  // A heartbeat settles much, and is no change of the alert.
+  return facts.settledAt > at ? { by, until: Math.min(facts.settledAt, at + UNSETTLED_LOOK_MS) } : null;
 }
 
 function free(facts: NoticeFacts, told: Told): NoticeDecision {

@@ -123,7 +123,9 @@ function act(
     const after = decide(before, { actorId: actor.id, at, comment });
     await saveAlert(sql, after);
     if (isClosing) await deps.covered.uncover(sql, after, after.closedAt ?? at);
-    if (TELLING.has(change)) await deps.outbox.append(sql, [{ alertId: id, change: change as AlertChangeKind, at }]);
+    const isRepeated = change === 'acknowledged' && before.state === 'acknowledged';
+    if (TELLING.has(change) && !isRepeated)
+      await deps.outbox.append(sql, [{ alertId: id, change: change as AlertChangeKind, at }]);
     await deps.audit.append(sql, {
       actor,
       action: `alert.${change}`,

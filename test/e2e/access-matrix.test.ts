@@ -53,7 +53,7 @@ const BODIES: Readonly<Record<string, object>> = {
   'PUT /computers/{id}/power-state': { state: 'running' },
   'POST /alerts/{id}/acknowledge': {},
   'POST /alerts/{id}/dismiss': {},
-  'POST /alerts/{id}/snooze': { until: '2999-01-01T00:00:00Z' },
+  'POST /alerts/{id}/snooze': { until: new Date(Date.now() + 3_600_000).toISOString() },
   'POST /alerts/{id}/comment': { comment: 'x' },
   'POST /alerts/{id}/assign': { assignee: null },
   'PATCH /users/{id}': { role: 'auditor' },

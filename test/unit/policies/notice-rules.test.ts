@@ -227,6 +227,11 @@ describe('the end of what kept recipients from being told', () => {
         decision(null, 'nothing', [heldBy, AT + 5]),
       ],
       [
+        'looks every ten seconds whether it is',
+        { settledAt: AT + 10_001, last: held('nothing') },
+        decision(null, 'nothing', [heldBy, AT + 10_000]),
+      ],
+      [
         'waits with an end, too',
         { settledAt: AT + 5, state: 'resolved', last: held('open') },
         decision(null, 'open', [heldBy, AT + 5]),
@@ -348,9 +353,9 @@ describe('when a state is settled', () => {
   });
 
   it('is unknown while nobody listens', () => {
-    expect(settledFrom(FACE, createLedger([{ from: AT, until: Infinity }]), AT)).to.equal(AT + 5000);
+    expect(settledFrom(FACE, createLedger([{ from: AT, until: Infinity }]), AT)).to.equal(AT + 10_000);
     expect(settledFrom(FACE, createLedger([{ from: AT + 1, until: Infinity }]), AT)).to.equal(AT);
-    expect(settledFrom(FACE, createLedger([{ from: AT - 100, until: AT + 1 }]), AT)).to.equal(AT + 5000);
+    expect(settledFrom(FACE, createLedger([{ from: AT - 100, until: AT + 1 }]), AT)).to.equal(AT + 10_000);
   });
 
   it('is the last of all that is waited for', () => {
