@@ -224,6 +224,7 @@ function composeAgents(
     host: config.agentHost,
     port: config.agentPort,
     submit: (exchange) => core.heartbeats.batcher.submit(exchange),
+    refusalOf: core.heartbeats.refusalOf,
     enroll: (request, address) => core.enrollment.enroll(request, address),
     noteMismatch: core.noteMismatch,
     noteThrottled: () => void (core.metrics.throttled += 1),
