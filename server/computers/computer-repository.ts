@@ -40,6 +40,7 @@ const CURRENT_TABLES = [
   'computer_components',
   'computer_contacts',
   'computer_dials',
+  'computer_flaps',
   'heartbeat_rings',
   'lane_positions',
 ] as const;
