@@ -27,6 +27,7 @@ export interface ReportedComputer {
   readonly policy_id: string;
   readonly overrides: string | null;
   readonly label: string | null;
+  readonly labels: Readonly<Record<string, string>>;
   readonly created_fleet_ms: number;
   readonly status: Status;
   readonly since_fleet_ms: number;
@@ -74,7 +75,7 @@ function readComputers(sql: Sql, { asked, where, orderBy, limit }: Listing): Pro
   const [labelAt, limitAt] = [where.next, where.next + 1];
   return sql.query<ReportedComputer>(
     `SELECT computers.id, computers.name, computers.kind, computers.policy_id, computers.overrides::text AS overrides,
-       computers.labels ->> $${labelAt}::text AS label, computers.created_fleet_ms, computer_status.status,
+       computers.labels, computers.labels ->> $${labelAt}::text AS label, computers.created_fleet_ms, computer_status.status,
        computer_status.since_fleet_ms
      FROM computers JOIN computer_status ON computer_status.computer_id = computers.id
      WHERE ${where.toSql()} ORDER BY ${orderBy} LIMIT $${limitAt}`,

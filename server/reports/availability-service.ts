@@ -18,6 +18,7 @@ import { fleetAtWall, wallBounds } from '../fleet-clock/past-instant.js';
 import { listOffsetsAfter } from '../fleet-clock/fleet-clock-repository.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { DeafSpan } from '../listening/listening.js';
+import { readWindowsFrom } from '../maintenance/index.js';
 import type { PolicySettingsCache } from '../policies/index.js';
 import { RETENTION_DAYS } from '../scheduler/maintenance.js';
 import type { AvailabilityQuery, AvailabilityReply } from './availability-dto.js';
@@ -83,6 +84,7 @@ interface Work {
   readonly groupBy: 'computer' | 'policy' | 'label';
   readonly asked: ComputersAsked;
   readonly history: HistoryDeps;
+  /** Of an answer that is made whole. */
   readonly budget: Budget;
   readonly range: Span;
   /** As the answer shows it. */
@@ -104,22 +106,24 @@ async function begin(deps: AvailabilityDeps, scope: Scope, query: AvailabilityQu
   const coveredFrom = Math.max(walls.from, kept);
   const range = { from: Math.min(toFleet(coveredFrom), until), until };
   const steps = (await listOffsetsAfter(sql, range.from)).map(({ fleetMs }) => fleetMs);
-  const budget = createBudget(clock, REMEDY);
+  const newBudget = () => createBudget(clock, REMEDY);
+  const shownWalls = wallBounds(clock, range, steps);
   const accountingOf = createAccountings({
     forest: cache.pinned(),
+    oneOffs: await readWindowsFrom(sql, shownWalls.from),
     deaf: deps.spans(),
     range,
-    walls: wallBounds(clock, range, steps),
+    walls: shownWalls,
     toFleet,
     isMaintenanceExcluded: maintenance === 'exclude',
     breather: createBreather(clock),
-    budget,
+    newBudget,
   });
   return {
     groupBy,
     asked: { scope, filters: { policyId, labels: label.map(parseLabelFilter) }, computerId, labelKey: key },
     history: { sql, now, wallsOf: (span) => wallBounds(clock, span, steps) },
-    budget,
+    budget: newBudget(),
     range,
     shown: {
       from: toRfc3339(walls.from),

@@ -198,6 +198,24 @@ describe('the availability report', function () {
     await world.patchSettings(ids['shaky']!, { maintenanceWindows: null });
   });
 
+  it('knows windows that somebody asked for once, whoever they are aimed at', async () => {
+    const order = (aim: { computer?: string; policy?: string; label?: string }, from: number, until: number) =>
+      world.sql.query(
+        `INSERT INTO maintenance_windows (id, computer_id, policy_id, label, starts_at, ends_at, comment, created_at, created_by)
+         VALUES (gen_random_uuid(), $1, $2, $3, $4, $5, '', $4, 'ada')`,
+        [aim.computer ?? null, aim.policy ?? null, aim.label ?? null, wall(from), wall(until)],
+      );
+    await order({ computer: ids['shaky']! }, now - 9 * HOUR, now - 8.75 * HOUR);
+    await order({ policy: servers }, now - 8.75 * HOUR, now - 8.5 * HOUR);
+    await order({ label: 'site:Bonn' }, now - 8.25 * HOUR, now - 7 * HOUR);
+    await order({ label: 'site:Ulm' }, now - 8.5 * HOUR, now - 8.25 * HOUR);
+    await order({ policy: servers }, now - 50 * HOUR, now - 49 * HOUR);
+    const reply = await ask({ ...last(DAY), maintenance: 'exclude' });
+    expect(of(reply, 'shaky')).to.include({ offlineSeconds: 900, maintenanceSeconds: 6300 });
+    expect(of(reply, 'never')).to.include({ maintenanceSeconds: 900 });
+    await world.sql.query('DELETE FROM maintenance_windows');
+  });
+
   it('is written as CSV whole, with cells that no spreadsheet runs', async () => {
     const evil = await world.makeComputer({ name: '=cmd|calc', policyId: webs });
     const [header, ...records] = await csv({ ...last(DAY), limit: 1 });
