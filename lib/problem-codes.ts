@@ -39,6 +39,7 @@ export const PROBLEM_CODES = {
   'exchange-in-progress': { status: 409, title: 'Another exchange is in flight' },
   'in-use': { status: 409, title: 'It is in use' },
   'alert-already-closed': { status: 409, title: 'The alert is closed already' },
+  'manager-stopping': { status: 409, title: 'The manager is being stopped' },
   'alert-resolves-itself': { status: 409, title: 'The alert resolves itself' },
   'revision-stale': { status: 412, title: 'It was changed since it was read' },
   'body-too-large': { status: 413, title: 'The body is too large' },

@@ -39,6 +39,7 @@ import {
 import { createClaimedJob } from './scheduler/claimed-job.js';
 import { createStatusWriter } from './statuses/status-writer.js';
 import type { StatusWriter } from './statuses/status.js';
+import { createManagerDrain, type ManagerDrain } from './system/drain.js';
 import { SelfSuspicion } from './verdicts/self-suspicion.js';
 import { createVerdictJob, type VerdictJob } from './verdicts/verdict-job.js';
 
@@ -70,6 +71,7 @@ export interface Core {
   readonly incidents: IncidentJob;
   readonly statusNudge: StatusNudge;
   readonly journal: ManagerJournal;
+  readonly drain: ManagerDrain;
 }
 
 export interface CoreDeps {
@@ -186,6 +188,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
   const { random, log } = edges;
   const { fleetClock } = storage;
   const { journal } = writers;
+  const drain = createManagerDrain({ fleetClock, journal, log });
   const metrics = createIngestMetrics();
   const settled = () => heartbeats.batcher.settled();
   const listening = composeListening({ config, edges, storage, journal, settled });
@@ -200,6 +203,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     statuses: writers.statuses,
     suspicion: composeSuspicion(listening, storage, edges),
     log,
+    isDraining: () => drain.isOn(),
     onShardsLost: (shards) => journal.note(shardsLost(shards)),
   });
   const hints = createHintRelay(verdicts);
@@ -213,6 +217,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     listening: ledger,
     hints,
     dials: dialRequests,
+    orderContact: drain.orderContact,
     breaker,
     fleetClock,
     tokens,
@@ -221,7 +226,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     log,
   });
   const noteMismatch = createMismatchRecorder({ ...writers, inTransaction: storage.inIngestTransaction, metrics });
-  return { metrics, ...listening, verdicts, hints, dialRequests, tokens, heartbeats, noteMismatch };
+  return { metrics, drain, ...listening, verdicts, hints, dialRequests, tokens, heartbeats, noteMismatch };
 }
 
 type Listening = Pick<Core, 'ledger' | 'selfDialler' | 'portWatch'>;

@@ -13,12 +13,15 @@ import { createCoveredDrift } from './heartbeats/covered-drift.js';
 import type { LivenessHints } from './heartbeats/liveness-hints.js';
 import { trustedClock } from './fleet-clock/trusted-clock.js';
 import { latenessRoutes } from './heartbeats/lateness-routes.js';
+import type { Config } from './config.js';
 import type { Storage } from './open-storage.js';
 import { composePolicies } from './policies/index.js';
 import { composePreviews } from './previews/index.js';
+import { drainRoutes } from './system/drain-routes.js';
 import { systemRoutes, type SystemView } from './system/system-routes.js';
 
 export interface RoutesDeps {
+  readonly config: Pick<Config, 'node'>;
   readonly storage: Storage;
   readonly core: Core;
   readonly edges: Edges;
@@ -32,7 +35,7 @@ export interface FeatureRoutes {
 }
 
 /** Every feature's routes of the admin API. */
-export function composeRoutes({ storage, core, edges, agentUrl, system }: RoutesDeps): FeatureRoutes {
+export function composeRoutes({ config, storage, core, edges, agentUrl, system }: RoutesDeps): FeatureRoutes {
   const { fleetClock: clock, sql, inTransaction } = storage;
   const { random } = edges;
   const { audit, cache, statuses, alerts, certificates, ledger } = core;
@@ -53,6 +56,7 @@ export function composeRoutes({ storage, core, edges, agentUrl, system }: Routes
     ...composeAlerts({ sql, inTransaction, fleetClock: clock, audit, covered }).routes,
     ...composeEnrollmentTokens(tokenDeps).routes,
     ...systemRoutes(system),
+    ...drainRoutes({ drain: core.drain, view: system, inTransaction, audit, node: config.node }),
   ];
   return { routes, tokens: createEnrollmentTokenService(tokenDeps) };
 }

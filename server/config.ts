@@ -23,7 +23,12 @@ export interface Config {
   readonly enrollTotalPerSecond: number;
   /** Where agents may be dialled; undefined: private networks. */
   readonly dialAllowedCidrs: readonly string[] | undefined;
+  /** How long SIGTERM tells agents when to come back before ports close; 0: not at all. */
+  readonly drainSeconds: number;
 }
+
+/** Agents come back after that long at the latest, whatever they are told. */
+export const LONGEST_DRAIN_SECONDS = 900;
 
 export const MANAGER_ROLES = ['agents', 'admin', 'jobs'] as const;
 export type ManagerRole = (typeof MANAGER_ROLES)[number];
@@ -33,15 +38,19 @@ export class Secrets {
   readonly databaseUrl: string | undefined;
   readonly databaseOwnerUrl: string | undefined;
   readonly adminPassword: string | undefined;
+  /** Its path is often the only credential of a checker. */
+  readonly deadManUrl: string | undefined;
 
   constructor(values: {
     databaseUrl?: string | undefined;
     databaseOwnerUrl?: string | undefined;
     adminPassword?: string | undefined;
+    deadManUrl?: string | undefined;
   }) {
     this.databaseUrl = values.databaseUrl;
     this.databaseOwnerUrl = values.databaseOwnerUrl ?? values.databaseUrl;
     this.adminPassword = values.adminPassword;
+    this.deadManUrl = values.deadManUrl;
   }
 
   toJSON(): string {
@@ -82,6 +91,9 @@ const NAMES = [
   'ENROLL_PER_ADDRESS',
   'ENROLL_TOTAL',
   'DIAL_ALLOWED_CIDRS',
+  'DRAIN_SECONDS',
+  'DEADMAN_URL',
+  'DEADMAN_URL_FILE',
 ].map((name) => `WARDBEAT_${name}`);
 /** Read by the agent and by the tests; no fault in the manager's environment. */
 const OTHERS = [
@@ -102,6 +114,7 @@ export function readConfig(env: Environment = process.env): { readonly config: C
     databaseUrl: reader.secret('DATABASE_URL', DATABASE_URL),
     databaseOwnerUrl: reader.secret('DATABASE_OWNER_URL', DATABASE_URL),
     adminPassword: reader.secret('WARDBEAT_ADMIN_PASSWORD', PASSWORD),
+    deadManUrl: reader.secret('WARDBEAT_DEADMAN_URL', HTTP_URL),
   });
   faults.push(...combinationFaults(config, secrets));
   if (faults.length > 0) throw new ConfigurationError(faults);
@@ -131,6 +144,7 @@ function parseConfig(reader: EnvironmentReader): Config {
     enrollPerAddressPerSecond: reader.rate('WARDBEAT_ENROLL_PER_ADDRESS', 1),
     enrollTotalPerSecond: reader.rate('WARDBEAT_ENROLL_TOTAL', 10),
     dialAllowedCidrs: reader.cidrs('WARDBEAT_DIAL_ALLOWED_CIDRS'),
+    drainSeconds: reader.integer('WARDBEAT_DRAIN_SECONDS', 0, LONGEST_DRAIN_SECONDS),
   };
 }
 
@@ -179,4 +193,8 @@ const PASSWORD = {
 const DATABASE_URL = {
   says: 'a URL like postgres://user@host/database',
   accepts: (text: string) => URL.canParse(text) && ['postgres:', 'postgresql:'].includes(new URL(text).protocol),
+};
+const HTTP_URL = {
+  says: 'an http or https URL',
+  accepts: (text: string) => URL.canParse(text) && ['http:', 'https:'].includes(new URL(text).protocol),
 };

@@ -7,6 +7,8 @@ import type { RunningListeningLedger } from '../listening/listening-ledger.js';
 import type { PortWatch } from '../listening/port-watch.js';
 import type { Storage } from '../open-storage.js';
 import type { AlertWriter } from '../alerts/alert.js';
+import type { DeadMan } from '../system/dead-man.js';
+import type { ManagerDrain } from '../system/drain.js';
 import { createManagerWatch } from '../system/manager-watch.js';
 import type { VerdictJob } from '../verdicts/verdict-job.js';
 import { createJobWatch } from './job-watch.js';
@@ -16,7 +18,9 @@ import {
   addVerdictWakeUps,
   clockJobs,
   cronJobs,
+  deadManJobs,
   listeningJobs,
+  VERDICTS,
   watchJobs,
 } from './jobs.js';
 import type { LagWatch } from './lag-watch.js';
@@ -38,6 +42,9 @@ export interface SchedulerParts {
   readonly incidents: IncidentJob;
   readonly statusNudge: StatusNudge;
   readonly journal: ManagerJournal;
+  readonly drain: ManagerDrain;
+  /** Undefined where none is configured. */
+  readonly deadMan: DeadMan | undefined;
 }
 
 /** The jobs of this process's roles. */
@@ -54,6 +61,7 @@ export function composeScheduler(parts: SchedulerParts): Scheduler {
     onJobChange: createJobWatch({ journal, clock: fleetClock }),
   });
   if (hasJobs) {
+    parts.drain.onChange(() => scheduler.wake(VERDICTS));
     addVerdictWakeUps(scheduler, verdicts);
     addSealWakeUps(scheduler, fleetClock);
     addIncidentWakeUps(scheduler, statusNudge);
@@ -62,7 +70,7 @@ export function composeScheduler(parts: SchedulerParts): Scheduler {
 }
 
 function monotonicJobs(
-  { config, storage, ledger, portWatch, alerts, lag }: SchedulerParts,
+  { config, storage, ledger, portWatch, alerts, lag, deadMan }: SchedulerParts,
   { hasJobs, hasAgents }: { readonly hasJobs: boolean; readonly hasAgents: boolean },
 ): MonotonicJob[] {
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
@@ -78,5 +86,6 @@ function monotonicJobs(
     ...clockJobs({ inTransaction, fleetClock }),
     ...(hasAgents ? listeningJobs(ledger, portWatch) : []),
     ...(hasJobs || hasAgents ? watchJobs(watch) : []),
+    ...(deadMan ? deadManJobs(deadMan) : []),
   ];
 }
