@@ -31,7 +31,7 @@ export interface DeadManDeps {
   /** Of the verdict job; undefined where another process has it. */
   readonly lag: Pick<LagWatch, 'worstMs'> | undefined;
   readonly clock: Pick<FleetClock, 'fleet' | 'sleep'>;
-  readonly log: Log;
+  readonly log: Pick<Log, 'info' | 'warn'>;
   /** Throws `PingFailure`. */
   readonly ping?: (url: URL, options: PingOptions) => Promise<void>;
 }

@@ -33,7 +33,7 @@ export interface ManagerDrain {
 export interface ManagerDrainDeps {
   readonly fleetClock: Pick<FleetClock, 'fleet' | 'sleep'>;
   readonly journal: Pick<ManagerJournal, 'note'>;
-  readonly log: Log;
+  readonly log: Pick<Log, 'info'>;
 }
 
 /** A manager that nobody stops does not stay blind: it waits for its stop as long as it drained, and at least so long. */
