@@ -15,7 +15,9 @@ import { trustedClock } from './fleet-clock/trusted-clock.js';
 import { latenessRoutes } from './heartbeats/lateness-routes.js';
 import type { Config } from './config.js';
 import type { Storage } from './open-storage.js';
+import { maintenanceRoutes } from './maintenance/index.js';
 import { composePolicies } from './policies/index.js';
+import { notificationRoutes, routingDependents } from './notifications/index.js';
 import { composePreviews } from './previews/index.js';
 import { drainRoutes } from './system/drain-routes.js';
 import { systemRoutes, type SystemView } from './system/system-routes.js';
@@ -38,12 +40,13 @@ export interface FeatureRoutes {
 export function composeRoutes({ config, storage, core, edges, agentUrl, system }: RoutesDeps): FeatureRoutes {
   const { fleetClock: clock, sql, inTransaction } = storage;
   const { random } = edges;
-  const { audit, cache, statuses, alerts, certificates, ledger } = core;
+  const { audit, cache, statuses, alerts, certificates, ledger, maintenance } = core;
   const hints = toldEverywhere({ storage, core, edges });
   const shared = { sql, manager: storage.dataSource.manager, inTransaction, clock, random, audit, cache, hints };
-  const dependents = [computerDependents, createTokenDependents({ clock: trustedClock(clock) })];
+  const tokenDependents = createTokenDependents({ clock: trustedClock(clock) });
+  const dependents = [computerDependents, tokenDependents, routingDependents];
   const spans = () => ledger.spans();
-  const computers = composeComputers({ ...shared, statuses, alerts, certificates, spans });
+  const computers = composeComputers({ ...shared, statuses, alerts, certificates, spans, maintenance });
   const tokenDeps = { ...shared, clock: trustedClock(clock), caFingerprint: core.authority.rootFingerprint, agentUrl };
   const policies = composePolicies({ ...shared, dependents });
   const covered = createCoveredDrift({ alerts, settings: cache, fleetClock: clock });
@@ -51,10 +54,12 @@ export function composeRoutes({ config, storage, core, edges, agentUrl, system }
     ...policies.routes,
     ...latenessRoutes({ sql, clock, assertPolicyVisible: policies.assertVisible }),
     ...computers.routes,
+    ...maintenanceRoutes({ ...shared, maintenance }),
     ...composePreviews({ ...shared, spans }).routes,
     ...composeEventReading({ sql, clock, assertVisible: computers.assertVisible }).routes,
-    ...composeAlerts({ sql, inTransaction, fleetClock: clock, audit, covered }).routes,
+    ...composeAlerts({ sql, inTransaction, fleetClock: clock, audit, covered, outbox: core.outbox }).routes,
     ...composeEnrollmentTokens(tokenDeps).routes,
+    ...notificationRoutes(core.notifications),
     ...systemRoutes(system),
     ...drainRoutes({ drain: core.drain, view: system, inTransaction, audit, node: config.node }),
   ];

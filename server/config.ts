@@ -25,6 +25,8 @@ export interface Config {
   readonly dialAllowedCidrs: readonly string[] | undefined;
   /** How long SIGTERM tells agents when to come back before ports close; 0: not at all. */
   readonly drainSeconds: number;
+  /** Where notifications may be sent; undefined: anywhere but loopback, link-local and other special addresses. */
+  readonly notifyAllowedCidrs: readonly string[] | undefined;
 }
 
 /** Agents come back after that long at the latest, whatever they are told. */
@@ -94,6 +96,7 @@ const NAMES = [
   'DRAIN_SECONDS',
   'DEADMAN_URL',
   'DEADMAN_URL_FILE',
+  'NOTIFY_ALLOWED_CIDRS',
 ].map((name) => `WARDBEAT_${name}`);
 /** Read by the agent and by the tests; no fault in the manager's environment. */
 const OTHERS = [
@@ -145,6 +148,7 @@ function parseConfig(reader: EnvironmentReader): Config {
     enrollTotalPerSecond: reader.rate('WARDBEAT_ENROLL_TOTAL', 10),
     dialAllowedCidrs: reader.cidrs('WARDBEAT_DIAL_ALLOWED_CIDRS'),
     drainSeconds: reader.integer('WARDBEAT_DRAIN_SECONDS', 0, LONGEST_DRAIN_SECONDS),
+    notifyAllowedCidrs: reader.cidrs('WARDBEAT_NOTIFY_ALLOWED_CIDRS'),
   };
 }
 

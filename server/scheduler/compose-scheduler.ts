@@ -1,3 +1,4 @@
+import type { NoticeJob } from '../alerts/notices/notice-job.js';
 import type { AuditSealer } from '../audit/audit-sealer.js';
 import type { Config } from '../config.js';
 import type { Edges } from '../edges.js';
@@ -5,6 +6,7 @@ import type { ManagerJournal } from '../events/manager-journal.js';
 import type { IncidentJob, StatusNudge } from '../incidents/index.js';
 import type { RunningListeningLedger } from '../listening/listening-ledger.js';
 import type { PortWatch } from '../listening/port-watch.js';
+import { NOTIFICATIONS, type Notifications } from '../notifications/index.js';
 import type { Storage } from '../open-storage.js';
 import type { AlertWriter } from '../alerts/alert.js';
 import type { DeadMan } from '../system/dead-man.js';
@@ -41,22 +43,27 @@ export interface SchedulerParts {
   readonly sealer: AuditSealer;
   readonly incidents: IncidentJob;
   readonly statusNudge: StatusNudge;
+  readonly notices: NoticeJob;
   readonly journal: ManagerJournal;
   readonly drain: ManagerDrain;
   /** Undefined where none is configured. */
   readonly deadMan: DeadMan | undefined;
+  readonly notifications: Notifications;
 }
 
 /** The jobs of this process's roles. */
 export function composeScheduler(parts: SchedulerParts): Scheduler {
-  const { config, edges, storage, verdicts, sealer, incidents, statusNudge, journal, lag } = parts;
+  const { config, edges, storage, verdicts, sealer, incidents, notices, statusNudge, journal, lag, notifications } =
+    parts;
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
   const hasJobs = config.roles.has('jobs');
   const scheduler = createScheduler({
     clock: fleetClock,
     log: edges.log,
     cron: createNodeCronPort({ log: edges.log, wall: () => fleetClock.wall() }),
-    jobs: hasJobs ? cronJobs({ inTransaction, fleetClock, verdicts, sealer, incidents, lag }) : [],
+    jobs: hasJobs
+      ? [...cronJobs({ inTransaction, fleetClock, verdicts, sealer, incidents, notices, lag }), ...notifications.jobs]
+      : [],
     monotonicJobs: monotonicJobs(parts, { hasJobs, hasAgents: config.roles.has('agents') }),
     onJobChange: createJobWatch({ journal, clock: fleetClock }),
   });
@@ -65,6 +72,7 @@ export function composeScheduler(parts: SchedulerParts): Scheduler {
     addVerdictWakeUps(scheduler, verdicts);
     addSealWakeUps(scheduler, fleetClock);
     addIncidentWakeUps(scheduler, statusNudge);
+    notifications.deliverer.onFree(() => void scheduler.wake(NOTIFICATIONS));
   }
   return scheduler;
 }

@@ -6,18 +6,19 @@ const SECOND = 1000;
 
 describe('when agents come back after a drain', () => {
   const drain = { endsAt: 30 * SECOND, spreadMs: 30 * SECOND };
-  const order = (receivedAt: number, usualMs: number, share = 0.5, intervalMs = 60 * SECOND) =>
+  const minute = { share: 0.5, intervalMs: 60 * SECOND };
+  const order = (receivedAt: number, usualMs: number, { share, intervalMs } = minute) =>
     drainedContactMs({ receivedAt, usualMs, intervalMs }, drain, share);
 
   it('is at their share of the time after its end', () => {
     expect(order(0, 20_000)).to.equal(45_000);
     expect(order(20_000, 20_000)).to.equal(25_000);
-    expect(order(29_999, 20_000, 0)).to.equal(1000);
+    expect(order(29_999, 20_000, { ...minute, share: 0 })).to.equal(1000);
   });
 
   it('is as usual for whom that is later anyway, cannot be put off so far, or comes after the end', () => {
     expect(order(0, 60_000)).to.equal(60_000);
-    expect(order(1000, 5000, 0.5, 5000)).to.equal(5000);
+    expect(order(1000, 5000, { ...minute, intervalMs: 5000 })).to.equal(5000);
     expect(order(30_000, 20_000)).to.equal(20_000);
   });
 
@@ -46,7 +47,7 @@ describe('when agents come back after a drain', () => {
     for (const told of [10, 60, 1000]) {
       const tenths = Array.from({ length: 10 }, () => 0);
       for (let n = 1; n <= told; n += 1) {
-        const tenth = Math.floor((order(10_000, 20_000, shareOf(n)) - 20_000) / 3000);
+        const tenth = Math.floor((order(10_000, 20_000, { ...minute, share: shareOf(n) }) - 20_000) / 3000);
         tenths[tenth] = (tenths[tenth] ?? 0) + 1;
       }
       expect(Math.max(...tenths) - Math.min(...tenths), String(tenths)).to.be.at.most(3);
