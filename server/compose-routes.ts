@@ -13,15 +13,18 @@ import { createCoveredDrift } from './heartbeats/covered-drift.js';
 import type { LivenessHints } from './heartbeats/liveness-hints.js';
 import { trustedClock } from './fleet-clock/trusted-clock.js';
 import { latenessRoutes } from './heartbeats/lateness-routes.js';
+import type { Config } from './config.js';
 import type { Storage } from './open-storage.js';
 import { maintenanceRoutes } from './maintenance/index.js';
 import { composePolicies } from './policies/index.js';
 import { notificationRoutes, routingDependents } from './notifications/index.js';
 import { composePreviews } from './previews/index.js';
 import { composeReports } from './reports/index.js';
+import { drainRoutes } from './system/drain-routes.js';
 import { systemRoutes, type SystemView } from './system/system-routes.js';
 
 export interface RoutesDeps {
+  readonly config: Pick<Config, 'node'>;
   readonly storage: Storage;
   readonly core: Core;
   readonly edges: Edges;
@@ -35,7 +38,7 @@ export interface FeatureRoutes {
 }
 
 /** Every feature's routes of the admin API. */
-export function composeRoutes({ storage, core, edges, agentUrl, system }: RoutesDeps): FeatureRoutes {
+export function composeRoutes({ config, storage, core, edges, agentUrl, system }: RoutesDeps): FeatureRoutes {
   const { fleetClock: clock, sql, inTransaction } = storage;
   const { random } = edges;
   const { audit, cache, statuses, alerts, certificates, ledger, maintenance } = core;
@@ -65,6 +68,7 @@ export function composeRoutes({ storage, core, edges, agentUrl, system }: Routes
     ...composeEnrollmentTokens(tokenDeps).routes,
     ...notificationRoutes(core.notifications),
     ...systemRoutes(system),
+    ...drainRoutes({ drain: core.drain, view: system, inTransaction, audit, node: config.node }),
   ];
   return { routes, tokens: createEnrollmentTokenService(tokenDeps) };
 }

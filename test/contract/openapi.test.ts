@@ -45,6 +45,7 @@ const ROUTES: Readonly<Record<string, string>> = {
   '/reports/availability': 'get',
   '/system': 'get',
   '/system/jobs': 'get',
+  '/system/drain': 'post delete',
   '/events': 'get',
   '/openapi.json': 'get',
 };
@@ -61,6 +62,8 @@ const MEMBERS: Readonly<Record<string, string>> = {
   PreviewDto: 'computersChanged bySetting wouldBeLate wouldBeOffline wouldLoseDirection steadyState sample',
   JobReply: 'name cron lastRunAt nextRunAt lastDurationMs runs lastError',
   VerdictStateReply: 'state reason since until',
+  DrainReply: 'state since endsAt resumesAt',
+  DeadManReply: 'configured lastOkAt lastError',
 };
 
 /** What an operator may change, by the first part of the path. */

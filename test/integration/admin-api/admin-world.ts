@@ -13,7 +13,7 @@ import { createSystemRandom } from '../../../lib/random.js';
 import type { Role } from '../../../server/access/actor.js';
 import { createAdminServer, type AdminServer, type AdminTls } from '../../../server/admin-api/admin-server.js';
 import { composeAdminApi, type AdminApi } from '../../../server/admin-api/compose-admin-api.js';
-import type { ReadinessCheck } from '../../../server/admin-api/health-routes.js';
+import type { ReadinessCheck } from '../../../server/admin-api/readiness-check.js';
 import { defineRoute, type RouteDefinition } from '../../../server/admin-api/route.js';
 import { createAuditLog } from '../../../server/audit/index.js';
 import { createUnitOfWork } from '../../../server/database/in-transaction.js';
