@@ -294,7 +294,7 @@ describe('the calendar against a minute-wise look at every window', () => {
           });
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 20 },
     );
   });
 
@@ -333,7 +333,7 @@ describe('the calendar against a minute-wise look at every window', () => {
           );
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 20 },
     );
   });
 });
