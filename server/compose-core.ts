@@ -23,12 +23,18 @@ import { createMismatchRecorder } from './heartbeats/identity-mismatch.js';
 import { createDialRequestRelay, type DialRequestRelay } from './dials/dial-requests.js';
 import { createHintRelay, type HintRelay } from './heartbeats/hint-relay.js';
 import { createIngestMetrics, type IngestMetrics } from './heartbeats/ingest-metrics.js';
+import { composeIncidents, createStatusNudge, nudging, type IncidentJob, type StatusNudge } from './incidents/index.js';
 import { createListeningLedger, type RunningListeningLedger } from './listening/listening-ledger.js';
-import { createMaintenanceView, type MaintenanceView } from './maintenance/index.js';
-import { createDiscardingNotifier } from './notifications/discarding-notifier.js';
+import { createOwnPath } from './listening/own-path.js';
+import { createPortWatch, type PortWatch } from './listening/port-watch.js';
+import { createSelfDialler, type SelfDialler } from './listening/self-dialler.js';
+import { createInMaintenance, createMaintenanceView, type MaintenanceView } from './maintenance/index.js';
 import { keyFolder, type Storage } from './open-storage.js';
 import { createDatabaseBreaker, type DatabaseBreaker } from './database/database-breaker.js';
 import { createNotificationClient } from './database/notification-client.js';
+import { databaseEndpoint } from './database/connection.js';
+import { composeNotifications, type Notifications } from './notifications/index.js';
+import { sqlOfClient } from './database/sql.js';
 import {
   createSettingsCache,
   createSettingsWatch,
@@ -38,7 +44,9 @@ import {
 import { createClaimedJob } from './scheduler/claimed-job.js';
 import { createStatusWriter } from './statuses/status-writer.js';
 import type { StatusWriter } from './statuses/status.js';
+import { SelfSuspicion } from './verdicts/self-suspicion.js';
 import { createVerdictJob, type VerdictJob } from './verdicts/verdict-job.js';
+import { MANAGER_VERSION } from './version.js';
 
 /** What both ports and the jobs stand on. */
 export interface Core {
@@ -54,6 +62,9 @@ export interface Core {
   readonly cache: PolicySettingsCache;
   readonly settingsWatch: Lifecycle;
   readonly ledger: RunningListeningLedger;
+  /** The second thread, that looks at the process from outside its event loop. */
+  readonly selfDialler: SelfDialler;
+  readonly portWatch: PortWatch;
   readonly verdicts: VerdictJob;
   /** Tells all who watch the computers what was stored of them. */
   readonly hints: HintRelay;
@@ -64,7 +75,11 @@ export interface Core {
   readonly noteMismatch: ReturnType<typeof createMismatchRecorder>;
   readonly metrics: IngestMetrics;
   readonly sealer: AuditSealer;
+  /** Gathers what falls silent together. */
+  readonly incidents: IncidentJob;
+  readonly statusNudge: StatusNudge;
   readonly journal: ManagerJournal;
+  readonly notifications: Notifications;
 }
 
 export interface CoreDeps {
@@ -122,27 +137,56 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
     connect: () => createNotificationClient(storage.connection),
   });
   const sealer = composeSealer({ config, edges, storage });
-  const maintenance = createMaintenanceView({ cache, clock: fleetClock });
-  const notices = composeNotices({ config, edges, storage, cache, maintenance, ledger: hot.ledger });
-  const calm = { maintenance, notices };
-  return { authority, cache, settingsWatch, enrollment, sealer, breaker, ...calm, ...writers, ...hot };
+  const calm = composeCalm({ config, edges, storage, cache, writers, ledger: hot.ledger });
+  return { authority, cache, settingsWatch, enrollment, breaker, sealer, ...calm, ...writers, ...hot };
 }
 
-function composeNotices({
-  config,
-  edges,
-  storage,
+/** What stands between an alert and those it is told: incidents, maintenance, notices, channels. */
+function composeCalm({
   ledger,
   ...shared
-}: Pick<CoreDeps, 'config' | 'edges' | 'storage'> & Pick<Core, 'cache' | 'maintenance' | 'ledger'>): NoticeJob {
+}: Omit<HotPathDeps, 'breaker'> & Pick<Core, 'ledger'>): Pick<
+  Core,
+  'maintenance' | 'incidents' | 'notices' | 'notifications'
+> {
+  const { cache, storage, writers } = shared;
+  const maintenance = createMaintenanceView({ cache, clock: storage.fleetClock });
+  const notifications = composeOwnNotifications(shared, writers);
+  const { notifier } = notifications;
+  return {
+    maintenance,
+    notifications,
+    incidents: composeIncidentJob({ ...shared, maintenance }),
+    notices: composeNotices({ ...shared, maintenance, ledger, notifier }),
+  };
+}
+
+function composeOwnNotifications(
+  { config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>,
+  { audit }: Pick<Core, 'audit'>,
+): Notifications {
+  const { random, log } = edges;
+  const { node, adminOrigin, notifyAllowedCidrs: allowedCidrs } = config;
+  const key = openSecret(keyFolder(config), 'notification-secret', random);
+  const database = databaseEndpoint(storage.connection);
+  const own = { node, adminOrigin, allowedCidrs, database, key, version: MANAGER_VERSION };
+  return composeNotifications({ ...storage, ...own, random, log, audit });
+}
+
+type NoticeDeps = Pick<CoreDeps, 'config' | 'edges' | 'storage'> &
+  Pick<Core, 'cache' | 'maintenance' | 'ledger'> &
+  Pick<Notifications, 'notifier'>;
+
+function composeNotices({ config, edges, storage, ledger, cache, maintenance, notifier }: NoticeDeps): NoticeJob {
   const { fleetClock, sql, inJobsTransaction: inTransaction } = storage;
   return createNoticeJob({
-    ...shared,
+    cache,
+    maintenance,
+    notifier,
     job: createClaimedJob({ name: 'notices', owner: config.node, inTransaction, fleetClock }),
     sql,
     fleetClock,
     spans: () => ledger.spans(),
-    notifier: createDiscardingNotifier(),
     log: edges.log,
   });
 }
@@ -151,6 +195,22 @@ function composeSealer({ config, edges, storage }: Pick<CoreDeps, 'config' | 'ed
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
   const job = createClaimedJob({ name: 'audit-seals', owner: config.node, inTransaction, fleetClock });
   return createAuditSealer({ job, sql: storage.sql, clock: fleetClock, log: edges.log });
+}
+
+type IncidentDeps = Omit<HotPathDeps, 'breaker'> & Pick<Core, 'maintenance'>;
+
+function composeIncidentJob({ config, edges, storage, cache, writers, maintenance }: IncidentDeps): IncidentJob {
+  const { fleetClock, sql, inJobsTransaction: inTransaction } = storage;
+  return composeIncidents({
+    ...edges,
+    node: config.node,
+    inTransaction,
+    sql,
+    fleetClock,
+    policies: cache,
+    alerts: writers.alerts,
+    findExcused: createInMaintenance({ view: maintenance, cache }),
+  });
 }
 
 /** The authority that the database knows, or a new one on a new database. */
@@ -165,7 +225,10 @@ async function openOwnAuthority({ config, edges, storage }: Omit<CoreDeps, 'mana
   return authority;
 }
 
-type Writers = Pick<Core, 'audit' | 'alerts' | 'outbox' | 'statuses' | 'events' | 'certificates' | 'journal'>;
+type Writers = Pick<
+  Core,
+  'audit' | 'alerts' | 'outbox' | 'statuses' | 'statusNudge' | 'events' | 'certificates' | 'journal'
+>;
 
 function composeWriters({ config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>): Writers {
   const { random, log } = edges;
@@ -173,11 +236,13 @@ function composeWriters({ config, edges, storage }: Pick<CoreDeps, 'config' | 'e
   const alerts = createAlertWriter({ random });
   const events = createEventWriter({ random, fleetClock });
   const inTransaction = storage.inJobsTransaction;
+  const statusNudge = createStatusNudge(fleetClock);
   return {
+    statusNudge,
     alerts,
     outbox: createAlertOutbox({ random }),
     audit: createAuditLog({ clock: fleetClock, random }),
-    statuses: createStatusWriter({ alerts, random, fleetClock }),
+    statuses: nudging(createStatusWriter({ alerts, random, fleetClock }), statusNudge),
     events,
     journal: createManagerJournal({ node: config.node, events, inTransaction, clock: fleetClock, log }),
     certificates: createCertificateRepository(),
@@ -196,16 +261,9 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
   const { fleetClock } = storage;
   const { journal } = writers;
   const metrics = createIngestMetrics();
-  const ledger = createListeningLedger({
-    node: config.node,
-    inTransaction: storage.inJobsTransaction,
-    fleetClock,
-    ingest: { settled: () => heartbeats.batcher.settled() },
-    log,
-    onDeafSpan: async (sql, span) => {
-      if (isWorthTelling(span)) await journal.record(sql, listeningGap(span));
-    },
-  });
+  const settled = () => heartbeats.batcher.settled();
+  const listening = composeListening({ config, edges, storage, journal, settled });
+  const { ledger } = listening;
   const verdicts = createVerdictJob({
     // The same after a restart, which takes its shards back at once instead of waiting for the lease to end.
     owner: config.node,
@@ -214,6 +272,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     ledger,
     settings: cache,
     statuses: writers.statuses,
+    suspicion: composeSuspicion(listening, storage, edges),
     log,
     onShardsLost: (shards) => journal.note(shardsLost(shards)),
   });
@@ -236,5 +295,44 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     log,
   });
   const noteMismatch = createMismatchRecorder({ ...writers, inTransaction: storage.inIngestTransaction, metrics });
-  return { metrics, ledger, verdicts, hints, dialRequests, tokens, heartbeats, noteMismatch };
+  return { metrics, ...listening, verdicts, hints, dialRequests, tokens, heartbeats, noteMismatch };
+}
+
+type Listening = Pick<Core, 'ledger' | 'selfDialler' | 'portWatch'>;
+
+interface ListeningDeps extends Pick<CoreDeps, 'config' | 'edges' | 'storage'> {
+  readonly journal: ManagerJournal;
+  readonly settled: () => Promise<void>;
+}
+
+/** The ledger, and the second thread that tells it what the event loop cannot see of itself. */
+function composeListening({ config, edges, storage, journal, settled }: ListeningDeps): Listening {
+  const { log } = edges;
+  const { fleetClock } = storage;
+  const selfDialler = createSelfDialler({ log });
+  const ledger = createListeningLedger({
+    node: config.node,
+    inTransaction: storage.inJobsTransaction,
+    fleetClock,
+    ingest: { settled },
+    log,
+    onDeafSpan: async (sql, span) => {
+      if (isWorthTelling(span)) await journal.record(sql, listeningGap(span));
+    },
+    otherThreadMs: () => selfDialler.turnedMs(),
+    isInDoubt: () => portWatch.isInDoubt(),
+  });
+  const portWatch = createPortWatch({ dialler: selfDialler, ledger, fleetClock, log });
+  return { ledger, selfDialler, portWatch };
+}
+
+function composeSuspicion({ ledger, selfDialler, portWatch }: Listening, storage: Storage, { log }: Edges) {
+  const { fleetClock, ingestPool } = storage;
+  const path = createOwnPath({
+    dialler: selfDialler,
+    port: () => portWatch.port(),
+    sql: sqlOfClient(ingestPool),
+    clock: fleetClock,
+  });
+  return new SelfSuspicion({ path, ledger, fleetClock, log });
 }

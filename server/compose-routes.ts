@@ -16,6 +16,7 @@ import { latenessRoutes } from './heartbeats/lateness-routes.js';
 import type { Storage } from './open-storage.js';
 import { maintenanceRoutes } from './maintenance/index.js';
 import { composePolicies } from './policies/index.js';
+import { notificationRoutes, routingDependents } from './notifications/index.js';
 import { composePreviews } from './previews/index.js';
 import { systemRoutes, type SystemView } from './system/system-routes.js';
 
@@ -39,7 +40,8 @@ export function composeRoutes({ storage, core, edges, agentUrl, system }: Routes
   const { audit, cache, statuses, alerts, certificates, ledger, maintenance } = core;
   const hints = toldEverywhere({ storage, core, edges });
   const shared = { sql, manager: storage.dataSource.manager, inTransaction, clock, random, audit, cache, hints };
-  const dependents = [computerDependents, createTokenDependents({ clock: trustedClock(clock) })];
+  const tokenDependents = createTokenDependents({ clock: trustedClock(clock) });
+  const dependents = [computerDependents, tokenDependents, routingDependents];
   const spans = () => ledger.spans();
   const computers = composeComputers({ ...shared, statuses, alerts, certificates, spans, maintenance });
   const tokenDeps = { ...shared, clock: trustedClock(clock), caFingerprint: core.authority.rootFingerprint, agentUrl };
@@ -54,6 +56,7 @@ export function composeRoutes({ storage, core, edges, agentUrl, system }: Routes
     ...composeEventReading({ sql, clock, assertVisible: computers.assertVisible }).routes,
     ...composeAlerts({ sql, inTransaction, fleetClock: clock, audit, covered, outbox: core.outbox }).routes,
     ...composeEnrollmentTokens(tokenDeps).routes,
+    ...notificationRoutes(core.notifications),
     ...systemRoutes(system),
   ];
   return { routes, tokens: createEnrollmentTokenService(tokenDeps) };

@@ -128,7 +128,7 @@ export class AlertReply {
   @Shown({ type: ['string', 'null'], format: 'date-time' })
   snoozedUntil!: string | null;
 
-  @Shown({ type: ['string', 'null'], format: 'uuid', description: 'the open incident that gathers it' })
+  @Shown({ type: ['string', 'null'], format: 'uuid', description: 'the mass-outage that it is part of' })
   incidentId!: string | null;
 
   /** The condition comes and goes so often that only this is told. */

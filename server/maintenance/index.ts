@@ -1,3 +1,4 @@
+export { createInMaintenance } from './computers-in-maintenance.js';
 export { PresentMaintenanceDto } from './maintenance-dto.js';
 export { maintenanceRoutes, type MaintenanceRoutesDeps } from './maintenance-routes.js';
 export {
