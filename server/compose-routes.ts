@@ -18,6 +18,7 @@ import { maintenanceRoutes } from './maintenance/index.js';
 import { composePolicies } from './policies/index.js';
 import { notificationRoutes, routingDependents } from './notifications/index.js';
 import { composePreviews } from './previews/index.js';
+import { composeReports } from './reports/index.js';
 import { systemRoutes, type SystemView } from './system/system-routes.js';
 
 export interface RoutesDeps {
@@ -53,6 +54,12 @@ export function composeRoutes({ storage, core, edges, agentUrl, system }: Routes
     ...computers.routes,
     ...maintenanceRoutes({ ...shared, maintenance }),
     ...composePreviews({ ...shared, spans }).routes,
+    ...composeReports({
+      ...shared,
+      spans,
+      assertPolicyVisible: policies.assertVisible,
+      assertComputerVisible: computers.assertVisible,
+    }).routes,
     ...composeEventReading({ sql, clock, assertVisible: computers.assertVisible }).routes,
     ...composeAlerts({ sql, inTransaction, fleetClock: clock, audit, covered, outbox: core.outbox }).routes,
     ...composeEnrollmentTokens(tokenDeps).routes,
