@@ -34,7 +34,7 @@ import {
 import { createClaimedJob } from './scheduler/claimed-job.js';
 import { createStatusWriter } from './statuses/status-writer.js';
 import type { StatusWriter } from './statuses/status.js';
-import { createVerdictJob, type VerdictJob } from './verdicts/verdict-job.js';
+import { createVerdictJob, type VerdictJob, type VerdictJobDeps } from './verdicts/verdict-job.js';
 
 /** What both ports and the jobs stand on. */
 export interface Core {
@@ -66,10 +66,14 @@ export interface CoreDeps {
   readonly storage: Storage;
   /** Told to agents at enrollment, in order of preference. */
   readonly managerUrls: readonly string[];
+  /** Instead of the parts' own; the simulator's. */
+  readonly overrides?: CoreOverrides;
 }
 
+export type CoreOverrides = Pick<VerdictJobDeps, 'createLedger'>;
+
 /** Opens the authority, makes sure of the built-in policy, and wires the hot path and the verdicts. */
-export async function composeCore({ config, edges, storage, managerUrls }: CoreDeps): Promise<Core> {
+export async function composeCore({ config, edges, storage, managerUrls, overrides = {} }: CoreDeps): Promise<Core> {
   const { random, log } = edges;
   const { fleetClock } = storage;
   const authority = await openOwnAuthority({ config, edges, storage });
@@ -86,7 +90,7 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
   });
   await cache.refresh();
   const breaker = createDatabaseBreaker(() => fleetClock.monotonic());
-  const hot = composeHotPath({ config, edges, storage, cache, writers, breaker });
+  const hot = composeHotPath({ config, edges, storage, cache, writers, breaker, overrides });
   const tokens = hot.tokens;
   const enrollment = createEnrollService({
     authority,
@@ -158,10 +162,11 @@ interface HotPathDeps extends Pick<CoreDeps, 'config' | 'edges' | 'storage'> {
   readonly cache: PolicySettingsCache;
   readonly writers: Writers;
   readonly breaker: DatabaseBreaker;
+  readonly overrides: CoreOverrides;
 }
 
 /** The ledger asks the ingest path for its proof, and the ingest path tells the ledger what it turned away. */
-function composeHotPath({ config, edges, storage, cache, writers, breaker }: HotPathDeps) {
+function composeHotPath({ config, edges, storage, cache, writers, breaker, overrides }: HotPathDeps) {
   const { random, log } = edges;
   const { fleetClock } = storage;
   const { journal } = writers;
@@ -186,6 +191,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     statuses: writers.statuses,
     log,
     onShardsLost: (shards) => journal.note(shardsLost(shards)),
+    ...overrides,
   });
   const hints = createHintRelay(verdicts);
   const dialRequests = createDialRequestRelay();

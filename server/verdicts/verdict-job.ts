@@ -20,6 +20,8 @@ export interface VerdictJobDeps extends Omit<BatchDeps, 'listening' | 'ledger'> 
   readonly ledger: ListeningLedger & {
     deafness(): { readonly cause: DeafCause; readonly since: FleetInstant } | undefined;
   };
+  /** Makes the deadlines' arithmetic from spans; that of policies/ unless given. */
+  readonly createLedger?: typeof createLedger;
   /** Told of shards that another process has taken. */
   readonly onShardsLost?: (shards: readonly number[]) => void;
 }
@@ -196,7 +198,8 @@ class Job implements VerdictJob {
   /** The spans' sums are kept for as long as the spans are the same. */
   #listening(): Ledger {
     const spans = this.#deps.ledger.spans();
-    if (this.#arithmetic?.spans !== spans) this.#arithmetic = { spans, ledger: createLedger(spans) };
+    if (this.#arithmetic?.spans !== spans)
+      this.#arithmetic = { spans, ledger: (this.#deps.createLedger ?? createLedger)(spans) };
     return this.#arithmetic.ledger;
   }
 
