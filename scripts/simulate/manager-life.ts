@@ -1,0 +1,190 @@
+import { hash } from 'node:crypto';
+import type pg from 'pg';
+import { parseBoundedJson } from '../../lib/bounded-json.js';
+import type { Log } from '../../lib/log.js';
+import { Problem } from '../../lib/problem.js';
+import { readBy } from '../../lib/schema.js';
+import { reportSchema, type Orders, type Report } from '../../protocol/heartbeat-messages.js';
+import type { RouteDefinition } from '../../server/admin-api/route.js';
+import { composeCore, type Core, type CoreOverrides } from '../../server/compose-core.js';
+import { composeRoutes } from '../../server/compose-routes.js';
+import type { Config } from '../../server/config.js';
+import { createHotTransaction } from '../../server/database/hot-transaction.js';
+import { createPoolUnitOfWork, createUnitOfWork } from '../../server/database/in-transaction.js';
+import { sqlOfClient } from '../../server/database/sql.js';
+import { openFleetClock, type OpenedFleetClock } from '../../server/fleet-clock/open-fleet-clock.js';
+import type { Exchange } from '../../server/heartbeats/exchange.js';
+import { inert } from '../../server/inert.js';
+import { managerStarted, managerStopped } from '../../server/manager-notes.js';
+import type { Storage } from '../../server/open-storage.js';
+import { addVerdictWakeUps, clockJobs, cronJobs, listeningJobs, VERDICTS } from '../../server/scheduler/jobs.js';
+import { createScheduler, type Scheduler } from '../../server/scheduler/scheduler.js';
+import type { SeededRandom } from './seeded-random.js';
+import { createSimulatedCron } from './simulated-cron.js';
+import type { SimulatedDatabase } from './simulated-database.js';
+import type { SimulatedProcess } from './simulated-machine.js';
+import type { SimulatedPool } from './simulated-pool.js';
+import type { SimulationOrm } from './simulation-orm.js';
+
+export interface LifeOptions {
+  readonly config: Config;
+  readonly process: SimulatedProcess;
+  readonly database: SimulatedDatabase;
+  readonly orm: SimulationOrm;
+  readonly random: SeededRandom;
+  readonly log: Log;
+  /** How often proofs, clock and schedules come round; a second in the product. */
+  readonly tickMs: number;
+  readonly overrides?: CoreOverrides | undefined;
+  /** Breaks the product on purpose. */
+  readonly twistExchange?: ((exchange: Exchange, clock: OpenedFleetClock) => Exchange) | undefined;
+}
+
+export interface ReceivedReport {
+  readonly computerId: string;
+  readonly receivedAt: number;
+  readonly report: Report;
+}
+
+/** One life of the manager: the product's own composition on simulated edges, without its two ports. */
+export class ManagerLife {
+  readonly process: SimulatedProcess;
+  readonly fleetClock: OpenedFleetClock;
+  readonly core: Core;
+  readonly routes: readonly RouteDefinition[];
+  readonly pool: SimulatedPool;
+  readonly #options: LifeOptions;
+  readonly #scheduler: Scheduler;
+  #isListening = false;
+
+  private constructor(options: LifeOptions, parts: Parts) {
+    this.#options = options;
+    this.process = options.process;
+    this.fleetClock = parts.storage.fleetClock;
+    this.core = parts.core;
+    this.pool = parts.pool;
+    this.routes = composeRoutes({
+      storage: parts.storage,
+      core: parts.core,
+      edges: parts.edges,
+      agentUrl: () => 'https://manager.simulation:4120',
+      system: inert('system'),
+    }).routes;
+    this.#scheduler = composeSchedules(options, parts);
+  }
+
+  static async begin(options: LifeOptions): Promise<ManagerLife> {
+    return new ManagerLife(options, await compose(options));
+  }
+
+  get isListening(): boolean {
+    return this.#isListening;
+  }
+
+  /** As the product's start does, in its order; `openPort` is when agents can come in. */
+  async start(openPort: () => Promise<void>): Promise<void> {
+    const { core } = this;
+    core.journal.note(managerStarted('simulated'));
+    await core.journal.start();
+    await core.heartbeats.recorder.start();
+    await core.heartbeats.lateness.start();
+    await core.ledger.register();
+    await openPort();
+    this.#isListening = true;
+    await core.ledger.opened();
+    this.#scheduler.start();
+  }
+
+  /** As the product's stop does. */
+  async stop(): Promise<void> {
+    const { core } = this;
+    core.journal.note(managerStopped());
+    await this.#scheduler.stop();
+    await core.verdicts.release();
+    await core.ledger.close();
+    await core.heartbeats.batcher.drain();
+    this.#isListening = false;
+    await core.heartbeats.lateness.stop();
+    await core.heartbeats.recorder.stop();
+    await core.journal.stop();
+  }
+
+  /** What the agent port does with a body; throws a Problem. */
+  async handle(computerId: string, body: string, onReport: (received: ReceivedReport) => void): Promise<Orders> {
+    const bytes = Buffer.from(body);
+    const receivedAt = Math.floor(this.fleetClock.fleet());
+    const report = readBy(reportSchema, parseBoundedJson(bytes));
+    onReport({ computerId, receivedAt, report });
+    const exchange: Exchange = {
+      identity: { computerId, serial: '0f'.repeat(16) },
+      receivedAt,
+      listener: this.#options.config.node,
+      via: 'direct',
+      dialledBy: 'agent',
+      report,
+      digest: hash('sha256', bytes, 'buffer'),
+      address: '192.0.2.1',
+      tls: { version: 'TLSv1.3', cipher: 'TLS_AES_256_GCM_SHA384' },
+    };
+    const twisted = this.#options.twistExchange?.(exchange, this.fleetClock) ?? exchange;
+    return this.core.heartbeats.batcher.submit(twisted);
+  }
+}
+
+interface Parts {
+  readonly edges: { readonly clock: OpenedFleetClock; readonly random: SeededRandom; readonly log: Log };
+  readonly storage: Storage;
+  readonly core: Core;
+  readonly pool: SimulatedPool;
+}
+
+async function compose(options: LifeOptions): Promise<Parts> {
+  const { config, process, random, log, overrides } = options;
+  const pool = options.database.poolOf(process);
+  options.orm.use(pool);
+  const raw = { clock: process.clock, random, log };
+  const inJobsTransaction = createHotTransaction(createPoolUnitOfWork(pool as unknown as pg.Pool, raw));
+  const { bootId } = process.machine;
+  const fleetClock = await openFleetClock({ ...raw, bootId, inTransaction: inJobsTransaction });
+  const edges = { ...raw, clock: fleetClock };
+  const storage: Storage = {
+    dataSource: options.orm.dataSource,
+    inTransaction: createUnitOfWork(options.orm.dataSource, raw),
+    ingestPool: pool as unknown as pg.Pool,
+    jobsPool: pool as unknown as pg.Pool,
+    inJobsTransaction,
+    inIngestTransaction: createPoolUnitOfWork(pool as unknown as pg.Pool, raw),
+    sql: sqlOfClient(pool),
+    fleetClock,
+    auditProtected: true,
+    appliedMigrations: [],
+    connection: options.database.deps.connection,
+  };
+  const core = await composeCore({ config, edges, storage, managerUrls: [], ...(overrides ? { overrides } : {}) });
+  return { edges, storage, core, pool };
+}
+
+/** Every schedule of the product that verdicts rest on, at the simulation's tick. */
+function composeSchedules({ process, log, tickMs }: LifeOptions, { storage, core }: Parts): Scheduler {
+  const { fleetClock, inJobsTransaction: inTransaction } = storage;
+  const { ledger, verdicts, cache, sealer } = core;
+  const atTick = <J extends { readonly everyMs: number }>(job: J): J => ({
+    ...job,
+    everyMs: job.everyMs < 1000 ? job.everyMs : (job.everyMs * tickMs) / 1000,
+  });
+  const settings = { name: 'settings-poll', everyMs: tickMs, run: () => cache.refresh() };
+  const scheduler = createScheduler({
+    clock: fleetClock,
+    log,
+    cron: createSimulatedCron(process, { [VERDICTS]: tickMs }),
+    jobs: cronJobs({ inTransaction, fleetClock, verdicts, sealer }),
+    monotonicJobs: [...clockJobs({ inTransaction, fleetClock }), ...listeningJobs(ledger), settings].map(atTick),
+  });
+  addVerdictWakeUps(scheduler, verdicts);
+  return scheduler;
+}
+
+/** A failure that the product answers with a problem document; anything else would be its `internal`. */
+export function toProblem(error: unknown): Problem {
+  return error instanceof Problem ? error : new Problem('internal', {}, error);
+}
