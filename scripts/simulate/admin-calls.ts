@@ -1,3 +1,4 @@
+import { isTransientDatabaseError } from '../../server/database/database-errors.js';
 import { Problem } from '../../lib/problem.js';
 import type { Actor } from '../../server/access/actor.js';
 import { Scope } from '../../server/access/scope.js';
@@ -45,7 +46,12 @@ export async function editPolicy(life: ManagerLife, id: string, settings: object
     await callAdmin(life, { method: 'patch', path, params: { id }, body: settings, ifMatch: revision });
     return true;
   } catch (error) {
-    if (error instanceof Problem && error.code === 'unavailable') return false;
+    if (isAway(error)) return false;
     throw error;
   }
+}
+
+/** What the admin port answers 503 to. */
+function isAway(error: unknown): boolean {
+  return error instanceof Problem ? error.code === 'unavailable' : isTransientDatabaseError(error);
 }

@@ -1,8 +1,8 @@
 import type { SeededRandom } from './seeded-random.js';
 
 const TICKS_MS = [1000, 2000, 5000, 10_000] as const;
-const TICKS_PER_SEED = 420;
-const HEARTBEATS_PER_AGENT = 60;
+const TICKS_PER_SEED = 200;
+const HEARTBEATS_PER_AGENT = 30;
 const QUIET_SHARE = 0.25;
 
 /** What a seed is to be like; everything else is drawn while it runs. */

@@ -15,6 +15,8 @@ import { BEGIN_MS } from './simulated-machine.js';
 
 const TEMPLATE = 'simulation_template';
 const DAYS = 8;
+const DROP_ATTEMPTS = 100;
+const DROP_PAUSE_MS = 50;
 /** Nothing of a simulation survives its end. */
 const UNSAFE_BUT_FAST = {
   fsync: 'off',
@@ -73,11 +75,24 @@ export async function openCluster(cleanup: CleanupStack): Promise<SimulationClus
         observer,
         async close() {
           await observer.end();
-          await administrator.query(`DROP DATABASE ${name} WITH (FORCE)`);
+          await dropPatiently(administrator, name);
         },
       };
     },
   };
+}
+
+/** A connection that was closed just now, or a worker of the server, may still be there for a moment. */
+async function dropPatiently(administrator: pg.Client, name: string): Promise<void> {
+  const clock = createSystemClock();
+  for (let left = DROP_ATTEMPTS; ; left -= 1)
+    try {
+      await administrator.query(`DROP DATABASE ${name}`);
+      return;
+    } catch (error) {
+      if (left === 0) throw error;
+      await clock.sleep(DROP_PAUSE_MS);
+    }
 }
 
 async function makePartitions(owner: DatabaseAddress): Promise<void> {

@@ -5,8 +5,8 @@ import { AGENT_FAULTS } from './agent-faults.js';
 import type { FaultKind } from './fault-kind.js';
 import { MANAGER_FAULTS } from './manager-faults.js';
 
-const FAULTS_PER_AGENT = 3;
-const FAULTS_OF_MANAGER = 10;
+const FAULTS_PER_AGENT = 2;
+const FAULTS_OF_MANAGER = 8;
 
 const KINDS: readonly (readonly [readonly FaultKind[], (agents: number) => number])[] = [
   [MANAGER_FAULTS, () => FAULTS_OF_MANAGER],

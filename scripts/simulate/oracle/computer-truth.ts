@@ -3,7 +3,8 @@ import type { TrueContact } from './silence-bounds.js';
 
 /** A report that reached the manager, whatever became of it. */
 interface Submitted {
-  readonly receivedAt: number;
+  /** It may come more than once. */
+  readonly receipts: readonly number[];
   readonly intervalMs: number;
   readonly announcedMs: number;
 }
@@ -48,7 +49,8 @@ export class ComputerTruth {
   submit(report: Report, receivedAt: number): void {
     const { reason } = report.goodbye ?? {};
     const announcedMs = reason === 'restart' || reason === 'update' ? TOLERANCE_MS : 0;
-    this.#submitted.set(report.reportId, { receivedAt, announcedMs, intervalMs: report.intervalSeconds * 1000 });
+    const receipts = [...(this.#submitted.get(report.reportId)?.receipts ?? []), receivedAt];
+    this.#submitted.set(report.reportId, { receipts, announcedMs, intervalMs: report.intervalSeconds * 1000 });
     const [oldest] = this.#submitted.keys();
     if (oldest !== undefined && this.#submitted.size > REMEMBERED) this.#submitted.delete(oldest);
   }
@@ -58,7 +60,7 @@ export class ComputerTruth {
     const stored = live.lastSeenAt ?? Number.NEGATIVE_INFINITY;
     if (stored < this.#storedLastSeen) return `last seen went back by ${this.#storedLastSeen - stored} ms`;
     const isNews = live.reportId !== null && live.reportId !== this.#reportId;
-    if (isNews) this.#accept(live.reportId ?? '');
+    if (isNews) this.#accept(live.reportId ?? '', stored);
     this.#storedLastSeen = stored;
     this.#storedDue = live.contactDueAt ?? stored;
     this.#storedDelivered = live.deliveredMs ?? 0;
@@ -66,11 +68,13 @@ export class ComputerTruth {
     return `last seen is off by ${stored - this.#lastSeenAt} ms from the receipt`;
   }
 
-  #accept(reportId: string): void {
+  #accept(reportId: string, stored: number): void {
     const submitted = this.#submitted.get(reportId);
     this.#reportId = reportId;
     if (!submitted) return;
-    this.#lastSeenAt = Math.max(this.#lastSeenAt ?? submitted.receivedAt, submitted.receivedAt);
+    const { receipts } = submitted;
+    const receivedAt = receipts.find((receipt) => receipt === stored) ?? receipts.at(-1) ?? stored;
+    this.#lastSeenAt = Math.max(this.#lastSeenAt ?? receivedAt, receivedAt);
     this.#confirmedMs = submitted.intervalMs;
     this.#announcedMs = submitted.announcedMs;
     if (this.#deliveredMs === this.#confirmedMs) this.#deliveredMs = 0;

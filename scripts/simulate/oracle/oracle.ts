@@ -125,7 +125,8 @@ export class Oracle {
     const rules = this.#rules.applicable(computer.policyId, now);
     const earliest = Math.min(...rules.map((rule) => earliestOffline(contact, rule, deafness)));
     if (raisedAt < earliest - ROUNDING_MS) return `not due before ${earliest}, ${earliest - raisedAt} ms later`;
-    return this.#healthOf(subject, contact.intervalMs, now);
+    const isTight = rules.some(({ missedAllowed, graceMs }) => missedAllowed === 0 && graceMs < NETWORK_SLACK_MS);
+    return isTight ? undefined : this.#healthOf(subject, contact.intervalMs, now);
   }
 
   /** Whoever runs, with nothing in between, is in contact: an alert is false whatever the arithmetic says. */
@@ -166,3 +167,5 @@ export class Oracle {
 }
 
 const ATTEMPT_MS = 10_000;
+/** Without so much grace a single heartbeat may be late by the network's own doing. */
+const NETWORK_SLACK_MS = 1000;

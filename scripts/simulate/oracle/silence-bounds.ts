@@ -29,8 +29,9 @@ export function earliestOffline(contact: TrueContact, rules: TrueRules, deaf: De
   if (rules.missedAllowed === null) return Number.POSITIVE_INFINITY;
   const { certain, possible } = deaf;
   let deadline = instantOf(listeningNeeded(contact, rules, certain), certain);
+  // What is certain is possible too, and its possible span begins no later: it counts itself.
   const ordinalOf = (span: Span): number =>
-    possible.filter(({ from, until }) => until > contact.lastSeenAt && from < span.from).length;
+    possible.filter(({ from, until }) => until > contact.lastSeenAt && from <= span.from).length;
   for (const span of certain) {
     if (span.until <= contact.lastSeenAt || span.until > deadline || ordinalOf(span) > SPANS_EXCUSED) continue;
     const wayBack = heardBy(span.until, certain) + allowanceOf(contact, rules);
