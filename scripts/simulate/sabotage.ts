@@ -15,7 +15,11 @@ export interface Sabotaged {
   readonly exchange?: (exchange: Exchange, clock: OpenedFleetClock) => Exchange;
 }
 
-export function sabotageOf(name: Sabotage | undefined, random: SeededRandom): Sabotaged {
+/** `isBegun`: the fleet is there; before, nothing is broken. */
+export function sabotageOf(
+  name: Sabotage | undefined,
+  { random, isBegun }: { readonly random: SeededRandom; readonly isBegun: () => boolean },
+): Sabotaged {
   switch (name) {
     case undefined:
       return {};
@@ -28,7 +32,7 @@ export function sabotageOf(name: Sabotage | undefined, random: SeededRandom): Sa
     case 'stale-interval':
       return { statements: { after: keepFirstIntervals() } };
     case 'lost-ack':
-      return { statements: { before: loseCommits(random) } };
+      return { statements: { before: loseCommits(random, isBegun) } };
   }
 }
 
@@ -72,7 +76,7 @@ function keepFirstIntervals(): StatementTwist['after'] & object {
 }
 
 /** Now and then a transaction is answered for and not kept. */
-function loseCommits(random: SeededRandom): StatementTwist['before'] & object {
+function loseCommits(random: SeededRandom, isBegun: () => boolean): StatementTwist['before'] & object {
   return (statement) =>
-    statement.text === 'COMMIT' && random.chance(0.01) ? { ...statement, text: 'ROLLBACK' } : statement;
+    statement.text === 'COMMIT' && isBegun() && random.chance(0.01) ? { ...statement, text: 'ROLLBACK' } : statement;
 }

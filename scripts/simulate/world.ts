@@ -71,7 +71,10 @@ export class World {
       note: (text) => this.trace.note(text),
       healthySince: (computerId) => this.healthySince(computerId),
     });
-    const sabotaged = sabotageOf(options.sabotage, this.random.fork('sabotage'));
+    const sabotaged = sabotageOf(options.sabotage, {
+      random: this.random.fork('sabotage'),
+      isBegun: () => this.agents.length > 0,
+    });
     const latency = this.random.fork('database');
     this.database = new SimulatedDatabase({
       connection: options.database.app,
