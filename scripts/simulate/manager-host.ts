@@ -120,20 +120,21 @@ export class ManagerHost {
     this.#process?.resume();
   }
 
-  receive({ computerId, body, reply }: Delivery): void {
+  receive(delivery: Delivery): void {
+    const { reply } = delivery;
     const { life } = this;
     if (!life) return reply('refused');
     const settle = (outcome: Reply): void => {
       if (this.#unanswered.delete(settle)) reply(outcome);
     };
     this.#unanswered.add(settle);
-    life.process.deliver(() => void this.#answer(life, { computerId, body, reply: settle }));
+    life.process.deliver(() => void this.#answer(life, { ...delivery, reply: settle }));
   }
 
-  async #answer(life: ManagerLife, { computerId, body, reply }: Delivery): Promise<void> {
+  async #answer(life: ManagerLife, { computerId, body, dialledBy, reply }: Delivery): Promise<void> {
     const { onReport, onAnswer } = this.#options.hooks;
     const outcome = await life.process.whileAlive<Orders | ReturnType<typeof toProblem>>(
-      life.handle(computerId, body, onReport).catch(toProblem),
+      life.handle({ computerId, body, dialledBy, onReport }).catch(toProblem),
     );
     await onAnswer(computerId, outcome);
     reply(outcome);

@@ -13,6 +13,9 @@ import { createHotTransaction } from '../../server/database/hot-transaction.js';
 import { createPoolUnitOfWork, createUnitOfWork } from '../../server/database/in-transaction.js';
 import { sqlOfClient } from '../../server/database/sql.js';
 import { openFleetClock, type OpenedFleetClock } from '../../server/fleet-clock/open-fleet-clock.js';
+import { createPeerLimits } from '../../server/agent-channel/peer-limits.js';
+import type { DialTransport } from '../../server/dials/dial-transport.js';
+import { composeDials, type Dials } from '../../server/dials/index.js';
 import type { Exchange } from '../../server/heartbeats/exchange.js';
 import { inert } from '../../server/inert.js';
 import { managerStarted, managerStopped } from '../../server/manager-notes.js';
@@ -36,8 +39,17 @@ export interface LifeOptions {
   /** How often proofs, clock and schedules come round; a second in the product. */
   readonly tickMs: number;
   readonly overrides?: CoreOverrides | undefined;
+  /** How this life reaches the agents' listeners; without it nothing dials. */
+  readonly dialTransport?: ((life: ManagerLife) => DialTransport) | undefined;
   /** Breaks the product on purpose. */
   readonly twistExchange?: ((exchange: Exchange, clock: OpenedFleetClock) => Exchange) | undefined;
+}
+
+export interface IncomingReport {
+  readonly computerId: string;
+  readonly body: string;
+  readonly dialledBy: Exchange['dialledBy'];
+  readonly onReport: (received: ReceivedReport) => void;
 }
 
 export interface ReceivedReport {
@@ -55,6 +67,7 @@ export class ManagerLife {
   readonly pool: SimulatedPool;
   readonly #options: LifeOptions;
   readonly #scheduler: Scheduler;
+  readonly #dials: Dials | undefined;
   #isListening = false;
 
   private constructor(options: LifeOptions, parts: Parts) {
@@ -71,6 +84,7 @@ export class ManagerLife {
       system: inert('system'),
     }).routes;
     this.#scheduler = composeSchedules(options, parts);
+    this.#dials = options.dialTransport ? composeLifeDials(options, parts, options.dialTransport(this)) : undefined;
   }
 
   static async begin(options: LifeOptions): Promise<ManagerLife> {
@@ -92,6 +106,7 @@ export class ManagerLife {
     await openPort();
     this.#isListening = true;
     await core.ledger.opened();
+    await this.#dials?.start();
     this.#scheduler.start();
   }
 
@@ -101,6 +116,7 @@ export class ManagerLife {
     core.journal.note(managerStopped());
     await this.#scheduler.stop();
     await core.verdicts.release();
+    await this.#dials?.stop();
     await core.ledger.close();
     await core.heartbeats.batcher.drain();
     this.#isListening = false;
@@ -109,8 +125,8 @@ export class ManagerLife {
     await core.journal.stop();
   }
 
-  /** What the agent port does with a body; throws a Problem. */
-  async handle(computerId: string, body: string, onReport: (received: ReceivedReport) => void): Promise<Orders> {
+  /** What the agent port, or a dial, does with a body; throws a Problem. */
+  async handle({ computerId, body, dialledBy, onReport }: IncomingReport): Promise<Orders> {
     const bytes = Buffer.from(body);
     const receivedAt = Math.floor(this.fleetClock.fleet());
     const report = readBy(reportSchema, parseBoundedJson(bytes));
@@ -120,7 +136,7 @@ export class ManagerLife {
       receivedAt,
       listener: this.#options.config.node,
       via: 'direct',
-      dialledBy: 'agent',
+      dialledBy,
       report,
       digest: hash('sha256', bytes, 'buffer'),
       address: '192.0.2.1',
@@ -162,6 +178,33 @@ async function compose(options: LifeOptions): Promise<Parts> {
   };
   const core = await composeCore({ config, edges, storage, managerUrls: [], ...(overrides ? { overrides } : {}) });
   return { edges, storage, core, pool };
+}
+
+/** The product's dials over a simulated network; notifications never come, so that only its polls tell it of others. */
+function composeLifeDials({ config, log }: LifeOptions, { storage, core }: Parts, transport: DialTransport): Dials {
+  const { fleetClock, sql, inJobsTransaction: inTransaction } = storage;
+  const dials = composeDials({
+    authority: core.authority,
+    identity: inert('identity'),
+    fleetClock,
+    log,
+    sql,
+    inTransaction,
+    connect: async () => ({ query: async () => undefined, on: () => undefined, end: async () => undefined }),
+    settings: core.cache,
+    limits: createPeerLimits({}, () => fleetClock.monotonic()),
+    verdicts: core.verdicts,
+    spans: () => core.ledger.spans(),
+    isDeaf: () => core.breaker.isAway() || core.ledger.deafness() !== undefined,
+    node: config.node,
+    allowedCidrs: undefined,
+    submit: (exchange) => core.heartbeats.batcher.submit(exchange),
+    noteMismatch: core.noteMismatch,
+    transport,
+  });
+  core.hints.add(dials);
+  core.dialRequests.connect(dials);
+  return dials;
 }
 
 /** Every schedule of the product that verdicts rest on, at the simulation's tick. */

@@ -13,6 +13,8 @@ export interface Scenario {
   /** All is well from the storm's end to here. */
   readonly endMs: number;
   readonly policies: readonly PolicyPlan[];
+  /** The manager dials too, and policies are switched between directions. */
+  readonly hasDirections: boolean;
 }
 
 export interface PolicyPlan {
@@ -27,13 +29,15 @@ export interface PolicySettings {
 }
 
 export function drawScenario(random: SeededRandom): Scenario {
-  const tickMs = random.pick(TICKS_MS);
+  const hasDirections = random.chance(0.4);
+  // Dials look around every second.
+  const tickMs = random.pick(hasDirections ? TICKS_MS.slice(0, 2) : TICKS_MS);
   const stormMs = tickMs * TICKS_PER_SEED;
   const usualMs = stormMs / HEARTBEATS_PER_AGENT;
   const policies = ['one', 'two', 'three'].map((name) => ({ name, settings: drawSettings(random, usualMs) }));
   const longestMs = Math.max(...policies.map(({ settings }) => settings.heartbeatIntervalSeconds)) * 1000;
   const quietMs = Math.max(stormMs * QUIET_SHARE, 5 * longestMs);
-  return { tickMs, stormMs, endMs: stormMs + quietMs, policies };
+  return { tickMs, stormMs, endMs: stormMs + quietMs, policies, hasDirections };
 }
 
 export function drawSettings(random: SeededRandom, usualMs: number): PolicySettings {

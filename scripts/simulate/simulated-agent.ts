@@ -14,7 +14,7 @@ import type { GoodbyeReason, Lane } from '../../protocol/heartbeat-messages.js';
 import { MemoryDisk } from './memory-store.js';
 import type { SeededRandom } from './seeded-random.js';
 import type { Machine, SimulatedProcess } from './simulated-machine.js';
-import { createWire, type Link, type WireDeps } from './simulated-network.js';
+import { connectionOf, createWire, type Link, type WireDeps } from './simulated-network.js';
 
 export interface SimulatedAgentDeps extends Pick<WireDeps, 'computerId' | 'isReachable' | 'deliver' | 'note'> {
   readonly machine: Machine;
@@ -48,6 +48,8 @@ export class SimulatedAgent {
   #process: SimulatedProcess | undefined;
   #running: Running | undefined;
   #lives = 0;
+  /** Where the present life listens. */
+  #ports = new Set<number>();
 
   constructor(deps: SimulatedAgentDeps) {
     this.#deps = deps;
@@ -114,6 +116,28 @@ export class SimulatedAgent {
     if (running && !running.process.isPaused) void this.#append(running, lane);
   }
 
+  /** A dial of the manager's, as it arrives here; `ended` is told what it came to, if anything is ever said. */
+  answer(port: number, deliver: WireDeps['deliver'], ended: (how: 'refused' | 'busy' | 'over') => void): void {
+    const process = this.#process;
+    const running = this.#running;
+    if (!process || process.isDead || !running || !this.#ports.has(port)) return ended('refused');
+    process.deliver(() => {
+      const { computerId, link } = this;
+      const carrier = { kind: 'listener', port, admittedBy: () => true } as const;
+      const answered = running.loop.answer(connectionOf({ computerId, link, process, deliver }, carrier));
+      if (!answered) return ended('busy');
+      const over = (): void => ended('over');
+      void process.whileAlive(answered).then(over, over);
+    });
+  }
+
+  async #listen({ port }: { readonly port: number }) {
+    const ports = this.#ports;
+    ports.add(port);
+    const close = async (): Promise<void> => void ports.delete(port);
+    return { port, close, destroy: close };
+  }
+
   async #append({ spool, process }: Running, lane: Lane): Promise<void> {
     const event = { kind: 'simulated', severity: 'info', message: 'It happened' } as const;
     const { epoch, first } = await process.whileAlive(spool.append(lane, event));
@@ -124,6 +148,7 @@ export class SimulatedAgent {
     const { log, computerId, link } = this.#deps;
     const { clock, machine } = process;
     this.#lives += 1;
+    this.#ports = new Set();
     const random = this.#deps.random.fork(`life ${this.#lives}`);
     const store = this.#disk.open(process);
     const state = await StateStore.open(store, { owner: computerId, firstSequence: Math.floor(clock.wall()) });
@@ -132,7 +157,12 @@ export class SimulatedAgent {
     const { bootId } = machine;
     const lock = new ExchangeLock();
     const base = { clock, random, log, state, spool, settings, lock, bootId };
-    const listeners = new ListenerSet({ clock, random, open: openNothing, onChange: () => undefined });
+    const listeners = new ListenerSet({
+      clock,
+      random,
+      open: (request) => this.#listen(request),
+      onChange: () => undefined,
+    });
     const directions: Directions = new Directions({
       ...base,
       listeners,
@@ -152,11 +182,6 @@ export class SimulatedAgent {
     void directions.watch(new AbortController().signal);
     return { process, loop, spool };
   }
-}
-
-/** Ports that open and that nobody reaches. */
-async function openNothing({ port }: { readonly port: number }) {
-  return { port, close: async () => undefined, destroy: async () => undefined };
 }
 
 const FACTS = { hostname: 'simulated' };

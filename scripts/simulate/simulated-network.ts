@@ -1,4 +1,5 @@
 import { withDeadline } from '../../agent/deadline.js';
+import type { Carrier } from '../../agent/direction-rules.js';
 import type { ManagerConnection } from '../../agent/transport/tls-connection.js';
 import { ManagerRefusal, TransportError, type TransportCode } from '../../agent/transport/transport-error.js';
 import type { Problem } from '../../lib/problem.js';
@@ -14,6 +15,7 @@ export type Reply = Orders | Problem | TransportCode;
 export interface Delivery {
   readonly computerId: string;
   readonly body: string;
+  readonly dialledBy: 'agent' | 'manager';
   readonly reply: (reply: Reply) => void;
 }
 
@@ -97,7 +99,7 @@ function dial(deps: WireDeps, signal: AbortSignal): Promise<ManagerConnection> {
   return attempt<ManagerConnection>(signal, (resolve, reject) => {
     const arrived = (): void => {
       const settle = deps.isReachable()
-        ? () => resolve(connectionOf(deps))
+        ? () => resolve(connectionOf(deps, { kind: 'dial' }))
         : () => reject(new TransportError('refused', 'connect ECONNREFUSED'));
       link.carry(() => process.deliver(settle), { mayDouble: false });
     };
@@ -105,10 +107,12 @@ function dial(deps: WireDeps, signal: AbortSignal): Promise<ManagerConnection> {
   });
 }
 
-function connectionOf(deps: WireDeps): ManagerConnection {
+/** A connection, whoever opened it, on which reports go to the manager. */
+export function connectionOf(deps: Omit<WireDeps, 'isReachable' | 'note'>, carrier: Carrier): ManagerConnection {
+  const isDial = carrier.kind === 'dial';
   return {
-    managerUrl: 'https://manager.simulation:4120',
-    carrier: { kind: 'dial' },
+    managerUrl: isDial ? 'https://manager.simulation:4120' : undefined,
+    carrier,
     warning: undefined,
     close: () => undefined,
     post: (_path, body, signal) =>
@@ -121,7 +125,8 @@ function connectionOf(deps: WireDeps): ManagerConnection {
           );
         };
         const { computerId } = deps;
-        deps.link.carry(() => deps.deliver({ computerId, body, reply: settle }), { mayDouble: true });
+        const delivery = { computerId, body, dialledBy: isDial ? 'agent' : 'manager', reply: settle } as const;
+        deps.link.carry(() => deps.deliver(delivery), { mayDouble: isDial });
       }),
   };
 }

@@ -2,7 +2,9 @@ import type { Log } from '../../lib/log.js';
 import type { Config } from '../../server/config.js';
 import { FaultCounter } from './fault-counter.js';
 import { ManagerHost } from './manager-host.js';
-import type { ReceivedReport } from './manager-life.js';
+import type { ManagerLife, ReceivedReport } from './manager-life.js';
+import type { DialTransport } from '../../server/dials/dial-transport.js';
+import { createSimulatedDials } from './simulated-dials.js';
 import { EventLedger } from './oracle/event-ledger.js';
 import { Oracle } from './oracle/oracle.js';
 import type { Violations } from './oracle/violations.js';
@@ -92,9 +94,19 @@ export class World {
       tickMs: this.scenario.tickMs,
       overrides: sabotaged.overrides,
       twistExchange: sabotaged.exchange,
+      dialTransport: this.scenario.hasDirections ? (life) => this.#dialsOf(life) : undefined,
       machine: new Machine(timeline, this.random.fork('manager machine'), { upForMs: 3_600_000, wallOffsetMs: 0 }),
       randomOf: (life) => this.random.fork(`manager ${life}`),
       hooks: this.#hooks(),
+    });
+  }
+
+  #dialsOf({ process }: ManagerLife): DialTransport {
+    return createSimulatedDials({
+      process,
+      agentOf: (computerId) => this.agents.find((agent) => agent.computerId === computerId),
+      deliver: (delivery) => this.manager.receive(delivery),
+      note: (text) => this.trace.note(text),
     });
   }
 

@@ -17,7 +17,7 @@ import { createDialRecorder } from './dial-recorder.js';
 import { createDialShards } from './dial-shards.js';
 import type { Lookup } from './name-resolver.js';
 import { createNameResolver } from './name-resolver.js';
-import { createDialTransport, type DialLimits } from './dial-transport.js';
+import { createDialTransport, type DialLimits, type DialTransport } from './dial-transport.js';
 import { createDialWatch, notifyDials, type DialNotificationClient } from './dial-watch.js';
 import { Dialler } from './dialler.js';
 import type { Dials } from './dials.js';
@@ -43,6 +43,8 @@ export interface DialsDeps extends Pick<ConversationDeps, 'submit' | 'noteMismat
   readonly allowedCidrs: readonly string[] | undefined;
   readonly limitsMs?: DialLimits;
   readonly lookup?: Lookup;
+  /** Instead of TLS to the agents' listeners; the simulator's. */
+  readonly transport?: DialTransport;
 }
 
 /** Answers that are held at once over all dials. */
@@ -61,7 +63,7 @@ export function composeDials(deps: DialsDeps): Dials {
     plans: createPlanReader({ sql, settings }),
     shards: createDialShards({ owner: deps.node, inTransaction }),
     recorder: createDialRecorder({ inTransaction, clock: fleetClock }),
-    transport: composeTransport(deps),
+    transport: deps.transport ?? composeTransport(deps),
     verdicts: deps.verdicts,
   });
   const watch = createDialWatch({

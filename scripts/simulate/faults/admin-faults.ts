@@ -30,4 +30,13 @@ const threshold = editing('threshold-edit', 2, (world, random) => {
   return random.chance(0.5) ? { heartbeatsMissedAllowed } : { heartbeatGraceSeconds };
 });
 
-export const ADMIN_FAULTS: readonly FaultKind[] = [interval, threshold];
+const direction = editing('direction-switch', 4, (_world, random) => ({
+  communicationDirection: random.pick(['bidirectional', 'agentInitiated', 'managerInitiated', 'managerInitiated']),
+}));
+
+const switching: FaultKind = {
+  ...direction,
+  inject: (world, random) => world.scenario.hasDirections && direction.inject(world, random),
+};
+
+export const ADMIN_FAULTS: readonly FaultKind[] = [interval, threshold, switching];

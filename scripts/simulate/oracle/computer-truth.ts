@@ -7,6 +7,7 @@ interface Submitted {
   readonly receipts: readonly number[];
   readonly intervalMs: number;
   readonly announcedMs: number;
+  readonly isDialled: boolean;
 }
 
 /** The stored row of a computer, read beside the product. */
@@ -34,6 +35,7 @@ export class ComputerTruth {
   #lastSeenAt: number | undefined;
   #confirmedMs = 0;
   #announcedMs = 0;
+  #isDialled = false;
   /** What an answer has carried and no report has confirmed yet. */
   #deliveredMs = 0;
 
@@ -50,7 +52,9 @@ export class ComputerTruth {
     const { reason } = report.goodbye ?? {};
     const announcedMs = reason === 'restart' || reason === 'update' ? TOLERANCE_MS : 0;
     const receipts = [...(this.#submitted.get(report.reportId)?.receipts ?? []), receivedAt];
-    this.#submitted.set(report.reportId, { receipts, announcedMs, intervalMs: report.intervalSeconds * 1000 });
+    const isDialled = report.direction === 'managerInitiated';
+    const intervalMs = report.intervalSeconds * 1000;
+    this.#submitted.set(report.reportId, { receipts, announcedMs, isDialled, intervalMs });
     const [oldest] = this.#submitted.keys();
     if (oldest !== undefined && this.#submitted.size > REMEMBERED) this.#submitted.delete(oldest);
   }
@@ -77,6 +81,7 @@ export class ComputerTruth {
     this.#lastSeenAt = Math.max(this.#lastSeenAt ?? receivedAt, receivedAt);
     this.#confirmedMs = submitted.intervalMs;
     this.#announcedMs = submitted.announcedMs;
+    this.#isDialled = submitted.isDialled;
     if (this.#deliveredMs === this.#confirmedMs) this.#deliveredMs = 0;
   }
 
@@ -96,7 +101,8 @@ export class ComputerTruth {
     const { lastSeenAt } = this;
     if (lastSeenAt === undefined) return undefined;
     const intervalMs = Math.max(this.#confirmedMs, this.#deliveredMs);
-    return { lastSeenAt, contactDueAt: lastSeenAt, intervalMs, announcedMs: this.#announcedMs };
+    const [announcedMs, isDialled] = [this.#announcedMs, this.#isDialled];
+    return { lastSeenAt, contactDueAt: lastSeenAt, intervalMs, announcedMs, isDialled };
   }
 
   /** With what the stored row may add: nothing falls later. */

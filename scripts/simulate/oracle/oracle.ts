@@ -126,13 +126,13 @@ export class Oracle {
     const earliest = Math.min(...rules.map((rule) => earliestOffline(contact, rule, deafness)));
     if (raisedAt < earliest - ROUNDING_MS) return `not due before ${earliest}, ${earliest - raisedAt} ms later`;
     const isTight = rules.some(({ missedAllowed, graceMs }) => missedAllowed === 0 && graceMs < NETWORK_SLACK_MS);
-    return isTight ? undefined : this.#healthOf(subject, contact.intervalMs, now);
+    return isTight ? undefined : this.#healthOf(subject, contact.intervalMs * (contact.isDialled ? 2 : 1), now);
   }
 
   /** Whoever runs, with nothing in between, is in contact: an alert is false whatever the arithmetic says. */
-  #healthOf(computerId: string, intervalMs: number, now: number): string | undefined {
+  #healthOf(computerId: string, longestMs: number, now: number): string | undefined {
     const since = this.#deps.healthySince(computerId);
-    const enough = intervalMs + 2 * ATTEMPT_MS;
+    const enough = longestMs + 2 * ATTEMPT_MS;
     return since !== undefined && now - since > enough ? `nothing stood in its way for ${now - since} ms` : undefined;
   }
 

@@ -8,6 +8,8 @@ export interface TrueContact {
   readonly intervalMs: number;
   /** It announced to be back soon with its last report: so long in listening time from then on. */
   readonly announcedMs: number;
+  /** Only the manager dials it: a miss needs a dial that fails. */
+  readonly isDialled: boolean;
 }
 
 export interface TrueRules {
@@ -43,11 +45,13 @@ export function earliestOffline(contact: TrueContact, rules: TrueRules, deaf: De
 /** The instant by which the silence is over the limit whatever may have counted as deaf. */
 export function latestOffline(contact: TrueContact, rules: TrueRules, possible: readonly Span[]): number {
   if (rules.missedAllowed === null) return Number.POSITIVE_INFINITY;
-  let deadline = instantOf(listeningNeeded(contact, rules, possible), possible);
+  // Dials are put off by an interval at most, and end after one attempt.
+  const dialMs = contact.isDialled ? contact.intervalMs + ATTEMPT_MS : 0;
+  let deadline = instantOf(listeningNeeded(contact, rules, possible) + dialMs, possible);
   for (const span of possible) {
     if (span.until <= contact.lastSeenAt || span.from > deadline) continue;
     const wayBack = heardBy(span.until, possible) + allowanceOf(contact, rules);
-    deadline = Math.max(deadline, instantOf(wayBack, possible));
+    deadline = Math.max(deadline, instantOf(wayBack + dialMs, possible));
   }
   return Math.max(deadline, announcedBack(contact, possible));
 }

@@ -9,7 +9,13 @@ import {
 import type { Span } from '../../../scripts/simulate/oracle/spans.js';
 
 const S = 1000;
-const contact: TrueContact = { lastSeenAt: 0, contactDueAt: 52 * S, intervalMs: 60 * S, announcedMs: 0 };
+const contact: TrueContact = {
+  lastSeenAt: 0,
+  contactDueAt: 52 * S,
+  intervalMs: 60 * S,
+  announcedMs: 0,
+  isDialled: false,
+};
 const rules: TrueRules = { missedAllowed: 2, graceMs: 5 * S };
 const span = (from: number, until: number): Span => ({ from: from * S, until: until * S });
 
@@ -63,6 +69,10 @@ describe('when a silence is over the limit at the latest', () => {
 
   it('counts what was ordered where that is later', () => {
     expect(latest([], { contactDueAt: 70 * S })).to.equal(70 + 120 + 5);
+  });
+
+  it('waits for a dial that fails where only the manager dials', () => {
+    expect(latest([], { isDialled: true })).to.equal(185 + 60 + 10);
   });
 
   it('gives time to come back after each span there may have been', () => {
