@@ -39,11 +39,32 @@ export async function callAdmin(life: ManagerLife, call: AdminCall): Promise<Rep
 }
 
 /** Patches a policy's settings by its present revision; false where the manager could not do it now. */
-export async function editPolicy(life: ManagerLife, id: string, settings: object): Promise<boolean> {
+export function editPolicy(life: ManagerLife, id: string, settings: object): Promise<boolean> {
   const path = '/policies/:id/settings';
-  try {
+  return unlessAway(async () => {
     const { revision = 0 } = await callAdmin(life, { method: 'get', path, params: { id } });
     await callAdmin(life, { method: 'patch', path, params: { id }, body: settings, ifMatch: revision });
+  });
+}
+
+/** Attaches a computer to another policy; false where the manager could not do it now. */
+export function moveComputer(life: ManagerLife, id: string, policyId: string): Promise<boolean> {
+  const path = '/computers/:id';
+  return unlessAway(async () => {
+    const { revision = 0 } = await callAdmin(life, { method: 'get', path, params: { id } });
+    await callAdmin(life, { method: 'patch', path, params: { id }, body: { policyId }, ifMatch: revision });
+  });
+}
+
+/** Tells whether a computer's machine runs; false where the manager could not take it now. */
+export function tellPower(life: ManagerLife, id: string, body: object): Promise<boolean> {
+  const path = '/computers/:id/power-state';
+  return unlessAway(() => callAdmin(life, { method: 'put', path, params: { id }, body }));
+}
+
+async function unlessAway(action: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await action();
     return true;
   } catch (error) {
     if (isAway(error)) return false;

@@ -43,10 +43,11 @@ async function begin(world: World): Promise<void> {
   const computers = await insertComputers(world);
   manager.life?.core.hints.reconsider(computers.map(({ computerId }) => computerId));
   const delays = random.fork('first contacts');
-  for (const { computerId, policyId } of computers) {
-    const agent = world.addAgent(computerId, policyId);
+  for (const { computerId } of computers) {
+    const agent = world.addAgent(computerId);
     timeline.after(delays.between(0, scenario.tickMs * 5), () => startAgent(world, agent));
   }
+  await world.oracle.committed(new Set(['computers']));
   const tick = (): void => {
     world.oracle.lookForMissed();
     timeline.after(scenario.tickMs, tick);

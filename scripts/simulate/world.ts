@@ -119,7 +119,7 @@ export class World {
     await this.timeline.run(instant, () => this.settle());
   }
 
-  addAgent(computerId: string, policyId: string): SimulatedAgent {
+  addAgent(computerId: string): SimulatedAgent {
     const random = this.random.fork(`agent ${computerId}`);
     const { timeline, faults, options } = this;
     const link = new Link({ timeline, faults, random: random.fork('link') });
@@ -137,7 +137,7 @@ export class World {
       note: (text) => this.trace.note(text),
     });
     this.agents.push(agent);
-    this.oracle.add(computerId, policyId);
+    this.oracle.add(computerId);
     return agent;
   }
 

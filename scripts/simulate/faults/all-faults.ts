@@ -5,13 +5,13 @@ import { AGENT_FAULTS } from './agent-faults.js';
 import type { FaultKind } from './fault-kind.js';
 import { MANAGER_FAULTS } from './manager-faults.js';
 
-const FAULTS_PER_AGENT = 2;
-const FAULTS_OF_MANAGER = 8;
+const FAULTS_PER_AGENT = 3;
+const FAULTS_OF_MANAGER = 12;
 
 const KINDS: readonly (readonly [readonly FaultKind[], (agents: number) => number])[] = [
   [MANAGER_FAULTS, () => FAULTS_OF_MANAGER],
   [AGENT_FAULTS, (agents) => agents * FAULTS_PER_AGENT],
-  [ADMIN_FAULTS, () => FAULTS_OF_MANAGER / 2],
+  [ADMIN_FAULTS, () => FAULTS_OF_MANAGER],
 ];
 
 /** Arranges the faults of a seed, spread over the storm. */

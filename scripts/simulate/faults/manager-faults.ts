@@ -39,6 +39,20 @@ const killedInside: FaultKind = {
   },
 };
 
+/** The whole machine: it comes back under another boot id, with whatever its wall clock then says. */
+const withoutPower: FaultKind = {
+  name: 'manager-power',
+  weight: 2,
+  inject(world, random) {
+    if (!world.manager.isUp) return false;
+    world.manager.kill();
+    world.manager.machine.reboot();
+    if (random.chance(0.5)) world.manager.machine.stepWall(random.between(-600_000, 600_000));
+    startLater(world, random);
+    return true;
+  },
+};
+
 const stopped: FaultKind = {
   name: 'manager-stop',
   weight: 1,
@@ -121,6 +135,7 @@ const commitUnknown: FaultKind = {
 export const MANAGER_FAULTS: readonly FaultKind[] = [
   killed,
   killedInside,
+  withoutPower,
   stopped,
   paused,
   suspended,

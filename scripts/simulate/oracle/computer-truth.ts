@@ -1,4 +1,5 @@
 import type { Orders, Report } from '../../../protocol/heartbeat-messages.js';
+import { Circumstances } from './circumstances.js';
 import type { TrueContact } from './silence-bounds.js';
 
 /** A report that reached the manager, whatever became of it. */
@@ -26,7 +27,7 @@ const TOLERANCE_MS = 300_000;
 /** What is known of one computer from its messages: which of them are stored is all that is taken from the database. */
 export class ComputerTruth {
   readonly computerId: string;
-  readonly policyId: string;
+  readonly circumstances = new Circumstances();
   #submitted = new Map<string, Submitted>();
   #reportId: string | null = null;
   #storedLastSeen = Number.NEGATIVE_INFINITY;
@@ -39,9 +40,8 @@ export class ComputerTruth {
   /** What an answer has carried and no report has confirmed yet. */
   #deliveredMs = 0;
 
-  constructor(computerId: string, policyId: string) {
+  constructor(computerId: string) {
     this.computerId = computerId;
-    this.policyId = policyId;
   }
 
   get lastSeenAt(): number | undefined {

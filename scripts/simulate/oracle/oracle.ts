@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import type { Orders, Report } from '../../../protocol/heartbeat-messages.js';
+import type { RecordRow } from './circumstances.js';
 import { ComputerTruth, type LiveFacts } from './computer-truth.js';
 import { TrueDeafness } from './deafness.js';
 import { RuleBook } from './rule-book.js';
@@ -29,7 +30,10 @@ const READ = `SELECT
   (SELECT json_agg(json_build_object('computerId', computer_id, 'reportId', report_id, 'lastSeenAt', last_seen_fleet_ms,
      'contactDueAt', contact_due_fleet_ms, 'deliveredMs', delivered_interval_ms)) FROM computer_live) AS live,
   (SELECT json_agg(json_build_object('id', id, 'type', type, 'subject', subject, 'raisedAt', raised_fleet_ms)
-     ORDER BY raised_fleet_ms, subject) FROM alerts WHERE state IN ('raised', 'acknowledged')) AS alerts`;
+     ORDER BY raised_fleet_ms, subject) FROM alerts WHERE state NOT IN ('resolved', 'dismissed')) AS alerts`;
+
+const READ_RECORDS = `SELECT id, policy_id, power_state, power_since_fleet_ms::float8 AS power_since,
+  power_expires_fleet_ms::float8 AS power_expires FROM computers ORDER BY id`;
 
 /** How much later than by the rule an alert may be stamped: nothing but rounding. */
 const ROUNDING_MS = 1;
@@ -60,8 +64,8 @@ export class Oracle {
     return this.#alertsExpected;
   }
 
-  add(computerId: string, policyId: string): void {
-    this.#computers.set(computerId, new ComputerTruth(computerId, policyId));
+  add(computerId: string): void {
+    this.#computers.set(computerId, new ComputerTruth(computerId));
   }
 
   submitted(computerId: string, report: Report, receivedAt: number): void {
@@ -74,12 +78,19 @@ export class Oracle {
 
   async committed(tables: ReadonlySet<string>): Promise<void> {
     if (tables.has('policies')) await this.#readPolicies();
+    if (tables.has('computers')) await this.#readRecords();
     if (tables.has('computer_live') || tables.has('alerts')) await this.#readFleet();
   }
 
   async #readPolicies(): Promise<void> {
     const { rows } = await this.#deps.observer.query('SELECT id, parent_id, settings FROM policies ORDER BY id');
     this.#rules.read(rows, this.#deps.fleet());
+  }
+
+  async #readRecords(): Promise<void> {
+    const at = this.#deps.fleet();
+    const { rows } = await this.#deps.observer.query(READ_RECORDS);
+    for (const row of rows as RecordRow[]) this.#computers.get(row.id)?.circumstances.read(row, at);
   }
 
   async #readFleet(): Promise<void> {
@@ -122,11 +133,21 @@ export class Oracle {
     if (!computer || !contact) return 'it was never seen';
     if (raisedAt > now) return `raised ${raisedAt - now} ms ahead of its time`;
     const deafness = this.deafness.deafness();
-    const rules = this.#rules.applicable(computer.policyId, now);
-    const earliest = Math.min(...rules.map((rule) => earliestOffline(contact, rule, deafness)));
+    const policies = computer.circumstances.policiesAt(now);
+    const rules = policies.flatMap((policyId) => this.#rules.applicable(policyId, now));
+    const bySilence = Math.min(...rules.map((rule) => earliestOffline(contact, rule, deafness)));
+    const earliest = Math.max(bySilence, computer.circumstances.excusedUntil(contact.lastSeenAt));
     if (raisedAt < earliest - ROUNDING_MS) return `not due before ${earliest}, ${earliest - raisedAt} ms later`;
+    if (rules.length === 1) this.#judgeStamp(computer, raisedAt);
     const isTight = rules.some(({ missedAllowed, graceMs }) => missedAllowed === 0 && graceMs < NETWORK_SLACK_MS);
     return isTight ? undefined : this.#healthOf(subject, contact.intervalMs * (contact.isDialled ? 2 : 1), now);
+  }
+
+  /** The stamp is the deadline, not the instant at which somebody looked. */
+  #judgeStamp(computer: ComputerTruth, raisedAt: number): void {
+    const latest = this.#latestRaise(computer, this.deafness.deafness());
+    if (latest !== undefined && raisedAt > latest + ROUNDING_MS)
+      this.#deps.violations.add('other', `${computer.computerId}: stamped ${raisedAt - latest} ms late`);
   }
 
   /** Whoever runs, with nothing in between, is in contact: an alert is false whatever the arithmetic says. */
@@ -157,12 +178,21 @@ export class Oracle {
     }
   }
 
-  #latestNotice(computer: ComputerTruth, { possible }: Deafness): number | undefined {
+  #latestNotice(computer: ComputerTruth, deafness: Deafness): number | undefined {
+    const due = this.#latestRaise(computer, deafness);
+    if (due === undefined || !Number.isFinite(due)) return undefined;
+    return quietAfter(due, 2 * this.#deps.tickMs + 8000, deafness.possible);
+  }
+
+  /** The instant that the alert is about, at the latest. */
+  #latestRaise(computer: ComputerTruth, { possible }: Deafness): number | undefined {
     const contact = computer.slowest();
-    const present = this.#rules.present(computer.policyId);
-    if (!contact || !present) return undefined;
-    const due = Math.max(latestOffline(contact, present.rules, joined(possible)), present.from);
-    return Number.isFinite(due) ? quietAfter(due, 2 * this.#deps.tickMs + 8000, possible) : undefined;
+    const { place } = computer.circumstances;
+    const present = place && this.#rules.present(place.policyId);
+    if (!contact || !place || !present) return undefined;
+    const excusedUntil = computer.circumstances.excusedUntil(contact.lastSeenAt);
+    const bySilence = latestOffline(contact, present.rules, joined(possible));
+    return Math.max(bySilence, present.from, place.from, excusedUntil);
   }
 }
 

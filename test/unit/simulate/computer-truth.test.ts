@@ -20,7 +20,7 @@ const row = (reportId: string | null, lastSeenAt: number | null, deliveredMs: nu
 describe('what is true of a computer', () => {
   let truth: ComputerTruth;
   beforeEach(() => {
-    truth = new ComputerTruth('c', 'p');
+    truth = new ComputerTruth('c');
   });
 
   it('is nothing before a report of it is stored', () => {
