@@ -1,5 +1,25 @@
 -- The schema that the migrations make, for review. Written by npm run schema; do not edit.
 
+CREATE TABLE alert_notices (
+  alert_id uuid NOT NULL,
+  told text NOT NULL DEFAULT 'nothing'::text,
+  held_by text,
+  look_fleet_ms bigint,
+  CONSTRAINT alert_notices_pkey PRIMARY KEY (alert_id),
+  CONSTRAINT alert_notices_told_check CHECK ((told = ANY (ARRAY['nothing'::text, 'open'::text, 'closed'::text])))
+);
+CREATE INDEX alert_notices_look ON public.alert_notices USING btree (look_fleet_ms) WHERE (look_fleet_ms IS NOT NULL);
+GRANT DELETE, INSERT, SELECT, UPDATE ON alert_notices TO wardbeat_app;
+
+CREATE TABLE alert_outbox (
+  id uuid NOT NULL,
+  alert_id uuid NOT NULL,
+  change text NOT NULL,
+  at_fleet_ms bigint NOT NULL,
+  CONSTRAINT alert_outbox_pkey PRIMARY KEY (id)
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON alert_outbox TO wardbeat_app;
+
 CREATE TABLE alerts (
   id uuid NOT NULL,
   type text NOT NULL,
@@ -16,10 +36,15 @@ CREATE TABLE alerts (
   reason text NOT NULL,
   detail jsonb NOT NULL,
   occurrences integer NOT NULL DEFAULT 1,
+  incident_id uuid,
+  assignee text,
+  snoozed_until_fleet_ms bigint,
+  is_flapping boolean NOT NULL DEFAULT false,
   CONSTRAINT alerts_pkey PRIMARY KEY (id),
   CONSTRAINT alerts_state_check CHECK ((state = ANY (ARRAY['raised'::text, 'acknowledged'::text, 'resolved'::text, 'dismissed'::text])))
 );
 CREATE INDEX alerts_computer ON public.alerts USING btree (computer_id, raised_fleet_ms, id);
+CREATE INDEX alerts_incident ON public.alerts USING btree (incident_id) WHERE (incident_id IS NOT NULL);
 CREATE UNIQUE INDEX alerts_open ON public.alerts USING btree (type, subject) WHERE (state = ANY (ARRAY['raised'::text, 'acknowledged'::text]));
 CREATE INDEX alerts_raised ON public.alerts USING btree (raised_fleet_ms, id);
 GRANT DELETE, INSERT, SELECT, UPDATE ON alerts TO wardbeat_app;
@@ -341,6 +366,19 @@ CREATE INDEX events_received ON ONLY public.events USING btree (received_fleet_m
 CREATE INDEX events_transaction ON ONLY public.events USING btree (transaction_id, id);
 GRANT DELETE, INSERT, SELECT, UPDATE ON events TO wardbeat_app;
 
+CREATE TABLE farewells (
+  computer_id uuid NOT NULL,
+  address text,
+  observed_address text,
+  port integer NOT NULL,
+  ordered_fleet_ms bigint NOT NULL,
+  due_fleet_ms bigint NOT NULL,
+  attempts smallint NOT NULL DEFAULT 0,
+  CONSTRAINT farewells_pkey PRIMARY KEY (computer_id)
+);
+CREATE INDEX farewells_due ON public.farewells USING btree (due_fleet_ms);
+GRANT DELETE, INSERT, SELECT, UPDATE ON farewells TO wardbeat_app;
+
 CREATE TABLE fleet_clock (
   id smallint NOT NULL,
   anchor_fleet_ms bigint NOT NULL,
@@ -496,6 +534,7 @@ CREATE TABLE status_history (
 ) PARTITION BY RANGE (partition_at);
 CREATE TABLE status_history_default PARTITION OF status_history DEFAULT;
 CREATE INDEX status_history_computer ON ONLY public.status_history USING btree (computer_id, since_fleet_ms, id);
+CREATE INDEX status_history_noticed ON ONLY public.status_history USING btree (noticed_fleet_ms, id);
 GRANT DELETE, INSERT, SELECT, UPDATE ON status_history TO wardbeat_app;
 
 CREATE TABLE users (

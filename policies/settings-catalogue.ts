@@ -246,6 +246,7 @@ export const SETTINGS_CATALOGUE: { readonly [K in SettingKey]: CatalogueEntry<Se
     {
       default: [],
       audience: 'manager',
+      effective: true,
       description: 'Windows {cron, durationMinutes, timeZone} inside which nothing is notified.',
     },
   ),

@@ -1,12 +1,12 @@
 import { BlockList, isIP } from 'node:net';
 
+import { plainAddress } from '../../lib/plain-address.js';
+
+/** Of a link-local address: the interface it was seen on. */
+const ZONE = /%.*$/;
+
 /** IPv4 address → MAC address in lower case with colons: the neighbours that the kernel knows. */
 export type Neighbours = ReadonlyMap<string, string>;
-
-/** IPv4 out of its IPv6 mapping, and no zone. */
-export function plainAddress(address: string): string {
-  return address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '');
-}
 
 /**
  * Whether `listenerAllowedSources` lets a peer in: its address is in a CIDR block, or it is an IPv4 neighbour with one
@@ -18,7 +18,7 @@ export function isAllowedSource(
   neighbours: () => Neighbours,
 ): boolean {
   if (sources.length === 0) return true;
-  const plain = plainAddress(address ?? '');
+  const plain = plainAddress(address ?? '').replace(ZONE, '');
   if (isIP(plain) === 0) return false;
   return isInBlocks(sources, plain) || isNeighbour(sources, plain, neighbours);
 }

@@ -20,7 +20,19 @@ import type { Exchange } from '../../server/heartbeats/exchange.js';
 import { inert } from '../../server/inert.js';
 import { managerStarted, managerStopped } from '../../server/manager-notes.js';
 import type { Storage } from '../../server/open-storage.js';
-import { addVerdictWakeUps, clockJobs, cronJobs, listeningJobs, VERDICTS } from '../../server/scheduler/jobs.js';
+import {
+  addIncidentWakeUps,
+  addVerdictWakeUps,
+  clockJobs,
+  cronJobs,
+  INCIDENTS,
+  listeningJobs,
+  VERDICTS,
+  watchJobs,
+} from '../../server/scheduler/jobs.js';
+import { createLagWatch, type LagWatch } from '../../server/scheduler/lag-watch.js';
+import { createManagerWatch } from '../../server/system/manager-watch.js';
+import { createSimulatedThread } from './simulated-thread.js';
 import { createScheduler, type Scheduler } from '../../server/scheduler/scheduler.js';
 import type { SeededRandom } from './seeded-random.js';
 import { createSimulatedCron } from './simulated-cron.js';
@@ -28,6 +40,10 @@ import type { SimulatedDatabase } from './simulated-database.js';
 import type { SimulatedProcess } from './simulated-machine.js';
 import type { SimulatedPool } from './simulated-pool.js';
 import type { SimulationOrm } from './simulation-orm.js';
+
+const SECOND_MS = 1000;
+/** Less often than in the product, and often enough for the shortest stall that counts. */
+const WITNESS_EVERY_MS = 400;
 
 export interface LifeOptions {
   readonly config: Config;
@@ -68,6 +84,7 @@ export class ManagerLife {
   readonly #options: LifeOptions;
   readonly #scheduler: Scheduler;
   readonly #dials: Dials | undefined;
+  readonly #lag: LagWatch;
   #isListening = false;
 
   private constructor(options: LifeOptions, parts: Parts) {
@@ -76,6 +93,7 @@ export class ManagerLife {
     this.fleetClock = parts.storage.fleetClock;
     this.core = parts.core;
     this.pool = parts.pool;
+    this.#lag = parts.lag;
     this.routes = composeRoutes({
       storage: parts.storage,
       core: parts.core,
@@ -106,6 +124,9 @@ export class ManagerLife {
     await openPort();
     this.#isListening = true;
     await core.ledger.opened();
+    await core.selfDialler.start();
+    core.portWatch.open({ host: '127.0.0.1', port: 4120, handshakes: () => 0 });
+    this.#lag.start();
     await this.#dials?.start();
     this.#scheduler.start();
   }
@@ -115,6 +136,7 @@ export class ManagerLife {
     const { core } = this;
     core.journal.note(managerStopped());
     await this.#scheduler.stop();
+    await core.incidents.release();
     await core.verdicts.release();
     await this.#dials?.stop();
     await core.ledger.close();
@@ -152,6 +174,7 @@ interface Parts {
   readonly storage: Storage;
   readonly core: Core;
   readonly pool: SimulatedPool;
+  readonly lag: LagWatch;
 }
 
 async function compose(options: LifeOptions): Promise<Parts> {
@@ -176,8 +199,9 @@ async function compose(options: LifeOptions): Promise<Parts> {
     appliedMigrations: [],
     connection: options.database.deps.connection,
   };
-  const core = await composeCore({ config, edges, storage, managerUrls: [], ...(overrides ? { overrides } : {}) });
-  return { edges, storage, core, pool };
+  const selfDialler = createSimulatedThread(process);
+  const core = await composeCore({ config, edges, storage, managerUrls: [], overrides: { selfDialler, ...overrides } });
+  return { edges, storage, core, pool, lag: createLagWatch(fleetClock, options.tickMs) };
 }
 
 /** The product's dials over a simulated network; notifications never come, so that only its polls tell it of others. */
@@ -208,22 +232,29 @@ function composeLifeDials({ config, log }: LifeOptions, { storage, core }: Parts
 }
 
 /** Every schedule of the product that verdicts rest on, at the simulation's tick. */
-function composeSchedules({ process, log, tickMs }: LifeOptions, { storage, core }: Parts): Scheduler {
+function composeSchedules({ config, process, log, tickMs }: LifeOptions, { storage, core, lag }: Parts): Scheduler {
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
-  const { ledger, verdicts, cache, sealer } = core;
+  const { ledger, portWatch, verdicts, cache, sealer, incidents, statusNudge, alerts } = core;
   const atTick = <J extends { readonly everyMs: number }>(job: J): J => ({
     ...job,
-    everyMs: job.everyMs < 1000 ? job.everyMs : (job.everyMs * tickMs) / 1000,
+    everyMs: job.everyMs < SECOND_MS ? WITNESS_EVERY_MS : (job.everyMs * tickMs) / SECOND_MS,
   });
-  const settings = { name: 'settings-poll', everyMs: tickMs, run: () => cache.refresh() };
+  const settings = { name: 'settings-poll', everyMs: SECOND_MS, run: () => cache.refresh() };
+  const watch = createManagerWatch({ node: config.node, ledger, lag, alerts, inTransaction, fleetClock });
   const scheduler = createScheduler({
     clock: fleetClock,
     log,
-    cron: createSimulatedCron(process, { [VERDICTS]: tickMs }),
-    jobs: cronJobs({ inTransaction, fleetClock, verdicts, sealer }),
-    monotonicJobs: [...clockJobs({ inTransaction, fleetClock }), ...listeningJobs(ledger), settings].map(atTick),
+    cron: createSimulatedCron(process, { [VERDICTS]: tickMs, [INCIDENTS]: tickMs }),
+    jobs: cronJobs({ inTransaction, fleetClock, verdicts, sealer, incidents, lag }),
+    monotonicJobs: [
+      ...clockJobs({ inTransaction, fleetClock }),
+      ...listeningJobs(ledger, portWatch),
+      ...watchJobs(watch),
+      settings,
+    ].map(atTick),
   });
   addVerdictWakeUps(scheduler, verdicts);
+  addIncidentWakeUps(scheduler, statusNudge);
   return scheduler;
 }
 

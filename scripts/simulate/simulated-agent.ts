@@ -168,7 +168,7 @@ export class SimulatedAgent {
       listeners,
       listenerPort: undefined,
       onChange: () => loop.replan(),
-      onReverted: () => loop.wake(),
+      onNews: () => loop.wake(),
     });
     const collectors = { snapshot: async () => SNAPSHOT };
     const observer = new Observer({ ...base, store, collectors, listenerPart: () => directions.part });

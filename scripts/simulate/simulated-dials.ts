@@ -96,12 +96,13 @@ function isNews({ effect }: Orders): boolean {
   return effect === 'accepted';
 }
 
-function failed(code: 'refused' | 'timeout' | 'no-address' | 'protocol'): DialOutcome {
+function failed(code: 'refused' | 'timeout' | 'no-address' | 'protocol'): DialOutcome & { readonly kind: 'failed' } {
   return { kind: 'failed', failure: new DialFailure(code, `simulated: ${code}`) };
 }
 
 function outcomeOf({ reports, news, problem }: Said): DialOutcome {
   if (reports > 0) return { kind: 'answered', isNews: news > 0 };
-  if (!problem || !OWN_PROBLEMS.has(problem.code)) return failed('protocol');
+  if (!problem) return failed('protocol');
+  if (!OWN_PROBLEMS.has(problem.code)) return { ...failed('protocol'), told: problem.code };
   return { kind: 'own', retryAfterMs: (problem.facts.retryAfterSeconds ?? 0) * 1000 || OWN_RETRY_MS };
 }

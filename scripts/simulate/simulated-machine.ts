@@ -66,10 +66,14 @@ export class SimulatedProcess {
   readonly clock: Clock;
   #state: ProcessState = 'running';
   #deferred: (() => void)[] = [];
+  readonly #begunAt: number;
+  #pausedAt = 0;
+  #pausedMs = 0;
   readonly #obituaries = new Set<() => void>();
 
   constructor(machine: Machine) {
     this.machine = machine;
+    this.#begunAt = machine.timeline.now;
     this.clock = {
       wall: () => machine.wall(),
       monotonic: () => machine.monotonic(),
@@ -86,6 +90,11 @@ export class SimulatedProcess {
     return this.#state === 'paused';
   }
 
+  /** How long it has run so far; not while it is paused. */
+  ranMs(): number {
+    return this.machine.timeline.now - this.#begunAt - this.#pausedMs;
+  }
+
   /** Now, when the process goes on, or never. */
   deliver(action: () => void): void {
     if (this.#state === 'running') action();
@@ -93,12 +102,15 @@ export class SimulatedProcess {
   }
 
   pause(): void {
-    if (this.#state === 'running') this.#state = 'paused';
+    if (this.#state !== 'running') return;
+    this.#state = 'paused';
+    this.#pausedAt = this.machine.timeline.now;
   }
 
   resume(): void {
     if (this.#state !== 'paused') return;
     this.#state = 'running';
+    this.#pausedMs += this.machine.timeline.now - this.#pausedAt;
     const waiting = this.#deferred;
     this.#deferred = [];
     for (const action of waiting) this.machine.timeline.after(0, () => this.deliver(action));

@@ -33,7 +33,7 @@ export interface WorldOptions {
 }
 
 /** A process that stood still for longer must know of it. */
-const PAUSE_COUNTS_MS = 3001;
+const PAUSE_COUNTS_MS = 1401;
 
 /** Everything of one seed: time, machines, network, database, the manager, its agents, and who judges them. */
 export class World {

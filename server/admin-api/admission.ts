@@ -2,6 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { RequestHandler } from 'express';
 import helmet from 'helmet';
+import { plainAddress } from '../../lib/plain-address.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
 import { anonymousActor, roleIncludes, type Actor } from '../access/actor.js';
@@ -114,5 +115,6 @@ function assertCsrf(request: IncomingMessage, expected: Buffer): void {
 
 /** The peer's address, IPv4 in its own form. */
 export function sourceAddressOf(request: IncomingMessage): string | null {
-  return request.socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/i, '') ?? null;
+  const { remoteAddress } = request.socket;
+  return remoteAddress === undefined ? null : plainAddress(remoteAddress);
 }

@@ -1,4 +1,5 @@
 import type { TLSSocket } from 'node:tls';
+import { plainAddress } from '../../lib/plain-address.js';
 
 /** What a connection shows of its peer beside the certificate. */
 export interface ConnectionFacts {
@@ -8,6 +9,7 @@ export interface ConnectionFacts {
 }
 
 export function connectionFactsOf(socket: TLSSocket): ConnectionFacts {
-  const address = socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/i, '') ?? null;
+  const { remoteAddress } = socket;
+  const address = remoteAddress === undefined ? null : plainAddress(remoteAddress);
   return { address, tls: { version: socket.getProtocol(), cipher: socket.getCipher()?.name ?? null } };
 }

@@ -1,18 +1,13 @@
 import { userInfo } from 'node:os';
-import { createSystemClock } from '../../lib/clock.js';
-import { CleanupStack } from '../../lib/lifecycle.js';
-import { createLog } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
-import { createSystemRandom } from '../../lib/random.js';
 import { MANAGER_ACTOR, type Actor } from '../access/actor.js';
 import { composeUsers } from '../admin-api/compose-admin-api.js';
 import { createAuditLog } from '../audit/index.js';
-import { readConfig } from '../config.js';
 import { createDataSource, createPool } from '../database/data-source.js';
 import { createUnitOfWork } from '../database/in-transaction.js';
 import { sqlOfClient } from '../database/sql.js';
 import { CommandFailed, EXIT, UsageError, type Command } from './command.js';
-import { openLocalDatabase, type LocalDatabaseOptions } from './local-database.js';
+import { openLocalDatabase, refuseUnreachable, runLocally, type LocalDatabaseOptions } from './local-database.js';
 
 export const ADMIN_RESET_PASSWORD: Command = {
   name: 'admin reset-password',
@@ -24,20 +19,11 @@ export const ADMIN_RESET_PASSWORD: Command = {
 async function resetPassword(words: readonly string[]): Promise<number> {
   const [name] = words;
   if (name === undefined || words.length > 1) throw new UsageError("admin reset-password takes one user's name");
-  const { config, secrets } = readConfig();
-  process.umask(0o077);
-  // What is worth telling at a start of the manager is noise here.
-  const level = config.logLevel === 'info' ? 'warn' : config.logLevel;
-  const log = createLog({ name: 'wardbeat', level, toStderr: true });
-  const edges = { clock: createSystemClock(), random: createSystemRandom(), log };
-  const cleanup = new CleanupStack();
   try {
-    await resetIn({ config, secrets, edges, cleanup }, name);
+    await runLocally((options) => resetIn(options, name));
     return EXIT.ok;
   } catch (error) {
     throw error instanceof Problem ? new CommandFailed(reasonOf(error)) : error;
-  } finally {
-    await cleanup.unwind((step, error) => log.warn({ err: error, step }, 'a step of the end failed'));
   }
 }
 
@@ -63,10 +49,6 @@ async function openUsers(options: LocalDatabaseOptions): Promise<ReturnType<type
   if (!found?.there) throw new CommandFailed('The database has no tables yet: start the manager once.');
   const inTransaction = createUnitOfWork(dataSource, edges);
   return composeUsers({ ...edges, inTransaction, sql, audit: createAuditLog(edges), dataDir: config.dataDir });
-}
-
-function refuseUnreachable(error: unknown): never {
-  throw new CommandFailed(`The database does not let us in: ${error instanceof Error ? error.message : String(error)}`);
 }
 
 /** Who the audit log names: no user of Wardbeat, but one of this machine. */

@@ -1,14 +1,9 @@
-import { createSystemClock } from '../../lib/clock.js';
-import { CleanupStack } from '../../lib/lifecycle.js';
-import { createLog } from '../../lib/log.js';
-import { createSystemRandom } from '../../lib/random.js';
 import { parseCheckpoint, renderCheckpoint, type Checkpoint } from '../audit/seal-rules.js';
 import { verifyAudit, type AuditVerification } from '../audit/verify-audit.js';
-import { readConfig } from '../config.js';
 import { createPool } from '../database/data-source.js';
 import { sqlOfClient } from '../database/sql.js';
 import { CommandFailed, complain, EXIT, say, UsageError, type Command } from './command.js';
-import { openLocalDatabase, type LocalDatabaseOptions } from './local-database.js';
+import { openLocalDatabase, refuseUnreachable, runLocally, type LocalDatabaseOptions } from './local-database.js';
 
 export const AUDIT_VERIFY: Command = {
   name: 'audit verify',
@@ -25,18 +20,8 @@ interface Asked {
 
 async function run(words: readonly string[]): Promise<number> {
   const asked = parseWords(words);
-  const { config, secrets } = readConfig();
-  process.umask(0o077);
-  const level = config.logLevel === 'info' ? 'warn' : config.logLevel;
-  const log = createLog({ name: 'wardbeat', level, toStderr: true });
-  const edges = { clock: createSystemClock(), random: createSystemRandom(), log };
-  const cleanup = new CleanupStack();
-  try {
-    const verification = await verifyIn({ config, secrets, edges, cleanup }, asked.checkpoints);
-    return asked.json ? tellJson(verification) : tell(verification, asked);
-  } finally {
-    await cleanup.unwind((step, error) => log.warn({ err: error, step }, 'a step of the end failed'));
-  }
+  const verification = await runLocally((options) => verifyIn(options, asked.checkpoints));
+  return asked.json ? tellJson(verification) : tell(verification, asked);
 }
 
 function parseWords(words: readonly string[]): Asked {
@@ -73,10 +58,6 @@ async function verifyIn(options: LocalDatabaseOptions, checkpoints: readonly Che
     .catch(refuseUnreachable);
   if (!found?.there) throw new CommandFailed('The database has no audit seals of this version yet: start it once.');
   return verifyAudit(sql, { checkpoints, now: options.edges.clock.wall() });
-}
-
-function refuseUnreachable(error: unknown): never {
-  throw new CommandFailed(`The database does not let us in: ${error instanceof Error ? error.message : String(error)}`);
 }
 
 function tellJson({ checkpoint, ...verification }: AuditVerification): number {

@@ -1,6 +1,9 @@
 import { statSync, type Stats } from 'node:fs';
-import type { CleanupStack } from '../../lib/lifecycle.js';
-import type { Config, Secrets } from '../config.js';
+import { createSystemClock } from '../../lib/clock.js';
+import { CleanupStack } from '../../lib/lifecycle.js';
+import { createLog } from '../../lib/log.js';
+import { createSystemRandom } from '../../lib/random.js';
+import { readConfig, type Config, type Secrets } from '../config.js';
 import { DataDirectoryInUse, lockDataDirectory } from '../data-directory.js';
 import type { DatabaseConnection } from '../database/connection.js';
 import { createPool } from '../database/data-source.js';
@@ -13,6 +16,26 @@ export interface LocalDatabaseOptions {
   readonly secrets: Secrets;
   readonly edges: Edges;
   readonly cleanup: CleanupStack;
+}
+
+/** Runs a command on the manager's machine under the manager's configuration; what it opened is closed at its end. */
+export async function runLocally<T>(work: (options: LocalDatabaseOptions) => Promise<T>): Promise<T> {
+  const { config, secrets } = readConfig();
+  process.umask(0o077);
+  // What is worth telling at a start of the manager is noise here.
+  const level = config.logLevel === 'info' ? 'warn' : config.logLevel;
+  const log = createLog({ name: 'wardbeat', level, toStderr: true });
+  const edges = { clock: createSystemClock(), random: createSystemRandom(), log };
+  const cleanup = new CleanupStack();
+  try {
+    return await work({ config, secrets, edges, cleanup });
+  } finally {
+    await cleanup.unwind((step, error) => log.warn({ err: error, step }, 'a step of the end failed'));
+  }
+}
+
+export function refuseUnreachable(error: unknown): never {
+  throw new CommandFailed(`The database does not let us in: ${error instanceof Error ? error.message : String(error)}`);
 }
 
 /** A manager that starts or stops at this moment is waited for. */

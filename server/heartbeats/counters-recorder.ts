@@ -1,6 +1,7 @@
 import type { Clock } from '../../lib/clock.js';
 import { shareRun, type Lifecycle } from '../../lib/lifecycle.js';
 import type { Log } from '../../lib/log.js';
+import { createPeriodic } from '../../lib/periodic.js';
 import type { Sql } from '../database/sql.js';
 import { isDataError } from '../database/database-errors.js';
 import { toClaimedInstant } from './clock-offset.js';
@@ -51,9 +52,6 @@ ON CONFLICT (computer_id) DO UPDATE SET
 export function createCountersRecorder(deps: CountersRecorderDeps): CountersRecorder {
   const { sql, clock, log, everyMs = 2000, batchSize = 500, capacity = 200_000 } = deps;
   const pending = new PendingReceipts(capacity);
-  let aborter: AbortController | undefined;
-  let running: Promise<void> = Promise.resolve();
-
   const flush = async (): Promise<number> => {
     const batch = pending.take(batchSize);
     if (batch.length === 0) return 0;
@@ -68,25 +66,14 @@ export function createCountersRecorder(deps: CountersRecorderDeps): CountersReco
     return pending.size;
   };
 
-  const loop = async (signal: AbortSignal): Promise<void> => {
-    while (!signal.aborted) {
-      await clock.sleep(everyMs, signal).catch(() => undefined);
-      await flush().catch(() => undefined);
-    }
-  };
+  const periodic = createPeriodic({ clock, everyMs, action: async () => void (await flush()) });
 
   return {
     note: (receipt) => pending.add(receipt),
     flush,
-    start: shareRun(async () => {
-      if (aborter) return;
-      aborter = new AbortController();
-      running = loop(aborter.signal);
-    }),
+    start: periodic.start,
     stop: shareRun(async () => {
-      aborter?.abort();
-      aborter = undefined;
-      await running;
+      await periodic.stop();
       let waiting = pending.size;
       while (waiting > 0) waiting = await flush().catch(() => 0);
     }),

@@ -9,6 +9,7 @@ export class TrueDeafness {
   readonly #tickMs: number;
   #certain: Span[] = [];
   #possible: Span[] = [];
+  readonly #excused = new Map<number, Span>();
   #open: { readonly kind: string; readonly from: number }[] = [];
 
   constructor(tickMs: number) {
@@ -38,9 +39,16 @@ export class TrueDeafness {
     else this.#possible.push(span);
   }
 
+  /** A time that the manager itself has excused, each one once. */
+  excuse(span: Span): void {
+    this.#excused.set(span.from, span);
+  }
+
   deafness(): Deafness {
     const open = this.#open.map(({ from }) => this.#widened({ from, until: Number.POSITIVE_INFINITY }));
-    return { certain: this.#certain, possible: [...this.#possible, ...open].sort((a, b) => a.from - b.from) };
+    const excused = [...this.#excused.values()].map((span) => this.#widened(span));
+    const possible = [...this.#possible, ...excused, ...open].sort((a, b) => a.from - b.from);
+    return { certain: this.#certain, possible };
   }
 
   /** How long a proof may be behind, and how long it takes until one is clean again. */

@@ -5,7 +5,7 @@ import { ComputerTruth, type LiveFacts } from './computer-truth.js';
 import { TrueDeafness } from './deafness.js';
 import { RuleBook } from './rule-book.js';
 import { earliestOffline, latestOffline, quietAfter, type Deafness } from './silence-bounds.js';
-import { joined } from './spans.js';
+import { joined, type Span } from './spans.js';
 import type { Violations } from './violations.js';
 
 export interface OracleDeps {
@@ -34,6 +34,9 @@ const READ = `SELECT
 
 const READ_RECORDS = `SELECT id, policy_id, power_state, power_since_fleet_ms::float8 AS power_since,
   power_expires_fleet_ms::float8 AS power_expires FROM computers ORDER BY id`;
+
+const READ_SUSPICIONS = `SELECT from_fleet_ms::float8 AS from, until_fleet_ms::float8 AS until FROM deaf_spans
+  WHERE cause = 'self-suspicion' ORDER BY from_fleet_ms`;
 
 /** How much later than by the rule an alert may be stamped: nothing but rounding. */
 const ROUNDING_MS = 1;
@@ -79,6 +82,7 @@ export class Oracle {
   async committed(tables: ReadonlySet<string>): Promise<void> {
     if (tables.has('policies')) await this.#readPolicies();
     if (tables.has('computers')) await this.#readRecords();
+    if (tables.has('deaf_spans')) await this.#readSuspicions();
     if (tables.has('computer_live') || tables.has('alerts')) await this.#readFleet();
   }
 
@@ -91,6 +95,12 @@ export class Oracle {
     const at = this.#deps.fleet();
     const { rows } = await this.#deps.observer.query(READ_RECORDS);
     for (const row of rows as RecordRow[]) this.#computers.get(row.id)?.circumstances.read(row, at);
+  }
+
+  /** The manager may doubt itself where its own path is broken too: the time that it then excuses is possible. */
+  async #readSuspicions(): Promise<void> {
+    const { rows } = await this.#deps.observer.query(READ_SUSPICIONS);
+    for (const { from, until } of rows as Span[]) this.deafness.excuse({ from, until });
   }
 
   async #readFleet(): Promise<void> {

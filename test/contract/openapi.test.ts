@@ -1,0 +1,105 @@
+import { expect } from 'chai';
+import { readFileSync } from 'node:fs';
+
+interface Operation {
+  readonly 'x-permission'?: string;
+}
+
+interface OpenApiFile {
+  readonly openapi: string;
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+  readonly components: { readonly schemas: Readonly<Record<string, { properties: object }>> };
+}
+
+const ROUTES: Readonly<Record<string, string>> = {
+  '/sessions': 'post',
+  '/sessions/current': 'delete',
+  '/api-keys': 'get post',
+  '/api-keys/{id}': 'delete',
+  '/policies': 'get post',
+  '/policies/{id}': 'get patch delete',
+  '/policies/tree': 'get',
+  '/policies/{id}/settings': 'get patch',
+  '/policies/{id}/locks/{key}': 'put delete',
+  '/policies/{id}/preview': 'post',
+  '/policies/{id}/revisions': 'get',
+  '/policies/{id}/rollback': 'post',
+  '/computers': 'get post',
+  '/computers/{id}': 'get patch delete',
+  '/computers/{id}/settings': 'get patch',
+  '/computers/{id}/preview': 'post',
+  '/computers/{id}/revoke': 'post',
+  '/computers/{id}/status-history': 'get',
+  '/computers/{id}/events': 'get',
+  '/computers/{id}/heartbeats': 'get',
+  '/computers/{id}/gaps': 'get',
+  '/computers/{id}/power-state': 'put',
+  '/settings-catalogue': 'get',
+  '/alerts': 'get',
+  '/alerts/{id}': 'get',
+  '/alerts/{id}/acknowledge': 'post',
+  '/alerts/{id}/dismiss': 'post',
+  '/enrollment-tokens': 'get post',
+  '/enrollment-tokens/{id}': 'delete',
+  '/system': 'get',
+  '/system/jobs': 'get',
+  '/events': 'get',
+  '/openapi.json': 'get',
+};
+
+const MEMBERS: Readonly<Record<string, string>> = {
+  ComputerDto:
+    'id name kind address addressSource policy labels status statusReason statusSince lastSeenAt missedHeartbeats ' +
+    'nextExpectedAt offlineAt clockOffsetMs settingsState fingerprint communicationDirection connectionMode carrierInUse ' +
+    'channel listenerReachable lastDial agentVersion platform flags',
+  ComputerDetailDto: 'components counters facts agentTimeAt tls certificate',
+  AlertReply: 'id type severity state computerId computerName raisedAt closedAt reason detail',
+  EventDto: 'id lane epoch sequence occurredAt receivedAt kind code severity message data',
+  HeartbeatDto: 'receivedAt latenessMs clockOffsetMs latencyMs',
+  PreviewDto: 'computersChanged bySetting wouldBeLate wouldBeOffline wouldLoseDirection steadyState sample',
+  JobReply: 'name cron lastRunAt nextRunAt lastDurationMs runs lastError',
+  VerdictStateReply: 'state reason since until',
+};
+
+/** What an operator may change, by the first part of the path. */
+const OPERATORS_PARTS = ['policies', 'computers', 'alerts', 'maintenance-windows'];
+/** An administrator's, although the part is an operator's. */
+const ADMINISTRATORS = ['post /computers/{id}/revoke', 'delete /computers/{id}'];
+/** What is served before anybody signs in. */
+const PUBLIC = ['post /sessions', 'get /openapi.json'];
+/** Everybody's own. */
+const OWN = ['delete /sessions/current', 'post /users/current/password'];
+
+function permissionOf(method: string, path: string): string {
+  const name = `${method} ${path}`;
+  if (PUBLIC.includes(name)) return 'public';
+  if (method === 'get' || OWN.includes(name)) return 'auditor';
+  const isOperators = OPERATORS_PARTS.includes(path.split('/')[1] ?? '') && !ADMINISTRATORS.includes(name);
+  return isOperators ? 'operator' : 'administrator';
+}
+
+describe('the REST contract', () => {
+  const file = JSON.parse(readFileSync('docs/openapi.json', 'utf8')) as OpenApiFile;
+  const operations = Object.entries(file.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({ path: path.replace('/api/v1', ''), method, operation })),
+  );
+
+  it('is described in OpenAPI 3.1', () => {
+    expect(file.openapi).to.match(/^3\.1\./);
+  });
+
+  for (const [path, methods] of Object.entries(ROUTES))
+    it(`has ${methods} ${path}`, () => {
+      expect(Object.keys(file.paths[`/api/v1${path}`] ?? {})).to.include.members(methods.split(' '));
+    });
+
+  for (const [schema, members] of Object.entries(MEMBERS))
+    it(`answers every member of ${schema}`, () => {
+      expect(file.components.schemas[schema]?.properties).to.include.keys(members.split(' '));
+    });
+
+  it('asks for the permission that the contract names, on every operation', () => {
+    const declared = operations.map(({ path, method, operation }) => [method, path, operation['x-permission']]);
+    expect(declared).to.deep.equal(operations.map(({ path, method }) => [method, path, permissionOf(method, path)]));
+  });
+});

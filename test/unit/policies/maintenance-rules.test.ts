@@ -1,0 +1,332 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { createMaintenanceCalendar, maintenanceSpans } from '../../../policies/maintenance-rules.js';
+import type { MaintenanceWindow } from '../../../policies/setting-values.js';
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+const ms = (text: string): number => Date.parse(text);
+const iso = (instant: number): string => new Date(instant).toISOString().replace(/:00\.000Z$/, 'Z');
+const inBerlin = (cron: string, durationMinutes: number): MaintenanceWindow => ({
+  cron,
+  durationMinutes,
+  timeZone: 'Europe/Berlin',
+});
+const inUtc = (cron: string, durationMinutes: number): MaintenanceWindow => ({
+  cron,
+  durationMinutes,
+  timeZone: 'UTC',
+});
+
+describe('the calendar of maintenance windows', () => {
+  interface Case {
+    readonly name: string;
+    readonly windows: readonly MaintenanceWindow[];
+    readonly from: string;
+    readonly until: string;
+    readonly spans: readonly string[];
+  }
+  const table: readonly Case[] = [
+    {
+      name: 'begins at the local time of its zone, in winter and in summer',
+      windows: [inBerlin('0 3 * * *', 60)],
+      from: '2026-03-27T12:00Z',
+      until: '2026-03-30T12:00Z',
+      spans: [
+        '2026-03-28T02:00Z 2026-03-28T03:00Z',
+        '2026-03-29T01:00Z 2026-03-29T02:00Z',
+        '2026-03-30T01:00Z 2026-03-30T02:00Z',
+      ],
+    },
+    {
+      name: 'begins a start inside the skipped hour when that hour is over',
+      windows: [inBerlin('30 2 * * *', 45)],
+      from: '2026-03-28T12:00Z',
+      until: '2026-03-30T12:00Z',
+      spans: ['2026-03-29T01:00Z 2026-03-29T01:45Z', '2026-03-30T00:30Z 2026-03-30T01:15Z'],
+    },
+    {
+      name: 'counts a start inside the repeated hour once',
+      windows: [inBerlin('30 2 * * *', 45)],
+      from: '2026-10-24T12:00Z',
+      until: '2026-10-26T12:00Z',
+      spans: ['2026-10-25T00:30Z 2026-10-25T01:15Z', '2026-10-26T01:30Z 2026-10-26T02:15Z'],
+    },
+    {
+      name: 'counts each of listed starts inside the repeated hour once',
+      windows: [inBerlin('0,30 2 * * *', 10)],
+      from: '2026-10-24T12:00Z',
+      until: '2026-10-25T12:00Z',
+      spans: ['2026-10-25T00:00Z 2026-10-25T00:10Z', '2026-10-25T00:30Z 2026-10-25T00:40Z'],
+    },
+    {
+      name: 'begins every hour of a day of 25 hours',
+      windows: [inBerlin('0 * * * *', 10)],
+      from: '2026-10-24T23:30Z',
+      until: '2026-10-25T02:30Z',
+      spans: [
+        '2026-10-25T00:00Z 2026-10-25T00:10Z',
+        '2026-10-25T01:00Z 2026-10-25T01:10Z',
+        '2026-10-25T02:00Z 2026-10-25T02:10Z',
+      ],
+    },
+    {
+      name: 'lasts its minutes across the skipped hour',
+      windows: [inBerlin('0 1 * * *', 180)],
+      from: '2026-03-28T12:00Z',
+      until: '2026-03-29T12:00Z',
+      spans: ['2026-03-29T00:00Z 2026-03-29T03:00Z'],
+    },
+    {
+      name: 'lasts its minutes across the repeated hour',
+      windows: [inBerlin('0 1 * * *', 180)],
+      from: '2026-10-24T12:00Z',
+      until: '2026-10-25T12:00Z',
+      spans: ['2026-10-24T23:00Z 2026-10-25T02:00Z'],
+    },
+    {
+      name: 'begins once at a midnight that does not exist',
+      windows: [{ cron: '30 0 * * *', durationMinutes: 10, timeZone: 'Africa/Cairo' }],
+      from: '2026-04-23T12:00Z',
+      until: '2026-04-25T12:00Z',
+      spans: ['2026-04-23T22:00Z 2026-04-23T22:10Z', '2026-04-24T21:30Z 2026-04-24T21:40Z'],
+    },
+    {
+      name: 'knows a zone that leaps by half an hour',
+      windows: [{ cron: '15 2 * * *', durationMinutes: 5, timeZone: 'Australia/Lord_Howe' }],
+      from: '2026-10-03T12:00Z',
+      until: '2026-10-04T23:00Z',
+      spans: ['2026-10-03T15:30Z 2026-10-03T15:35Z', '2026-10-04T15:15Z 2026-10-04T15:20Z'],
+    },
+    {
+      name: 'takes either the day of the month or that of the week, as cron does',
+      windows: [inUtc('0 0 13 * fri', 1)],
+      from: '2026-11-01T00:01Z',
+      until: '2026-11-15T00:00Z',
+      spans: ['2026-11-06T00:00Z 2026-11-06T00:01Z', '2026-11-13T00:00Z 2026-11-13T00:01Z'],
+    },
+    {
+      name: 'clips to the range',
+      windows: [inUtc('0 * * * *', 30)],
+      from: '2026-11-21T10:10Z',
+      until: '2026-11-21T11:10Z',
+      spans: ['2026-11-21T10:10Z 2026-11-21T10:30Z', '2026-11-21T11:00Z 2026-11-21T11:10Z'],
+    },
+    {
+      name: 'is closed at its end and open at its start',
+      windows: [inUtc('0 * * * *', 30)],
+      from: '2026-11-21T10:30Z',
+      until: '2026-11-21T11:00Z',
+      spans: [],
+    },
+    {
+      name: 'joins windows longer than their period',
+      windows: [inUtc('0 0,12 * * *', 721)],
+      from: '2026-11-21T06:00Z',
+      until: '2026-11-23T06:00Z',
+      spans: ['2026-11-21T06:00Z 2026-11-23T06:00Z'],
+    },
+    {
+      name: 'joins windows that touch',
+      windows: [inUtc('0 10 * * *', 60), inUtc('0 11 * * *', 60)],
+      from: '2026-11-21T00:00Z',
+      until: '2026-11-22T00:00Z',
+      spans: ['2026-11-21T10:00Z 2026-11-21T12:00Z'],
+    },
+    {
+      name: 'joins windows that overlap, the shorter inside the longer',
+      windows: [inUtc('0 10 * * *', 60), inUtc('50 10 * * *', 5), inUtc('55 10 * * *', 60)],
+      from: '2026-11-21T00:00Z',
+      until: '2026-11-22T00:00Z',
+      spans: ['2026-11-21T10:00Z 2026-11-21T11:55Z'],
+    },
+    {
+      name: 'keeps windows apart that do not meet',
+      windows: [inUtc('2 11 * * *', 60), inUtc('0 10 * * *', 61)],
+      from: '2026-11-21T00:00Z',
+      until: '2026-11-22T00:00Z',
+      spans: ['2026-11-21T10:00Z 2026-11-21T11:01Z', '2026-11-21T11:02Z 2026-11-21T12:02Z'],
+    },
+    {
+      name: 'covers a week from each of its minutes',
+      windows: [inUtc('* * * * *', 10_080)],
+      from: '2026-01-01T00:00Z',
+      until: '2026-12-31T00:00Z',
+      spans: ['2026-01-01T00:00Z 2026-12-31T00:00Z'],
+    },
+    {
+      name: 'is never open without a window',
+      windows: [],
+      from: '2026-01-01T00:00Z',
+      until: '2027-01-01T00:00Z',
+      spans: [],
+    },
+    {
+      name: 'is never open on a day that no month has',
+      windows: [inBerlin('0 0 30 2 *', 60)],
+      from: '2026-01-01T00:00Z',
+      until: '2027-01-01T00:00Z',
+      spans: [],
+    },
+  ];
+  for (const { name, windows, from, until, spans } of table)
+    it(name, () =>
+      expect(
+        maintenanceSpans(windows, { from: ms(from), until: ms(until) }).map(
+          (span) => `${iso(span.from)} ${iso(span.until)}`,
+        ),
+      ).to.deep.equal(spans),
+    );
+});
+
+describe('maintenance at an instant', () => {
+  const endAt = (windows: readonly MaintenanceWindow[], at: string | number): string | null => {
+    const end = createMaintenanceCalendar(windows).endAt(typeof at === 'string' ? ms(at) : at);
+    return end === null ? null : iso(end);
+  };
+  const nightly = [inBerlin('0 3 * * *', 90)];
+
+  it('begins with the minute and ends a millisecond before the end', () => {
+    expect(endAt(nightly, ms('2026-11-21T02:00Z') - 1)).to.equal(null);
+    expect(endAt(nightly, '2026-11-21T02:00Z')).to.equal('2026-11-21T03:30Z');
+    expect(endAt(nightly, ms('2026-11-21T03:30Z') - 1)).to.equal('2026-11-21T03:30Z');
+    expect(endAt(nightly, '2026-11-21T03:30Z')).to.equal(null);
+  });
+
+  it('ends with the last of the windows that run into each other', () => {
+    const windows = [
+      inUtc('0 10 * * *', 60),
+      inUtc('30 10 * * *', 60),
+      inUtc('30 11 * * *', 15),
+      inUtc('0 12 * * *', 5),
+    ];
+    expect(endAt(windows, '2026-11-21T10:10Z')).to.equal('2026-11-21T11:45Z');
+    expect(endAt(windows, '2026-11-21T12:04Z')).to.equal('2026-11-21T12:05Z');
+  });
+
+  it('is sure of a time ahead when the windows never end', () => {
+    const calendar = createMaintenanceCalendar([inUtc('* * * * *', 60)]);
+    const at = ms('2026-11-21T10:00:30Z');
+    const end = calendar.endAt(at) ?? 0;
+    expect(end).to.be.greaterThan(at + 7 * DAY_MS);
+    expect(calendar.endAt(end)).to.be.greaterThan(end);
+    expect(calendar.next(at, 3)).to.deep.equal([]);
+  });
+
+  it('tells the next occurrences after an instant, the present one left out', () => {
+    const calendar = createMaintenanceCalendar(nightly);
+    const shown = (at: string, count: number) =>
+      calendar.next(ms(at), count).map(({ from, until }) => `${iso(from)} ${iso(until)}`);
+    expect(shown('2026-11-21T02:30Z', 2)).to.deep.equal([
+      '2026-11-22T02:00Z 2026-11-22T03:30Z',
+      '2026-11-23T02:00Z 2026-11-23T03:30Z',
+    ]);
+    expect(shown('2026-11-21T01:59Z', 1)).to.deep.equal(['2026-11-21T02:00Z 2026-11-21T03:30Z']);
+    expect(shown('2026-11-21T02:00Z', 0)).to.deep.equal([]);
+    expect(createMaintenanceCalendar([inUtc('0 0 30 2 *', 60)]).next(0, 3)).to.deep.equal([]);
+    expect(createMaintenanceCalendar([]).next(0, 3)).to.deep.equal([]);
+  });
+
+  it('tells the next occurrence of a leap day', () => {
+    const calendar = createMaintenanceCalendar([inUtc('0 0 29 feb *', 60)]);
+    expect(calendar.next(ms('2026-11-21T00:00Z'), 2).map(({ from }) => iso(from))).to.deep.equal([
+      '2028-02-29T00:00Z',
+      '2032-02-29T00:00Z',
+    ]);
+  });
+});
+
+describe('the calendar against a minute-wise look at every window', () => {
+  const windows = fc.array(
+    fc.record({
+      minute: fc.constantFrom('0', '17', '*/20', '5,50'),
+      hour: fc.constantFrom('*', '2', '1-3', '*/6', '23'),
+      durationMinutes: fc.constantFrom(1, 19, 20, 45, 70, 400, 1500),
+    }),
+    { maxLength: 3 },
+  );
+  const member = (field: string, value: number): boolean =>
+    field.split(',').some((part) => {
+      const [range = '', step = '1'] = part.split('/');
+      const [first, last = first] = range === '*' ? ['0', '59'] : range.split('-');
+      return value >= Number(first) && value <= Number(last) && (value - Number(first)) % Number(step) === 0;
+    });
+
+  it('agrees, in UTC', () => {
+    fc.assert(
+      fc.property(
+        windows,
+        fc.integer({ min: 0, max: 3 * 1440 }),
+        fc.integer({ min: 1, max: 2000 }),
+        (given, begin, length) => {
+          const isStart = (minute: number) => (window: (typeof given)[number]) =>
+            member(window.minute, minute % 60) && member(window.hour, Math.floor(minute / 60) % 24);
+          const offset = 2 * 1440;
+          const covered = Array.from({ length: offset + 4 * 1440 + 4000 }, () => false);
+          for (const window of given)
+            for (let minute = 0; minute < offset + begin + length; minute += 1)
+              if (isStart(minute)(window)) covered.fill(true, minute, minute + window.durationMinutes);
+          const zero = ms('2026-06-10T00:00Z') - offset * MINUTE_MS;
+          const at = (minute: number) => zero + (offset + minute) * MINUTE_MS;
+          const range = { from: at(begin), until: at(begin + length) };
+          const setting = given.map(({ minute, hour, durationMinutes }) =>
+            inUtc(`${minute} ${hour} * * *`, durationMinutes),
+          );
+          const calendar = createMaintenanceCalendar(setting);
+          const spans = [...calendar.spans(range)];
+          for (let minute = begin; minute < begin + length; minute += 7) {
+            const inside = spans.some(({ from, until }) => at(minute) >= from && at(minute) < until);
+            expect(inside, iso(at(minute))).to.equal(covered[offset + minute]);
+          }
+          expect(calendar.endAt(at(begin)) !== null).to.equal(covered[offset + begin]);
+          spans.forEach((span, index) => {
+            expect(span.until).to.be.greaterThan(span.from);
+            expect(span.from).to.be.at.least(spans[index - 1] ? (spans[index - 1]?.until ?? 0) + 1 : range.from);
+            expect(span.until).to.be.at.most(range.until);
+          });
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it('is the same whether asked for the whole year of changing clocks or for each part of it', () => {
+    fc.assert(
+      fc.property(
+        windows,
+        fc.constantFrom('Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe', 'Africa/Cairo'),
+        fc.record({
+          day: fc.constantFrom(
+            '2026-03-07',
+            '2026-03-28',
+            '2026-04-04',
+            '2026-04-23',
+            '2026-10-03',
+            '2026-10-24',
+            '2026-10-31',
+          ),
+          minutes: fc.integer({ min: 1, max: 4319 }),
+        }),
+        (given, timeZone, { day, minutes }) => {
+          const setting = given.map(({ minute, hour, durationMinutes }) => ({
+            cron: `${minute} ${hour} * * *`,
+            durationMinutes,
+            timeZone,
+          }));
+          const calendar = createMaintenanceCalendar(setting);
+          const [from, middle, until] = [ms(day), ms(day) + minutes * MINUTE_MS, ms(day) + 3 * DAY_MS];
+          const whole = [...calendar.spans({ from, until })];
+          const parts = [...calendar.spans({ from, until: middle }), ...calendar.spans({ from: middle, until })];
+          const length = (spans: readonly { from: number; until: number }[]) =>
+            spans.reduce((sum, span) => sum + span.until - span.from, 0);
+          expect(length(parts)).to.equal(length(whole));
+          expect(calendar.endAt(middle) !== null).to.equal(
+            whole.some((span) => span.from <= middle && middle < span.until),
+          );
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+});
