@@ -78,8 +78,10 @@ export class ManagerHost {
   async #begin(options: LifeOptions, portDelayMs: number): Promise<void> {
     const life = await ManagerLife.begin(options);
     this.#life = life;
-    await life.start(() => options.process.clock.sleep(portDelayMs));
-    this.#options.hooks.onOpened(this.fleet());
+    await life.start({
+      waitForPort: () => options.process.clock.sleep(portDelayMs),
+      onPortOpen: () => this.#options.hooks.onOpened(this.fleet()),
+    });
   }
 
   #couldNotStart(process: SimulatedProcess, error: unknown): void {

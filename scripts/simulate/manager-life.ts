@@ -61,6 +61,11 @@ export interface LifeOptions {
   readonly twistExchange?: ((exchange: Exchange, clock: OpenedFleetClock) => Exchange) | undefined;
 }
 
+export interface PortOpening {
+  readonly waitForPort: () => Promise<void>;
+  readonly onPortOpen: () => void;
+}
+
 export interface IncomingReport {
   readonly computerId: string;
   readonly body: string;
@@ -113,16 +118,17 @@ export class ManagerLife {
     return this.#isListening;
   }
 
-  /** As the product's start does, in its order; `openPort` is when agents can come in. */
-  async start(openPort: () => Promise<void>): Promise<void> {
+  /** As the product's start does, in its order; agents come in from `onPortOpen` on, after `waitForPort`. */
+  async start({ waitForPort, onPortOpen }: PortOpening): Promise<void> {
     const { core } = this;
     core.journal.note(managerStarted('simulated'));
     await core.journal.start();
     await core.heartbeats.recorder.start();
     await core.heartbeats.lateness.start();
     await core.ledger.register();
-    await openPort();
+    await waitForPort();
     this.#isListening = true;
+    onPortOpen();
     await core.ledger.opened();
     await core.selfDialler.start();
     core.portWatch.open({ host: '127.0.0.1', port: 4120, handshakes: () => 0 });

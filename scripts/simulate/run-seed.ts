@@ -23,6 +23,7 @@ export async function runSeed(options: WorldOptions): Promise<SeedResult> {
   const world = new World(options);
   try {
     await begin(world);
+    world.usualLatencyMs = world.scenario.usualLatencyMs;
     planFaults(world, world.random.fork('faults'));
     await world.passTo(world.scenario.stormMs);
     await calm(world);

@@ -15,6 +15,8 @@ export interface Scenario {
   readonly policies: readonly PolicyPlan[];
   /** The manager dials too, and policies are switched between directions. */
   readonly hasDirections: boolean;
+  /** What a connection of the database takes at most, by virtual time, while it is all right. */
+  readonly usualLatencyMs: number;
 }
 
 export interface PolicyPlan {
@@ -37,7 +39,14 @@ export function drawScenario(random: SeededRandom): Scenario {
   const policies = ['one', 'two', 'three'].map((name) => ({ name, settings: drawSettings(random, usualMs) }));
   const longestMs = Math.max(...policies.map(({ settings }) => settings.heartbeatIntervalSeconds)) * 1000;
   const quietMs = Math.max(stormMs * QUIET_SHARE, 5 * longestMs);
-  return { tickMs, stormMs, endMs: stormMs + quietMs, policies, hasDirections };
+  return {
+    tickMs,
+    stormMs,
+    endMs: stormMs + quietMs,
+    policies,
+    hasDirections,
+    usualLatencyMs: random.pick([0, 3, 20]),
+  };
 }
 
 export function drawSettings(random: SeededRandom, usualMs: number): PolicySettings {
@@ -45,6 +54,7 @@ export function drawSettings(random: SeededRandom, usualMs: number): PolicySetti
   return {
     heartbeatIntervalSeconds: Math.max(5, seconds),
     heartbeatsMissedAllowed: random.chance(0.05) ? 'unlimited' : random.pick([0, 1, 1, 2, 2, 3]),
-    heartbeatGraceSeconds: random.pick([0, 2, 5, 10]),
+    // Without any grace, and no miss allowed, the network's own unevenness is a silence.
+    heartbeatGraceSeconds: random.chance(0.05) ? 0 : random.pick([2, 5, 10]),
   };
 }

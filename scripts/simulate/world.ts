@@ -49,8 +49,10 @@ export class World {
   readonly policyIds: string[] = [];
   readonly oracle: Oracle;
   readonly events: EventLedger;
-  /** Virtual milliseconds that a connection takes to come. */
+  /** Virtual milliseconds that a connection takes to come, beyond the usual. */
   databaseLatencyMs = 0;
+  /** None while the fleet is set up. */
+  usualLatencyMs = 0;
   heartbeats = 0;
   /** Since when, in fleet time, the manager has been all right. */
   #managerSince: number | undefined;
@@ -81,7 +83,7 @@ export class World {
     this.database = new SimulatedDatabase({
       connection: options.database.app,
       trace: this.trace,
-      latencyMs: () => (this.databaseLatencyMs > 0 ? latency.between(0, this.databaseLatencyMs) : 0),
+      latencyMs: () => latency.between(0, this.databaseLatencyMs + this.usualLatencyMs),
       onCommit: (tables) => this.oracle.committed(tables),
       onCommitFault: () => this.oracle.deafness.hiccup(this.manager.fleet()),
       twist: sabotaged.statements,
