@@ -28,6 +28,7 @@ export async function runSeed(options: WorldOptions): Promise<SeedResult> {
     await world.passTo(world.scenario.stormMs);
     await calm(world);
     await world.passTo(world.scenario.endMs);
+    world.oracle.lookForLost();
     await world.events.close((computerId) => isDrained(world, computerId));
     return resultOf(world);
   } finally {

@@ -44,14 +44,15 @@ export class EventLedger {
     }
   }
 
-  /** At the end, when every spool is empty; `isDrained` tells whose is. */
+  /** At the end, when every spool should be empty; `isDrained` tells whose is. */
   async close(isDrained: (computerId: string) => boolean): Promise<void> {
     const doubled = await this.#observer.query(DOUBLED);
     for (const row of doubled.rows) this.#violations.add('other', `stored twice: ${JSON.stringify(row)}`);
     const stored = new Set((await this.#observer.query(ALL)).rows.map(({ key }: { key: string }) => key));
     for (const { computerId, lane, epoch, sequence } of this.#accepted) {
       const key = `${computerId} ${lane} ${epoch} ${sequence}`;
-      if (isDrained(computerId) && !stored.has(key)) this.#violations.add('other', `lost: ${key}`);
+      if (stored.has(key)) continue;
+      this.#violations.add('other', `${isDrained(computerId) ? 'lost' : 'still in its spool'}: ${key}`);
     }
   }
 }

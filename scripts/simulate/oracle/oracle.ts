@@ -188,6 +188,19 @@ export class Oracle {
     }
   }
 
+  /** At the end, when all has been well for long enough: everyone is in contact. */
+  lookForLost(): void {
+    const now = this.#deps.fleet();
+    for (const computer of this.#computers.values()) {
+      const contact = computer.slowest();
+      const since = this.#deps.healthySince(computer.computerId);
+      if (!contact || since === undefined) continue;
+      const longestMs = 2 * contact.intervalMs + 2 * ATTEMPT_MS;
+      if (now - since > longestMs && now - contact.lastSeenAt > longestMs)
+        this.#deps.violations.add('other', `${computer.computerId} has not come back since ${contact.lastSeenAt}`);
+    }
+  }
+
   #latestNotice(computer: ComputerTruth, deafness: Deafness): number | undefined {
     const due = this.#latestRaise(computer, deafness);
     if (due === undefined || !Number.isFinite(due)) return undefined;
