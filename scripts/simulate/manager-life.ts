@@ -143,6 +143,7 @@ export class ManagerLife {
     core.journal.note(managerStopped());
     await this.#scheduler.stop();
     await core.incidents.release();
+    await core.notices.close();
     await core.verdicts.release();
     await this.#dials?.stop();
     await core.ledger.close();
@@ -240,7 +241,7 @@ function composeLifeDials({ config, log }: LifeOptions, { storage, core }: Parts
 /** Every schedule of the product that verdicts rest on, at the simulation's tick. */
 function composeSchedules({ config, process, log, tickMs }: LifeOptions, { storage, core, lag }: Parts): Scheduler {
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
-  const { ledger, portWatch, verdicts, cache, sealer, incidents, statusNudge, alerts } = core;
+  const { ledger, portWatch, verdicts, cache, sealer, incidents, notices, statusNudge, alerts } = core;
   const atTick = <J extends { readonly everyMs: number }>(job: J): J => ({
     ...job,
     everyMs: job.everyMs < SECOND_MS ? WITNESS_EVERY_MS : (job.everyMs * tickMs) / SECOND_MS,
@@ -250,8 +251,8 @@ function composeSchedules({ config, process, log, tickMs }: LifeOptions, { stora
   const scheduler = createScheduler({
     clock: fleetClock,
     log,
-    cron: createSimulatedCron(process, { [VERDICTS]: tickMs, [INCIDENTS]: tickMs }),
-    jobs: cronJobs({ inTransaction, fleetClock, verdicts, sealer, incidents, lag }),
+    cron: createSimulatedCron(process, { [VERDICTS]: tickMs, [INCIDENTS]: tickMs, notices: tickMs }),
+    jobs: cronJobs({ inTransaction, fleetClock, verdicts, sealer, incidents, notices, lag }),
     monotonicJobs: [
       ...clockJobs({ inTransaction, fleetClock }),
       ...listeningJobs(ledger, portWatch),
