@@ -62,6 +62,12 @@ export function tellPower(life: ManagerLife, id: string, body: object): Promise<
   return unlessAway(() => callAdmin(life, { method: 'put', path, params: { id }, body }));
 }
 
+/** Opens a maintenance window at once; false where the manager could not take it now. */
+export function openMaintenance(life: ManagerLife, policyId: string, endsAt: string): Promise<boolean> {
+  const body = { policyId, endsAt, comment: 'simulated' };
+  return unlessAway(() => callAdmin(life, { method: 'post', path: '/maintenance-windows', body }));
+}
+
 async function unlessAway(action: () => Promise<unknown>): Promise<boolean> {
   try {
     await action();

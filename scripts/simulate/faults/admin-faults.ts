@@ -1,5 +1,5 @@
 import { toRfc3339 } from '../../../lib/clock.js';
-import { editPolicy, moveComputer, tellPower } from '../admin-calls.js';
+import { editPolicy, moveComputer, openMaintenance, tellPower } from '../admin-calls.js';
 import type { ManagerLife } from '../manager-life.js';
 import { drawSettings } from '../scenario.js';
 import type { SeededRandom } from '../seeded-random.js';
@@ -61,4 +61,10 @@ const power = doing('power-state', 3, (world, random, life) => {
   return tellPower(life, random.pick(world.agents).computerId, { state, ...expiry });
 });
 
-export const ADMIN_FAULTS: readonly FaultKind[] = [interval, threshold, switching, moving, power];
+/** Nobody is told of alerts meanwhile; whether there are some does not change. */
+const maintenance = doing('maintenance', 1, (world, random, life) => {
+  const untilMs = life.fleetClock.wall() + drawDuration(random, 5000, 6 * usualIntervalMs(world));
+  return openMaintenance(life, random.pick(world.policyIds), toRfc3339(untilMs));
+});
+
+export const ADMIN_FAULTS: readonly FaultKind[] = [interval, threshold, switching, moving, power, maintenance];
