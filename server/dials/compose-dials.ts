@@ -17,7 +17,7 @@ import { createDialRecorder } from './dial-recorder.js';
 import { createDialShards } from './dial-shards.js';
 import type { Lookup } from './name-resolver.js';
 import { createNameResolver } from './name-resolver.js';
-import { createDialTransport, type DialLimits } from './dial-transport.js';
+import { createDialTransport, type DialLimits, type DialTransport } from './dial-transport.js';
 import { createDialWatch, notifyDials, type DialNotificationClient } from './dial-watch.js';
 import { Dialler } from './dialler.js';
 import type { Dials } from './dials.js';
@@ -46,6 +46,8 @@ export interface DialsDeps extends Pick<ConversationDeps, 'submit' | 'noteMismat
   readonly allowedCidrs: readonly string[] | undefined;
   readonly limitsMs?: DialLimits;
   readonly lookup?: Lookup;
+  /** Instead of TLS to the agents' listeners; the simulator's. */
+  readonly transport?: DialTransport;
 }
 
 /** Answers that are held at once over all dials. */
@@ -55,7 +57,7 @@ const BODY_BYTES_HELD = 64 * 1024 * 1024;
 export function composeDials(deps: DialsDeps): Dials {
   const { fleetClock, log, sql, inTransaction, settings, isDraining } = deps;
   const isDeaf = (): boolean => deps.isDeaf() || (isDraining?.() ?? false);
-  const transport = composeTransport(deps);
+  const transport = deps.transport ?? composeTransport(deps);
   const dialler = new Dialler({
     fleetClock,
     log,

@@ -22,6 +22,8 @@ export interface VerdictJobDeps extends Omit<BatchDeps, 'listening' | 'ledger'> 
   readonly ledger: ListeningLedger & {
     deafness(): { readonly cause: DeafCause; readonly since: FleetInstant } | undefined;
   };
+  /** Makes the deadlines' arithmetic from spans; that of policies/ unless given. */
+  readonly createLedger?: typeof createLedger;
   /** Asked before silences are written; without it all are believed. */
   readonly suspicion?: SelfSuspicion;
   /** The manager is about to go: it makes no verdicts, and its shards are others'. */
@@ -238,7 +240,8 @@ class Job implements VerdictJob {
   /** The spans' sums are kept for as long as the spans are the same. */
   #listening(): Ledger {
     const spans = this.#deps.ledger.spans();
-    if (this.#arithmetic?.spans !== spans) this.#arithmetic = { spans, ledger: createLedger(spans) };
+    if (this.#arithmetic?.spans !== spans)
+      this.#arithmetic = { spans, ledger: (this.#deps.createLedger ?? createLedger)(spans) };
     return this.#arithmetic.ledger;
   }
 
