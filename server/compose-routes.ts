@@ -7,7 +7,8 @@ import type { Edges } from './edges.js';
 import { createTokenDependents } from './enrollment/token-dependents.js';
 import { composeEnrollmentTokens } from './enrollment/token-routes.js';
 import { createEnrollmentTokenService, type EnrollmentTokenService } from './enrollment/token-service.js';
-import { notifyDials } from './dials/index.js';
+import { composeDiagnosis } from './diagnosis/index.js';
+import { notifyDials, type Prober } from './dials/index.js';
 import { composeEventReading } from './events/compose-event-reading.js';
 import { createCoveredDrift } from './heartbeats/covered-drift.js';
 import type { LivenessHints } from './heartbeats/liveness-hints.js';
@@ -23,6 +24,7 @@ export interface RoutesDeps {
   readonly core: Core;
   readonly edges: Edges;
   readonly agentUrl: () => string;
+  readonly prober: Pick<Prober, 'probe'>;
   readonly system: SystemView;
 }
 
@@ -32,7 +34,7 @@ export interface FeatureRoutes {
 }
 
 /** Every feature's routes of the admin API. */
-export function composeRoutes({ storage, core, edges, agentUrl, system }: RoutesDeps): FeatureRoutes {
+export function composeRoutes({ storage, core, edges, agentUrl, prober, system }: RoutesDeps): FeatureRoutes {
   const { fleetClock: clock, sql, inTransaction } = storage;
   const { random } = edges;
   const { audit, cache, statuses, alerts, certificates, ledger } = core;
@@ -48,6 +50,7 @@ export function composeRoutes({ storage, core, edges, agentUrl, system }: Routes
     ...policies.routes,
     ...latenessRoutes({ sql, clock, assertPolicyVisible: policies.assertVisible }),
     ...computers.routes,
+    ...composeDiagnosis({ ...shared, spans, prober }).routes,
     ...composePreviews({ ...shared, spans }).routes,
     ...composeEventReading({ sql, clock, assertVisible: computers.assertVisible }).routes,
     ...composeAlerts({ sql, inTransaction, fleetClock: clock, audit, covered }).routes,

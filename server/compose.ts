@@ -13,6 +13,7 @@ import { composeRoutes, type FeatureRoutes } from './compose-routes.js';
 import type { Config, Secrets } from './config.js';
 import { lockDataDirectory } from './data-directory.js';
 import { createNotificationClient } from './database/notification-client.js';
+import { createRefusalRecorder, type RefusalRecorder } from './diagnosis/index.js';
 import { composeDials, type Dials } from './dials/index.js';
 import type { Edges } from './edges.js';
 import { offerFirstToken } from './first-steps.js';
@@ -119,6 +120,7 @@ interface Parts {
   readonly admin: AdminServer;
   readonly agents: AgentServer;
   readonly dials: Dials;
+  readonly refusals: RefusalRecorder;
   readonly scheduler: Scheduler;
   readonly urls: () => Pick<Announcement, 'adminUrl' | 'agentUrl'>;
   readonly adminFingerprint: string | null;
@@ -142,7 +144,12 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
     clock: { wall: () => storage.fleetClock.trustedTime() },
   });
   const limits = createPeerLimits({}, () => storage.fleetClock.monotonic());
-  const agents = composeAgents(deps, identity, limits);
+  const refusals = createRefusalRecorder({
+    inTransaction: storage.inJobsTransaction,
+    isDatabaseAway: () => core.breaker.isAway(),
+    log: edges.log,
+  });
+  const agents = composeAgents(deps, identity, { limits, refusals });
   const dials = composeManagerDials(deps, identity, limits);
   const scheduler = composeScheduler({ config, edges, storage, ...core });
   // Where another process has the role, its port is taken to be the one that is configured here too.
@@ -160,14 +167,14 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
       ports: { admin: Number(new URL(admin.url()).port), agent: agentPort() },
     }),
   });
-  const features = composeRoutes({ storage, core, edges, agentUrl, system });
+  const features = composeRoutes({ storage, core, edges, agentUrl, prober: dials, system });
   const tls = readAdminTls(config, identity);
   const { api, admin } = composeAdmin({ ...deps, dials }, features, tls);
   const urls = () => ({
     adminUrl: config.roles.has('admin') ? admin.url() : null,
     agentUrl: config.roles.has('agents') ? agentUrl() : null,
   });
-  return { features, api, admin, agents, dials, scheduler, urls, adminFingerprint: tls?.fingerprint ?? null };
+  return { features, api, admin, agents, dials, refusals, scheduler, urls, adminFingerprint: tls?.fingerprint ?? null };
 }
 
 function systemFacts({ config, core, storage }: PartsDeps): SystemViewDeps['facts'] {
@@ -210,7 +217,7 @@ function composeManagerDials(
 function composeAgents(
   { config, edges, storage, core }: PartsDeps,
   identity: ManagerIdentity,
-  peerLimits: PeerLimits,
+  { limits: peerLimits, refusals }: { readonly limits: PeerLimits; readonly refusals: RefusalRecorder },
 ): AgentServer {
   return composeAgentChannel({
     authority: core.authority,
@@ -228,6 +235,7 @@ function composeAgents(
     enroll: (request, address) => core.enrollment.enroll(request, address),
     noteMismatch: core.noteMismatch,
     noteThrottled: () => void (core.metrics.throttled += 1),
+    noteRefusal: (refusal) => refusals.note(refusal),
   });
 }
 
@@ -284,6 +292,7 @@ async function startParts({ config, storage, core, parts, cleanup }: StartDeps):
   cleanup.push('lateness', () => core.heartbeats.lateness.stop());
   if (roles.has('agents')) {
     await core.ledger.register();
+    cleanup.push('refusals', () => parts.refusals.settled());
     await parts.agents.start();
     cleanup.push('agent port', () => parts.agents.stop());
     cleanup.push('reports in flight', () => core.heartbeats.batcher.drain());

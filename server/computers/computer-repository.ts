@@ -38,6 +38,8 @@ const CURRENT_TABLES = [
   'computer_components',
   'computer_contacts',
   'computer_dials',
+  'computer_probes',
+  'computer_refusals',
   'heartbeat_rings',
   'lane_positions',
 ] as const;

@@ -22,6 +22,7 @@ import { createDialWatch, notifyDials, type DialNotificationClient } from './dia
 import { Dialler } from './dialler.js';
 import type { Dials } from './dials.js';
 import { createFarewells } from './farewells.js';
+import { createProber } from './prober.js';
 
 export interface DialsDeps extends Pick<ConversationDeps, 'submit' | 'noteMismatch'> {
   readonly authority: CertificateAuthority;
@@ -53,6 +54,8 @@ const BODY_BYTES_HELD = 64 * 1024 * 1024;
 export function composeDials(deps: DialsDeps): Dials {
   const { fleetClock, log, sql, inTransaction, settings } = deps;
   const transport = composeTransport(deps);
+  const plans = createPlanReader({ sql, settings });
+  const prober = createProber({ plans, transport });
   const dialler = new Dialler({
     fleetClock,
     log,
@@ -60,7 +63,7 @@ export function composeDials(deps: DialsDeps): Dials {
     settings,
     spans: deps.spans,
     isDeaf: deps.isDeaf,
-    plans: createPlanReader({ sql, settings }),
+    plans,
     shards: createDialShards({ owner: deps.node, inTransaction }),
     recorder: createDialRecorder({ inTransaction, clock: fleetClock }),
     transport,
@@ -83,12 +86,14 @@ export function composeDials(deps: DialsDeps): Dials {
         log.debug({ err: error, why }, 'Other processes could not be asked to dial'),
       );
     },
+    probe: (computerId) => prober.probe(computerId),
     async start() {
       await watch.start();
       dialler.start();
       await farewells.start();
     },
     async stop() {
+      await prober.stop();
       await watch.stop();
       await farewells.stop();
       await dialler.stop();

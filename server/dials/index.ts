@@ -4,4 +4,6 @@ export { DIAL_ANSWERED, NO_DIAL_REQUESTS, type DialRequests } from './dial-reque
 export { notifyDials } from './dial-watch.js';
 export { dialSettingsOf } from './dial-settings.js';
 export type { Dials } from './dials.js';
+export type { ProbeOutcome } from './dial-transport.js';
+export type { Prober } from './prober.js';
 export { orderFarewell } from './farewell-repository.js';
