@@ -16,6 +16,7 @@ import { trustedClock } from './fleet-clock/trusted-clock.js';
 import { latenessRoutes } from './heartbeats/lateness-routes.js';
 import type { Storage } from './open-storage.js';
 import { composePolicies } from './policies/index.js';
+import { notificationRoutes, routingDependents } from './notifications/index.js';
 import { composePreviews } from './previews/index.js';
 import { systemRoutes, type SystemView } from './system/system-routes.js';
 
@@ -40,7 +41,8 @@ export function composeRoutes({ storage, core, edges, agentUrl, prober, system }
   const { audit, cache, statuses, alerts, certificates, ledger } = core;
   const hints = toldEverywhere({ storage, core, edges });
   const shared = { sql, manager: storage.dataSource.manager, inTransaction, clock, random, audit, cache, hints };
-  const dependents = [computerDependents, createTokenDependents({ clock: trustedClock(clock) })];
+  const tokenDependents = createTokenDependents({ clock: trustedClock(clock) });
+  const dependents = [computerDependents, tokenDependents, routingDependents];
   const spans = () => ledger.spans();
   const computers = composeComputers({ ...shared, statuses, alerts, certificates, spans });
   const tokenDeps = { ...shared, clock: trustedClock(clock), caFingerprint: core.authority.rootFingerprint, agentUrl };
@@ -55,6 +57,7 @@ export function composeRoutes({ storage, core, edges, agentUrl, prober, system }
     ...composeEventReading({ sql, clock, assertVisible: computers.assertVisible }).routes,
     ...composeAlerts({ sql, inTransaction, fleetClock: clock, audit, covered }).routes,
     ...composeEnrollmentTokens(tokenDeps).routes,
+    ...notificationRoutes(core.notifications),
     ...systemRoutes(system),
   ];
   return { routes, tokens: createEnrollmentTokenService(tokenDeps) };

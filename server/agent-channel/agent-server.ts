@@ -45,6 +45,8 @@ export interface AgentServerDeps {
   /** 0 picks a free port. */
   readonly port: number;
   readonly maxConnections?: number;
+  /** A connection over `maxConnections` was closed unheard. */
+  readonly noteShed?: () => void;
   /** How long `stop` waits for exchanges in flight. */
   readonly stopGraceMs?: number;
 }
@@ -52,6 +54,8 @@ export interface AgentServerDeps {
 export interface AgentServer extends Lifecycle {
   /** The bound port; throws before `start`. */
   port(): number;
+  /** How many handshakes were completed so far. */
+  handshakes(): number;
   /** Serves new handshakes with another key and leaf of the same authority. */
   renew(identity: ManagerIdentity): void;
 }
@@ -109,7 +113,10 @@ export function createAgentServer(deps: AgentServerDeps): AgentServer {
   server.maxHeadersCount = MAX_HEADERS;
   server.setTimeout(timeouts.silence);
   server.maxConnections = deps.maxConnections ?? 50_000;
+  server.on('drop', () => deps.noteShed?.());
+  let handshakes = 0;
   server.on('secureConnection', (socket: TLSSocket) => {
+    handshakes += 1;
     const connection = admit(deps, socket);
     if (connection) connections.set(socket, connection);
     else socket.destroy();
@@ -127,6 +134,7 @@ export function createAgentServer(deps: AgentServerDeps): AgentServer {
   return {
     ...lifecycleOf(server, deps, watch),
     port: () => boundPort(server),
+    handshakes: () => handshakes,
     renew: (identity) => renew(server, deps, identity),
   };
 }

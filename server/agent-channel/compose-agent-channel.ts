@@ -71,6 +71,7 @@ export function composeAgentChannel(deps: AgentChannelDeps): AgentServer {
     clock: fleetClock,
     random,
     log,
+    noteShed: () => listening.noteDeaf('refused-heartbeats'),
     host: deps.host,
     port: deps.port,
     ...(deps.maxConnections === undefined ? {} : { maxConnections: deps.maxConnections }),

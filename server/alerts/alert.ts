@@ -11,6 +11,8 @@ export interface Alert {
   readonly state: AlertState;
   readonly computerId: string | null;
   readonly computerName: string | null;
+  /** The mass-outage that it is part of. */
+  readonly incidentId: string | null;
   readonly raisedAt: FleetInstant;
   /** How often the condition began while it was open. */
   readonly occurrences: number;

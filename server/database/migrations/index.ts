@@ -12,6 +12,8 @@ import { Clocks0000000000012 } from './0012-clocks.js';
 import { SealFormat0000000000013 } from './0013-seal-format.js';
 import { Farewells0000000000014 } from './0014-farewells.js';
 import { CalmAlerts0000000000015 } from './0015-calm-alerts.js';
+import { IndexNoticed0000000000017 } from './0017-index-noticed.js';
+import { Notifications0000000000019 } from './0019-notifications.js';
 import { Diagnosis0000000000020 } from './0020-diagnosis.js';
 
 /** Every migration, oldest first. */
@@ -30,5 +32,7 @@ export const MIGRATIONS = [
   SealFormat0000000000013,
   Farewells0000000000014,
   CalmAlerts0000000000015,
+  IndexNoticed0000000000017,
+  Notifications0000000000019,
   Diagnosis0000000000020,
 ] as const;
