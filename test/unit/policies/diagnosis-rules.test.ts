@@ -173,6 +173,17 @@ describe('the diagnosis of a computer', () => {
       ['duplicate', 'medium', false],
     ],
 
+    [
+      'a revoked certificate, and a refused dial, which is surer',
+      { refusals: [refused('revoked')], isWayProven: true, dials: [dial('refused')] },
+      ['refused', 'high', true],
+    ],
+    [
+      'a guess by a dial, and an open alert of a duplicate, which is surer',
+      { isDuplicateSuspected: true, dials: [dial('timeout')] },
+      ['duplicate', 'medium', false],
+    ],
+
     ['an open alert of a duplicate', { isDuplicateSuspected: true }, ['duplicate', 'medium', null]],
     [
       'an open alert of a duplicate, and a refused dial',
