@@ -9,6 +9,7 @@ CREATE TABLE alert_notices (
   CONSTRAINT alert_notices_told_check CHECK ((told = ANY (ARRAY['nothing'::text, 'open'::text, 'closed'::text])))
 );
 CREATE INDEX alert_notices_look ON public.alert_notices USING btree (look_fleet_ms) WHERE (look_fleet_ms IS NOT NULL);
+CREATE INDEX alert_notices_open ON public.alert_notices USING btree (alert_id) WHERE ((told = 'open'::text) OR (held_by = 'maintenance'::text));
 GRANT DELETE, INSERT, SELECT, UPDATE ON alert_notices TO wardbeat_app;
 
 CREATE TABLE alert_outbox (
@@ -18,6 +19,7 @@ CREATE TABLE alert_outbox (
   at_fleet_ms bigint NOT NULL,
   CONSTRAINT alert_outbox_pkey PRIMARY KEY (id)
 );
+CREATE INDEX alert_outbox_order ON public.alert_outbox USING btree (at_fleet_ms, id);
 GRANT DELETE, INSERT, SELECT, UPDATE ON alert_outbox TO wardbeat_app;
 
 CREATE TABLE alerts (
@@ -79,6 +81,7 @@ CREATE TABLE audit_log (
   CONSTRAINT audit_log_pkey PRIMARY KEY (id)
 );
 CREATE INDEX audit_log_at ON public.audit_log USING btree (at, id);
+CREATE INDEX audit_log_subject ON public.audit_log USING btree (subject_id, at, id);
 CREATE INDEX audit_log_transaction ON public.audit_log USING btree (transaction_id, id);
 GRANT SELECT ON audit_log TO wardbeat_app;
 GRANT INSERT (id, at, actor_id, actor_name, source_address, action, subject_type, subject_id, before, after) ON audit_log TO wardbeat_app;
@@ -199,6 +202,15 @@ CREATE TABLE computer_facts (
   CONSTRAINT computer_facts_pkey PRIMARY KEY (computer_id)
 );
 GRANT DELETE, INSERT, SELECT, UPDATE ON computer_facts TO wardbeat_app;
+
+CREATE TABLE computer_flaps (
+  computer_id uuid NOT NULL,
+  changed_fleet_ms bigint[] NOT NULL,
+  calm_fleet_ms bigint,
+  is_told boolean NOT NULL DEFAULT false,
+  CONSTRAINT computer_flaps_pkey PRIMARY KEY (computer_id)
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON computer_flaps TO wardbeat_app;
 
 CREATE TABLE computer_live (
   computer_id uuid NOT NULL,
@@ -471,6 +483,24 @@ CREATE TABLE listeners (
   CONSTRAINT listeners_pkey PRIMARY KEY (node)
 );
 GRANT DELETE, INSERT, SELECT, UPDATE ON listeners TO wardbeat_app;
+
+CREATE TABLE maintenance_windows (
+  id uuid NOT NULL,
+  computer_id uuid,
+  policy_id uuid,
+  label text,
+  starts_at timestamp with time zone NOT NULL,
+  ends_at timestamp with time zone NOT NULL,
+  comment text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  created_by text NOT NULL,
+  CONSTRAINT maintenance_windows_pkey PRIMARY KEY (id),
+  CONSTRAINT maintenance_windows_check CHECK (((computer_id IS NOT NULL) OR (policy_id IS NOT NULL) OR (label IS NOT NULL))),
+  CONSTRAINT maintenance_windows_check1 CHECK ((ends_at >= starts_at))
+);
+CREATE INDEX maintenance_windows_ends ON public.maintenance_windows USING btree (ends_at);
+CREATE INDEX maintenance_windows_starts ON public.maintenance_windows USING btree (starts_at, id);
+GRANT DELETE, INSERT, SELECT, UPDATE ON maintenance_windows TO wardbeat_app;
 
 CREATE TABLE migration_lock (
   id smallint NOT NULL,

@@ -22,6 +22,7 @@ export const PROBLEM_CODES = {
   'policy-not-found': { status: 404, title: 'Policy not found' },
   'computer-not-found': { status: 404, title: 'Computer not found' },
   'alert-not-found': { status: 404, title: 'Alert not found' },
+  'maintenance-window-not-found': { status: 404, title: 'Maintenance window not found' },
   'revision-not-found': { status: 404, title: 'Revision not found' },
   'api-key-not-found': { status: 404, title: 'API key not found' },
   'user-not-found': { status: 404, title: 'User not found' },

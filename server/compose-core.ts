@@ -1,8 +1,10 @@
 import { findRootFingerprint, openAuthority, type CertificateAuthority } from '../certs/certificate-authority.js';
 import { openSecret } from '../certs/key-store.js';
 import type { Lifecycle } from '../lib/lifecycle.js';
+import { createAlertOutbox, type AlertOutbox } from './alerts/alert-outbox.js';
 import { createAlertWriter } from './alerts/alert-writer.js';
 import type { AlertWriter } from './alerts/alert.js';
+import { createNoticeJob, type NoticeJob } from './alerts/notices/notice-job.js';
 import { createAuditSealer, type AuditSealer } from './audit/audit-sealer.js';
 import { createAuditLog, type AuditLog } from './audit/index.js';
 import { createCertificateRepository, type CertificateRepository } from './certificates/certificate-repository.js';
@@ -26,6 +28,7 @@ import { createListeningLedger, type RunningListeningLedger } from './listening/
 import { createOwnPath } from './listening/own-path.js';
 import { createPortWatch, type PortWatch } from './listening/port-watch.js';
 import { createSelfDialler, type SelfDialler } from './listening/self-dialler.js';
+import { createInMaintenance, createMaintenanceView, type MaintenanceView } from './maintenance/index.js';
 import { keyFolder, type Storage } from './open-storage.js';
 import { createDatabaseBreaker, type DatabaseBreaker } from './database/database-breaker.js';
 import { createNotificationClient } from './database/notification-client.js';
@@ -50,6 +53,9 @@ export interface Core {
   readonly authority: CertificateAuthority;
   readonly audit: AuditLog;
   readonly alerts: AlertWriter;
+  readonly outbox: AlertOutbox;
+  readonly maintenance: MaintenanceView;
+  readonly notices: NoticeJob;
   readonly statuses: StatusWriter;
   readonly events: EventWriter;
   readonly certificates: CertificateRepository;
@@ -131,10 +137,28 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
     connect: () => createNotificationClient(storage.connection),
   });
   const sealer = composeSealer({ config, edges, storage });
-  const incidents = composeIncidentJob({ config, edges, storage, cache, writers });
-  const notifications = composeOwnNotifications({ config, edges, storage }, writers);
-  const jobs = { sealer, incidents, notifications };
-  return { authority, cache, settingsWatch, enrollment, breaker, ...jobs, ...writers, ...hot };
+  const calm = composeCalm({ config, edges, storage, cache, writers, ledger: hot.ledger });
+  return { authority, cache, settingsWatch, enrollment, breaker, sealer, ...calm, ...writers, ...hot };
+}
+
+/** What stands between an alert and those it is told: incidents, maintenance, notices, channels. */
+function composeCalm({
+  ledger,
+  ...shared
+}: Omit<HotPathDeps, 'breaker'> & Pick<Core, 'ledger'>): Pick<
+  Core,
+  'maintenance' | 'incidents' | 'notices' | 'notifications'
+> {
+  const { cache, storage, writers } = shared;
+  const maintenance = createMaintenanceView({ cache, clock: storage.fleetClock });
+  const notifications = composeOwnNotifications(shared, writers);
+  const { notifier } = notifications;
+  return {
+    maintenance,
+    notifications,
+    incidents: composeIncidentJob({ ...shared, maintenance }),
+    notices: composeNotices({ ...shared, maintenance, ledger, notifier }),
+  };
 }
 
 function composeOwnNotifications(
@@ -149,16 +173,44 @@ function composeOwnNotifications(
   return composeNotifications({ ...storage, ...own, random, log, audit });
 }
 
+type NoticeDeps = Pick<CoreDeps, 'config' | 'edges' | 'storage'> &
+  Pick<Core, 'cache' | 'maintenance' | 'ledger'> &
+  Pick<Notifications, 'notifier'>;
+
+function composeNotices({ config, edges, storage, ledger, cache, maintenance, notifier }: NoticeDeps): NoticeJob {
+  const { fleetClock, sql, inJobsTransaction: inTransaction } = storage;
+  return createNoticeJob({
+    cache,
+    maintenance,
+    notifier,
+    job: createClaimedJob({ name: 'notices', owner: config.node, inTransaction, fleetClock }),
+    sql,
+    fleetClock,
+    spans: () => ledger.spans(),
+    log: edges.log,
+  });
+}
+
 function composeSealer({ config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>): AuditSealer {
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
   const job = createClaimedJob({ name: 'audit-seals', owner: config.node, inTransaction, fleetClock });
   return createAuditSealer({ job, sql: storage.sql, clock: fleetClock, log: edges.log });
 }
 
-function composeIncidentJob({ config, edges, storage, cache, writers }: Omit<HotPathDeps, 'breaker'>): IncidentJob {
+type IncidentDeps = Omit<HotPathDeps, 'breaker'> & Pick<Core, 'maintenance'>;
+
+function composeIncidentJob({ config, edges, storage, cache, writers, maintenance }: IncidentDeps): IncidentJob {
   const { fleetClock, sql, inJobsTransaction: inTransaction } = storage;
-  const { node } = config;
-  return composeIncidents({ node, inTransaction, sql, fleetClock, policies: cache, alerts: writers.alerts, ...edges });
+  return composeIncidents({
+    ...edges,
+    node: config.node,
+    inTransaction,
+    sql,
+    fleetClock,
+    policies: cache,
+    alerts: writers.alerts,
+    findExcused: createInMaintenance({ view: maintenance, cache }),
+  });
 }
 
 /** The authority that the database knows, or a new one on a new database. */
@@ -173,7 +225,10 @@ async function openOwnAuthority({ config, edges, storage }: Omit<CoreDeps, 'mana
   return authority;
 }
 
-type Writers = Pick<Core, 'audit' | 'alerts' | 'statuses' | 'statusNudge' | 'events' | 'certificates' | 'journal'>;
+type Writers = Pick<
+  Core,
+  'audit' | 'alerts' | 'outbox' | 'statuses' | 'statusNudge' | 'events' | 'certificates' | 'journal'
+>;
 
 function composeWriters({ config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>): Writers {
   const { random, log } = edges;
@@ -185,6 +240,7 @@ function composeWriters({ config, edges, storage }: Pick<CoreDeps, 'config' | 'e
   return {
     statusNudge,
     alerts,
+    outbox: createAlertOutbox({ random }),
     audit: createAuditLog({ clock: fleetClock, random }),
     statuses: nudging(createStatusWriter({ alerts, random, fleetClock }), statusNudge),
     events,

@@ -293,6 +293,7 @@ async function startParts({ config, storage, core, parts, cleanup }: StartDeps):
   if (roles.has('jobs')) {
     cleanup.push('audit seals', () => core.sealer.close());
     cleanup.push('notifications in flight', () => core.notifications.deliverer.close());
+    cleanup.push('notices', () => core.notices.close());
   }
   await core.settingsWatch.start();
   cleanup.push('settings watch', () => core.settingsWatch.stop());

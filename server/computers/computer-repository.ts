@@ -40,6 +40,7 @@ const CURRENT_TABLES = [
   'computer_components',
   'computer_contacts',
   'computer_dials',
+  'computer_flaps',
   'computer_probes',
   'computer_refusals',
   'heartbeat_rings',

@@ -4,7 +4,7 @@ import { headline, inertText, subjectWords, typeWords } from './message-text-rul
 /** CEF severities from 0 to 10, as the levels of Deep Security map to them. */
 const SEVERITIES: Readonly<Record<string, number>> = { info: 2, low: 3, medium: 6, high: 8, critical: 10 };
 /** An alert that ends or was seen alarms nobody, however bad it was. */
-const ALARMING: ReadonlySet<MessageKind> = new Set(['raised', 'reminder']);
+const ALARMING: ReadonlySet<MessageKind> = new Set(['raised', 'flapping', 'reminder']);
 
 export function cefSeverity(kind: MessageKind, severity: string): number {
   return (ALARMING.has(kind) ? SEVERITIES[severity] : undefined) ?? 2;

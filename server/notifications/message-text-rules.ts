@@ -27,6 +27,7 @@ const VERBS: Readonly<Record<MessageKind, string>> = {
   resolved: 'resolved',
   dismissed: 'dismissed',
   acknowledged: 'acknowledged',
+  flapping: 'coming and going',
   reminder: 'still open',
   test: 'of a test',
 };

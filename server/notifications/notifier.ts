@@ -2,7 +2,7 @@ import type { Log } from '../../lib/log.js';
 import type { Random } from '../../lib/random.js';
 import type { Sql } from '../database/sql.js';
 import { enqueueMessages, type MessageEntry } from './enqueue-messages.js';
-import type { Notice, Notifier } from './notice.js';
+import type { Notice, NoticeKind, Notifier } from './notice.js';
 import { matches } from './routing-rules.js';
 import { readConcerned, readToldAlerts, type ToldAlert } from './told-alert-query.js';
 import {
@@ -40,7 +40,7 @@ export function createNotifier({ random, log }: NotifierDeps): Notifier {
       const ends = await entriesOfEnds(work, notices);
       const begins = await entriesOfBegins(work, notices);
       const entries = [...begins, ...ends];
-      if (begins.length === 0 && notices.some(({ kind }) => kind === 'raised')) tellSilence();
+      if (begins.length === 0 && notices.some(({ kind }) => BEGINNINGS.has(kind))) tellSilence();
       await enqueueMessages(sql, entries, random);
     },
   };
@@ -53,7 +53,7 @@ interface Work {
 }
 
 async function entriesOfBegins({ sql, routings, alerts }: Work, notices: readonly Notice[]): Promise<MessageEntry[]> {
-  const begun = notices.filter(({ kind }) => kind === 'raised');
+  const begun = notices.filter(({ kind }) => BEGINNINGS.has(kind));
   const asked = routings.some(({ policyId, label }) => policyId !== null || label !== null);
   const concerned = asked && begun.length > 0 ? await readConcerned(sql, begun.map(idOf)) : new Map();
   const entries = begun.flatMap(({ alertId, kind, at }) => {
@@ -92,6 +92,8 @@ function entriesOf({ routings, alerts }: Work, notices: readonly Notice[], told:
 }
 
 const MINUTE_MS = 60_000;
+/** What is told to everybody whose route takes the alert; who hears of the rest is who was told of one of these. */
+const BEGINNINGS: ReadonlySet<NoticeKind> = new Set(['raised', 'flapping']);
 
 function idOf({ alertId }: Notice): string {
   return alertId;

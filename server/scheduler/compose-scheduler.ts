@@ -1,3 +1,4 @@
+import type { NoticeJob } from '../alerts/notices/notice-job.js';
 import type { AuditSealer } from '../audit/audit-sealer.js';
 import type { Config } from '../config.js';
 import type { Edges } from '../edges.js';
@@ -38,13 +39,15 @@ export interface SchedulerParts {
   readonly sealer: AuditSealer;
   readonly incidents: IncidentJob;
   readonly statusNudge: StatusNudge;
+  readonly notices: NoticeJob;
   readonly journal: ManagerJournal;
   readonly notifications: Notifications;
 }
 
 /** The jobs of this process's roles. */
 export function composeScheduler(parts: SchedulerParts): Scheduler {
-  const { config, edges, storage, verdicts, sealer, incidents, statusNudge, journal, lag, notifications } = parts;
+  const { config, edges, storage, verdicts, sealer, incidents, notices, statusNudge, journal, lag, notifications } =
+    parts;
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
   const hasJobs = config.roles.has('jobs');
   const scheduler = createScheduler({
@@ -52,7 +55,7 @@ export function composeScheduler(parts: SchedulerParts): Scheduler {
     log: edges.log,
     cron: createNodeCronPort({ log: edges.log, wall: () => fleetClock.wall() }),
     jobs: hasJobs
-      ? [...cronJobs({ inTransaction, fleetClock, verdicts, sealer, incidents, lag }), ...notifications.jobs]
+      ? [...cronJobs({ inTransaction, fleetClock, verdicts, sealer, incidents, notices, lag }), ...notifications.jobs]
       : [],
     monotonicJobs: monotonicJobs(parts, { hasJobs, hasAgents: config.roles.has('agents') }),
     onJobChange: createJobWatch({ journal, clock: fleetClock }),

@@ -33,7 +33,7 @@ const DEMANDED: readonly (readonly [RegExp, Permission])[] = [
   [/ \/(enrollment-tokens|api-keys|users|system|notification-(channels|routes|deliveries))\b/, 'administrator'],
   [/^POST .*\/revoke$/, 'administrator'],
   [/^DELETE \/computers\/\{id\}$/, 'administrator'],
-  [/ \/(policies|computers|alerts)\b/, 'operator'],
+  [/ \/(policies|computers|alerts|maintenance-windows)\b/, 'operator'],
 ];
 
 function demanded({ method, path }: Pick<Operation, 'method' | 'path'>): Permission {
@@ -53,6 +53,9 @@ const BODIES: Readonly<Record<string, object>> = {
   'PUT /computers/{id}/power-state': { state: 'running' },
   'POST /alerts/{id}/acknowledge': {},
   'POST /alerts/{id}/dismiss': {},
+  'POST /alerts/{id}/snooze': { until: new Date(Date.now() + 3_600_000).toISOString() },
+  'POST /alerts/{id}/comment': { comment: 'x' },
+  'POST /alerts/{id}/assign': { assignee: null },
   'PATCH /users/{id}': { role: 'auditor' },
   'PATCH /notification-channels/{id}': { name: 'x' },
   'PATCH /notification-routes/{id}': { name: 'x' },

@@ -178,7 +178,7 @@ describe('the diagnosis of a computer', () => {
 
   it('tells of the mass outage, the maintenance, our own deafness, a gap, and settings that are tried out', async () => {
     const policy = await world.makePolicy(world.base.id, {
-      maintenanceWindows: [{ cron: '* * * * *', durationMinutes: 10, timeZone: 'UTC' }],
+      maintenanceWindows: [{ cron: '0 11 * * *', durationMinutes: 360, timeZone: 'UTC' }],
     });
     const id = await silent({ policyId: policy.id });
     const incident = '0c0ffee0-0000-4000-8000-00000000abcd';
