@@ -44,6 +44,7 @@ import {
 import { createClaimedJob } from './scheduler/claimed-job.js';
 import { createStatusWriter } from './statuses/status-writer.js';
 import type { StatusWriter } from './statuses/status.js';
+import { createManagerDrain, type ManagerDrain } from './system/drain.js';
 import { SelfSuspicion } from './verdicts/self-suspicion.js';
 import { createVerdictJob, type VerdictJob } from './verdicts/verdict-job.js';
 import { MANAGER_VERSION } from './version.js';
@@ -79,6 +80,7 @@ export interface Core {
   readonly incidents: IncidentJob;
   readonly statusNudge: StatusNudge;
   readonly journal: ManagerJournal;
+  readonly drain: ManagerDrain;
   readonly notifications: Notifications;
 }
 
@@ -260,6 +262,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
   const { random, log } = edges;
   const { fleetClock } = storage;
   const { journal } = writers;
+  const drain = createManagerDrain({ fleetClock, journal, log });
   const metrics = createIngestMetrics();
   const settled = () => heartbeats.batcher.settled();
   const listening = composeListening({ config, edges, storage, journal, settled });
@@ -274,6 +277,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     statuses: writers.statuses,
     suspicion: composeSuspicion(listening, storage, edges),
     log,
+    isDraining: () => drain.isOn(),
     onShardsLost: (shards) => journal.note(shardsLost(shards)),
   });
   const hints = createHintRelay(verdicts);
@@ -287,6 +291,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     listening: ledger,
     hints,
     dials: dialRequests,
+    orderContact: drain.orderContact,
     breaker,
     fleetClock,
     tokens,
@@ -295,7 +300,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     log,
   });
   const noteMismatch = createMismatchRecorder({ ...writers, inTransaction: storage.inIngestTransaction, metrics });
-  return { metrics, ...listening, verdicts, hints, dialRequests, tokens, heartbeats, noteMismatch };
+  return { metrics, drain, ...listening, verdicts, hints, dialRequests, tokens, heartbeats, noteMismatch };
 }
 
 type Listening = Pick<Core, 'ledger' | 'selfDialler' | 'portWatch'>;

@@ -39,6 +39,8 @@ export interface DialsDeps extends Pick<ConversationDeps, 'submit' | 'noteMismat
   readonly verdicts: Pick<LivenessHints, 'reconsider'>;
   readonly spans: () => readonly DeafSpan[];
   readonly isDeaf: () => boolean;
+  /** The manager is about to go: nobody is dialled, and other processes may. */
+  readonly isDraining?: () => boolean;
   /** This process's name in the listening ledger, and as the owner of shards. */
   readonly node: string;
   /** CIDRs; undefined: private ranges. */
@@ -52,7 +54,8 @@ const BODY_BYTES_HELD = 64 * 1024 * 1024;
 
 /** The manager's side of the agents' listeners: who is dialled, when, where, and what is said. */
 export function composeDials(deps: DialsDeps): Dials {
-  const { fleetClock, log, sql, inTransaction, settings } = deps;
+  const { fleetClock, log, sql, inTransaction, settings, isDraining } = deps;
+  const isDeaf = (): boolean => deps.isDeaf() || (isDraining?.() ?? false);
   const transport = composeTransport(deps);
   const plans = createPlanReader({ sql, settings });
   const prober = createProber({ plans, transport });
@@ -62,9 +65,9 @@ export function composeDials(deps: DialsDeps): Dials {
     sql,
     settings,
     spans: deps.spans,
-    isDeaf: deps.isDeaf,
+    isDeaf,
     plans,
-    shards: createDialShards({ owner: deps.node, inTransaction }),
+    shards: createDialShards({ owner: deps.node, inTransaction, isDraining }),
     recorder: createDialRecorder({ inTransaction, clock: fleetClock }),
     transport,
     verdicts: deps.verdicts,
@@ -75,7 +78,7 @@ export function composeDials(deps: DialsDeps): Dials {
     connect: deps.connect,
     onRequest: (computerIds) => void dialler.ask(computerIds),
   });
-  const farewells = createFarewells({ clock: fleetClock, log, sql, inTransaction, transport, isDeaf: deps.isDeaf });
+  const farewells = createFarewells({ clock: fleetClock, log, sql, inTransaction, transport, isDeaf });
   return {
     metrics: dialler.metrics,
     heard: (hints) => dialler.heard(hints),

@@ -22,6 +22,7 @@ const ROUTES: Readonly<Record<string, string>> = {
   '/policies/{id}/settings': 'get patch',
   '/policies/{id}/locks/{key}': 'put delete',
   '/policies/{id}/preview': 'post',
+  '/policies/{id}/rehearse': 'post',
   '/policies/{id}/revisions': 'get',
   '/policies/{id}/rollback': 'post',
   '/computers': 'get post',
@@ -43,8 +44,10 @@ const ROUTES: Readonly<Record<string, string>> = {
   '/alerts/{id}/dismiss': 'post',
   '/enrollment-tokens': 'get post',
   '/enrollment-tokens/{id}': 'delete',
+  '/reports/availability': 'get',
   '/system': 'get',
   '/system/jobs': 'get',
+  '/system/drain': 'post delete',
   '/events': 'get',
   '/openapi.json': 'get',
 };
@@ -64,6 +67,8 @@ const MEMBERS: Readonly<Record<string, string>> = {
   PreviewDto: 'computersChanged bySetting wouldBeLate wouldBeOffline wouldLoseDirection steadyState sample',
   JobReply: 'name cron lastRunAt nextRunAt lastDurationMs runs lastError',
   VerdictStateReply: 'state reason since until',
+  DrainReply: 'state since endsAt resumesAt',
+  DeadManReply: 'configured lastOkAt lastError',
 };
 
 /** What an operator may change, by the first part of the path. */

@@ -119,9 +119,9 @@ export class VerdictWorld {
     return ledger;
   }
 
-  job(ledger: RunningListeningLedger, owner = 'n1'): VerdictJob {
+  job(ledger: RunningListeningLedger, owner = 'n1', isDraining = () => false): VerdictJob {
     const { clock, settings, statuses, inTransaction } = this;
-    return createVerdictJob({ owner, inTransaction, fleetClock: clock, ledger, settings, statuses, log });
+    return createVerdictJob({ owner, inTransaction, fleetClock: clock, ledger, settings, statuses, log, isDraining });
   }
 
   /** A job that doubts itself; `check` is what it finds when it looks at its own path. */

@@ -71,6 +71,11 @@ describe('what recipients are told of an alert', () => {
       decision(null, 'open', [null, AT + 7]),
     ],
     [
+      'looks again then at an acknowledged one, too',
+      { state: 'acknowledged', maintenance: { until: null, nextAt: AT + 7 }, last: last('open') },
+      decision(null, 'open', [null, AT + 7]),
+    ],
+    [
       'and tells before it does',
       { maintenance: { until: null, nextAt: AT + 7 } },
       decision('raised', 'open', [null, AT + 7]),
@@ -94,6 +99,11 @@ describe('what keeps recipients from being told', () => {
     [
       'an incident, of one told already',
       { incidentId: 'i', last: last('open') },
+      decision(null, 'open', ['incident', null]),
+    ],
+    [
+      'an incident, of an acknowledged one',
+      { incidentId: 'i', state: 'acknowledged', last: last('open') },
       decision(null, 'open', ['incident', null]),
     ],
     [
