@@ -7,7 +7,8 @@ import type { Edges } from './edges.js';
 import { createTokenDependents } from './enrollment/token-dependents.js';
 import { composeEnrollmentTokens } from './enrollment/token-routes.js';
 import { createEnrollmentTokenService, type EnrollmentTokenService } from './enrollment/token-service.js';
-import { notifyDials } from './dials/index.js';
+import { composeDiagnosis } from './diagnosis/index.js';
+import { notifyDials, type Prober } from './dials/index.js';
 import { composeEventReading } from './events/compose-event-reading.js';
 import { createCoveredDrift } from './heartbeats/covered-drift.js';
 import type { LivenessHints } from './heartbeats/liveness-hints.js';
@@ -29,6 +30,7 @@ export interface RoutesDeps {
   readonly core: Core;
   readonly edges: Edges;
   readonly agentUrl: () => string;
+  readonly prober: Pick<Prober, 'probe'>;
   readonly system: SystemView;
 }
 
@@ -38,7 +40,8 @@ export interface FeatureRoutes {
 }
 
 /** Every feature's routes of the admin API. */
-export function composeRoutes({ config, storage, core, edges, agentUrl, system }: RoutesDeps): FeatureRoutes {
+export function composeRoutes(deps: RoutesDeps): FeatureRoutes {
+  const { config, storage, core, edges, agentUrl, prober, system } = deps;
   const { fleetClock: clock, sql, inTransaction } = storage;
   const { random } = edges;
   const { audit, cache, statuses, alerts, certificates, ledger, maintenance } = core;
@@ -56,6 +59,7 @@ export function composeRoutes({ config, storage, core, edges, agentUrl, system }
     ...latenessRoutes({ sql, clock, assertPolicyVisible: policies.assertVisible }),
     ...computers.routes,
     ...maintenanceRoutes({ ...shared, maintenance }),
+    ...composeDiagnosis({ ...shared, spans, prober, maintenance }).routes,
     ...composePreviews({ ...shared, spans }).routes,
     ...composeReports({
       ...shared,

@@ -14,6 +14,7 @@ import { composeRoutes, type FeatureRoutes } from './compose-routes.js';
 import type { Config, Secrets } from './config.js';
 import { lockDataDirectory } from './data-directory.js';
 import { createNotificationClient } from './database/notification-client.js';
+import { createRefusalRecorder, type RefusalRecorder } from './diagnosis/index.js';
 import { composeDials, type Dials } from './dials/index.js';
 import type { Edges } from './edges.js';
 import { offerFirstToken } from './first-steps.js';
@@ -135,6 +136,7 @@ interface Parts {
   readonly admin: AdminServer;
   readonly agents: AgentServer;
   readonly dials: Dials;
+  readonly refusals: RefusalRecorder;
   readonly scheduler: Scheduler;
   readonly lag: LagWatch;
   readonly urls: () => Pick<Announcement, 'adminUrl' | 'agentUrl'>;
@@ -160,7 +162,12 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
     clock: { wall: () => storage.fleetClock.trustedTime() },
   });
   const limits = createPeerLimits({}, () => storage.fleetClock.monotonic());
-  const agents = composeAgents(deps, identity, limits);
+  const refusals = createRefusalRecorder({
+    inTransaction: storage.inJobsTransaction,
+    isDatabaseAway: () => core.breaker.isAway(),
+    log: edges.log,
+  });
+  const agents = composeAgents(deps, identity, { limits, refusals });
   const dials = composeManagerDials(deps, identity, limits);
   const lag = createLagWatch(storage.fleetClock, VERDICTS_EVERY_MS);
   const checks = composeReadiness({ config, storage, core });
@@ -183,14 +190,15 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
       ports: { admin: Number(new URL(admin.url()).port), agent: agentPort() },
     }),
   });
-  const features = composeRoutes({ config, storage, core, edges, agentUrl, system });
+  const features = composeRoutes({ config, storage, core, edges, agentUrl, prober: dials, system });
   const tls = readAdminTls(config, identity);
   const { api, admin } = composeAdmin({ ...deps, dials, lag, checks, deadMan }, features, tls);
   const urls = () => ({
     adminUrl: config.roles.has('admin') ? admin.url() : null,
     agentUrl: config.roles.has('agents') ? agentUrl() : null,
   });
-  return { features, api, admin, agents, dials, scheduler, lag, urls, adminFingerprint: tls?.fingerprint ?? null };
+  const adminFingerprint = tls?.fingerprint ?? null;
+  return { features, api, admin, agents, dials, refusals, scheduler, lag, urls, adminFingerprint };
 }
 
 function composeDeadMan(
@@ -244,7 +252,7 @@ function composeManagerDials(
 function composeAgents(
   { config, edges, storage, core }: PartsDeps,
   identity: ManagerIdentity,
-  peerLimits: PeerLimits,
+  { limits: peerLimits, refusals }: { readonly limits: PeerLimits; readonly refusals: RefusalRecorder },
 ): AgentServer {
   return composeAgentChannel({
     authority: core.authority,
@@ -262,6 +270,7 @@ function composeAgents(
     enroll: (request, address) => core.enrollment.enroll(request, address),
     noteMismatch: core.noteMismatch,
     noteThrottled: () => void (core.metrics.throttled += 1),
+    noteRefusal: (refusal) => refusals.note(refusal),
   });
 }
 
@@ -326,6 +335,7 @@ async function startParts({ config, storage, core, parts, cleanup }: StartDeps):
   cleanup.push('lateness', () => core.heartbeats.lateness.stop());
   if (roles.has('agents')) {
     await core.ledger.register();
+    cleanup.push('refusals', () => parts.refusals.settled());
     await parts.agents.start();
     cleanup.push('reports in flight', () => core.heartbeats.batcher.drain());
     cleanup.push('agent port', () => parts.agents.stop());

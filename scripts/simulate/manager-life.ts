@@ -14,7 +14,7 @@ import { createPoolUnitOfWork, createUnitOfWork } from '../../server/database/in
 import { sqlOfClient } from '../../server/database/sql.js';
 import { openFleetClock, type OpenedFleetClock } from '../../server/fleet-clock/open-fleet-clock.js';
 import { createPeerLimits } from '../../server/agent-channel/peer-limits.js';
-import type { DialTransport } from '../../server/dials/dial-transport.js';
+import type { ListenerTransport } from '../../server/dials/dial-transport.js';
 import { composeDials, type Dials } from '../../server/dials/index.js';
 import type { Exchange } from '../../server/heartbeats/exchange.js';
 import { inert } from '../../server/inert.js';
@@ -56,7 +56,7 @@ export interface LifeOptions {
   readonly tickMs: number;
   readonly overrides?: CoreOverrides | undefined;
   /** How this life reaches the agents' listeners; without it nothing dials. */
-  readonly dialTransport?: ((life: ManagerLife) => DialTransport) | undefined;
+  readonly dialTransport?: ((life: ManagerLife) => ListenerTransport) | undefined;
   /** Breaks the product on purpose. */
   readonly twistExchange?: ((exchange: Exchange, clock: OpenedFleetClock) => Exchange) | undefined;
 }
@@ -105,6 +105,7 @@ export class ManagerLife {
       core: parts.core,
       edges: parts.edges,
       agentUrl: () => 'https://manager.simulation:4120',
+      prober: inert('prober'),
       system: inert('system'),
     }).routes;
     this.#scheduler = composeSchedules(options, parts);
@@ -213,7 +214,7 @@ async function compose(options: LifeOptions): Promise<Parts> {
 }
 
 /** The product's dials over a simulated network; notifications never come, so that only its polls tell it of others. */
-function composeLifeDials({ config, log }: LifeOptions, { storage, core }: Parts, transport: DialTransport): Dials {
+function composeLifeDials({ config, log }: LifeOptions, { storage, core }: Parts, transport: ListenerTransport): Dials {
   const { fleetClock, sql, inJobsTransaction: inTransaction } = storage;
   const dials = composeDials({
     authority: core.authority,

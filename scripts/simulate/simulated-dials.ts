@@ -1,8 +1,10 @@
 import type { Orders } from '../../protocol/heartbeat-messages.js';
 import type { Problem } from '../../lib/problem.js';
+import { hostUpOf } from '../../policies/diagnosis-rules.js';
 import { DialFailure } from '../../server/dials/dial-failure.js';
 import type { DialTarget } from '../../server/dials/dial-target.js';
-import type { DialOutcome, DialTransport } from '../../server/dials/dial-transport.js';
+import type { DialOutcome, ListenerTransport } from '../../server/dials/dial-transport.js';
+import { inert } from '../../server/inert.js';
 import type { SimulatedAgent } from './simulated-agent.js';
 import type { SimulatedProcess } from './simulated-machine.js';
 import type { Delivery } from './simulated-network.js';
@@ -27,8 +29,9 @@ const OWN_RETRY_MS = 2000;
 const OWN_PROBLEMS: ReadonlySet<string> = new Set(['unavailable', 'internal', 'too-many-requests']);
 
 /** Dials over the agents' links: what server/dials/dial-transport.ts does, without names, addresses and TLS. */
-export function createSimulatedDials(deps: SimulatedDialsDeps): DialTransport {
+export function createSimulatedDials(deps: SimulatedDialsDeps): ListenerTransport {
   return {
+    probe: inert('probe'),
     async dial(computerId, target, signal) {
       deps.note(`dial ${computerId}`);
       const said: Said = { reports: 0, news: 0, problem: undefined };
@@ -97,7 +100,11 @@ function isNews({ effect }: Orders): boolean {
 }
 
 function failed(code: 'refused' | 'timeout' | 'no-address' | 'protocol'): DialOutcome & { readonly kind: 'failed' } {
-  return { kind: 'failed', failure: new DialFailure(code, `simulated: ${code}`) };
+  return {
+    kind: 'failed',
+    failure: new DialFailure(code, `simulated: ${code}`),
+    hostUp: hostUpOf(code, code === 'protocol'),
+  };
 }
 
 function outcomeOf({ reports, news, problem }: Said): DialOutcome {

@@ -3,7 +3,7 @@ import type { Config } from '../../server/config.js';
 import { FaultCounter } from './fault-counter.js';
 import { ManagerHost } from './manager-host.js';
 import type { ManagerLife, ReceivedReport } from './manager-life.js';
-import type { DialTransport } from '../../server/dials/dial-transport.js';
+import type { ListenerTransport } from '../../server/dials/dial-transport.js';
 import { createSimulatedDials } from './simulated-dials.js';
 import { EventLedger } from './oracle/event-ledger.js';
 import { Oracle } from './oracle/oracle.js';
@@ -103,7 +103,7 @@ export class World {
     });
   }
 
-  #dialsOf({ process }: ManagerLife): DialTransport {
+  #dialsOf({ process }: ManagerLife): ListenerTransport {
     return createSimulatedDials({
       process,
       agentOf: (computerId) => this.agents.find((agent) => agent.computerId === computerId),

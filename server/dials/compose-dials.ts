@@ -17,11 +17,12 @@ import { createDialRecorder } from './dial-recorder.js';
 import { createDialShards } from './dial-shards.js';
 import type { Lookup } from './name-resolver.js';
 import { createNameResolver } from './name-resolver.js';
-import { createDialTransport, type DialLimits, type DialTransport } from './dial-transport.js';
+import { createDialTransport, type DialLimits, type ListenerTransport } from './dial-transport.js';
 import { createDialWatch, notifyDials, type DialNotificationClient } from './dial-watch.js';
 import { Dialler } from './dialler.js';
 import type { Dials } from './dials.js';
 import { createFarewells } from './farewells.js';
+import { createProber } from './prober.js';
 
 export interface DialsDeps extends Pick<ConversationDeps, 'submit' | 'noteMismatch'> {
   readonly authority: CertificateAuthority;
@@ -47,7 +48,7 @@ export interface DialsDeps extends Pick<ConversationDeps, 'submit' | 'noteMismat
   readonly limitsMs?: DialLimits;
   readonly lookup?: Lookup;
   /** Instead of TLS to the agents' listeners; the simulator's. */
-  readonly transport?: DialTransport;
+  readonly transport?: ListenerTransport;
 }
 
 /** Answers that are held at once over all dials. */
@@ -58,6 +59,8 @@ export function composeDials(deps: DialsDeps): Dials {
   const { fleetClock, log, sql, inTransaction, settings, isDraining } = deps;
   const isDeaf = (): boolean => deps.isDeaf() || (isDraining?.() ?? false);
   const transport = deps.transport ?? composeTransport(deps);
+  const plans = createPlanReader({ sql, settings });
+  const prober = createProber({ plans, transport });
   const dialler = new Dialler({
     fleetClock,
     log,
@@ -65,7 +68,7 @@ export function composeDials(deps: DialsDeps): Dials {
     settings,
     spans: deps.spans,
     isDeaf,
-    plans: createPlanReader({ sql, settings }),
+    plans,
     shards: createDialShards({ owner: deps.node, inTransaction, isDraining }),
     recorder: createDialRecorder({ inTransaction, clock: fleetClock }),
     transport,
@@ -88,12 +91,14 @@ export function composeDials(deps: DialsDeps): Dials {
         log.debug({ err: error, why }, 'Other processes could not be asked to dial'),
       );
     },
+    probe: (computerId) => prober.probe(computerId),
     async start() {
       await watch.start();
       dialler.start();
       await farewells.start();
     },
     async stop() {
+      await prober.stop();
       await watch.stop();
       await farewells.stop();
       await dialler.stop();

@@ -403,3 +403,27 @@ describe('one-off windows', () => {
     expect(nextMaintenanceAt({ calendar: createMaintenanceCalendar([]), oneOffs: [] }, 0)).to.equal(null);
   });
 });
+
+describe('windows that run into each other for ever', () => {
+  const endless = createMaintenanceCalendar([{ cron: '* * * * *', durationMinutes: 10, timeZone: 'UTC' }]);
+  const counted = () => {
+    let asked = 0;
+    const calendar = { ...endless, endAt: (at: number) => ((asked += 1), endless.endAt(at)) };
+    return { calendar, asked: () => asked };
+  };
+  const at = Date.parse('2026-11-21T12:00:00Z');
+
+  it('are followed once by the calendar, not by every step beside it', () => {
+    const { calendar, asked } = counted();
+    expect(maintenanceAt({ calendar, oneOffs: [] }, at)?.until).to.equal(endless.endAt(at));
+    expect(asked()).to.be.at.most(2);
+  });
+
+  it('are followed beyond a one-off window that they run into', () => {
+    const end = endless.endAt(at) ?? 0;
+    const oneOff = { id: 'a', from: end - 60_000, until: end + 30 * 86_400_000 };
+    const { calendar, asked } = counted();
+    expect(maintenanceAt({ calendar, oneOffs: [oneOff] }, at)?.until).to.be.at.least(oneOff.until);
+    expect(asked()).to.be.at.most(5);
+  });
+});
