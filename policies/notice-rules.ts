@@ -36,6 +36,8 @@ export interface NoticeFacts {
   readonly flapping: { readonly until: number; readonly isTold: boolean } | null;
   /** From when it is certain that the state stays as it is for now; in the past when it is. */
   readonly settledAt: number;
+  /** How long its computer may take to be heard once it can be heard again; 0 of what no heartbeat ends. */
+  readonly returnMs: number;
   /** Somebody has acknowledged it since the last decision. */
   readonly isJustAcknowledged: boolean;
   /** The last decision; null before the first. */
@@ -67,8 +69,17 @@ export function decideNotice(facts: NoticeFacts, at: number): NoticeDecision {
 function unsettled(facts: NoticeFacts, told: Told, at: number): Suppression | null {
   const by = facts.last?.heldBy ?? null;
   if (by === null || by === 'hold' || differenceOf(facts, told) === null) return null;
+  const returnUntil = returningUntil(facts, at);
+  if (returnUntil > at) return { by, until: returnUntil };
   // A heartbeat settles much, and is no change of the alert.
   return facts.settledAt > at ? { by, until: Math.min(facts.settledAt, at + UNSETTLED_LOOK_MS) } : null;
+}
+
+/** An incident ends when most of what it held is back: the others, cut off by the same, may be on their way. */
+function returningUntil({ state, last, returnMs }: NoticeFacts, at: number): number {
+  if (last?.heldBy !== 'incident' || !isOpen({ state })) return Number.NEGATIVE_INFINITY;
+  // While the incident held it, it waited for nothing else.
+  return last.lookAt ?? at + returnMs;
 }
 
 function free(facts: NoticeFacts, told: Told): NoticeDecision {

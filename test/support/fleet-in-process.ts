@@ -68,9 +68,9 @@ export async function startDirectedFleet(manager: ManagerProcess, plan: FleetPla
   return joinFleet(manager, { root, agents, name: direction, token: await makeToken(manager, id), listenerBasePort });
 }
 
-/** Enrolls and starts agents with a token. */
+/** Enrolls and starts agents with a token, which dial that URL. */
 export function joinFleet(
-  manager: ManagerProcess,
+  manager: Pick<ManagerProcess, 'agentUrl'>,
   plan: { root: string; agents: number; name: string; token: string; listenerBasePort?: number | undefined },
 ): Promise<Fleet> {
   const { listenerBasePort } = plan;

@@ -1,3 +1,4 @@
+import { returnAllowance } from '../../../policies/heartbeat-rules.js';
 import type { Ledger } from '../../../policies/listening-ledger.js';
 import { flapSlotMs, isFlapping, NO_FLAPS, withChanges, type FlapHistory } from '../../../policies/flapping-rules.js';
 import { settledFrom, type NoticeFacts } from '../../../policies/notice-rules.js';
@@ -45,7 +46,7 @@ export function factsOf(
     last: told === null ? null : { told, heldBy, lookAt },
     ...(computer && row.type === COMPUTER_OFFLINE
       ? silenceOf(computer, flaps, circumstances)
-      : { gatheredWithinMs: null, flapping: null, settledAt: circumstances.at }),
+      : { gatheredWithinMs: null, flapping: null, settledAt: circumstances.at, returnMs: 0 }),
   };
 }
 
@@ -54,10 +55,13 @@ function silenceOf(
   computer: NoticeComputer,
   flaps: StoredFlaps | undefined,
   circumstances: Circumstances,
-): Pick<NoticeFacts, 'gatheredWithinMs' | 'flapping' | 'settledAt'> {
+): Pick<NoticeFacts, 'gatheredWithinMs' | 'flapping' | 'settledAt' | 'returnMs'> {
   const { at, settings } = circumstances;
+  const effective = settings.settingsOf(settingsSubjectOf(computer));
+  const intervalMs = countedIntervalMs(computer, effective);
   return {
-    gatheredWithinMs: countedIntervalMs(computer, settings.settingsOf(settingsSubjectOf(computer))),
+    gatheredWithinMs: intervalMs,
+    returnMs: returnAllowance(intervalMs, effective.verdictRules.graceMs),
     flapping: flaps && isFlapping(flaps, at) ? { until: flaps.calmAt ?? at, isTold: flaps.isTold } : null,
     settledAt: settledAt(computer, circumstances),
   };

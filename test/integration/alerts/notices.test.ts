@@ -139,9 +139,9 @@ describe('the notices of alerts', () => {
     expect((await database.pool.query('SELECT * FROM alert_outbox')).rows).to.deep.equal([]);
   });
 
-  it('of the children of an incident are held, and told when it lets them go', async () => {
-    const [web1, web2] = [await computer(), await computer()];
-    await world.fail([web1, web2]);
+  it('of the children of an incident are held, and told when it lets them go and they do not follow the others back', async () => {
+    const [web1, web2, web3] = [await computer(), await computer(), await computer()];
+    await world.fail([web1, web2, web3]);
     const gather = (incidentId: string | null, ids: readonly string[]) =>
       world.hot(async (sql) => {
         await sql.query('UPDATE alerts SET incident_id = $1 WHERE computer_id = ANY($2::uuid[])', [incidentId, ids]);
@@ -154,13 +154,17 @@ describe('the notices of alerts', () => {
           rows.map(({ id }) => ({ alertId: id, change: 'incident', at })),
         );
       });
-    await gather(world.base.id, [web1, web2]);
+    await gather(world.base.id, [web1, web2, web3]);
     await world.pass(3 * MINUTE_MS, 10_000);
     expect(world.heard()).to.deep.equal([]);
-    expect((await world.alerts({ heldBy: 'incident', incidentId: world.base.id })).length).to.equal(2);
+    expect((await world.alerts({ heldBy: 'incident', incidentId: world.base.id })).length).to.equal(3);
     await world.recover([web1]);
-    await gather(null, [web2]);
+    await gather(null, [web2, web3]);
     await world.pass(MINUTE_MS, 10_000);
+    expect(world.heard()).to.deep.equal([]);
+    expect((await world.alerts({ heldBy: 'incident' })).length).to.equal(2);
+    await world.recover([web3]);
+    await world.pass(30_000, 10_000);
     expect(world.heard()).to.deep.equal(['raised']);
     expect((await world.alerts({ state: 'raised' })).map(({ told }) => told)).to.deep.equal(['open']);
   });

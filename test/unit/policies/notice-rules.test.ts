@@ -21,6 +21,7 @@ const FACTS: NoticeFacts = {
   maintenance: NO_WINDOW,
   flapping: null,
   settledAt: AT,
+  returnMs: 0,
   isJustAcknowledged: false,
   last: null,
 };
@@ -253,6 +254,25 @@ describe('the end of what kept recipients from being told', () => {
       it(`${name}: ${heldBy}`, () => expect(decideNotice({ ...FACTS, ...facts }, AT)).to.deep.equal(expected));
   }
 
+  const returning: readonly (readonly [string, Partial<NoticeFacts>, NoticeDecision])[] = [
+    [
+      'waits as long as the others that were cut off may take to be back',
+      { last: last('nothing', 'incident') },
+      decision(null, 'nothing', ['incident', AT + 25]),
+    ],
+    [
+      'goes on waiting whatever else happens to it',
+      { last: last('nothing', 'incident', AT + 1) },
+      decision(null, 'nothing', ['incident', AT + 1]),
+    ],
+    ['tells then', { last: last('nothing', 'incident', AT) }, decision('raised', 'open')],
+    ['tells an end at once', { state: 'resolved', last: last('open', 'incident') }, decision('resolved', 'closed')],
+    ['does so after nothing else', { last: last('nothing', 'maintenance', AT - 9) }, decision('raised', 'open')],
+  ];
+  for (const [name, facts, expected] of returning)
+    it(`${name}: an incident that let it go`, () =>
+      expect(decideNotice({ ...FACTS, returnMs: 25, ...facts }, AT)).to.deep.equal(expected));
+
   it('settles at once where nothing kept it', () =>
     expect(decideNotice({ ...FACTS, settledAt: AT + 5, last: last('nothing') }, AT)).to.deep.equal(
       decision('raised', 'open'),
@@ -272,6 +292,7 @@ describe('any sequence of decisions', () => {
     maintenance: fc.record({ until: nullable(fc.constant(AT + 3)), nextAt: nullable(fc.constant(AT + 9)) }),
     flapping: nullable(fc.record({ until: fc.constant(AT + 4), isTold: fc.boolean() })),
     settledAt: instant,
+    returnMs: fc.constantFrom(0, 3),
     isJustAcknowledged: fc.boolean(),
     last: nullable(
       fc.record({
