@@ -1,3 +1,5 @@
+import type { CommunicationDirection } from '../policies/setting-values.js';
+import { alarmingState } from '../protocol/component-parts.js';
 import type { ComponentReport } from '../protocol/heartbeat-messages.js';
 import type { IncomingEvent } from './spool/event-intake.js';
 
@@ -5,8 +7,11 @@ import type { IncomingEvent } from './spool/event-intake.js';
 export class ComponentWatch {
   readonly #states = new Map<string, 'online' | 'offline'>();
 
-  changes(components: readonly ComponentReport[]): IncomingEvent[] {
-    const events = components.flatMap((component) => this.#change(component));
+  /** `direction`: the one in force, by which a listener that is off-line is a fault or none. */
+  changes(components: readonly ComponentReport[], direction: CommunicationDirection): IncomingEvent[] {
+    const events = components.flatMap((component) =>
+      this.#change({ ...component, state: alarmingState(component, direction) }),
+    );
     const watched = new Set(components.map(keyOf));
     for (const key of this.#states.keys()) if (!watched.has(key)) this.#states.delete(key);
     return events;

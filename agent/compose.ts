@@ -152,7 +152,7 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
     lock,
     listenerPort,
     onChange: () => loop().replan(),
-    onReverted: () => loop().wake(),
+    onNews: () => loop().wake(),
   });
   return { transport: new ManagerTransport(transportOptions), listeners, directions };
 }

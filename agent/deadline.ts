@@ -1,4 +1,5 @@
 import type { Clock } from '../lib/clock.js';
+import { withDeadline as limit } from '../lib/deadline.js';
 
 /** Thrown where something did not end within the time it was given. */
 export class DeadlinePassed extends Error {
@@ -22,21 +23,10 @@ export async function withDeadline<T>(
   { clock, milliseconds, signal }: DeadlineOptions,
   action: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const work = new AbortController();
-  const timer = new AbortController();
-  const forward = (): void => work.abort(signal?.reason);
-  if (signal?.aborted) forward();
-  signal?.addEventListener('abort', forward, { once: true });
-  clock.sleep(milliseconds, timer.signal).then(
-    () => work.abort(new DeadlinePassed(milliseconds)),
-    () => undefined,
+  const reason = (): Error => new DeadlinePassed(milliseconds);
+  return limit({ clock, milliseconds, signal, reason }, (limited) =>
+    Promise.race([rejectOnAbort(limited), action(limited)]),
   );
-  try {
-    return await Promise.race([rejectOnAbort(work.signal), action(work.signal)]);
-  } finally {
-    timer.abort();
-    signal?.removeEventListener('abort', forward);
-  }
 }
 
 function rejectOnAbort(signal: AbortSignal): Promise<never> {

@@ -1,5 +1,6 @@
 import type { Clock } from '../lib/clock.js';
 import type { Log } from '../lib/log.js';
+import { LISTENER_PART } from '../protocol/component-parts.js';
 import type { CandidateReport, ComponentReport, ListenerReport, Orders } from '../protocol/heartbeat-messages.js';
 import type { SettingsOrder } from '../protocol/heartbeat-messages.js';
 import { withoutCandidateKeys, type CheckedSettings, type Settings } from './apply-settings.js';
@@ -8,6 +9,7 @@ import {
   commitCandidate,
   dialsByItself,
   forgetExpired,
+  isPortUntold,
   listenerWishes,
   listens,
   nextChangeBoot,
@@ -42,8 +44,8 @@ export interface DirectionsDeps {
   readonly listenerPort: number | undefined;
   /** Who dials, or where to listen, is another now. */
   readonly onChange: () => void;
-  /** The manager is to hear of it. */
-  readonly onReverted: () => void;
+  /** The manager is to hear of something now. */
+  readonly onNews: () => void;
 }
 
 /** Timers do not count suspend: the boot clock is looked at this often while something has a deadline. */
@@ -72,8 +74,18 @@ export class Directions {
     return dialsByItself(this.#ways);
   }
 
-  nextDialBoot(facts: DialFacts): number {
-    return nextDialBoot(this.#ways, facts);
+  nextDialBoot(facts: Omit<DialFacts, 'isPortUntold'>): number {
+    return nextDialBoot(this.#ways, { ...facts, isPortUntold: this.#isPortUntold });
+  }
+
+  get #isPortUntold(): boolean {
+    const { inForce } = this.#ways;
+    const state = this.#stateOf(inForce);
+    return isPortUntold(inForce, {
+      boundPort: state?.state === 'listening' ? state.port : undefined,
+      toldPort: this.#deps.state.progress.toldListenerPort,
+      settingPort: this.#deps.settings.values.listenerPort,
+    });
   }
 
   /** Changes whenever a report would tell of other settings. */
@@ -209,7 +221,7 @@ export class Directions {
       data: { fingerprint, direction: way.direction, listenerPort: way.listenerPort, reason, detail },
     });
     await this.#listen();
-    this.#deps.onReverted();
+    this.#deps.onNews();
   }
 
   /** Opens and closes ports as the ways want it now. */
@@ -220,6 +232,7 @@ export class Directions {
 
   /** Tells of a listener in force that cannot be opened: once, until it can, or cannot for another reason. */
   async listenersChanged(): Promise<void> {
+    if (this.#isPortUntold) this.#deps.onNews();
     const { inForce } = this.#ways;
     const state = listens(inForce) ? this.#stateOf(inForce) : undefined;
     const failure = state?.state === 'failed' ? state.detail : undefined;
@@ -261,11 +274,9 @@ export class Directions {
     const { inForce } = this.#ways;
     if (!listens(inForce)) return undefined;
     const state = this.#stateOf(inForce);
-    const part = { name: 'listener', kind: 'agentPart' } as const;
-    if (state?.state === 'listening') return { ...part, state: 'online' };
-    const detail = (state?.detail ?? 'not opened yet').slice(0, 1024);
-    // A bidirectional agent goes on dialling: nobody is to be woken.
-    return { ...part, state: inForce.direction === 'managerInitiated' && state ? 'offline' : 'unknown', detail };
+    if (!state) return { ...LISTENER_PART, state: 'unknown', detail: 'not opened yet' };
+    if (state.state === 'listening') return { ...LISTENER_PART, state: 'online' };
+    return { ...LISTENER_PART, state: 'offline', detail: state.detail.slice(0, 1024) };
   }
 
   #candidateReport(): CandidateReport | undefined {

@@ -223,6 +223,7 @@ export class Exchanger {
       previousExchange: { sequence: report.sequence, sentAt: Math.round(sentAt), receivedAt: Math.round(receivedAt) },
       identityToken: orders.identityToken,
       ...(report.factsDigest === null ? {} : { acknowledgedFacts: report.factsDigest }),
+      ...toldPort(report, orders),
       lastExchangeAt: receivedAt,
       nextContactAt: receivedAt + orders.nextContactInMs,
       clockOffsetMs: clockAheadMs({ sentAt, managerReceivedAt, managerSentAt, receivedAt }),
@@ -306,6 +307,11 @@ function blamedRanges({ facts }: ManagerRefusal, { ranges }: UnansweredReport): 
   );
   const named = ranges.filter(({ lane }) => blamed.includes(lane));
   return named.length > 0 ? named : ranges;
+}
+
+/** What is older than what the manager knows it does not store. */
+function toldPort({ listenerPort }: UnansweredReport, { effect }: Orders): Partial<Progress> {
+  return listenerPort === undefined || effect === 'older' ? {} : { toldListenerPort: listenerPort };
 }
 
 function acknowledgesSome(acknowledged: Orders['acknowledged'], { ranges }: UnansweredReport): boolean {

@@ -65,7 +65,8 @@ export class Observer {
     this.#snapshot = await collectors.snapshot(settings.values.componentsWatched);
     const components = [...this.agentParts, ...this.#snapshot.components];
     try {
-      for (const event of this.#watch.changes(components)) await spool.append('control', event);
+      const { communicationDirection } = settings.values;
+      for (const event of this.#watch.changes(components, communicationDirection)) await spool.append('control', event);
     } catch (error) {
       log.warn({ err: error }, 'A component event cannot be spooled');
       this.spoolFailed(error);

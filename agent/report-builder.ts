@@ -74,6 +74,7 @@ export function buildReport(inputs: ReportInputs): UnansweredReport {
     factsDigest: withFacts ? snapshot.factsDigest : null,
     ranges: inputs.batches.flatMap(toRange),
     instanceId: incarnation.instanceId,
+    listenerPort: inputs.directions.listener.port ?? null,
     bootId: incarnation.bootId,
     builtAtBoot: inputs.boot,
   };

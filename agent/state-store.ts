@@ -26,6 +26,8 @@ export interface UnansweredReport {
   readonly factsDigest: string | null;
   readonly ranges: readonly CarriedRange[];
   readonly instanceId: string;
+  /** Where it says that the agent listens, or null; absent in one of an older agent. */
+  readonly listenerPort?: number | null;
   /** Boot clock, milliseconds. */
   readonly builtAtBoot: number;
   readonly bootId: string;
@@ -51,6 +53,8 @@ export interface Progress {
   readonly previousExchange?: { readonly sequence: number; readonly sentAt: number; readonly receivedAt: number };
   readonly identityToken?: string;
   readonly acknowledgedFacts?: string;
+  /** Of the last report that the manager took: where it says that the agent listens, or null. */
+  readonly toldListenerPort?: number | null;
   /** Wall clock, Unix milliseconds. */
   readonly lastExchangeAt?: number;
   readonly nextContactAt?: number;

@@ -366,6 +366,19 @@ CREATE INDEX events_received ON ONLY public.events USING btree (received_fleet_m
 CREATE INDEX events_transaction ON ONLY public.events USING btree (transaction_id, id);
 GRANT DELETE, INSERT, SELECT, UPDATE ON events TO wardbeat_app;
 
+CREATE TABLE farewells (
+  computer_id uuid NOT NULL,
+  address text,
+  observed_address text,
+  port integer NOT NULL,
+  ordered_fleet_ms bigint NOT NULL,
+  due_fleet_ms bigint NOT NULL,
+  attempts smallint NOT NULL DEFAULT 0,
+  CONSTRAINT farewells_pkey PRIMARY KEY (computer_id)
+);
+CREATE INDEX farewells_due ON public.farewells USING btree (due_fleet_ms);
+GRANT DELETE, INSERT, SELECT, UPDATE ON farewells TO wardbeat_app;
+
 CREATE TABLE fleet_clock (
   id smallint NOT NULL,
   anchor_fleet_ms bigint NOT NULL,
@@ -521,6 +534,7 @@ CREATE TABLE status_history (
 ) PARTITION BY RANGE (partition_at);
 CREATE TABLE status_history_default PARTITION OF status_history DEFAULT;
 CREATE INDEX status_history_computer ON ONLY public.status_history USING btree (computer_id, since_fleet_ms, id);
+CREATE INDEX status_history_noticed ON ONLY public.status_history USING btree (noticed_fleet_ms, id);
 GRANT DELETE, INSERT, SELECT, UPDATE ON status_history TO wardbeat_app;
 
 CREATE TABLE users (

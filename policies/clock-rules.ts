@@ -31,6 +31,8 @@ const ZONE_TOLERANCE_MS = 5000;
 const FREQUENCY_TOLERANCE = 500e-6;
 /** What a clock may have run between the last report and a suspend, beside the interval. */
 const SUSPEND_SLACK_MS = 30_000;
+/** Steps up to a second are not told. */
+const UNTOLD_STEP_MS = 2000;
 /** A reading worse than this is passed over for a while where a better one is there. */
 const UNCERTAIN_MS = 1000;
 const KEPT_INTERVALS = 10;
@@ -68,6 +70,8 @@ export interface ClockChange {
   readonly stepMs: number;
   /** What is certain of it: the change less the error bounds of both readings. */
   readonly certainMs: number;
+  /** How far a step that the agent tells may be beside it and yet be the same. */
+  readonly withinMs: number;
 }
 
 /** Compares two readings of one agent. */
@@ -80,7 +84,8 @@ export function compareReadings({ before, after, intervalMs, managerStepMs }: Cl
     if (certainMs <= elapsedMs * FREQUENCY_TOLERANCE) return 'drift';
     return stoodStill({ stepMs, elapsedMs, intervalMs }) ? 'suspend' : classifyStep(stepMs);
   };
-  return { classification: classify(), stepMs, certainMs };
+  const withinMs = before.errorMs + after.errorMs + elapsedMs * FREQUENCY_TOLERANCE + UNTOLD_STEP_MS;
+  return { classification: classify(), stepMs, certainMs, withinMs };
 }
 
 /** A paused machine's clock went on only for what lies around the pause; a missed heartbeat must show that it paused. */

@@ -27,12 +27,18 @@ function isCidr(text: string): boolean {
   return Number(prefix) <= (version === 4 ? 32 : 128);
 }
 
-/** IPv4 in IPv6's clothes: addresses are compared as IPv4, so it would admit nobody. */
-const MAPPED = /^(?:::|(?:0{1,4}:){5})(?:0{1,4}:)*ffff:/i;
+const MAPPED = /^\[::ffff:[0-9a-f]{1,4}:[0-9a-f]{1,4}\]$/;
+
+/** IPv4 in IPv6's clothes, however it is written: addresses are compared as IPv4, so it would admit nobody. */
+function isMapped(cidr: string): boolean {
+  const [address = ''] = cidr.split('/');
+  // A URL's host is written in the one canonical way (RFC 5952).
+  return isIP(address) === 6 && MAPPED.test(new URL(`http://[${address}]`).hostname);
+}
 
 /** `10.0.0.0/8`, `fd00::/8` or `00:11:22:aa:bb:cc`. */
 export const allowedSource: Schema<string> = checkedString(64, (text) =>
-  (isCidr(text) && !MAPPED.test(text)) || MAC.test(text)
+  (isCidr(text) && !isMapped(text)) || MAC.test(text)
     ? undefined
     : 'must be a CIDR block such as 10.0.0.0/8 or a MAC address such as 00:11:22:aa:bb:cc',
 );

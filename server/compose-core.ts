@@ -21,10 +21,15 @@ import { createMismatchRecorder } from './heartbeats/identity-mismatch.js';
 import { createDialRequestRelay, type DialRequestRelay } from './dials/dial-requests.js';
 import { createHintRelay, type HintRelay } from './heartbeats/hint-relay.js';
 import { createIngestMetrics, type IngestMetrics } from './heartbeats/ingest-metrics.js';
+import { composeIncidents, createStatusNudge, nudging, type IncidentJob, type StatusNudge } from './incidents/index.js';
 import { createListeningLedger, type RunningListeningLedger } from './listening/listening-ledger.js';
+import { createOwnPath } from './listening/own-path.js';
+import { createPortWatch, type PortWatch } from './listening/port-watch.js';
+import { createSelfDialler, type SelfDialler } from './listening/self-dialler.js';
 import { keyFolder, type Storage } from './open-storage.js';
 import { createDatabaseBreaker, type DatabaseBreaker } from './database/database-breaker.js';
 import { createNotificationClient } from './database/notification-client.js';
+import { sqlOfClient } from './database/sql.js';
 import {
   createSettingsCache,
   createSettingsWatch,
@@ -34,6 +39,7 @@ import {
 import { createClaimedJob } from './scheduler/claimed-job.js';
 import { createStatusWriter } from './statuses/status-writer.js';
 import type { StatusWriter } from './statuses/status.js';
+import { SelfSuspicion } from './verdicts/self-suspicion.js';
 import { createVerdictJob, type VerdictJob } from './verdicts/verdict-job.js';
 
 /** What both ports and the jobs stand on. */
@@ -47,6 +53,9 @@ export interface Core {
   readonly cache: PolicySettingsCache;
   readonly settingsWatch: Lifecycle;
   readonly ledger: RunningListeningLedger;
+  /** The second thread, that looks at the process from outside its event loop. */
+  readonly selfDialler: SelfDialler;
+  readonly portWatch: PortWatch;
   readonly verdicts: VerdictJob;
   /** Tells all who watch the computers what was stored of them. */
   readonly hints: HintRelay;
@@ -57,6 +66,9 @@ export interface Core {
   readonly noteMismatch: ReturnType<typeof createMismatchRecorder>;
   readonly metrics: IngestMetrics;
   readonly sealer: AuditSealer;
+  /** Gathers what falls silent together. */
+  readonly incidents: IncidentJob;
+  readonly statusNudge: StatusNudge;
   readonly journal: ManagerJournal;
 }
 
@@ -115,13 +127,20 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
     connect: () => createNotificationClient(storage.connection),
   });
   const sealer = composeSealer({ config, edges, storage });
-  return { authority, cache, settingsWatch, enrollment, sealer, breaker, ...writers, ...hot };
+  const incidents = composeIncidentJob({ config, edges, storage, cache, writers });
+  return { authority, cache, settingsWatch, enrollment, sealer, incidents, breaker, ...writers, ...hot };
 }
 
 function composeSealer({ config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>): AuditSealer {
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
   const job = createClaimedJob({ name: 'audit-seals', owner: config.node, inTransaction, fleetClock });
   return createAuditSealer({ job, sql: storage.sql, clock: fleetClock, log: edges.log });
+}
+
+function composeIncidentJob({ config, edges, storage, cache, writers }: Omit<HotPathDeps, 'breaker'>): IncidentJob {
+  const { fleetClock, sql, inJobsTransaction: inTransaction } = storage;
+  const { node } = config;
+  return composeIncidents({ node, inTransaction, sql, fleetClock, policies: cache, alerts: writers.alerts, ...edges });
 }
 
 /** The authority that the database knows, or a new one on a new database. */
@@ -136,7 +155,7 @@ async function openOwnAuthority({ config, edges, storage }: Omit<CoreDeps, 'mana
   return authority;
 }
 
-type Writers = Pick<Core, 'audit' | 'alerts' | 'statuses' | 'events' | 'certificates' | 'journal'>;
+type Writers = Pick<Core, 'audit' | 'alerts' | 'statuses' | 'statusNudge' | 'events' | 'certificates' | 'journal'>;
 
 function composeWriters({ config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>): Writers {
   const { random, log } = edges;
@@ -144,10 +163,12 @@ function composeWriters({ config, edges, storage }: Pick<CoreDeps, 'config' | 'e
   const alerts = createAlertWriter({ random });
   const events = createEventWriter({ random, fleetClock });
   const inTransaction = storage.inJobsTransaction;
+  const statusNudge = createStatusNudge(fleetClock);
   return {
+    statusNudge,
     alerts,
     audit: createAuditLog({ clock: fleetClock, random }),
-    statuses: createStatusWriter({ alerts, random, fleetClock }),
+    statuses: nudging(createStatusWriter({ alerts, random, fleetClock }), statusNudge),
     events,
     journal: createManagerJournal({ node: config.node, events, inTransaction, clock: fleetClock, log }),
     certificates: createCertificateRepository(),
@@ -166,16 +187,9 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
   const { fleetClock } = storage;
   const { journal } = writers;
   const metrics = createIngestMetrics();
-  const ledger = createListeningLedger({
-    node: config.node,
-    inTransaction: storage.inJobsTransaction,
-    fleetClock,
-    ingest: { settled: () => heartbeats.batcher.settled() },
-    log,
-    onDeafSpan: async (sql, span) => {
-      if (isWorthTelling(span)) await journal.record(sql, listeningGap(span));
-    },
-  });
+  const settled = () => heartbeats.batcher.settled();
+  const listening = composeListening({ config, edges, storage, journal, settled });
+  const { ledger } = listening;
   const verdicts = createVerdictJob({
     // The same after a restart, which takes its shards back at once instead of waiting for the lease to end.
     owner: config.node,
@@ -184,6 +198,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     ledger,
     settings: cache,
     statuses: writers.statuses,
+    suspicion: composeSuspicion(listening, storage, edges),
     log,
     onShardsLost: (shards) => journal.note(shardsLost(shards)),
   });
@@ -206,5 +221,44 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     log,
   });
   const noteMismatch = createMismatchRecorder({ ...writers, inTransaction: storage.inIngestTransaction, metrics });
-  return { metrics, ledger, verdicts, hints, dialRequests, tokens, heartbeats, noteMismatch };
+  return { metrics, ...listening, verdicts, hints, dialRequests, tokens, heartbeats, noteMismatch };
+}
+
+type Listening = Pick<Core, 'ledger' | 'selfDialler' | 'portWatch'>;
+
+interface ListeningDeps extends Pick<CoreDeps, 'config' | 'edges' | 'storage'> {
+  readonly journal: ManagerJournal;
+  readonly settled: () => Promise<void>;
+}
+
+/** The ledger, and the second thread that tells it what the event loop cannot see of itself. */
+function composeListening({ config, edges, storage, journal, settled }: ListeningDeps): Listening {
+  const { log } = edges;
+  const { fleetClock } = storage;
+  const selfDialler = createSelfDialler({ log });
+  const ledger = createListeningLedger({
+    node: config.node,
+    inTransaction: storage.inJobsTransaction,
+    fleetClock,
+    ingest: { settled },
+    log,
+    onDeafSpan: async (sql, span) => {
+      if (isWorthTelling(span)) await journal.record(sql, listeningGap(span));
+    },
+    otherThreadMs: () => selfDialler.turnedMs(),
+    isInDoubt: () => portWatch.isInDoubt(),
+  });
+  const portWatch = createPortWatch({ dialler: selfDialler, ledger, fleetClock, log });
+  return { ledger, selfDialler, portWatch };
+}
+
+function composeSuspicion({ ledger, selfDialler, portWatch }: Listening, storage: Storage, { log }: Edges) {
+  const { fleetClock, ingestPool } = storage;
+  const path = createOwnPath({
+    dialler: selfDialler,
+    port: () => portWatch.port(),
+    sql: sqlOfClient(ingestPool),
+    clock: fleetClock,
+  });
+  return new SelfSuspicion({ path, ledger, fleetClock, log });
 }

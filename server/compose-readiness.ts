@@ -1,6 +1,8 @@
 import type { ReadinessCheck } from './admin-api/health-routes.js';
 import type { Core } from './compose-core.js';
 import type { Config } from './config.js';
+import { toRfc3339 } from '../lib/clock.js';
+import type { FleetInstant } from './fleet-clock/fleet-clock.js';
 import type { Storage } from './open-storage.js';
 
 /** What `/readyz` asks: the database, the listening of the agent port, and whether verdicts are being made. */
@@ -10,6 +12,7 @@ export function composeReadiness(deps: {
   readonly core: Core;
 }): ReadinessCheck[] {
   const { config, storage, core } = deps;
+  const show = (instant: FleetInstant): string => toRfc3339(storage.fleetClock.toWall(instant));
   const database: ReadinessCheck = {
     name: 'database',
     async check() {
@@ -21,8 +24,10 @@ export function composeReadiness(deps: {
   const verdicts: ReadinessCheck = {
     name: 'verdicts',
     async check() {
-      const { state, reason } = core.verdicts.verdictState();
-      return state === 'active' ? null : `${state}: ${reason ?? 'no reason known'}`;
+      const { state, reason, since, until } = core.verdicts.verdictState();
+      if (state === 'active') return null;
+      const end = until === null ? '' : ` until ${show(until)} at the latest`;
+      return `${state}: ${reason ?? 'no reason known'}, since ${show(since)}${end}`;
     },
   };
   return [

@@ -18,10 +18,12 @@ import type { Edges } from './edges.js';
 import { offerFirstToken } from './first-steps.js';
 import { trustedClock } from './fleet-clock/trusted-clock.js';
 import { clockStepped, managerStarted, managerStopped, migrationApplied } from './manager-notes.js';
-import { agentUrlOf, certificateHosts, shownAgentHost } from './manager-hosts.js';
+import { agentUrlOf, certificateHosts, ownAgentHost, shownAgentHost } from './manager-hosts.js';
 import { openStorage, keyFolder, type Storage } from './open-storage.js';
 import { removeRunFile, writeRunFile } from './run-file.js';
 import { composeScheduler } from './scheduler/compose-scheduler.js';
+import { VERDICTS_EVERY_MS } from './scheduler/jobs.js';
+import { createLagWatch, type LagWatch } from './scheduler/lag-watch.js';
 import type { Scheduler } from './scheduler/scheduler.js';
 import { keepPartitions } from './scheduler/maintenance.js';
 import { createMetrics } from './system/metrics.js';
@@ -120,6 +122,7 @@ interface Parts {
   readonly agents: AgentServer;
   readonly dials: Dials;
   readonly scheduler: Scheduler;
+  readonly lag: LagWatch;
   readonly urls: () => Pick<Announcement, 'adminUrl' | 'agentUrl'>;
   readonly adminFingerprint: string | null;
 }
@@ -144,7 +147,8 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
   const limits = createPeerLimits({}, () => storage.fleetClock.monotonic());
   const agents = composeAgents(deps, identity, limits);
   const dials = composeManagerDials(deps, identity, limits);
-  const scheduler = composeScheduler({ config, edges, storage, ...core });
+  const lag = createLagWatch(storage.fleetClock, VERDICTS_EVERY_MS);
+  const scheduler = composeScheduler({ config, edges, storage, ...core, lag });
   // Where another process has the role, its port is taken to be the one that is configured here too.
   const agentPort = () => (config.roles.has('agents') ? agents.port() : config.agentPort);
   const agentUrl = () => agentUrlOf(host, agentPort());
@@ -162,12 +166,12 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
   });
   const features = composeRoutes({ storage, core, edges, agentUrl, system });
   const tls = readAdminTls(config, identity);
-  const { api, admin } = composeAdmin({ ...deps, dials }, features, tls);
+  const { api, admin } = composeAdmin({ ...deps, dials, lag }, features, tls);
   const urls = () => ({
     adminUrl: config.roles.has('admin') ? admin.url() : null,
     agentUrl: config.roles.has('agents') ? agentUrl() : null,
   });
-  return { features, api, admin, agents, dials, scheduler, urls, adminFingerprint: tls?.fingerprint ?? null };
+  return { features, api, admin, agents, dials, scheduler, lag, urls, adminFingerprint: tls?.fingerprint ?? null };
 }
 
 function systemFacts({ config, core, storage }: PartsDeps): SystemViewDeps['facts'] {
@@ -224,6 +228,7 @@ function composeAgents(
     host: config.agentHost,
     port: config.agentPort,
     submit: (exchange) => core.heartbeats.batcher.submit(exchange),
+    refusalOf: core.heartbeats.refusalOf,
     enroll: (request, address) => core.enrollment.enroll(request, address),
     noteMismatch: core.noteMismatch,
     noteThrottled: () => void (core.metrics.throttled += 1),
@@ -231,11 +236,11 @@ function composeAgents(
 }
 
 function composeAdmin(
-  deps: PartsDeps & Pick<Parts, 'dials'>,
+  deps: PartsDeps & Pick<Parts, 'dials' | 'lag'>,
   { routes }: FeatureRoutes,
   tls: AdminTls | null,
 ): Pick<Parts, 'api' | 'admin'> {
-  const { config, storage, core, dials } = deps;
+  const { config, storage, core, dials, lag } = deps;
   const { log, random } = deps.edges;
   const clock = storage.fleetClock;
   const api = composeAdminApi({
@@ -256,6 +261,8 @@ function composeAdmin(
       batcher: core.heartbeats.batcher,
       ...core,
       dials: dials.metrics,
+      lag: config.roles.has('jobs') ? lag : undefined,
+      fleetClock: clock,
     }),
   });
   const { adminHost: host, adminPort: port } = config;
@@ -286,6 +293,13 @@ async function startParts({ config, storage, core, parts, cleanup }: StartDeps):
     await parts.agents.start();
     cleanup.push('agent port', () => parts.agents.stop());
     cleanup.push('reports in flight', () => core.heartbeats.batcher.drain());
+    await core.selfDialler.start();
+    cleanup.push('thread of self-dials', () => core.selfDialler.stop());
+    core.portWatch.open({
+      host: ownAgentHost(config),
+      port: parts.agents.port(),
+      handshakes: () => parts.agents.handshakes(),
+    });
     await core.ledger.opened();
     cleanup.push('listening ledger', () => core.ledger.close());
     core.hints.add(parts.dials);
@@ -297,8 +311,10 @@ async function startParts({ config, storage, core, parts, cleanup }: StartDeps):
     await parts.admin.start();
     cleanup.push('admin port', () => parts.admin.stop());
   }
+  parts.lag.start();
   parts.scheduler.start();
   cleanup.push('verdict shards', () => core.verdicts.release());
+  if (roles.has('jobs')) cleanup.push('incidents', () => core.incidents.release());
   cleanup.push('jobs', () => parts.scheduler.stop());
   cleanup.push('farewell', () => core.journal.note(managerStopped()));
 }

@@ -18,6 +18,12 @@ export function shownAgentHost({ publicHosts, agentHost }: Config): string {
   return agentHost === undefined || isWildcard(agentHost) ? 'localhost' : agentHost;
 }
 
+/** Where this process reaches its own agent port. */
+export function ownAgentHost({ agentHost }: Pick<Config, 'agentHost'>): string {
+  if (agentHost === undefined || agentHost === '0.0.0.0') return '127.0.0.1';
+  return agentHost === '::' ? '::1' : agentHost;
+}
+
 /** `https://host:port`, with brackets around an IPv6 address. */
 export function agentUrlOf(host: string, port: number): string {
   return `https://${host.includes(':') ? `[${host}]` : host}:${port}`;

@@ -71,6 +71,7 @@ export function createListenerCalls(deps: ListenerCallsDeps): ListenerCalls {
     const lease = bodies.lease();
     try {
       assertJsonBody(arrival.request, MAX_LISTENER_CALL_BYTES);
+      if (arrival.request.headers.expect !== undefined) arrival.response.writeContinue();
       const call = readCall(await readBody(arrival.request, MAX_LISTENER_CALL_BYTES, lease), deps.computerId);
       if (call.orders || call.problem) goOn(arrival, call);
       else begin(deps, arrival);

@@ -2,16 +2,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server, type ServerOptions } from 'node:https';
 import { constants } from 'node:crypto';
 import type { AddressInfo, Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
 import type { Clock } from '../../lib/clock.js';
-import { endWithProblem } from '../../lib/http-answer.js';
 import type { Log } from '../../lib/log.js';
-import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
-import { createAnsweredRequests } from '../../lib/answered-requests.js';
+import { refuseNonRequests } from '../../lib/non-requests.js';
 import { createSlowClientWatch } from '../../lib/slow-clients.js';
 import type { Identity } from '../data-directory.js';
 
@@ -75,7 +72,7 @@ export async function openListenerServer(options: ListenerServerOptions): Promis
   const watch = createSlowClientWatch({ clock: options.clock, readMs: silence, idleMs: idle });
   const sockets = guardDoor(server, options);
   for (const event of ['request', 'checkContinue'] as const) server.on(event, watch.see).on(event, options.handle);
-  refuseTheRest(server, options);
+  refuseNonRequests(server, { random: options.random, log: options.log, port: 'listener' });
   await listen(server, options.port);
   await watch.start();
   const close = async (): Promise<void> => {
@@ -153,29 +150,6 @@ function makeRoom(unverified: Map<Socket, string>, address: string): void {
   if (!oldest || (crowd.length < MAX_UNVERIFIED_PER_ADDRESS && strangers.length < MAX_UNVERIFIED)) return;
   unverified.delete(oldest);
   oldest.destroy();
-}
-
-function refuseTheRest(server: Server, { random, log }: ListenerServerOptions): void {
-  const answered = createAnsweredRequests();
-  for (const event of ['request', 'checkContinue'] as const) server.prependListener(event, answered.see);
-  const refuse = (problem: Problem) => (_request: IncomingMessage, socket: Duplex) =>
-    endWithProblem(socket, problem, random.uuid());
-  server.on('upgrade', refuse(new Problem('route-not-found', { detail: 'No protocol switch is served here.' })));
-  server.on('connect', refuse(new Problem('method-not-allowed', { detail: 'This port is no proxy.' })));
-  server.on('checkExpectation', ({ socket }: IncomingMessage) =>
-    endWithProblem(socket, new Problem('request-invalid', { detail: 'The Expect field is not known.' }), random.uuid()),
-  );
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
-    log.debug({ code: error.code }, 'A connection to the listener spoke no HTTP');
-    if (answered.close(socket)) return;
-    if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
-    const detail = 'The request is not well-formed HTTP/1.1, or too slow.';
-    endWithProblem(socket, new Problem('request-invalid', { detail }), random.uuid());
-  });
-  server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: Socket) => {
-    log.debug({ code: error.code }, 'A TLS handshake on the listener failed');
-    socket.destroy();
-  });
 }
 
 function listen(server: Server, port: number): Promise<void> {

@@ -1,10 +1,11 @@
-import { isIP, type Socket } from 'node:net';
-import { Agent, request } from 'node:http';
-import { connect, createSecureContext, type SecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
+import { isIP } from 'node:net';
+import { createSecureContext, type SecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
 
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
 import { parseBoundedJson } from '../../lib/bounded-json.js';
 import { isPlainObject } from '../../lib/schema.js';
+import { postOverSocket, SingleSocketAgent, type AnswerPart, type SocketAnswer } from '../../lib/socket-post.js';
+import { openTlsSocket } from '../../lib/tls-client.js';
 import type { Carrier } from '../direction-rules.js';
 import { ManagerRefusal, toTransportError, TransportError } from './transport-error.js';
 
@@ -74,39 +75,15 @@ export async function openConnection(options: OpenOptions): Promise<ManagerConne
   }
 }
 
-function handshake({ address, context, session, onSession, signal }: OpenOptions): Promise<TLSSocket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({
-      secureContext: context,
-      ...(session ? { session } : {}),
-      host: address.host,
-      port: address.port,
-      ...(isIP(address.host) === 0 ? { servername: address.host } : {}),
-      ALPNProtocols: ['http/1.1'],
-      // The path is verified by certs/, which knows roles and key usages; Node's own verdict is not used.
-      rejectUnauthorized: false,
-    });
-    const abort = (): void => void socket.destroy(signal.reason as Error);
-    const fail = (error: unknown): void => {
-      signal.removeEventListener('abort', abort);
-      socket.destroy();
-      reject(toTransportError(error));
-    };
-    socket.on('session', (fresh: Buffer) => onSession?.(fresh));
-    socket.once('error', fail);
-    const closed = (): void => fail(new TransportError('reset', 'The connection was closed during the handshake'));
-    socket.once('close', closed);
-    socket.once('secureConnect', () => {
-      signal.removeEventListener('abort', abort);
-      socket.removeListener('close', closed);
-      socket.removeListener('error', fail);
-      // A reset between two requests must not end the process; the next request fails by itself.
-      socket.on('error', () => undefined);
-      resolve(socket);
-    });
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
-  });
+async function handshake({ address, ...options }: OpenOptions): Promise<TLSSocket> {
+  const { host, port } = address;
+  const { context, session, onSession, signal } = options;
+  const name = isIP(host) === 0 ? { servername: host } : {};
+  try {
+    return await openTlsSocket({ host, port, ...name, context, session, onSession, signal });
+  } catch (error) {
+    throw toTransportError(error);
+  }
 }
 
 function createConnection(
@@ -132,66 +109,24 @@ function createConnection(
   };
 }
 
-/** Hands out the one verified socket and never opens another. */
-class SingleSocketAgent extends Agent {
-  #socket: TLSSocket | undefined;
-
-  constructor(socket: TLSSocket) {
-    super({ keepAlive: true, maxSockets: 1 });
-    this.#socket = socket;
-  }
-
-  override createConnection(): Socket {
-    const socket = this.#socket;
-    this.#socket = undefined;
-    if (!socket || socket.destroyed) throw new TransportError('reset', 'The manager closed the connection');
-    return socket;
-  }
-}
-
 interface Sending {
-  readonly agent: Agent;
+  readonly agent: SingleSocketAgent;
   readonly address: ManagerAddress;
   readonly path: string;
   readonly body: string;
   readonly signal: AbortSignal;
 }
 
-interface RawAnswer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  readonly bytes: Buffer;
+async function send({ address: { host, port }, ...sending }: Sending): Promise<SocketAnswer> {
+  try {
+    return await postOverSocket({ host, port, ...sending, admit: admitPart });
+  } catch (error) {
+    throw toTransportError(error);
+  }
 }
 
-function send({ agent, address, path, body, signal }: Sending): Promise<RawAnswer> {
-  return new Promise((resolve, reject) => {
-    const fail = (error: unknown): void => reject(toTransportError(signal.aborted ? signal.reason : error));
-    const outgoing = request({
-      agent,
-      host: address.host,
-      port: address.port,
-      path,
-      method: 'POST',
-      signal,
-      headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
-    });
-    outgoing.on('error', fail);
-    outgoing.on('response', (response) => {
-      const chunks: Buffer[] = [];
-      let length = 0;
-      response.on('data', (chunk: Buffer) => {
-        length += chunk.length;
-        if (length > MAX_ANSWER_BYTES) outgoing.destroy(new TransportError('protocol', 'The answer is too large'));
-        else chunks.push(chunk);
-      });
-      response.on('error', fail);
-      response.on('aborted', () => fail(new TransportError('reset', 'The answer was cut off')));
-      response.on('end', () =>
-        resolve({ status: response.statusCode ?? 0, headers: response.headers, bytes: Buffer.concat(chunks) }),
-      );
-    });
-    outgoing.end(body);
-  });
+function admitPart({ totalBytes }: AnswerPart): void {
+  if (totalBytes > MAX_ANSWER_BYTES) throw new TransportError('protocol', 'The answer is too large');
 }
 
 function parseAnswer(bytes: Buffer): unknown {

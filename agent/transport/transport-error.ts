@@ -1,3 +1,4 @@
+import { networkFaultOf } from '../../lib/network-error.js';
 import { DeadlinePassed } from '../deadline.js';
 
 /** Codes of design.md §5 "offline because", and `tls-refused`, `unreachable`, `protocol` beside them. */
@@ -44,43 +45,13 @@ export class ManagerRefusal extends Error {
   }
 }
 
-const BY_ERRNO: Readonly<Record<string, TransportCode>> = {
-  ENOTFOUND: 'dns',
-  EAI_AGAIN: 'dns',
-  EAI_FAIL: 'dns',
-  ECONNREFUSED: 'refused',
-  ETIMEDOUT: 'timeout',
-  ECONNRESET: 'reset',
-  EPIPE: 'reset',
-  ECONNABORTED: 'reset',
-  EHOSTUNREACH: 'unreachable',
-  ENETUNREACH: 'unreachable',
-  EHOSTDOWN: 'unreachable',
-};
-
-/** What OpenSSL says of bytes that are no TLS at all. */
-const NO_TLS: ReadonlySet<string> = new Set([
-  'ERR_SSL_WRONG_VERSION_NUMBER',
-  'ERR_SSL_PACKET_LENGTH_TOO_LONG',
-  'ERR_SSL_HTTP_REQUEST',
-  'ERR_SSL_UNKNOWN_PROTOCOL',
-]);
-
-/** Names what the operating system or TLS reported. */
+/** Names what the operating system, TLS or the HTTP parser reported. */
 export function toTransportError(error: unknown): TransportError {
   if (error instanceof TransportError) return error;
   if (error instanceof DeadlinePassed) return new TransportError('timeout', error.message, error);
-  const facts = error as { code?: unknown; errors?: unknown; message?: unknown };
-  const [first] = Array.isArray(facts.errors) ? facts.errors : [];
-  if (facts.code === undefined && first !== undefined) return toTransportError(first);
-  return fromCode(String(facts.code ?? ''), String(facts.message ?? error), error);
-}
-
-function fromCode(code: string, message: string, cause: unknown): TransportError {
-  if (NO_TLS.has(code))
-    return new TransportError('protocol', 'no TLS there; the agent port is 4120 unless configured', cause);
-  const isTls = /SSL|TLS/.test(code);
-  // OpenSSL ends its messages with a line feed.
-  const [text = ''] = message.split('\n');
-  return new TransportError(BY_ERRNO[code] ?? (isTls ? 'tls-refused' : 'unknown'), text.slice(0, 1024), cause);
+  const { fault, text } = networkFaultOf(error);
+  if (fault === 'no-tls')
+    return new TransportError('protocol', 'no TLS there; the agent port is 4120 unless configured', error);
+  if (fault === 'no-http') return new TransportError('protocol', 'the answer is no HTTP', error);
+  return new TransportError(fault, text.slice(0, 1024), error);
 }

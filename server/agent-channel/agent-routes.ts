@@ -33,6 +33,8 @@ export interface AgentRoutesDeps {
   readonly listener: string;
   /** Answers after the report's effects are committed; throws a Problem. */
   readonly submit: (exchange: Exchange) => Promise<Orders>;
+  /** Why a computer's reports are refused whatever they say; undefined where they are not. Asked for bad reports only. */
+  readonly refusalOf: (identity: Exchange['identity']) => Promise<Problem | undefined>;
   readonly enroll: (request: EnrollRequest, address: string | null) => Promise<EnrollResponse>;
   readonly noteMismatch: (mismatch: IdentityMismatch) => Promise<void>;
   /** A heartbeat was turned away before it was read. */
@@ -101,32 +103,52 @@ function refuse(deps: AgentRoutesDeps, call: Call & { requestId: string }, error
 async function heartbeat(deps: AgentRoutesDeps, call: Call): Promise<Orders> {
   const identity = identityOf(call.connection.peer, deps.trustedNow());
   deps.limits.admitRequest(identity.computerId);
-  return withBody(
-    deps,
-    { ...call, maxBytes: MAX_REPORT_BYTES, onOverload: deps.noteRefusedHeartbeat },
-    async (body) => {
-      const receivedAt = Math.floor(deps.fleet());
-      const report = readMessage(reportSchema, body);
-      if (report.computerId !== undefined && report.computerId !== identity.computerId)
-        return refuseMismatch(deps, { call, identity, claimedId: report.computerId, receivedAt });
-      const { address, tls } = call.connection;
-      const digest = hash('sha256', body, 'buffer');
-      const { computerId, serial } = identity;
-      deps.limits.admitEvents(computerId, report, body.length);
-      const orders = await deps.submit({
-        identity: { computerId, serial },
-        receivedAt,
-        listener: deps.listener,
-        via: 'direct',
-        dialledBy: 'agent',
-        report,
-        digest,
-        address,
-        tls,
-      });
-      return deps.limits.pace(computerId, report, orders);
-    },
-  );
+  const onOverload = deps.noteRefusedHeartbeat;
+  try {
+    return await withBody(deps, { ...call, maxBytes: MAX_REPORT_BYTES, onOverload }, (body) =>
+      takeReport(deps, { call, identity, body }),
+    );
+  } catch (error) {
+    if (error instanceof Problem && ABOUT_THE_REPORT.has(error.code)) throw (await deps.refusalOf(identity)) ?? error;
+    throw error;
+  }
+}
+
+/** Whoever is revoked or removed learns that, and nothing of what is wrong with its report. */
+const ABOUT_THE_REPORT: ReadonlySet<string> = new Set([
+  'request-invalid',
+  'content-type-unsupported',
+  'body-too-large',
+  'protocol-version-unsupported',
+  'identity-mismatch',
+]);
+
+interface Arrived {
+  readonly call: Call;
+  readonly identity: PeerIdentity;
+  readonly body: Buffer;
+}
+
+async function takeReport(deps: AgentRoutesDeps, { call, identity, body }: Arrived): Promise<Orders> {
+  const receivedAt = Math.floor(deps.fleet());
+  const report = readMessage(reportSchema, body);
+  if (report.computerId !== undefined && report.computerId !== identity.computerId)
+    return refuseMismatch(deps, { call, identity, claimedId: report.computerId, receivedAt });
+  const { address, tls } = call.connection;
+  const { computerId, serial } = identity;
+  deps.limits.admitEvents(computerId, report, body.length);
+  const orders = await deps.submit({
+    identity: { computerId, serial },
+    receivedAt,
+    listener: deps.listener,
+    via: 'direct',
+    dialledBy: 'agent',
+    report,
+    digest: hash('sha256', body, 'buffer'),
+    address,
+    tls,
+  });
+  return deps.limits.pace(computerId, report, orders);
 }
 
 interface Mismatch {
@@ -138,6 +160,8 @@ interface Mismatch {
 
 async function refuseMismatch(deps: AgentRoutesDeps, mismatch: Mismatch): Promise<never> {
   const { call, identity, claimedId, receivedAt } = mismatch;
+  const refusal = await deps.refusalOf(identity);
+  if (refusal) throw refusal;
   const { computerId } = identity;
   const { address } = call.connection;
   deps.log.warn({ computerId, claimedId, address }, 'A report names another computer than its certificate');

@@ -1,21 +1,18 @@
 import { createServer, type Server, type ServerOptions } from 'node:https';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
+import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { ManagerIdentity } from '../../certs/manager-identity.js';
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
 import type { Clock } from '../../lib/clock.js';
 import { shareRun, type Lifecycle } from '../../lib/lifecycle.js';
 import type { Log } from '../../lib/log.js';
-import { Problem } from '../../lib/problem.js';
-import { createAnsweredRequests } from '../../lib/answered-requests.js';
+import { refuseNonRequests } from '../../lib/non-requests.js';
 import { createSlowClientWatch } from '../../lib/slow-clients.js';
 import type { Random } from '../../lib/random.js';
 import { connectionFactsOf, type ConnectionFacts } from './agent-exchange.js';
 import { takeHandshakesInTurns } from './handshake-turns.js';
 import { addressGroup } from '../../lib/address-group.js';
-import { endWithProblem } from '../../lib/http-answer.js';
 import type { PeerState, PeerVerifier } from './peer-identity.js';
 import type { ConnectionKey, PeerLimits } from './peer-limits.js';
 
@@ -48,6 +45,8 @@ export interface AgentServerDeps {
   /** 0 picks a free port. */
   readonly port: number;
   readonly maxConnections?: number;
+  /** A connection over `maxConnections` was closed unheard. */
+  readonly noteShed?: () => void;
   /** How long `stop` waits for exchanges in flight. */
   readonly stopGraceMs?: number;
 }
@@ -55,6 +54,8 @@ export interface AgentServerDeps {
 export interface AgentServer extends Lifecycle {
   /** The bound port; throws before `start`. */
   port(): number;
+  /** How many handshakes were completed so far. */
+  handshakes(): number;
   /** Serves new handshakes with another key and leaf of the same authority. */
   renew(identity: ManagerIdentity): void;
 }
@@ -112,7 +113,10 @@ export function createAgentServer(deps: AgentServerDeps): AgentServer {
   server.maxHeadersCount = MAX_HEADERS;
   server.setTimeout(timeouts.silence);
   server.maxConnections = deps.maxConnections ?? 50_000;
+  server.on('drop', () => deps.noteShed?.());
+  let handshakes = 0;
   server.on('secureConnection', (socket: TLSSocket) => {
+    handshakes += 1;
     const connection = admit(deps, socket);
     if (connection) connections.set(socket, connection);
     else socket.destroy();
@@ -126,10 +130,11 @@ export function createAgentServer(deps: AgentServerDeps): AgentServer {
   };
   server.on('request', serve);
   server.on('checkContinue', serve);
-  refuseTheRest(server, deps);
+  refuseNonRequests(server, { random: deps.random, log: deps.log, port: 'agent port' });
   return {
     ...lifecycleOf(server, deps, watch),
     port: () => boundPort(server),
+    handshakes: () => handshakes,
     renew: (identity) => renew(server, deps, identity),
   };
 }
@@ -169,39 +174,6 @@ function secureOptions({ rootPem }: AgentServerDeps, { keyPem, certPem, chainPem
 
 function renew(server: Server, deps: AgentServerDeps, identity: ManagerIdentity): void {
   server.setSecureContext({ ...secureOptions(deps, identity), ticketKeys: server.getTicketKeys() });
-}
-
-/** Protocol switches, tunnels and what is no HTTP at all. */
-function refuseTheRest(server: Server, { random, log }: AgentServerDeps): void {
-  const answered = createAnsweredRequests();
-  for (const event of ['request', 'checkContinue'] as const) server.prependListener(event, answered.see);
-  const refuse = (problem: Problem) => (_request: IncomingMessage, socket: Duplex) =>
-    endWithProblem(socket, problem, random.uuid());
-  server.on('upgrade', refuse(new Problem('route-not-found', { detail: 'No protocol switch is served here.' })));
-  server.on('connect', refuse(new Problem('method-not-allowed', { detail: 'This port is no proxy.' })));
-  server.on('checkExpectation', (request: IncomingMessage) =>
-    endWithProblem(
-      request.socket,
-      new Problem('request-invalid', { detail: 'The Expect field is not known.' }),
-      random.uuid(),
-    ),
-  );
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
-    log.debug({ code: error.code }, 'A connection to the agent port spoke no HTTP');
-    if (answered.close(socket)) return;
-    if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
-    endWithProblem(socket, problemOfClient(error.code), random.uuid());
-  });
-  server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: Socket) => {
-    log.debug({ code: error.code, address: socket.remoteAddress }, 'A TLS handshake on the agent port failed');
-    socket.destroy();
-  });
-}
-
-function problemOfClient(code: string | undefined): Problem {
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
-    return new Problem('request-timeout', { detail: 'Header and body must arrive faster.' });
-  return new Problem('request-invalid', { detail: 'The request is not well-formed HTTP/1.1.' });
 }
 
 function lifecycleOf(server: Server, deps: AgentServerDeps, watch: Lifecycle): Lifecycle {

@@ -10,7 +10,7 @@ import { createBodyBudget } from '../../lib/body-reader.js';
 import { createPeerVerifier } from './peer-identity.js';
 import { createPeerLimits, type PeerLimits, type PeerLimitsOptions } from './peer-limits.js';
 
-export interface AgentChannelDeps extends Pick<AgentRoutesDeps, 'submit' | 'enroll' | 'noteMismatch'> {
+export interface AgentChannelDeps extends Pick<AgentRoutesDeps, 'submit' | 'refusalOf' | 'enroll' | 'noteMismatch'> {
   readonly authority: CertificateAuthority;
   readonly identity: ManagerIdentity;
   readonly fleetClock: FleetClock;
@@ -53,6 +53,7 @@ export function composeAgentChannel(deps: AgentChannelDeps): AgentServer {
     bodies: createBodyBudget(deps.maxBodyBytesHeld ?? BODY_BYTES_HELD),
     listener: deps.listener,
     submit: deps.submit,
+    refusalOf: deps.refusalOf,
     enroll: deps.enroll,
     noteMismatch: deps.noteMismatch,
     noteRefusedHeartbeat: () => listening.noteDeaf('refused-heartbeats'),
@@ -68,6 +69,7 @@ export function composeAgentChannel(deps: AgentChannelDeps): AgentServer {
     clock: fleetClock,
     random,
     log,
+    noteShed: () => listening.noteDeaf('refused-heartbeats'),
     host: deps.host,
     port: deps.port,
     ...(deps.maxConnections === undefined ? {} : { maxConnections: deps.maxConnections }),

@@ -27,6 +27,11 @@ export class AlertQuery extends PageQuery {
   @Optional()
   @Uuid()
   policyId?: string;
+
+  /** Alerts that this incident holds or held until they were resolved. */
+  @Optional()
+  @Uuid()
+  incidentId?: string;
 }
 
 export class AlertActionBody {
@@ -59,6 +64,10 @@ export class AlertReply {
   @Schema({ type: 'string', format: 'date-time', description: 'the deadline that passed, not when it was noticed' })
   @Text({ max: 32 })
   raisedAt!: string;
+
+  @Schema({ type: ['string', 'null'], format: 'uuid', description: 'the mass-outage that it is part of' })
+  @Text({ max: 36 })
+  incidentId!: string | null;
 
   /** How often the condition began while the alert was open: a second change of a clock is counted, not raised anew. */
   @Integer(1, OCCURRENCES_MAX)

@@ -46,6 +46,7 @@ function filtersOf(scope: Scope, query: AlertQuery): { conditions: string[]; par
   equal('alerts.type', query.type);
   equal('alerts.severity', query.severity);
   equal('alerts.computer_id', query.computerId);
+  equal('alerts.incident_id', query.incidentId);
   if (query.q !== undefined)
     conditions.push(String.raw`computers.name ILIKE $${parameters.push(containing(query.q))} ESCAPE '\'`);
   return { conditions, parameters };

@@ -9,6 +9,7 @@ interface AlertRow {
   readonly state: AlertState;
   readonly computer_id: string | null;
   readonly computer_name: string | null;
+  readonly incident_id: string | null;
   readonly raised_fleet_ms: number;
   readonly occurrences: number;
   readonly closed_fleet_ms: number | null;
@@ -23,7 +24,7 @@ interface AlertRow {
 /** What an `Alert` is read from, with `alerts` left joined to `computers`. */
 export const ALERT_COLUMNS = `
   alerts.id, alerts.type, alerts.severity, alerts.state, alerts.computer_id, computers.name AS computer_name,
-  alerts.raised_fleet_ms, alerts.occurrences, alerts.closed_fleet_ms, alerts.closed_by, alerts.acknowledged_fleet_ms,
+  alerts.incident_id,  alerts.raised_fleet_ms, alerts.occurrences, alerts.closed_fleet_ms, alerts.closed_by, alerts.acknowledged_fleet_ms,
   alerts.acknowledged_by, alerts.comment, alerts.reason, alerts.detail`;
 
 export function toAlert(row: AlertRow): Alert {
@@ -34,6 +35,7 @@ export function toAlert(row: AlertRow): Alert {
     state: row.state,
     computerId: row.computer_id,
     computerName: row.computer_name,
+    incidentId: row.incident_id,
     raisedAt: row.raised_fleet_ms,
     occurrences: row.occurrences,
     closedAt: row.closed_fleet_ms,

@@ -71,8 +71,8 @@ function commandOf({ params, actor, scope, body }: AdminRequest<AlertActionBody>
 }
 
 function toReply(alert: Alert, clock: Pick<FleetClock, 'toWall'>): AlertReply {
-  const { id, type, severity, state, computerId, computerName, raisedAt, occurrences, closedAt, reason, detail } =
-    alert;
+  const { id, type, severity, state, computerId, computerName, incidentId } = alert;
+  const { raisedAt, occurrences, closedAt, reason, detail } = alert;
   const shown = (instant: number): string => toRfc3339(clock.toWall(instant));
   return {
     id,
@@ -81,6 +81,7 @@ function toReply(alert: Alert, clock: Pick<FleetClock, 'toWall'>): AlertReply {
     state,
     computerId,
     computerName,
+    incidentId,
     raisedAt: shown(raisedAt),
     occurrences,
     closedAt: closedAt === null ? null : shown(closedAt),

@@ -2,7 +2,7 @@ import { ALERT_TYPES, type AlertType } from '../../policies/status-model.js';
 import type { Random } from '../../lib/random.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
-import type { AlertCondition, AlertWriter } from './alert.js';
+import type { AlertCondition, AlertEnd, AlertWriter } from './alert.js';
 
 /** Who closed an alert that resolved itself. */
 export const CLOSED_BY_MANAGER = 'manager';
@@ -17,7 +17,9 @@ WHERE NOT EXISTS (SELECT 1 FROM alerts AS other WHERE other.type = begun.unless_
   AND other.subject = begun.subject AND other.state IN ('raised', 'acknowledged'))
 ORDER BY begun.type, begun.subject
 ON CONFLICT (type, subject) WHERE state IN ('raised', 'acknowledged')
-DO UPDATE SET occurrences = alerts.occurrences + excluded.occurrences`;
+DO UPDATE SET occurrences = alerts.occurrences + excluded.occurrences,
+  detail = CASE WHEN excluded.detail ? 'latest'
+    THEN alerts.detail || jsonb_build_object('latest', excluded.detail -> 'latest') ELSE alerts.detail END`;
 
 const LOCK_SUBJECTS = `
 SELECT alerts.id FROM alerts
@@ -25,6 +27,14 @@ WHERE alerts.type = $1 AND alerts.subject = ANY($2::text[]) AND alerts.state IN 
   AND NOT EXISTS (SELECT 1 FROM unnest($2::text[], $3::text[]) AS kept (subject, detail)
     WHERE kept.subject = alerts.subject AND alerts.detail @> kept.detail::jsonb)
 ORDER BY alerts.id FOR NO KEY UPDATE`;
+
+const TURN = `
+UPDATE alerts SET type = begun.type, severity = begun.severity, reason = begun.reason, detail = begun.detail::jsonb
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS begun (subject, type, severity, reason, detail)
+WHERE alerts.id = ANY($1::uuid[]) AND alerts.subject = begun.subject
+  AND NOT EXISTS (SELECT 1 FROM alerts AS other WHERE other.type = begun.type AND other.subject = begun.subject
+    AND other.state IN ('raised', 'acknowledged'))
+RETURNING alerts.subject`;
 
 const LOCK_COMPUTERS = `
 SELECT alerts.id FROM alerts
@@ -46,11 +56,17 @@ export function createAlertWriter({ random }: { readonly random: Random }): Aler
     async raise(sql, conditions) {
       if (conditions.length > 0) await sql.query(RAISE, raiseParameters(conditions, random));
     },
+    async turn(sql, type, conditions) {
+      if (conditions.length === 0) return new Set();
+      const open = await lockSubjects(sql, type, conditions);
+      if (open.length === 0) return new Set();
+      const turned = await sql.query<{ subject: string }>(TURN, [idsOf(open), ...turnParameters(conditions)]);
+      return new Set(turned.map(({ subject }) => subject));
+    },
     async resolve(sql, type, ended) {
       if (ended.length === 0) return;
       const subjects = ended.map(({ subject }) => subject);
-      const kept = ended.map(({ unless }) => (unless ? JSON.stringify(unless) : null));
-      const open = await sql.query<{ id: string }>(LOCK_SUBJECTS, [type, subjects, kept]);
+      const open = await lockSubjects(sql, type, ended);
       if (open.length > 0) await sql.query(RESOLVE_SUBJECTS, [idsOf(open), subjects, instantsOf(ended)]);
     },
     async resolveOfComputers(sql: Sql, ended) {
@@ -60,6 +76,28 @@ export function createAlertWriter({ random }: { readonly random: Random }): Aler
       if (open.length > 0) await sql.query(RESOLVE_COMPUTERS, [idsOf(open), computers, instantsOf(ended)]);
     },
   };
+}
+
+function lockSubjects(
+  sql: Sql,
+  type: string,
+  which: readonly Pick<AlertEnd, 'subject' | 'unless'>[],
+): Promise<{ id: string }[]> {
+  const subjects = which.map(({ subject }) => subject);
+  const kept = which.map(({ unless }) => (unless ? JSON.stringify(unless) : null));
+  return sql.query<{ id: string }>(LOCK_SUBJECTS, [type, subjects, kept]);
+}
+
+/** One row per subject. */
+function turnParameters(conditions: readonly AlertCondition[]): unknown[] {
+  const rows = beginnings(conditions).map(({ condition }) => condition);
+  return [
+    rows.map(({ subject }) => subject),
+    rows.map(({ type }) => type),
+    rows.map(({ type }) => severityOf(type)),
+    rows.map(({ reason }) => reason),
+    rows.map(({ detail }) => JSON.stringify(detail)),
+  ];
 }
 
 const idsOf = (rows: readonly { readonly id: string }[]): string[] => rows.map(({ id }) => id);

@@ -11,6 +11,8 @@ export interface Alert {
   readonly state: AlertState;
   readonly computerId: string | null;
   readonly computerName: string | null;
+  /** The mass-outage that it is part of. */
+  readonly incidentId: string | null;
   readonly raisedAt: FleetInstant;
   /** How often the condition began while it was open. */
   readonly occurrences: number;
@@ -31,6 +33,7 @@ export interface AlertCondition {
   readonly computerId: string | null;
   readonly raisedAt: FleetInstant;
   readonly reason: string;
+  /** Of the first time; but `latest` in it is what the last repeat that has one says. */
   readonly detail: Readonly<Record<string, unknown>>;
   /** Left out while an alert of this type is open for the subject, or begins in the same call. */
   readonly unlessOpen?: string;
@@ -47,6 +50,11 @@ export interface AlertEnd {
 export interface AlertWriter {
   /** Opens what is not open yet; type, severity and on/off come from the table of alert types. */
   raise(sql: Sql, conditions: readonly AlertCondition[]): Promise<void>;
+  /**
+   * Makes the open alerts of a type these conditions, as which they turned out; the first time stays. Leaves out where one
+   * of the new type is open. Answers the subjects whose alert was turned.
+   */
+  turn(sql: Sql, type: string, conditions: readonly AlertCondition[]): Promise<ReadonlySet<string>>;
   /** Resolves the open alerts of a type for these subjects; none open is no error. */
   resolve(sql: Sql, type: string, ended: readonly AlertEnd[]): Promise<void>;
   /** Resolves every open alert about these computers, whatever its type: they were revoked. */

@@ -5,6 +5,7 @@ import { invalidFields, Problem } from '../../lib/problem.js';
 import type { AlertWriter } from '../alerts/alert.js';
 import type { CertificateRepository } from '../certificates/certificate-repository.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
+import { dialSettingsOf, orderFarewell } from '../dials/index.js';
 import { clearDrift } from '../heartbeats/covered-drift.js';
 import type { DeafSpan } from '../listening/listening.js';
 import type { Caller, EditInstant, TransactionManager } from '../policies/forest-edit.js';
@@ -101,6 +102,7 @@ async function readLive(sql: Sql, computerId: string): Promise<LivenessRow | und
 async function revoke(deps: ComputerLifecycleDeps, act: Act): Promise<void> {
   const { computer, live, at, caller, manager } = act;
   if (live.status === 'revoked') return;
+  await sayFarewell(deps, act);
   await deps.certificates.revokeOf(act.sql, computer.id, { reason: 'computer-revoked', at: at.wall.getTime() });
   const transition = { computerId: computer.id, from: live.status, to: 'revoked', reason: 'revoked' } as const;
   const settled = { since: at.fleet, offlineAt: null, offlineAlert: null };
@@ -112,10 +114,18 @@ async function revoke(deps: ComputerLifecycleDeps, act: Act): Promise<void> {
 async function remove(deps: ComputerLifecycleDeps, act: Act, ifMatch: number | undefined): Promise<void> {
   const { computer, at, caller, manager } = act;
   if (ifMatch !== undefined && ifMatch !== computer.revision) throw new Problem('revision-stale');
+  await sayFarewell(deps, act);
   await deps.certificates.revokeOf(act.sql, computer.id, { reason: 'computer-removed', at: at.wall.getTime() });
   await deps.alerts.resolveOfComputers(act.sql, [{ computerId: computer.id, at: at.fleet }]);
   await act.repository.remove(computer.id);
   await auditComputer({ ...deps, manager }, { caller, action: 'computer.deleted', before: computer });
+}
+
+/** An agent that never dials is told by one more dial, where it was reached until now. */
+async function sayFarewell({ cache }: ComputerLifecycleDeps, { sql, live, at }: Act): Promise<void> {
+  await cache.ensure(await readGeneration(sql));
+  const { listenerPort } = dialSettingsOf(cache.settingsOf(settingsSubjectOf(live)));
+  await orderFarewell(sql, { computerId: live.computer_id, settingPort: listenerPort, at: at.fleet });
 }
 
 async function setPower(deps: ComputerLifecycleDeps, act: Act, report: PowerReport): Promise<Computer> {

@@ -21,6 +21,7 @@ import { createDialTransport, type DialLimits } from './dial-transport.js';
 import { createDialWatch, notifyDials, type DialNotificationClient } from './dial-watch.js';
 import { Dialler } from './dialler.js';
 import type { Dials } from './dials.js';
+import { createFarewells } from './farewells.js';
 
 export interface DialsDeps extends Pick<ConversationDeps, 'submit' | 'noteMismatch'> {
   readonly authority: CertificateAuthority;
@@ -51,6 +52,7 @@ const BODY_BYTES_HELD = 64 * 1024 * 1024;
 /** The manager's side of the agents' listeners: who is dialled, when, where, and what is said. */
 export function composeDials(deps: DialsDeps): Dials {
   const { fleetClock, log, sql, inTransaction, settings } = deps;
+  const transport = composeTransport(deps);
   const dialler = new Dialler({
     fleetClock,
     log,
@@ -61,7 +63,7 @@ export function composeDials(deps: DialsDeps): Dials {
     plans: createPlanReader({ sql, settings }),
     shards: createDialShards({ owner: deps.node, inTransaction }),
     recorder: createDialRecorder({ inTransaction, clock: fleetClock }),
-    transport: composeTransport(deps),
+    transport,
     verdicts: deps.verdicts,
   });
   const watch = createDialWatch({
@@ -70,6 +72,7 @@ export function composeDials(deps: DialsDeps): Dials {
     connect: deps.connect,
     onRequest: (computerIds) => void dialler.ask(computerIds),
   });
+  const farewells = createFarewells({ clock: fleetClock, log, sql, inTransaction, transport, isDeaf: deps.isDeaf });
   return {
     metrics: dialler.metrics,
     heard: (hints) => dialler.heard(hints),
@@ -83,9 +86,11 @@ export function composeDials(deps: DialsDeps): Dials {
     async start() {
       await watch.start();
       dialler.start();
+      await farewells.start();
     },
     async stop() {
       await watch.stop();
+      await farewells.stop();
       await dialler.stop();
     },
   };

@@ -1,13 +1,14 @@
-import { Agent, request, type IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
-import { connect, type SecureContext, type TLSSocket } from 'node:tls';
+import type { IncomingHttpHeaders } from 'node:http';
+import type { SecureContext, TLSSocket } from 'node:tls';
 import { isJsonContentType } from '../../lib/json-content-type.js';
 import { isPlainObject } from '../../lib/schema.js';
+import { postOverSocket, SingleSocketAgent, type AnswerPart, type SocketAnswer } from '../../lib/socket-post.js';
+import { openTlsSocket } from '../../lib/tls-client.js';
 import { parseBoundedJson } from '../../lib/bounded-json.js';
 import { MAX_REPORT_BYTES } from '../../protocol/heartbeat-messages.js';
 import { LISTENER_PATHS } from '../../protocol/protocol-version.js';
 import type { BodyLease } from '../../lib/body-reader.js';
-import { DialFailure, ExchangeInProgress, toDialFailure } from './dial-failure.js';
+import { DialFailure, ExchangeInProgress, OwnFailure, toDialFailure } from './dial-failure.js';
 
 export interface ConnectOptions {
   /** An IP address that the guard has passed: the connection goes to it and to no other. */
@@ -18,36 +19,12 @@ export interface ConnectOptions {
 }
 
 /** Opens TCP and TLS; who the peer is remains to be verified. Throws `DialFailure`. */
-export function openSocket({ address, port, context, signal }: ConnectOptions): Promise<TLSSocket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({
-      secureContext: context,
-      host: address,
-      port,
-      ALPNProtocols: ['http/1.1'],
-      // The path is verified by certs/, which knows roles and key usages; Node's own verdict is not used.
-      rejectUnauthorized: false,
-    });
-    const abort = (): void => void socket.destroy(signal.reason as Error);
-    const fail = (error: unknown): void => {
-      signal.removeEventListener('abort', abort);
-      socket.destroy();
-      reject(toDialFailure(signal.aborted ? signal.reason : error));
-    };
-    const closed = (): void => fail(new DialFailure('reset', 'the connection was closed during the handshake'));
-    socket.once('error', fail);
-    socket.once('close', closed);
-    socket.once('secureConnect', () => {
-      signal.removeEventListener('abort', abort);
-      socket.removeListener('close', closed);
-      socket.removeListener('error', fail);
-      // A reset between two requests must not end the process; the next request fails by itself.
-      socket.on('error', () => undefined);
-      resolve(socket);
-    });
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
-  });
+export async function openSocket({ address, port, context, signal }: ConnectOptions): Promise<TLSSocket> {
+  try {
+    return await openTlsSocket({ host: address, port, context, signal });
+  } catch (error) {
+    throw toDialFailure(error);
+  }
 }
 
 /** One verified connection to a listener; calls follow one another on it. */
@@ -72,25 +49,8 @@ export function createListenerConnection(socket: TLSSocket, host: string, lease:
   };
 }
 
-/** Hands out the one verified socket and never opens another. */
-class SingleSocketAgent extends Agent {
-  #socket: TLSSocket | undefined;
-
-  constructor(socket: TLSSocket) {
-    super({ keepAlive: true, maxSockets: 1 });
-    this.#socket = socket;
-  }
-
-  override createConnection(): Socket {
-    const socket = this.#socket;
-    this.#socket = undefined;
-    if (!socket || socket.destroyed) throw new DialFailure('reset', 'the agent closed the connection');
-    return socket;
-  }
-}
-
 interface Posting {
-  readonly agent: Agent;
+  readonly agent: SingleSocketAgent;
   readonly host: string;
   readonly call: string;
   readonly lease: BodyLease;
@@ -101,80 +61,35 @@ const MAX_HEADER_BYTES = 8192;
 /** A problem document says no more than this. */
 const MAX_REFUSAL_BYTES = 16 * 1024;
 
-function post({ agent, host, call, lease, signal }: Posting): Promise<Buffer | null> {
-  return new Promise((resolve, reject) => {
-    const fail = (error: unknown): void => reject(toDialFailure(signal.aborted ? signal.reason : error));
-    const outgoing = request({
-      agent,
-      host,
-      path: LISTENER_PATHS.heartbeat,
-      method: 'POST',
-      signal,
-      maxHeaderSize: MAX_HEADER_BYTES,
-      headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(call) },
-    });
-    outgoing.on('error', fail);
-    outgoing.on('response', (response) => {
-      const give = (error: DialFailure): void => {
-        fail(error);
-        outgoing.destroy();
-      };
-      collect(response, {
-        lease,
-        refuse: give,
-        fail,
-        done: (bytes) => settle(response, bytes, { resolve, reject: fail }),
-      });
-    });
-    outgoing.end(call);
-  });
-}
-
-interface Collecting {
-  readonly lease: BodyLease;
-  readonly refuse: (error: DialFailure) => void;
-  readonly fail: (error: unknown) => void;
-  readonly done: (bytes: Buffer) => void;
-}
-
-function collect(response: IncomingMessage, { lease, refuse, fail, done }: Collecting): void {
-  const limit = response.statusCode === 200 ? MAX_REPORT_BYTES : MAX_REFUSAL_BYTES;
-  const chunks: Buffer[] = [];
-  let length = 0;
-  response.on('data', (chunk: Buffer) => {
-    length += chunk.length;
-    if (length > limit) refuse(new DialFailure('protocol', `the answer has more than ${limit} bytes`));
-    else if (!lease.take(chunk.length)) refuse(new NoRoom());
-    else chunks.push(chunk);
-  });
-  response.on('error', fail);
-  response.on('aborted', () => fail(new DialFailure('reset', 'the answer was cut off')));
-  response.on('end', () => done(Buffer.concat(chunks)));
-}
-
-/** Too many answers are being received: ours, not the agent's failure. */
-export class NoRoom extends DialFailure {
-  constructor() {
-    super('unknown', 'too many answers are being received');
+async function post({ agent, host, call, lease, signal }: Posting): Promise<Buffer | null> {
+  const admit = (part: AnswerPart): void => admitPart(part, lease);
+  const options = { path: LISTENER_PATHS.heartbeat, body: call, maxHeaderBytes: MAX_HEADER_BYTES };
+  try {
+    return settle(await postOverSocket({ agent, host, ...options, admit, signal }));
+  } catch (error) {
+    throw toDialFailure(error);
   }
 }
 
-interface Settling {
-  readonly resolve: (bytes: Buffer | null) => void;
-  readonly reject: (error: unknown) => void;
+function admitPart({ status, totalBytes, chunkBytes }: AnswerPart, lease: BodyLease): void {
+  const limit = status === 200 ? MAX_REPORT_BYTES : MAX_REFUSAL_BYTES;
+  if (totalBytes > limit) throw new DialFailure('protocol', `the answer has more than ${limit} bytes`);
+  if (!lease.take(chunkBytes)) throw new OwnFailure('too many answers are being received');
 }
 
 /** What a status means; a redirection is followed nowhere. */
-function settle({ statusCode = 0, headers }: IncomingMessage, bytes: Buffer, { resolve, reject }: Settling): void {
-  if (statusCode === 204) return resolve(null);
-  if (statusCode === 200) {
-    if (isJsonContentType(headers['content-type'] ?? '')) return resolve(bytes);
-    return reject(new DialFailure('protocol', 'the answer is not application/json'));
-  }
+function settle({ status, headers, bytes }: SocketAnswer): Buffer | null {
+  if (status === 204) return null;
+  if (status === 200) return assertJson(headers, bytes);
   const type = problemType(bytes);
-  if (statusCode === 409 && type === '/problems/exchange-in-progress') return reject(new ExchangeInProgress());
+  if (status === 409 && type === '/problems/exchange-in-progress') throw new ExchangeInProgress();
   const code = /^\/problems\/[a-z-]{1,64}$/.test(type) ? ` (${type.slice('/problems/'.length)})` : '';
-  reject(new DialFailure('protocol', `the agent answered ${statusCode}${code}`));
+  throw new DialFailure('protocol', `the agent answered ${status}${code}`);
+}
+
+function assertJson(headers: IncomingHttpHeaders, bytes: Buffer): Buffer {
+  if (isJsonContentType(headers['content-type'] ?? '')) return bytes;
+  throw new DialFailure('protocol', 'the answer is not application/json');
 }
 
 function problemType(bytes: Buffer): string {

@@ -40,6 +40,8 @@ export interface Said {
   news: number;
   /** Why the last report was refused, if it was. */
   problem: Problem | undefined;
+  /** The refusal that the agent answered to: it knows. */
+  told: Problem | undefined;
 }
 
 /** Whatever a peer does, a conversation ends. */
@@ -55,6 +57,7 @@ export async function converse(deps: ConversationDeps, speaking: Speaking, said:
   let call = greeting;
   for (let calls = 0; calls < MOST_CALLS; calls += 1) {
     const bytes = await connection.post(JSON.stringify(call), signal);
+    said.told = said.problem;
     if (bytes === null) return;
     const answer = await store(deps, speaking, bytes);
     said.problem = answer instanceof Problem ? answer : undefined;

@@ -87,7 +87,9 @@ export function createDialRecorder(deps: {
   };
 }
 
-async function store(sql: Sql, dials: readonly EndedDial[]): Promise<void> {
+/** A shard that was lost and taken again can make two dials of one computer end together: a statement takes one of them. */
+async function store(sql: Sql, ended: readonly EndedDial[]): Promise<void> {
+  const dials = [...new Map(ended.map((dial) => [dial.computerId, dial])).values()];
   const failed = dials.filter(({ result }) => result !== 'answered');
   const answered = dials.filter(({ result }) => result === 'answered');
   if (failed.length > 0)

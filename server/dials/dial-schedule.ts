@@ -21,6 +21,8 @@ interface Entry {
   askedAt: FleetInstant | null;
   /** Heard of while in hand: the contact that was ordered. */
   heardDueAt: FleetInstant | null;
+  /** Hastened while in hand: looked at by then, whatever is heard. */
+  hastenedAt: FleetInstant | null;
 }
 
 export interface Placing {
@@ -90,7 +92,7 @@ export class DialSchedule {
   hasten(computerId: string, at: FleetInstant): void {
     const entry = this.#obtain(computerId);
     if (!entry) return;
-    if (entry.isInHand) entry.heardDueAt = at;
+    if (entry.isInHand) entry.hastenedAt = Math.min(at, entry.hastenedAt ?? at);
     else if (entry.at > at) this.#move(entry, at);
   }
 
@@ -108,6 +110,7 @@ export class DialSchedule {
         isInHand: true,
         askedAt: null,
         heardDueAt: null,
+        hastenedAt: null,
       });
     }
     return taken;
@@ -118,8 +121,9 @@ export class DialSchedule {
     const entry = this.#find(computerId);
     if (!entry) return;
     const { at, lane, marginMs, notBefore = Number.NEGATIVE_INFINITY } = placing;
-    const wanted = entry.heardDueAt === null ? at : entry.heardDueAt + marginMs;
-    Object.assign(entry, { isInHand: false, lane, marginMs, notBefore, heardDueAt: null });
+    const heard = entry.heardDueAt === null ? at : entry.heardDueAt + marginMs;
+    const wanted = Math.min(heard, entry.hastenedAt ?? heard);
+    Object.assign(entry, { isInHand: false, lane, marginMs, notBefore, heardDueAt: null, hastenedAt: null });
     this.#move(entry, entry.askedAt ?? wanted);
   }
 
@@ -158,6 +162,7 @@ export class DialSchedule {
       isGone: false,
       askedAt: null,
       heardDueAt: null,
+      hastenedAt: null,
     };
     entries.set(computerId, entry);
     return entry;

@@ -2,13 +2,13 @@ import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tl
 import type { ManagerIdentity } from '../../certs/manager-identity.js';
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
 import type { Clock } from '../../lib/clock.js';
+import { withDeadline } from '../../lib/deadline.js';
 import { connectionFactsOf } from '../agent-channel/agent-exchange.js';
 import type { BodyBudget } from '../../lib/body-reader.js';
 import { identityOf, type PeerIdentity, type PeerVerifier } from '../agent-channel/peer-identity.js';
-import { createListenerConnection, NoRoom, openSocket } from './dial-connection.js';
+import { createListenerConnection, openSocket } from './dial-connection.js';
 import { converse, type ConversationDeps, type Said } from './dial-conversation.js';
-import { withDeadline } from './dial-deadline.js';
-import { DialFailure, ExchangeInProgress, toDialFailure, toPathFailure } from './dial-failure.js';
+import { DialFailure, ExchangeInProgress, OwnFailure, toPathFailure } from './dial-failure.js';
 import type { DialGuard } from './dial-guard.js';
 import { allowedAddresses, type DialTarget, type Resolve } from './dial-target.js';
 
@@ -33,14 +33,15 @@ export interface DialLimits {
 }
 
 /**
- * `answered`: a report is stored (`isNews`: one that was not stored before); `busy`: the agent's exchange is in flight elsewhere; `refused`: we would not store
- * what it said; `own`: we could not. Only `failed` speaks of the agent.
+ * `answered`: a report is stored (`isNews`: one that was not stored before); `busy`: the agent's exchange is in flight
+ * elsewhere; `own`: we could not store what it said. Only `failed` speaks of the agent; `told` is the code of the refusal
+ * that it was given for its report, and took.
  */
 export type DialOutcome =
   | { readonly kind: 'answered'; readonly isNews: boolean }
   | { readonly kind: 'busy' }
   | { readonly kind: 'own'; readonly retryAfterMs: number }
-  | { readonly kind: 'failed'; readonly failure: DialFailure };
+  | { readonly kind: 'failed'; readonly failure: DialFailure; readonly told?: string };
 
 export interface DialTransport {
   /** Dials one computer; never throws. Ends at the latest 10 s after its begin, or soon after the signal. */
@@ -63,7 +64,7 @@ export function createDialTransport(deps: DialTransportDeps): DialTransport {
   });
   return {
     async dial(computerId, target, signal) {
-      const said: Said = { reports: 0, news: 0, problem: undefined };
+      const said: Said = { reports: 0, news: 0, problem: undefined, told: undefined };
       const reason = (): Error => new DialFailure('timeout', `no end within ${limits.totalMs} ms`);
       try {
         await withDeadline({ clock, milliseconds: limits.totalMs, signal, reason }, (limited) =>
@@ -133,27 +134,21 @@ function proveComputer(
   return identityOf(state, trustedNow());
 }
 
-function outcomeOf({ reports, news, problem }: Said): DialOutcome {
+function outcomeOf({ reports, news, problem, told }: Said): DialOutcome {
   if (reports > 0) return { kind: 'answered', isNews: news > 0 };
   if (!problem) return { kind: 'failed', failure: new DialFailure('protocol', 'the agent had no report') };
   if (OWN_PROBLEMS.has(problem.code))
     return { kind: 'own', retryAfterMs: (problem.facts.retryAfterSeconds ?? 0) * 1000 || OWN_RETRY_MS };
-  return { kind: 'failed', failure: new DialFailure('protocol', `the report was refused: ${problem.code}`) };
+  const failure = new DialFailure('protocol', `the report was refused: ${problem.code}`);
+  return { kind: 'failed', failure, ...(told ? { told: told.code } : {}) };
 }
 
-function isNamed(error: Error): boolean {
-  return error instanceof DialFailure || error instanceof ExchangeInProgress;
-}
-
+/** Whatever the network or the peer did was named where it happened. */
 function failureOf({ log }: DialTransportDeps, error: unknown, said: Said): DialOutcome {
   // What was stored is contact; an agent that then falls silent repeats the rest next time.
   if (said.reports > 0 || said.problem) return outcomeOf(said);
-  if (error instanceof NoRoom) return { kind: 'own', retryAfterMs: OWN_RETRY_MS };
-  const isOurs = !(error instanceof Error) || (!isNamed(error) && (error as { code?: unknown }).code === undefined);
-  if (isOurs) {
-    log.error({ err: error }, 'A dial failed by a fault of ours');
-    return { kind: 'own', retryAfterMs: OWN_RETRY_MS };
-  }
-  const failure = toDialFailure(error);
-  return failure instanceof ExchangeInProgress ? { kind: 'busy' } : { kind: 'failed', failure };
+  if (error instanceof ExchangeInProgress) return { kind: 'busy' };
+  if (error instanceof DialFailure && !(error instanceof OwnFailure)) return { kind: 'failed', failure: error };
+  if (!(error instanceof OwnFailure)) log.error({ err: error }, 'A dial failed by a fault of ours');
+  return { kind: 'own', retryAfterMs: OWN_RETRY_MS };
 }

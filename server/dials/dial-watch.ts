@@ -38,16 +38,19 @@ export function createDialWatch(deps: DialWatchDeps): Lifecycle {
   let watching: Promise<void> = Promise.resolve();
   const listen = async (signal: AbortSignal): Promise<void> => {
     const client = await connect();
+    let release = (): void => undefined;
     try {
       const lost = new Promise<void>((resolve) => {
+        release = resolve;
         client.on('error', resolve);
         client.on('end', resolve);
-        signal.addEventListener('abort', () => resolve(), { once: true });
+        signal.addEventListener('abort', release, { once: true });
       });
       client.on('notification', ({ payload = '' }) => onRequest(payload.split(',').filter((id) => ID.test(id))));
       await client.query(`LISTEN ${CHANNEL}`);
       if (!signal.aborted) await lost;
     } finally {
+      signal.removeEventListener('abort', release);
       await client.end().catch(() => undefined);
     }
   };

@@ -1,20 +1,19 @@
 import { toRfc3339 } from '../../lib/clock.js';
-import { isPlainObject } from '../../lib/schema.js';
-import { classifyStep, isChangeAlerting } from '../../policies/clock-rules.js';
+import { classifyStep } from '../../policies/clock-rules.js';
+import type { ToldStep } from '../../policies/clock-steps.js';
 import type { AlertCondition, AlertWriter } from '../alerts/alert.js';
-import type { ManagerEvent, NewEvent } from '../events/event-writer.js';
+import type { ManagerEvent } from '../events/event-writer.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
+import type { FoundClockChange } from './clock-findings.js';
 import { toClaim, toClaimedInstant } from './clock-offset.js';
+import { CLOCK_CHANGED, CLOCK_DRIFT, storedStep, type ClockStepRepository } from './clock-step-repository.js';
+import { newSteps, type NewSteps } from './clock-steps.js';
 import type { HotSession } from './hot-session.js';
 import type { AcceptedWork } from './report-work.js';
 
-/** The alert, and the kind of the agent's event of a changed clock in lane `control`. */
-export const CLOCK_CHANGED = 'clock-changed';
-const CLOCK_CHANGE_CODE = 5004;
-export const CLOCK_DRIFT = 'clock-drift';
-
 export interface ClockAlertDeps {
   readonly alerts: AlertWriter;
+  readonly steps: ClockStepRepository;
   readonly fleetClock: Pick<FleetClock, 'toTrusted'>;
 }
 
@@ -24,7 +23,10 @@ export async function storeClockAlerts(
   session: HotSession,
   works: readonly AcceptedWork[],
 ): Promise<void> {
-  const begun = works.flatMap((work) => [...changeConditions(deps, work), ...driftConditions(deps, work)]);
+  const steps = await newSteps(deps.steps, session, works);
+  const turned = await turnDrifts(deps, session, steps);
+  const changes = steps.flatMap((step) => changeConditions(deps, step));
+  const begun = [...turned, ...changes, ...works.flatMap((work) => driftConditions(deps, work))];
   if (begun.length > 0) await deps.alerts.raise(session, begun);
   const ended = works.filter(({ acceptance }) => acceptance.clock.drift === 'resolve');
   if (ended.length === 0) return;
@@ -32,38 +34,31 @@ export async function storeClockAlerts(
   await deps.alerts.resolve(session, CLOCK_DRIFT, subjects);
 }
 
-/** Each told step once, since a lane's events are taken once; or the one that a comparison has found. */
-function changeConditions(deps: ClockAlertDeps, work: AcceptedWork): AlertCondition[] {
-  const { settings, lanes, acceptance } = work;
-  const told = lanes.events.flatMap((event) => {
-    const stepMs = stepOf(event);
-    if (stepMs === null || !isChangeAlerting(stepMs, settings.clockLimits)) return [];
-    return [toldChange(deps, work, { stepMs, occurredMs: event.occurredMs })];
-  });
-  const { change } = acceptance.clock;
-  if (!change) return told;
-  const found = {
-    source: 'manager',
-    classification: change.classification,
-    stepMs: Math.round(change.stepMs),
-    offsetBeforeMs: change.offsetBeforeMs,
-    offsetAfterMs: change.offsetAfterMs,
-  };
-  return [...told, condition(deps, work, { type: CLOCK_CHANGED, detail: found })];
-}
-
-/** What an agent wrote is a claim: anything but a number of milliseconds is stored as an event and no more. */
-function stepOf({ lane, kind, code, data }: NewEvent): number | null {
-  if (lane !== 'control' || kind !== CLOCK_CHANGED || code !== CLOCK_CHANGE_CODE || !isPlainObject(data)) return null;
-  const { stepMs } = data;
-  return typeof stepMs === 'number' && Number.isFinite(stepMs) ? toClaim(stepMs) : null;
-}
-
-function toldChange(
+/** A drift that began with a step becomes its alert when the agent tells it at last; answers what is yet to be raised. */
+async function turnDrifts(
   deps: ClockAlertDeps,
-  work: AcceptedWork,
-  { stepMs, occurredMs }: { stepMs: number; occurredMs: number },
-): AlertCondition {
+  session: HotSession,
+  steps: readonly NewSteps[],
+): Promise<AlertCondition[]> {
+  const late = steps.flatMap(({ work, drifted }) => drifted.map((step) => toldChange(deps, work, step)));
+  const turned = await deps.alerts.turn(session, CLOCK_DRIFT, late);
+  return late.filter(({ subject }) => !turned.has(subject));
+}
+
+function changeConditions(deps: ClockAlertDeps, { work, found, told }: NewSteps): AlertCondition[] {
+  const conditions = told.map((step) => toldChange(deps, work, step));
+  return found ? [foundChange(deps, work, found), ...conditions] : conditions;
+}
+
+function foundChange(deps: ClockAlertDeps, work: AcceptedWork, found: FoundClockChange): AlertCondition {
+  const { classification, offsetBeforeMs, offsetAfterMs } = found;
+  const latest = storedStep(found);
+  const { stepMs } = latest;
+  const detail = { source: 'manager', classification, stepMs, offsetBeforeMs, offsetAfterMs, latest };
+  return condition(deps, work, { type: CLOCK_CHANGED, detail });
+}
+
+function toldChange(deps: ClockAlertDeps, work: AcceptedWork, { stepMs, occurredMs }: ToldStep): AlertCondition {
   const { receivedAt, report } = work.exchange;
   const offsetAfterMs = toClaim(report.agentTime - deps.fleetClock.toTrusted(receivedAt));
   const detail = {
@@ -80,7 +75,8 @@ function toldChange(
 function driftConditions(deps: ClockAlertDeps, work: AcceptedWork): AlertCondition[] {
   const { clock, next } = work.acceptance;
   if (clock.drift !== 'raise') return [];
-  const detail = { classification: 'drift', offsetMs: clock.offsetMs, errorMs: next.clockErrorMs };
+  const latest = clock.change ? { latest: storedStep(clock.change) } : {};
+  const detail = { classification: 'drift', offsetMs: clock.offsetMs, errorMs: next.clockErrorMs, ...latest };
   // One step above both limits is one alert: the dismissal of the open one raises the drift.
   return [{ ...condition(deps, work, { type: CLOCK_DRIFT, detail }), unlessOpen: CLOCK_CHANGED }];
 }

@@ -8,6 +8,7 @@ import {
   type ClockReading,
   type StandingDifference,
 } from '../../policies/clock-rules.js';
+import type { FoundStep } from '../../policies/clock-steps.js';
 import type { Report } from '../../protocol/heartbeat-messages.js';
 import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { ComputerSettings } from '../policies/settings-cache.js';
@@ -15,15 +16,15 @@ import { clockSample, isFantastic, toClaim } from './clock-offset.js';
 import type { Exchange } from './exchange.js';
 import type { LiveRow } from './live-row.js';
 
-/** An agent with it tells every change of its clock by event 5004; of others the offsets are compared. */
+/** An agent with it tells the changes of its clock that it sees by event 5004. */
 export const CLOCK_CHANGE_CAPABILITY = 'clockChangeEvents';
 
 /** A change of an agent's clock above the limit. Offsets are the agent's clock less trusted time. */
-export interface FoundClockChange {
+export interface FoundClockChange extends FoundStep {
   readonly classification: ClockClassification;
-  readonly stepMs: number;
-  readonly offsetBeforeMs: number | null;
-  readonly offsetAfterMs: number;
+  readonly offsetBeforeMs: number;
+  /** When the reading before it was taken: what the agent told later may be this change. */
+  readonly knownAt: FleetInstant;
 }
 
 export type ClockColumns = Pick<LiveRow, 'clockOffsetMs' | 'clockErrorMs' | 'clockSampledAt' | 'isClockDrifting'>;
@@ -35,8 +36,10 @@ export interface ClockFindings {
   readonly offsetMs: number | null;
   /** The agent's clock became fantastic with this report. */
   readonly isNewlyFantastic: boolean;
-  /** By comparison of offsets, of an agent that tells no changes itself. */
+  /** By comparison of offsets. */
   readonly change: FoundClockChange | null;
+  /** Whether it is the agent that tells of such a change. */
+  readonly isLeftToAgent: boolean;
   readonly drift: 'raise' | 'resolve' | null;
 }
 
@@ -79,6 +82,7 @@ export function judgeClock(row: LiveRow, exchange: Exchange, circumstances: Cloc
     offsetMs: next.aheadMs === null ? null : next.aheadMs - trustedMs,
     isNewlyFantastic,
     change: findChange(row, next, { exchange, circumstances, trustedMs }),
+    isLeftToAgent: isLeftToAgent(row, exchange),
     drift: drift.change,
   };
 }
@@ -120,17 +124,29 @@ function findChange(
   next: Estimate,
   { exchange, circumstances, trustedMs }: ChangeContext,
 ): FoundClockChange | null {
-  const { aheadMs } = next;
-  if (exchange.report.capabilities.includes(CLOCK_CHANGE_CAPABILITY)) return null;
+  const { aheadMs, at } = next;
   if (row.clockOffsetMs === null || aheadMs === null) return null;
   const change = next.isReading ? compare(row, next, circumstances) : leap(row.clockOffsetMs, aheadMs, trustedMs);
   if (!change || !isComparisonAlerting(change, circumstances.settings.clockLimits)) return null;
+  const knownAt = row.clockSampledAt ?? exchange.receivedAt;
   return {
     classification: change.classification,
     stepMs: change.stepMs,
+    withinMs: change.withinMs,
     offsetBeforeMs: row.clockOffsetMs - trustedMs,
     offsetAfterMs: aheadMs - trustedMs,
+    between: [knownAt + trustedMs, (at ?? exchange.receivedAt) + trustedMs],
+    knownAt,
   };
+}
+
+/**
+ * An agent that tells changes is believed to. But it saw none that was made before its kernel was started: then the known
+ * reading is older than that. The boot clock says so; the boot id changes one report before the reading does.
+ */
+function isLeftToAgent({ clockSampledAt }: LiveRow, { report, receivedAt }: Exchange): boolean {
+  if (!report.capabilities.includes(CLOCK_CHANGE_CAPABILITY)) return false;
+  return clockSampledAt === null || clockSampledAt >= receivedAt - report.uptimeMs;
 }
 
 function compare(row: LiveRow, { aheadMs, errorMs, at }: Estimate, { clock }: ClockCircumstances) {
@@ -141,11 +157,15 @@ function compare(row: LiveRow, { aheadMs, errorMs, at }: Estimate, { clock }: Cl
   return compareReadings({ before, after, intervalMs: row.confirmedIntervalMs ?? 0, managerStepMs });
 }
 
+/** The report may have waited before it was sent. */
+const LEAP_TOLERANCE = 0.1;
+
 /** Into the fantastic, or back: no four timestamps are needed to see that. */
 function leap(beforeMs: number, afterMs: number, trustedMs: number) {
   if (isFantastic(beforeMs - trustedMs) === isFantastic(afterMs - trustedMs)) return null;
   const stepMs = afterMs - beforeMs;
-  return { classification: classifyStep(stepMs), stepMs, certainMs: Math.abs(stepMs) };
+  const size = Math.abs(stepMs);
+  return { classification: classifyStep(stepMs), stepMs, certainMs: size, withinMs: size * LEAP_TOLERANCE };
 }
 
 /** How far the agent's clock is beside the manager's clocks at an instant; no error bound counts as none. */

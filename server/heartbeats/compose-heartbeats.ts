@@ -12,6 +12,7 @@ import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { ListeningLedger } from '../listening/listening.js';
 import type { SettingsCache } from '../policies/settings-cache.js';
 import type { StatusWriter } from '../statuses/status.js';
+import { createClockStepRepository } from './clock-step-repository.js';
 import { createComponentRepository } from './component-repository.js';
 import { createCountersRecorder, type CountersRecorder } from './counters-recorder.js';
 import { createContactsRepository } from './contacts-repository.js';
@@ -23,6 +24,7 @@ import { createLatenessRecorder, type LatenessRecorder } from './lateness-record
 import type { LivenessHints } from './liveness-hints.js';
 import { createReportBatcher, type BatcherOptions, type ReportBatcher } from './report-batcher.js';
 import { createReportService } from './report-service.js';
+import { createSenderStanding } from './sender-standing.js';
 import { createStandingRepository } from './standing-repository.js';
 
 export interface HeartbeatsDeps {
@@ -47,6 +49,7 @@ export interface Heartbeats {
   readonly batcher: ReportBatcher;
   readonly recorder: CountersRecorder;
   readonly lateness: LatenessRecorder;
+  readonly refusalOf: ReturnType<typeof createSenderStanding>;
 }
 
 /** From this load on events other than `control` wait at the agents: heartbeats are shed last. */
@@ -74,6 +77,7 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     events: createEventWriter({ random, fleetClock }),
     components: createComponentRepository(),
     contacts: createContactsRepository(),
+    steps: createClockStepRepository(),
     dials: deps.dials ?? NO_DIAL_REQUESTS,
     standings: createStandingRepository({ random, fleetClock }),
     spans: () => listening.spans(),
@@ -88,5 +92,11 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     breaker: deps.breaker,
     ...(deps.batcher ? { options: deps.batcher } : {}),
   });
-  return { batcher, recorder, lateness };
+  const refusalOf = createSenderStanding({
+    sql: sqlOfClient(pool),
+    breaker: deps.breaker,
+    monotonic: () => fleetClock.monotonic(),
+    log,
+  });
+  return { batcher, recorder, lateness, refusalOf };
 }

@@ -7,9 +7,9 @@ import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import { readGeneration } from '../policies/forest-repository.js';
 import type { SettingsCache } from '../policies/settings-cache.js';
 import { settingsSubjectOf, type LivenessRow } from '../statuses/liveness-row.js';
-import { CLOCK_CHANGED, CLOCK_DRIFT } from './clock-alerts.js';
 import { standingDifference } from './clock-findings.js';
 import { toClaimedInstant } from './clock-offset.js';
+import { CLOCK_CHANGED, CLOCK_DRIFT } from './clock-step-repository.js';
 
 export interface CoveredDriftDeps {
   readonly alerts: Pick<AlertWriter, 'raise'>;

@@ -3,10 +3,17 @@ import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { Exchange } from './exchange.js';
 import { bringsConnection } from './state-digest.js';
 
+/** What a report whose state is new is compared with. */
+export interface StoredState {
+  readonly factsDigest: string | null;
+  /** The settings that the agent had reverted when its state was stored last. */
+  readonly reverted: string | null;
+}
+
 /** Facts and what else rarely changes; apart from the hot row. */
 export interface FactsRepository {
-  /** The digest of the stored facts by computer id. */
-  readDigests(sql: Sql, computerIds: readonly string[]): Promise<ReadonlyMap<string, string | null>>;
+  /** By computer id. */
+  readStates(sql: Sql, computerIds: readonly string[]): Promise<ReadonlyMap<string, StoredState>>;
   /**
    * Stores what the reports tell; facts only of those that carry them, and the connection only of those that bring one.
    */
@@ -25,7 +32,10 @@ export interface EnrollmentFacts {
 }
 
 const READ = `
-SELECT computer_facts.computer_id, computer_facts.facts_digest FROM computer_facts
+SELECT computer_facts.computer_id, computer_facts.facts_digest,
+  CASE WHEN computer_contacts.candidate_state = 'reverted' THEN computer_contacts.candidate_fingerprint END AS reverted
+FROM computer_facts
+LEFT JOIN computer_contacts ON computer_contacts.computer_id = computer_facts.computer_id
 WHERE computer_facts.computer_id = ANY($1::uuid[]) ORDER BY computer_facts.computer_id`;
 
 const STORE = `
@@ -64,11 +74,22 @@ ON CONFLICT (computer_id) DO UPDATE SET
 /** How a report came, by who opened its connection. */
 const CARRIERS = { agent: 'https', manager: 'listener' } as const;
 
+interface StateRow {
+  readonly computer_id: string;
+  readonly facts_digest: Buffer | null;
+  readonly reverted: Buffer | null;
+}
+
 export function createFactsRepository(): FactsRepository {
   return {
-    async readDigests(sql, computerIds) {
-      const rows = await sql.query<{ computer_id: string; facts_digest: Buffer | null }>(READ, [computerIds]);
-      return new Map(rows.map((row) => [row.computer_id, row.facts_digest?.toString('hex') ?? null]));
+    async readStates(sql, computerIds) {
+      const rows = await sql.query<StateRow>(READ, [computerIds]);
+      return new Map(
+        rows.map(({ computer_id: computerId, facts_digest: digest, reverted }) => [
+          computerId,
+          { factsDigest: digest?.toString('hex') ?? null, reverted: reverted?.toString('hex') ?? null },
+        ]),
+      );
     },
     async store(sql, exchanges) {
       if (exchanges.length > 0) await sql.query(STORE, columnsOf(exchanges));

@@ -144,6 +144,7 @@ async function storeStates(deps: EffectsDeps, session: HotSession, works: readon
       computerId: live.computerId,
       stored: stored.filter(({ computerId }) => computerId === live.computerId),
       reported: exchange.report.components,
+      direction: exchange.report.direction,
       at: exchange.receivedAt,
     }),
   );
@@ -172,13 +173,14 @@ function namedLanes({ exchange, live }: AcceptedWork) {
     .map(({ lane, epoch }) => ({ computerId: live.computerId, lane, epoch }));
 }
 
-function componentConditions({ failed }: ComponentChanges): AlertCondition[] {
+function componentConditions({ failed, at }: ComponentChanges): AlertCondition[] {
   return failed.map((component) => ({
     type: 'component-offline',
     subject: componentSubject(component),
     computerId: component.computerId,
-    raisedAt: component.since,
+    raisedAt: at,
     reason: 'component-offline',
     detail: { kind: component.kind, name: component.name, detail: component.detail },
+    unlessOpen: 'component-offline',
   }));
 }

@@ -1,10 +1,10 @@
 import { Problem } from '../../lib/problem.js';
 import type { LanePositionRepository } from '../events/lane-position-repository.js';
 import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
-import type { ComputerSettings, SettingsCache } from '../policies/settings-cache.js';
+import type { ComputerSettings, ForestGeneration, SettingsCache } from '../policies/settings-cache.js';
 import { StaleSettings } from './database-failure.js';
 import type { Exchange } from './exchange.js';
-import type { FactsRepository } from './facts-repository.js';
+import type { FactsRepository, StoredState } from './facts-repository.js';
 import type { LockedBatch } from './heartbeat-repository.js';
 import type { HotSession } from './hot-session.js';
 import type { LockedComputer } from './live-row.js';
@@ -26,6 +26,8 @@ interface Classified {
   readonly exchange: Exchange;
   readonly locked: LockedComputer | undefined;
   readonly classification: Classification;
+  /** Of every report that is answered, from one generation. */
+  readonly settings: ComputerSettings | null;
   /** Of an accepted report. */
   readonly digest: Buffer | null;
   readonly isStateNew: boolean;
@@ -34,23 +36,31 @@ interface Classified {
 interface Background {
   readonly now: FleetInstant;
   readonly positions: ReadonlyMap<string, number>;
-  readonly factsDigests: ReadonlyMap<string, string | null>;
+  readonly states: ReadonlyMap<string, StoredState>;
+}
+
+export interface Plan {
+  readonly works: readonly ReportWork[];
+  /** Of the settings that the works are made of. */
+  readonly generation: ForestGeneration;
 }
 
 /**
- * Decides what every report of a locked batch is and comes to. Reads positions where events came and facts digests
- * where a state changed; a steady report costs no statement. Throws `StaleSettings`.
+ * Decides what every report of a locked batch is and comes to. Reads positions where events came and stored
+ * states where a state changed; a steady report costs no statement. All settings are of the generation that is answered,
+ * whatever is loaded meanwhile. Throws `StaleSettings`.
  */
 export async function planReports(
   deps: PlannerDeps,
   session: HotSession,
   { exchanges, locked }: { readonly exchanges: readonly Exchange[]; readonly locked: LockedBatch },
-): Promise<ReportWork[]> {
+): Promise<Plan> {
   if (locked.computers.size > 0) await deps.settings.ensure(locked.generation);
   const classified = exchanges.map((exchange) =>
     classify(deps, exchange, locked.computers.get(exchange.identity.computerId)),
   );
-  const known = classified.filter(({ classification }) => classification !== 'removed' && classification !== 'revoked');
+  const generation = deps.settings.generation();
+  const known = classified.filter(({ settings }) => settings !== null);
   const changed = classified.filter(({ isStateNew }) => isStateNew).map(({ exchange }) => exchange.identity.computerId);
   const background = {
     now: Math.floor(deps.fleetClock.fleet()),
@@ -58,25 +68,26 @@ export async function planReports(
       session,
       known.flatMap(({ exchange }) => laneKeysOf(exchange)),
     ),
-    factsDigests: changed.length > 0 ? await deps.facts.readDigests(session, changed) : new Map(),
+    states: changed.length > 0 ? await deps.facts.readStates(session, changed) : new Map<string, StoredState>(),
   };
-  return classified.map((report) => plan(deps, report, background));
+  return { works: classified.map((report) => plan(deps, report, background)), generation };
 }
 
 function classify(deps: PlannerDeps, exchange: Exchange, locked: LockedComputer | undefined): Classified {
   const classification = classifyReport(locked, exchange);
-  if (!locked || classification !== 'accepted')
-    return { exchange, locked, classification, digest: null, isStateNew: false };
+  const nothing = { exchange, locked, classification, settings: null, digest: null, isStateNew: false };
+  if (!locked || classification === 'revoked') return nothing;
+  const settings = settingsOf(deps, locked);
+  if (classification !== 'accepted') return { ...nothing, settings };
   const { stateDigest: stored } = locked.live;
-  const digest = stateDigestOf(exchange, standingOf(exchange, settingsOf(deps, locked)), stored);
-  return { exchange, locked, classification, digest, isStateNew: !stored?.equals(digest) };
+  const digest = stateDigestOf(exchange, standingOf(exchange, settings), stored);
+  return { ...nothing, settings, digest, isStateNew: !stored?.equals(digest) };
 }
 
 function plan(deps: PlannerDeps, report: Classified, background: Background): ReportWork {
-  const { exchange, locked, classification } = report;
-  if (!locked || classification === 'removed') return { exchange, effect: 'refused', problem: removed() };
+  const { exchange, locked, classification, settings } = report;
   if (classification === 'revoked') return { exchange, effect: 'refused', problem: revoked() };
-  const settings = settingsOf(deps, locked);
+  if (!locked || !settings) return { exchange, effect: 'refused', problem: removed() };
   if (classification === 'accepted') return accept(deps, { ...report, locked, settings }, background);
   const { live } = locked;
   const lanes = takeLanes(exchange, background.positions, () => false);
@@ -90,18 +101,20 @@ function plan(deps: PlannerDeps, report: Classified, background: Background): Re
 function accept(
   deps: PlannerDeps,
   report: Classified & { readonly locked: LockedComputer; readonly settings: ComputerSettings },
-  { now, positions, factsDigests }: Background,
+  { now, positions, states }: Background,
 ): ReportWork {
   const { exchange, locked, settings, digest, isStateNew } = report;
   const { computerId } = exchange.identity;
   const { factsDigest, facts } = exchange.report;
-  const fullReport = isStateNew && facts === undefined && factsDigests.get(computerId) !== factsDigest;
+  const stored = states.get(computerId);
+  const fullReport = isStateNew && facts === undefined && stored?.factsDigest !== factsDigest;
   const acceptance = acceptReport(locked.live, exchange, {
     settings,
     now,
     clock: deps.fleetClock,
     stateDigest: fullReport ? null : digest,
     isStateNew,
+    revertedBefore: stored?.reverted ?? null,
   });
   const { nextContactInMs, carriesSettings, committed } = acceptance;
   const lanes = takeLanes(exchange, positions, deps.admits);
@@ -132,6 +145,6 @@ export function revoked(): Problem {
   return new Problem('computer-revoked', { detail: 'The certificate of this computer was revoked.' });
 }
 
-function removed(): Problem {
+export function removed(): Problem {
   return new Problem('computer-removed', { detail: 'The record of this computer was removed: enroll it anew.' });
 }

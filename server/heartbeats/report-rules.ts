@@ -59,6 +59,8 @@ export interface Circumstances {
   readonly stateDigest: Buffer | null;
   /** Whether that state is another than the stored one. */
   readonly isStateNew: boolean;
+  /** The settings that the agent had reverted by the stored state; read where the state is new. */
+  readonly revertedBefore: string | null;
 }
 
 export interface Acceptance {
@@ -69,8 +71,11 @@ export interface Acceptance {
   readonly committed: string | null;
   readonly settingsPending: 'raise' | 'resolve' | null;
   readonly clock: ClockFindings;
-  /** `resolve-others` ends what was about settings that are not desired any more. */
-  readonly settingsReverted: 'raise' | 'resolve' | 'resolve-others' | null;
+  /**
+   * `keep`: the same revert as before, which counts no more, but has to be open; `resolve-others` ends what was about
+   * settings that are not desired any more.
+   */
+  readonly settingsReverted: 'raise' | 'keep' | 'resolve' | 'resolve-others' | null;
 }
 
 interface DesiredSettings {
@@ -187,13 +192,19 @@ function nextWays(
   return { seenByAgentAt: receivedAt, seenByDialAt: listener?.state === 'listening' ? row.seenByDialAt : null };
 }
 
-/** Only a turn is worth a statement: a steady report says nothing new of the settings. */
+/**
+ * Only a turn is worth a statement: a steady report says nothing new of the settings. A state is new for many reasons; the
+ * revert is only where the stored one was none of the same settings.
+ */
 function nextReverted(
   row: LiveRow,
   { applied, standing, isSent }: DesiredSettings,
-  { settings: { fingerprint: desired }, isStateNew }: Circumstances,
+  { settings: { fingerprint: desired }, isStateNew, revertedBefore }: Circumstances,
 ): Acceptance['settingsReverted'] {
-  if (standing === 'reverted') return isStateNew ? 'raise' : null;
+  if (standing === 'reverted') {
+    if (!isStateNew) return null;
+    return revertedBefore === desired ? 'keep' : 'raise';
+  }
   const isDeliveryNew = row.deliveredFingerprint !== (isSent ? desired : null);
   if (!isStateNew && !isDeliveryNew && row.appliedFingerprint === applied) return null;
   return applied === desired ? 'resolve' : 'resolve-others';

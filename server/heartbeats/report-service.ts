@@ -84,7 +84,7 @@ async function storeOnce(deps: ReportServiceDeps, exchanges: readonly Exchange[]
       session,
       exchanges.map(({ identity }) => identity),
     );
-    const works = await planReports(deps, session, { exchanges, locked });
+    const { works, generation } = await planReports(deps, session, { exchanges, locked });
     const standings = await storeRows(deps, session, works);
     const kept = works.map((work) => refuseIfRevoked(work, standings));
     const accepted = kept.filter(isAccepted).flatMap((work) => {
@@ -92,7 +92,7 @@ async function storeOnce(deps: ReportServiceDeps, exchanges: readonly Exchange[]
       return standing ? [{ work, standing }] : [];
     });
     const moved = await storeEffects(deps, session, accepted);
-    return { works: kept, generation: deps.settings.generation(), moved };
+    return { works: kept, generation, moved };
   });
 }
 

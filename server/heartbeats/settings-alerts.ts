@@ -46,7 +46,8 @@ const NO_REASON = 'settings-reverted';
 
 function revertedCondition({ live, settings, acceptance, exchange }: AcceptedWork): AlertCondition[] {
   const { candidate } = exchange.report;
-  if (acceptance.settingsReverted !== 'raise' || !candidate) return [];
+  const { settingsReverted: turn } = acceptance;
+  if ((turn !== 'raise' && turn !== 'keep') || !candidate) return [];
   const { direction, reason = NO_REASON, port = null, detail = null } = candidate;
   return [
     {
@@ -62,6 +63,7 @@ function revertedCondition({ live, settings, acceptance, exchange }: AcceptedWor
         listenerPort: port,
         detail,
       },
+      ...(turn === 'keep' ? { unlessOpen: 'settings-reverted' } : {}),
     },
   ];
 }

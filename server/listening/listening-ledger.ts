@@ -1,14 +1,25 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Log } from '../../lib/log.js';
+import { causeOfStandStill } from '../../policies/deafness-rules.js';
+import { DEGRADED_WINDOW_MS } from '../../policies/degradation-rules.js';
 import type { HotTransaction } from '../database/hot-transaction.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import { combineSpans, LISTENER_LIVE_MS } from './combine-spans.js';
-import type { DeafCause, DeafSpan, IngestProof, ListeningLedger } from './listening.js';
+import {
+  DEAF_CAUSES,
+  type DeafCause,
+  type DeafConditions,
+  type DeafSpan,
+  type IngestProof,
+  type ListeningLedger,
+  type NamedDeafSpan,
+} from './listening.js';
 import {
   insertDeafSpan,
   listDeafSpans,
   listListeners,
+  listOwnSpans,
   registerListener,
   renewListener,
   type ListenerKey,
@@ -22,17 +33,21 @@ export interface ListeningLedgerDeps {
   readonly ingest: IngestProof;
   readonly log: Log;
   /** Called in the transaction that stores how long this process did not listen. */
-  readonly onDeafSpan?: (sql: Sql, span: DeafSpan & { readonly cause: DeafCause }) => Promise<void>;
+  readonly onDeafSpan?: (sql: Sql, span: NamedDeafSpan) => Promise<void>;
+  /** For how long another thread of this process has turned so far, in milliseconds; undefined without one. */
+  readonly otherThreadMs?: () => number | undefined;
+  /** Whether the agent port keeps somebody waiting: nothing is proven until it is known why. */
+  readonly isInDoubt?: () => boolean;
 }
 
-export interface RunningListeningLedger extends ListeningLedger {
+export interface RunningListeningLedger extends ListeningLedger, DeafConditions {
   /** Registers this life of the node; the ledger is deaf until `opened`. */
   register(): Promise<void>;
   /** The agent port accepts from this instant on: stores what was missed since the life before. */
   opened(): Promise<void>;
   /** The renewal of each second; a failure makes the ledger deaf and is not thrown. */
   renew(): Promise<void>;
-  /** Notices that the event loop stood still; to be called at least every second, apart from `renew`. */
+  /** Notices that the event loop stood still; to be called several times a second, apart from `renew`. */
   witness(): void;
   /** The last proof, before the agent port stops accepting. */
   close(): Promise<void>;
@@ -42,10 +57,11 @@ export interface RunningListeningLedger extends ListeningLedger {
   deafness(): { readonly cause: DeafCause; readonly since: FleetInstant } | undefined;
   /** Seconds of deafness that this life has stored, the time before it included. */
   deafSeconds(): number;
+  deafSecondsBy(): Readonly<Record<DeafCause, number>>;
+  /** This node's own spans of the last minutes, those of lives before included; one that is not over ends now. */
+  recentSpans(): readonly NamedDeafSpan[];
 }
 
-/** A loop that did not turn for longer than this accepted nothing. */
-const STALL_MS = 3000;
 const REMEMBER_MS = 400 * 86_400_000;
 /** The next second tries again anyway. */
 const FEW = { attempts: 2 };
@@ -64,16 +80,19 @@ class Ledger implements RunningListeningLedger {
   #noted: { at: FleetInstant; cause: DeafCause } | undefined;
   /** From here on every second was clean; nothing before it is claimed to be. */
   #cleanSince: FleetInstant = Number.NEGATIVE_INFINITY;
+  /** What is known from outside the event loop, with its beginning. */
+  readonly #conditions = new Map<DeafCause, FleetInstant>();
   #isOpen = false;
-  #witnessedAt: number;
+  #witnessed: Witnessed;
   #spans: readonly DeafSpan[] = [];
   #listeners: (() => void)[] = [];
-  #deafMs = 0;
+  #recent: readonly NamedDeafSpan[] = [];
+  readonly #deafMs = Object.fromEntries(DEAF_CAUSES.map((cause) => [cause, 0])) as Record<DeafCause, number>;
   #running: Promise<void> | undefined;
 
   constructor(deps: ListeningLedgerDeps) {
     this.#deps = deps;
-    this.#witnessedAt = deps.fleetClock.boot();
+    this.#witnessed = this.#look();
   }
 
   async register(): Promise<void> {
@@ -82,12 +101,15 @@ class Ledger implements RunningListeningLedger {
     this.#key = { node, generation: registered.generation };
     this.#listenedUntil = registered.listenedUntil;
     this.#deaf = { cause: 'process-down', since: registered.listenedUntil };
-    await inTransaction((sql) => this.#refresh(sql, { ownChanged: true }));
+    await inTransaction(async (sql) => {
+      await this.#refresh(sql, { ownChanged: true });
+      this.#recent = await listOwnSpans(sql, node, fleetClock.fleet() - DEGRADED_WINDOW_MS);
+    });
   }
 
   async opened(): Promise<void> {
     this.#isOpen = true;
-    this.#witnessedAt = this.#deps.fleetClock.boot();
+    this.#witnessed = this.#look();
     const at = this.#deps.fleetClock.fleet();
     this.#cleanSince = at;
     await this.#guarded(() => this.#endDeafness(at));
@@ -103,24 +125,65 @@ class Ledger implements RunningListeningLedger {
 
   deafness(): { readonly cause: DeafCause; readonly since: FleetInstant } | undefined {
     this.witness();
-    if (!this.#deaf && this.#noted && this.#noted.at >= this.#listenedUntil)
+    if (this.#deaf) return this.#deaf;
+    const [condition] = this.#conditions;
+    if (condition) return { cause: condition[0], since: Math.min(condition[1], this.#listenedUntil) };
+    if (this.#noted && this.#noted.at >= this.#listenedUntil)
       return { cause: this.#noted.cause, since: this.#listenedUntil };
-    return this.#deaf;
+    return undefined;
   }
 
   deafSeconds(): number {
-    return this.#deafMs / 1000;
+    return DEAF_CAUSES.reduce((sum, cause) => sum + this.#deafMs[cause], 0) / 1000;
+  }
+
+  deafSecondsBy(): Readonly<Record<DeafCause, number>> {
+    return Object.fromEntries(DEAF_CAUSES.map((cause) => [cause, this.#deafMs[cause] / 1000])) as Record<
+      DeafCause,
+      number
+    >;
+  }
+
+  recentSpans(): readonly NamedDeafSpan[] {
+    const now = this.#deps.fleetClock.fleet();
+    const present = this.deafness();
+    this.#recent = this.#recent.filter(({ until }) => until > now - DEGRADED_WINDOW_MS);
+    return present ? [...this.#recent, { from: present.since, until: now, cause: present.cause }] : this.#recent;
   }
 
   noteDeaf(cause: DeafCause): void {
     this.#noted = { at: this.#deps.fleetClock.fleet(), cause };
   }
 
+  beginDeaf(cause: DeafCause, since: FleetInstant): void {
+    if (!this.#conditions.has(cause)) this.#conditions.set(cause, since);
+  }
+
+  endDeaf(cause: DeafCause): void {
+    const since = this.#conditions.get(cause);
+    this.#conditions.delete(cause);
+    // The next renewal stores it, though none has seen it.
+    if (since !== undefined && this.#isOpen) this.#addDeaf(cause, since);
+  }
+
   witness(): void {
-    const now = this.#deps.fleetClock.boot();
-    const stood = now - this.#witnessedAt;
-    this.#witnessedAt = now;
-    if (this.#isOpen && stood > STALL_MS) this.noteDeaf('stalled');
+    const before = this.#witnessed;
+    const now = this.#look();
+    this.#witnessed = now;
+    const stoodMs = now.bootMs - before.bootMs;
+    const suspendedMs = stoodMs - (now.monotonicMs - before.monotonicMs);
+    const { otherThreadMs } = now;
+    const cause = causeOfStandStill({
+      stoodMs,
+      suspendedMs,
+      otherThreadMs: otherThreadMs === undefined ? undefined : otherThreadMs - (before.otherThreadMs ?? otherThreadMs),
+    });
+    if (this.#isOpen && cause) this.noteDeaf(cause);
+  }
+
+  #look(): Witnessed {
+    const { fleetClock, otherThreadMs } = this.#deps;
+    return { bootMs: fleetClock.boot(), monotonicMs: fleetClock.monotonic(), otherThreadMs: otherThreadMs?.() };
   }
 
   renew(): Promise<void> {
@@ -150,9 +213,9 @@ class Ledger implements RunningListeningLedger {
   }
 
   async #proveOwn(sql: Sql, key: ListenerKey, at: FleetInstant): Promise<boolean> {
-    if (!this.#isOpen || this.deafness()) return false;
+    if (!this.#isOpen || this.deafness() || this.#isInDoubt()) return false;
     await this.#deps.ingest.settled();
-    return !this.deafness() && (await renewListener(sql, key, at));
+    return !this.deafness() && !this.#isInDoubt() && (await renewListener(sql, key, at));
   }
 
   /** A process without an agent port knows of the spans only what it reads when it needs them. */
@@ -169,15 +232,36 @@ class Ledger implements RunningListeningLedger {
     if (!this.#isOpen) return;
     const at = this.#deps.fleetClock.fleet();
     await this.#deps.ingest.settled();
-    const noted = this.#noted;
-    if (noted && noted.at >= Math.max(this.#listenedUntil, this.#cleanSince)) {
-      // Whatever was turned away after `at` belongs to the next second, which is then not clean either.
-      this.#deaf ??= { cause: noted.cause, since: this.#listenedUntil };
-      this.#cleanSince = Math.max(at, noted.at + 1);
-      return;
-    }
+    if (this.#noteConditions(at) || this.#noteRefusals(at) || this.#isInDoubt()) return;
     if (this.#deaf) await this.#endDeafness(at);
     else await this.#prove(at);
+  }
+
+  #isInDoubt(): boolean {
+    return this.#deps.isInDoubt?.() ?? false;
+  }
+
+  /** Whether something goes on for which nothing is listened to. */
+  #noteConditions(at: FleetInstant): boolean {
+    for (const [cause, since] of this.#conditions) this.#addDeaf(cause, since);
+    if (this.#conditions.size > 0) this.#cleanSince = Math.max(this.#cleanSince, at);
+    return this.#conditions.size > 0;
+  }
+
+  /** Whether something was turned away since the last proof, or the loop stood still. */
+  #noteRefusals(at: FleetInstant): boolean {
+    const noted = this.#noted;
+    if (!noted || noted.at < Math.max(this.#listenedUntil, this.#cleanSince)) return false;
+    // Whatever was turned away after `at` belongs to the next second, which is then not clean either.
+    this.#deaf ??= { cause: noted.cause, since: this.#listenedUntil };
+    this.#cleanSince = Math.max(at, noted.at + 1);
+    return true;
+  }
+
+  /** What is deaf already keeps its cause. */
+  #addDeaf(cause: DeafCause, since: FleetInstant): void {
+    const known = this.#deaf ?? { cause, since: this.#listenedUntil };
+    this.#deaf = { cause: known.cause, since: Math.min(since, known.since) };
   }
 
   async #prove(at: FleetInstant): Promise<void> {
@@ -192,12 +276,13 @@ class Ledger implements RunningListeningLedger {
   async #endDeafness(until: FleetInstant): Promise<void> {
     const { cause, since } = this.#deaf ?? { cause: 'process-down' as const, since: this.#listenedUntil };
     await this.#deps.inTransaction(async (sql) => {
-      if (!(await insertDeafSpan(sql, this.#ownKey(), { until, cause })))
+      if (!(await insertDeafSpan(sql, this.#ownKey(), { from: since, until, cause })))
         throw new Error('Another process listens under this name');
       await this.#refresh(sql, { ownChanged: true });
       if (until > since) await this.#deps.onDeafSpan?.(sql, { from: since, until, cause });
     }, FEW);
-    this.#deafMs += Math.max(0, until - since);
+    this.#deafMs[cause] += Math.max(0, until - since);
+    if (until > since) this.#recent = [...this.#recent, { from: since, until, cause }];
     this.#listenedUntil = Math.max(this.#listenedUntil, until);
     this.#deaf = undefined;
     if (until > since) this.#deps.log.info({ cause, seconds: (until - since) / 1000 }, 'listening again');
@@ -237,4 +322,11 @@ class Ledger implements RunningListeningLedger {
     if (!this.#key) throw new Error('The listener is not registered');
     return this.#key;
   }
+}
+
+/** What the clocks and the other thread said when the loop turned last. */
+interface Witnessed {
+  readonly bootMs: number;
+  readonly monotonicMs: number;
+  readonly otherThreadMs: number | undefined;
 }

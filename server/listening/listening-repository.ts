@@ -1,6 +1,6 @@
 import type { Sql } from '../database/sql.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
-import type { DeafCause, DeafSpan } from './listening.js';
+import type { DeafSpan, NamedDeafSpan } from './listening.js';
 
 /** One life of a listening process: a later life of the same node has a greater generation and ends this one's writes. */
 export interface ListenerKey {
@@ -16,6 +16,11 @@ interface ListenerRow {
   readonly node: string;
   readonly generation: number;
   readonly listened_until_fleet_ms: number;
+}
+
+interface SpanRow {
+  readonly from_fleet_ms: number;
+  readonly until_fleet_ms: number;
 }
 
 /**
@@ -51,11 +56,11 @@ export async function renewListener(sql: Sql, { node, generation }: ListenerKey,
   return rows.length > 0;
 }
 
-/** Stores that nothing was listened to from the last proof until `until`, and moves the proof there. */
+/** Stores that nothing was listened to from the last proof, or from before it, until `until`, and moves the proof there. */
 export async function insertDeafSpan(
   sql: Sql,
   { node, generation }: ListenerKey,
-  { until, cause }: { readonly until: FleetInstant; readonly cause: DeafCause },
+  { from, until, cause }: NamedDeafSpan,
 ): Promise<boolean> {
   const locked = await sql.query<ListenerRow>(
     'SELECT * FROM listeners WHERE node = $1 AND generation = $2 FOR NO KEY UPDATE',
@@ -63,14 +68,25 @@ export async function insertDeafSpan(
   );
   const [row] = locked;
   if (!row) return false;
-  if (row.listened_until_fleet_ms < until)
+  const begin = Math.min(row.listened_until_fleet_ms, from);
+  if (begin < until)
     await sql.query(
       `INSERT INTO deaf_spans (listener, from_fleet_ms, until_fleet_ms, cause) VALUES ($1, $2, $3, $4)
        ON CONFLICT (listener, from_fleet_ms)
        DO UPDATE SET until_fleet_ms = GREATEST(deaf_spans.until_fleet_ms, excluded.until_fleet_ms)`,
-      [node, row.listened_until_fleet_ms, until, cause],
+      [node, begin, until, cause],
     );
   return renewListener(sql, { node, generation }, until);
+}
+
+/** What this node stored of its own deafness that ended after `endedAfter`; not the time before it first came. */
+export async function listOwnSpans(sql: Sql, node: string, endedAfter: FleetInstant): Promise<NamedDeafSpan[]> {
+  const rows = await sql.query<SpanRow & Pick<NamedDeafSpan, 'cause'>>(
+    `SELECT from_fleet_ms, until_fleet_ms, cause FROM deaf_spans
+     WHERE listener = $1 AND until_fleet_ms > $2 AND from_fleet_ms > 0 ORDER BY from_fleet_ms`,
+    [node, endedAfter],
+  );
+  return rows.map((row) => ({ from: row.from_fleet_ms, until: row.until_fleet_ms, cause: row.cause }));
 }
 
 export async function listListeners(sql: Sql): Promise<{ node: string; listenedUntil: FleetInstant }[]> {
@@ -83,7 +99,7 @@ export async function listDeafSpans(
   sql: Sql,
   endedAfter: FleetInstant,
 ): Promise<(DeafSpan & { readonly listener: string })[]> {
-  const rows = await sql.query<{ listener: string; from_fleet_ms: number; until_fleet_ms: number }>(
+  const rows = await sql.query<SpanRow & { readonly listener: string }>(
     `SELECT listener, from_fleet_ms, until_fleet_ms FROM deaf_spans WHERE until_fleet_ms > $1
      ORDER BY listener, from_fleet_ms`,
     [endedAfter],

@@ -1,13 +1,35 @@
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { Sql } from '../database/sql.js';
 
-/** Why a second was not listened. */
-export type DeafCause = 'process-down' | 'database-away' | 'refused-heartbeats' | 'stalled';
+/** Why nothing was listened to. */
+export const DEAF_CAUSES = [
+  /** No process ran under this name. */
+  'process-down',
+  /** Reports could not be stored. */
+  'database-away',
+  /** Heartbeats were turned away by 503, or their connections shed. */
+  'refused-heartbeats',
+  /** The event loop did not turn. */
+  'stalled',
+  /** The whole process did not run: SIGSTOP, a frozen group, a starved host. */
+  'paused',
+  /** The machine slept. */
+  'suspended',
+  /** Connections to the agent port got no answer. */
+  'not-accepting',
+  /** Nearly all computers fell silent together, and the manager's own path was found broken. */
+  'self-suspicion',
+] as const;
+export type DeafCause = (typeof DEAF_CAUSES)[number];
 
 /** Half-open span of fleet time in which no listener could have heard a report. */
 export interface DeafSpan {
   readonly from: FleetInstant;
   readonly until: FleetInstant;
+}
+
+export interface NamedDeafSpan extends DeafSpan {
+  readonly cause: DeafCause;
 }
 
 /** This process's side of the listening ledger (design.md §5). */
@@ -22,6 +44,17 @@ export interface ListeningLedger {
    * reports are stored; null while this process is deaf, or where nobody listens.
    */
   proveThrough(sql: Sql, at: FleetInstant): Promise<FleetInstant | null>;
+}
+
+/** What the ledger is told by those who look at the process from outside its event loop. */
+export interface DeafConditions {
+  /**
+   * Nothing is listened to from `since` on, which may lie before what was proven, until `endDeaf`. A cause that has begun
+   * keeps its beginning.
+   */
+  beginDeaf(cause: DeafCause, since: FleetInstant): void;
+  /** None begun is no error. */
+  endDeaf(cause: DeafCause): void;
 }
 
 /** What the ledger needs of the ingest path. */

@@ -2,11 +2,25 @@ import type { AuditSealer } from '../audit/audit-sealer.js';
 import type { Config } from '../config.js';
 import type { Edges } from '../edges.js';
 import type { ManagerJournal } from '../events/manager-journal.js';
+import type { IncidentJob, StatusNudge } from '../incidents/index.js';
 import type { RunningListeningLedger } from '../listening/listening-ledger.js';
+import type { PortWatch } from '../listening/port-watch.js';
 import type { Storage } from '../open-storage.js';
+import type { AlertWriter } from '../alerts/alert.js';
+import { createManagerWatch } from '../system/manager-watch.js';
 import type { VerdictJob } from '../verdicts/verdict-job.js';
 import { createJobWatch } from './job-watch.js';
-import { addSealWakeUps, addVerdictWakeUps, clockJobs, cronJobs, listeningJobs } from './jobs.js';
+import {
+  addIncidentWakeUps,
+  addSealWakeUps,
+  addVerdictWakeUps,
+  clockJobs,
+  cronJobs,
+  listeningJobs,
+  watchJobs,
+} from './jobs.js';
+import type { LagWatch } from './lag-watch.js';
+import type { MonotonicJob } from './job.js';
 import { createNodeCronPort } from './node-cron-port.js';
 import { createScheduler, type Scheduler } from './scheduler.js';
 
@@ -15,37 +29,54 @@ export interface SchedulerParts {
   readonly edges: Edges;
   readonly storage: Storage;
   readonly ledger: RunningListeningLedger;
+  readonly portWatch: PortWatch;
+  readonly alerts: AlertWriter;
+  /** Of the verdict job. */
+  readonly lag: LagWatch;
   readonly verdicts: VerdictJob;
   readonly sealer: AuditSealer;
+  readonly incidents: IncidentJob;
+  readonly statusNudge: StatusNudge;
   readonly journal: ManagerJournal;
 }
 
 /** The jobs of this process's roles. */
-export function composeScheduler({
-  config,
-  edges,
-  storage,
-  ledger,
-  verdicts,
-  sealer,
-  journal,
-}: SchedulerParts): Scheduler {
+export function composeScheduler(parts: SchedulerParts): Scheduler {
+  const { config, edges, storage, verdicts, sealer, incidents, statusNudge, journal, lag } = parts;
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
   const hasJobs = config.roles.has('jobs');
   const scheduler = createScheduler({
     clock: fleetClock,
     log: edges.log,
     cron: createNodeCronPort({ log: edges.log, wall: () => fleetClock.wall() }),
-    jobs: hasJobs ? cronJobs({ inTransaction, fleetClock, verdicts, sealer }) : [],
-    monotonicJobs: [
-      ...clockJobs({ inTransaction, fleetClock }),
-      ...(config.roles.has('agents') ? listeningJobs(ledger) : []),
-    ],
+    jobs: hasJobs ? cronJobs({ inTransaction, fleetClock, verdicts, sealer, incidents, lag }) : [],
+    monotonicJobs: monotonicJobs(parts, { hasJobs, hasAgents: config.roles.has('agents') }),
     onJobChange: createJobWatch({ journal, clock: fleetClock }),
   });
   if (hasJobs) {
     addVerdictWakeUps(scheduler, verdicts);
     addSealWakeUps(scheduler, fleetClock);
+    addIncidentWakeUps(scheduler, statusNudge);
   }
   return scheduler;
+}
+
+function monotonicJobs(
+  { config, storage, ledger, portWatch, alerts, lag }: SchedulerParts,
+  { hasJobs, hasAgents }: { readonly hasJobs: boolean; readonly hasAgents: boolean },
+): MonotonicJob[] {
+  const { fleetClock, inJobsTransaction: inTransaction } = storage;
+  const watch = createManagerWatch({
+    node: config.node,
+    ledger,
+    lag: hasJobs ? lag : undefined,
+    alerts,
+    inTransaction,
+    fleetClock,
+  });
+  return [
+    ...clockJobs({ inTransaction, fleetClock }),
+    ...(hasAgents ? listeningJobs(ledger, portWatch) : []),
+    ...(hasJobs || hasAgents ? watchJobs(watch) : []),
+  ];
 }

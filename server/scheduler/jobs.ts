@@ -1,10 +1,14 @@
 import type { Clock } from '../../lib/clock.js';
 import type { AuditSealer } from '../audit/audit-sealer.js';
 import type { HotTransaction } from '../database/hot-transaction.js';
+import type { IncidentJob, StatusNudge } from '../incidents/index.js';
 import type { OpenedFleetClock } from '../fleet-clock/open-fleet-clock.js';
 import type { RunningListeningLedger } from '../listening/listening-ledger.js';
+import type { PortWatch } from '../listening/port-watch.js';
+import type { ManagerWatch } from '../system/manager-watch.js';
 import type { VerdictJob } from '../verdicts/verdict-job.js';
 import type { Job, MonotonicJob } from './job.js';
+import type { LagWatch } from './lag-watch.js';
 import { deleteExpiredSessions, deleteLanePositions, deleteOldLateness, keepPartitions } from './maintenance.js';
 import type { Scheduler } from './scheduler.js';
 
@@ -13,16 +17,21 @@ export interface JobsDeps {
   readonly fleetClock: OpenedFleetClock;
   readonly verdicts: Pick<VerdictJob, 'run' | 'wakeUps'>;
   readonly sealer: Pick<AuditSealer, 'run'>;
+  readonly incidents: Pick<IncidentJob, 'run'>;
+  /** Told of every run of the verdict job. */
+  readonly lag?: Pick<LagWatch, 'began'>;
 }
 
 export const VERDICTS = 'verdicts';
 export const AUDIT_SEALS = 'audit-seals';
+export const INCIDENTS = 'incidents';
 
 /** The jobs of the role `jobs`. */
 export function cronJobs(deps: JobsDeps): Job[] {
   return [
-    { name: VERDICTS, cron: '* * * * * *', run: (signal) => deps.verdicts.run(signal) },
+    { name: VERDICTS, cron: '* * * * * *', run: (signal) => runVerdicts(deps, signal) },
     { name: AUDIT_SEALS, cron: '* * * * * *', run: (signal) => deps.sealer.run(signal) },
+    { name: INCIDENTS, cron: '* * * * * *', run: (signal) => deps.incidents.run(signal) },
     { name: 'partitions', cron: '0 7 0 * * *', run: () => keepPartitions(deps) },
     { name: 'expired-sessions', cron: '30 */10 * * * *', run: () => deleteExpiredSessions(deps) },
     { name: 'lane-positions', cron: '0 37 3 * * *', run: () => deleteLanePositions(deps) },
@@ -30,8 +39,17 @@ export function cronJobs(deps: JobsDeps): Job[] {
   ];
 }
 
+function runVerdicts({ verdicts, lag }: JobsDeps, signal: AbortSignal): Promise<void> {
+  lag?.began();
+  return verdicts.run(signal);
+}
+
 const SECOND_MS = 1000;
-const WITNESS_EVERY_MS = 500;
+/** Far less than the shortest stall that counts. */
+const WITNESS_EVERY_MS = 100;
+const PORT_EVERY_MS = 2000;
+/** Verdicts are looked for at least so often. */
+export const VERDICTS_EVERY_MS = SECOND_MS;
 
 /** What every process does: it keeps the clock. */
 export function clockJobs({
@@ -43,11 +61,17 @@ export function clockJobs({
 }
 
 /** What a process with an agent port does: it proves that it listens. */
-export function listeningJobs(ledger: RunningListeningLedger): MonotonicJob[] {
+export function listeningJobs(ledger: RunningListeningLedger, portWatch: Pick<PortWatch, 'look'>): MonotonicJob[] {
   return [
     { name: 'listening-proof', everyMs: SECOND_MS, run: () => ledger.renew() },
     { name: 'listening-witness', everyMs: WITNESS_EVERY_MS, run: async () => ledger.witness() },
+    { name: 'agent-port-watch', everyMs: PORT_EVERY_MS, run: (signal) => portWatch.look(signal) },
   ];
+}
+
+/** Apart from all others, so that it tells of them. */
+export function watchJobs(watch: ManagerWatch): MonotonicJob[] {
+  return [{ name: 'manager-watch', everyMs: SECOND_MS, run: () => watch.look() }];
 }
 
 const SEAL_EVERY_MS = 500;
@@ -60,6 +84,11 @@ export function addSealWakeUps(scheduler: Scheduler, clock: Pick<Clock, 'sleep'>
       await scheduler.wake(AUDIT_SEALS);
     }
   });
+}
+
+/** Between two fires of its cron, so that an incident is stored before its members' alerts are told. */
+export function addIncidentWakeUps(scheduler: Scheduler, nudge: Pick<StatusNudge, 'wakeUps'>): void {
+  scheduler.addLoop('incident-wakeups', (signal) => nudge.wakeUps(signal, () => scheduler.wake(INCIDENTS)));
 }
 
 /** The precise wake-up of the verdict job; its cron goes on beside it. */

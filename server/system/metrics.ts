@@ -2,37 +2,58 @@ import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { DialMetrics } from '../dials/index.js';
 import type { IngestMetrics } from '../heartbeats/ingest-metrics.js';
 import type { ReportBatcher } from '../heartbeats/report-batcher.js';
+import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { RunningListeningLedger } from '../listening/listening-ledger.js';
+import type { LagWatch } from '../scheduler/lag-watch.js';
 import type { VerdictJob } from '../verdicts/verdict-job.js';
 
 export interface MetricsDeps {
   readonly ingest: IngestMetrics;
   readonly batcher: Pick<ReportBatcher, 'load'>;
-  readonly ledger: Pick<RunningListeningLedger, 'deafSeconds'>;
+  readonly ledger: Pick<RunningListeningLedger, 'deafSecondsBy' | 'deafness'>;
   readonly verdicts: Pick<VerdictJob, 'verdictState'>;
   readonly dials: DialMetrics;
+  /** Of the verdict job; undefined where another process has it. */
+  readonly lag: Pick<LagWatch, 'worstMs'> | undefined;
+  readonly fleetClock: Pick<FleetClock, 'fleet'>;
 }
 
 const VERDICT_STATES = ['active', 'held', 'warming'] as const;
 
+const LAG_WITHIN_MS = 60_000;
+
 /** `/metrics`: read when scraped, never on the hot path. */
-export function createMetrics({ ingest, batcher, ledger, verdicts, dials }: MetricsDeps): Registry {
+export function createMetrics(deps: MetricsDeps): Registry {
+  const { ingest, batcher, dials, lag } = deps;
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: 'wardbeat_' });
-  const gauge = (name: string, help: string, read: () => number): void => {
-    new Gauge({
-      name,
-      help,
-      registers: [registry],
-      collect() {
-        this.set(read());
-      },
-    });
-  };
+  const gauge = gaugesOf(registry);
   for (const key of Object.keys(ingest) as (keyof IngestMetrics)[])
     gauge(`wardbeat_ingest_${toSnake(key)}_total`, `Ingest counter ${toSnake(key)} since the start`, () => ingest[key]);
   gauge('wardbeat_ingest_queue_share', 'Share of the report queue in use, 0 to 1', () => batcher.load());
-  gauge('wardbeat_deaf_seconds_total', 'Seconds stored as not listened', () => ledger.deafSeconds());
+  if (lag)
+    gauge(
+      'wardbeat_scheduler_lag_seconds',
+      'How late verdicts were looked for at worst within the last minute',
+      () => lag.worstMs(LAG_WITHIN_MS) / 1000,
+    );
+  addListening(registry, deps);
+  addDials(registry, dials);
+  return registry;
+}
+
+function addListening(registry: Registry, { ledger, verdicts, fleetClock }: MetricsDeps): void {
+  const gauge = gaugesOf(registry);
+  new Gauge({
+    name: 'wardbeat_deaf_seconds_total',
+    help: 'Seconds stored as not listened, by cause',
+    labelNames: ['cause'],
+    registers: [registry],
+    collect() {
+      for (const [cause, seconds] of Object.entries(ledger.deafSecondsBy())) this.set({ cause }, seconds);
+    },
+  });
+  gauge('wardbeat_deaf', '1 while nothing is listened to', () => (ledger.deafness() ? 1 : 0));
   new Gauge({
     name: 'wardbeat_verdicts_state',
     help: '1 for the state that verdicts are in',
@@ -43,8 +64,30 @@ export function createMetrics({ ingest, batcher, ledger, verdicts, dials }: Metr
       for (const one of VERDICT_STATES) this.set({ state: one }, one === state ? 1 : 0);
     },
   });
-  addDials(registry, dials);
-  return registry;
+  new Gauge({
+    name: 'wardbeat_verdicts_waiting_seconds',
+    help: 'For how long verdicts have been held or warming, by the reason; absent while they are active',
+    labelNames: ['reason'],
+    registers: [registry],
+    collect() {
+      const { reason, since } = verdicts.verdictState();
+      this.reset();
+      if (reason !== null) this.set({ reason }, (fleetClock.fleet() - since) / 1000);
+    },
+  });
+}
+
+function gaugesOf(registry: Registry): (name: string, help: string, read: () => number) => void {
+  return (name, help, read) => {
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  };
 }
 
 function addDials(registry: Registry, { results, open, scheduled, lagMs }: DialMetrics): void {
@@ -61,16 +104,7 @@ function addDials(registry: Registry, { results, open, scheduled, lagMs }: DialM
   };
   labelled('wardbeat_dials_total', 'Dials of agents since the start', { label: 'result', values: results });
   labelled('wardbeat_dials_open', 'Dials of agents that are open', { label: 'lane', values: open });
-  const gauge = (name: string, help: string, read: () => number): void => {
-    new Gauge({
-      name,
-      help,
-      registers: [registry],
-      collect() {
-        this.set(read());
-      },
-    });
-  };
+  const gauge = gaugesOf(registry);
   gauge('wardbeat_dials_scheduled', 'Computers in the schedule of dials', scheduled);
   gauge('wardbeat_dials_lag_seconds', 'How far the dial that is due first is behind', () => lagMs() / 1000);
 }

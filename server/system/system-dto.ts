@@ -55,9 +55,19 @@ export class SystemReply {
   @Schema({
     type: 'object',
     description: 'seconds that this process has stored as not listened, the time before it included',
-    properties: { deafSeconds: { type: 'number' }, deaf: { type: ['string', 'null'] } },
+    properties: {
+      deafSeconds: { type: 'number' },
+      deafSecondsByCause: { type: 'object', additionalProperties: { type: 'number' } },
+      deaf: { type: ['string', 'null'], description: 'why nothing is listened to now' },
+      deafSince: INSTANT_OR_NULL,
+    },
   })
-  listening!: { readonly deafSeconds: number; readonly deaf: string | null };
+  listening!: {
+    readonly deafSeconds: number;
+    readonly deafSecondsByCause: Readonly<Record<string, number>>;
+    readonly deaf: string | null;
+    readonly deafSince: string | null;
+  };
 }
 
 export class JobReply {

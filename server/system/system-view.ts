@@ -8,7 +8,7 @@ import type { JobReply, SystemReply, VerdictStateReply } from './system-dto.js';
 export interface SystemViewDeps {
   readonly fleetClock: FleetClock;
   readonly verdicts: Pick<VerdictJob, 'verdictState'>;
-  readonly ledger: Pick<RunningListeningLedger, 'deafness' | 'deafSeconds'>;
+  readonly ledger: Pick<RunningListeningLedger, 'deafness' | 'deafSeconds' | 'deafSecondsBy'>;
   readonly scheduler: Pick<Scheduler, 'statistics'>;
   readonly facts: Pick<SystemReply, 'node' | 'versions' | 'caFingerprint' | 'trustDomain' | 'auditProtected'>;
   readonly urls: () => Pick<SystemReply, 'adminUrl' | 'agentUrl' | 'ports'>;
@@ -28,7 +28,7 @@ export function createSystemView(deps: SystemViewDeps): SystemView {
       ...deps.facts,
       ...deps.urls(),
       verdicts: verdictsOf(deps, show),
-      listening: { deafSeconds: deps.ledger.deafSeconds(), deaf: deps.ledger.deafness()?.cause ?? null },
+      listening: listeningOf(deps, show),
     }),
     jobs: () =>
       deps.scheduler.statistics().map((job) => ({
@@ -42,4 +42,17 @@ export function createSystemView(deps: SystemViewDeps): SystemView {
 function verdictsOf({ verdicts }: SystemViewDeps, show: (at: FleetInstant | null) => string | null): VerdictStateReply {
   const { state, reason, since, until } = verdicts.verdictState();
   return { state, reason, since: show(since) ?? '', until: show(until) };
+}
+
+function listeningOf(
+  { ledger }: SystemViewDeps,
+  show: (at: FleetInstant | null) => string | null,
+): SystemReply['listening'] {
+  const deafness = ledger.deafness();
+  return {
+    deafSeconds: ledger.deafSeconds(),
+    deafSecondsByCause: ledger.deafSecondsBy(),
+    deaf: deafness?.cause ?? null,
+    deafSince: show(deafness?.since ?? null),
+  };
 }

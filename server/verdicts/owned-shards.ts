@@ -1,7 +1,9 @@
+import type { Breather } from '../../lib/breather.js';
 import type { Ledger } from '../../policies/listening-ledger.js';
+import { standingOf, windowOf, type Census, type Standing } from '../../policies/self-suspicion-rules.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { LivenessHint } from '../heartbeats/liveness-hints.js';
-import { judgeFromMemory } from './memory-judge.js';
+import { isFalling, judgeFromMemory } from './memory-judge.js';
 import type { RuleGroups } from './rule-groups.js';
 import { ShardMemory, type RememberedFacts } from './shard-memory.js';
 import { shardOf } from '../shards/shard-rules.js';
@@ -120,6 +122,49 @@ export class OwnedShards {
     return false;
   }
 
+  countFalling(suspects: readonly Suspect[], at: FleetInstant, ledger: Ledger): number {
+    return suspects.filter(({ shard, slot }) => {
+      const memory = this.#shards.get(shard)?.memory;
+      return memory !== undefined && this.#isFalling(memory, slot, { at, ledger });
+    }).length;
+  }
+
+  #isFalling(memory: ShardMemory, slot: number, { at, ledger }: { at: FleetInstant; ledger: Ledger }): boolean {
+    const facts = memory.factsOf(slot);
+    return isFalling(facts, { settings: this.#groups.settingsOf(facts.group), ledger }, at);
+  }
+
+  /** How many computers there are, are about to be called silent, or fell silent within the window. */
+  async census(at: FleetInstant, ledger: Ledger, breather: Breather): Promise<Census> {
+    const counts: Record<Standing, number> = { 'in-contact': 0, falling: 0, fallen: 0, uncounted: 0 };
+    const look = { windowMs: windowOf(this.#groups.longestIntervalMs()), now: ledger.listeningAt(at), at, ledger };
+    let lostAt = Number.NEGATIVE_INFINITY;
+    for (const { memory } of this.#shards.values())
+      for (let slot = 0; slot < memory.size; slot += 1) {
+        const facts = memory.factsOf(slot);
+        const standing = this.#standingOf(memory, slot, { ...look, facts });
+        counts[standing] += 1;
+        if (standing === 'falling' || standing === 'fallen') lostAt = Math.max(lostAt, facts.lastSeenAt ?? lostAt);
+        if (breather.isDue()) await breather.turn();
+      }
+    return { ...counts, lostAt };
+  }
+
+  #standingOf(memory: ShardMemory, slot: number, { windowMs, now, at, ledger, facts }: Look): Standing {
+    const { status, lastSeenAt } = facts;
+    if (lastSeenAt === null || memory.isGone(slot)) return 'uncounted';
+    // Nothing about it can have changed before its hint; one that is in hand has one that is a little later.
+    const mayBeDue = memory.hintOf(slot) <= at + IN_HAND_MS;
+    const isOverdue = mayBeDue && this.#isFalling(memory, slot, { at, ledger });
+    return standingOf({ status, isOverdue, silentForMs: now - ledger.listeningAt(lastSeenAt) }, windowMs);
+  }
+
+  heardSince(since: FleetInstant): number {
+    let heard = 0;
+    for (const { memory } of this.#shards.values()) heard += memory.countSeenAfter(since);
+    return heard;
+  }
+
   /** What the database said of a suspect. A report or a change that came meanwhile keeps its own, earlier hint. */
   settle(
     { shard, slot }: Suspect,
@@ -189,6 +234,15 @@ export class OwnedShards {
     if (isNew) memory.hintAt(slot, firstHint(facts, readAt));
     else if (!isSameFacts(before, facts)) memory.hintAt(slot, Math.min(memory.hintOf(slot), readAt));
   }
+}
+
+interface Look {
+  readonly windowMs: number;
+  /** Listening time at `at`. */
+  readonly now: number;
+  readonly at: FleetInstant;
+  readonly ledger: Ledger;
+  readonly facts: RememberedFacts;
 }
 
 export interface LoadedShard {

@@ -5,6 +5,8 @@ export interface RuleGroups {
   indexOf(subject: SettingsSubject): number;
   /** Undefined while the cache does not know the policy. */
   settingsOf(group: number): ComputerSettings | undefined;
+  /** Of all groups; 0 where there are none. */
+  longestIntervalMs(): number;
   /** Resolves anew; answers the groups whose computers may now have other deadlines. */
   refresh(): ReadonlySet<number>;
 }
@@ -22,6 +24,7 @@ export function createRuleGroups(settings: Pick<SettingsCache, 'settingsOf'>): R
       return undefined;
     }
   };
+  const settingsOf = (group: number) => (resolved[group] ??= resolve(group));
   return {
     indexOf(subject) {
       const key = `${subject.kind} ${subject.policyId} ${subject.overrides ?? ''}`;
@@ -31,9 +34,8 @@ export function createRuleGroups(settings: Pick<SettingsCache, 'settingsOf'>): R
       indexes.set(key, group);
       return group;
     },
-    settingsOf(group) {
-      return (resolved[group] ??= resolve(group));
-    },
+    settingsOf,
+    longestIntervalMs: () => Math.max(0, ...subjects.map((_subject, group) => settingsOf(group)?.intervalMs ?? 0)),
     refresh() {
       const changed = new Set<number>();
       for (const group of subjects.keys()) {

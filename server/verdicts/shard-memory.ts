@@ -154,6 +154,13 @@ export class ShardMemory {
     return this.#has(slot, GONE);
   }
 
+  /** How many have reported after an instant. */
+  countSeenAfter(instant: FleetInstant): number {
+    let count = 0;
+    for (let slot = 0; slot < this.#size; slot += 1) if ((this.#lastSeen[slot] ?? NEVER) > instant) count += 1;
+    return count;
+  }
+
   stampOf(slot: number): number {
     return this.#stamp[slot] ?? 0;
   }

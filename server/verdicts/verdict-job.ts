@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { createBreather } from '../../lib/breather.js';
 import { createLedger, type Ledger } from '../../policies/listening-ledger.js';
 import { isTransientDatabaseError } from '../database/database-errors.js';
 import type { HotTransaction } from '../database/hot-transaction.js';
@@ -10,6 +11,7 @@ import { isDialled, settingsSubjectOf } from '../statuses/liveness-row.js';
 import { DialWaiters } from './dial-waiters.js';
 import { OwnedShards, type OwnedShard, type Suspect } from './owned-shards.js';
 import { createRuleGroups, type RuleGroups } from './rule-groups.js';
+import type { SelfSuspicion } from './self-suspicion.js';
 import { judgeBatch, type BatchDeps, type BatchOutcome, type Judged } from './verdict-batch.js';
 import { listChangedDials, loadOverrides, loadShard } from './verdict-repository.js';
 import { SHARD_COUNT } from '../shards/shard-rules.js';
@@ -20,6 +22,8 @@ export interface VerdictJobDeps extends Omit<BatchDeps, 'listening' | 'ledger'> 
   readonly ledger: ListeningLedger & {
     deafness(): { readonly cause: DeafCause; readonly since: FleetInstant } | undefined;
   };
+  /** Asked before silences are written; without it all are believed. */
+  readonly suspicion?: SelfSuspicion;
   /** Told of shards that another process has taken. */
   readonly onShardsLost?: (shards: readonly number[]) => void;
 }
@@ -56,6 +60,7 @@ const SET_ASIDE_MS = 60_000;
 const LONGEST_SLEEP_MS = 60_000;
 const HELD_AFTER_REFUSAL_MS = 2000;
 const PAUSE_MS = 50;
+const SUSPICIOUS: DeafCause = 'self-suspicion';
 /** Behind the asking for dials, a computer that waits for one is judged anew this often. */
 const WAITING_MS = 60_000;
 
@@ -114,11 +119,16 @@ class Job implements VerdictJob {
     await this.#loadClaimed(signal);
     if (this.#areGroupsStale) this.#distrustChangedGroups();
     await this.#askForDials(signal);
+    this.#deps.suspicion?.step((since) => this.#shards.heardSince(since));
     while (!signal.aborted && !this.#deps.ledger.deafness()) {
       const startedAt = this.#deps.fleetClock.monotonic();
       const hasTime = () => this.#deps.fleetClock.monotonic() - startedAt < SLICE_MS;
       const at = this.#deps.fleetClock.fleet();
       const suspects = this.#shards.takeSuspects(at, this.#listening(), { limit: CHUNK, hasTime });
+      if (await this.#mustHold(suspects, at)) {
+        this.#shards.postpone(suspects, at + RETRY_PROOF_MS);
+        break;
+      }
       if (suspects.length > 0) await this.#judge(suspects);
       else if (this.#shards.earliest() > at) break;
       else await nextTurn();
@@ -128,6 +138,17 @@ class Job implements VerdictJob {
     await this.#refreshNext(signal);
     this.#noteState();
     this.#rearmIfEarlier();
+  }
+
+  /** Whether these wait until it is known that the manager itself is not the cause of their silence. */
+  async #mustHold(suspects: readonly Suspect[], at: FleetInstant): Promise<boolean> {
+    const { suspicion, fleetClock } = this.#deps;
+    if (!suspicion || suspects.length === 0) return false;
+    if (suspicion.hold()) return true;
+    const falling = this.#shards.countFalling(suspects, at, this.#listening());
+    if (suspicion.mustCount(falling, this.#shards.earliest() <= at))
+      suspicion.take(await this.#shards.census(at, this.#listening(), createBreather(fleetClock)));
+    return suspicion.hold() !== undefined;
   }
 
   async wakeUps(signal: AbortSignal, fire: () => Promise<void>): Promise<void> {
@@ -152,8 +173,9 @@ class Job implements VerdictJob {
   /** Noted with every run, so that `since` does not wait for somebody to ask. */
   #noteState(): void {
     const { state, reason } = this.#presentState();
+    const until = reason === SUSPICIOUS ? (this.#deps.suspicion?.hold()?.until ?? null) : null;
     if (state !== this.#reported.state || reason !== this.#reported.reason)
-      this.#reported = { state, reason, since: this.#deps.fleetClock.fleet(), until: null };
+      this.#reported = { state, reason, since: this.#deps.fleetClock.fleet(), until };
   }
 
   async release(): Promise<void> {
@@ -166,6 +188,7 @@ class Job implements VerdictJob {
   #presentState(): Pick<VerdictState, 'state' | 'reason'> {
     if (!this.#hasClaimed || this.#shards.all().some(({ isLoaded }) => !isLoaded))
       return { state: 'warming', reason: 'loading' };
+    if (this.#deps.suspicion?.hold()) return { state: 'held', reason: SUSPICIOUS };
     const deafness = this.#deps.ledger.deafness();
     if (deafness) return { state: 'held', reason: deafness.cause };
     if (this.#deps.fleetClock.fleet() - this.#unprovenAt < HELD_AFTER_REFUSAL_MS)

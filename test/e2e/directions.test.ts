@@ -1,21 +1,7 @@
 import { expect } from 'chai';
-import { connect } from 'node:net';
 import { DirectionWorld } from '../support/direction-world.js';
-import { freePort } from '../support/free-port.js';
+import { freePort, isListening } from '../support/free-port.js';
 import { eventually } from '../support/poll.js';
-
-/** Whether anything accepts connections on the port of this host. */
-function isListening(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host: '127.0.0.1', port });
-    const end = (answer: boolean) => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.once('connect', () => end(true));
-    socket.once('error', () => end(false));
-  });
-}
 
 describe('the three directions', function () {
   this.timeout(180_000);
@@ -84,8 +70,13 @@ describe('the three directions', function () {
     await agent.kill('SIGKILL');
     await eventually('its alert is raised', () => world.hasAlert(id, 'computer-offline', 'raised'));
     expect((await world.computer(id)).lastDial?.result).to.equal('refused');
-    world.run('dialled');
+    const port = await freePort();
+    world.run('dialled', ['--listener-port', String(port)]);
     await eventually('its alert is resolved', () => world.hasAlert(id, 'computer-offline', 'resolved'));
+    await eventually('it is dialled at the port it told', async () => {
+      const { carrierInUse, listener } = await world.heardAgain(id);
+      return carrierInUse === 'listener' && listener?.port === port;
+    });
   });
 
   it('three agents of one host: two cannot bind the port and go on dialling', async () => {
@@ -95,9 +86,15 @@ describe('the three directions', function () {
     const ids = await Promise.all(names.map((name) => world.enroll(policy, name)));
     for (const name of names) world.run(name);
     for (const id of ids) await world.heardAgain(id);
+    const parts: string[] = [];
     for (const id of ids) {
-      expect((await world.heardAgain(id)).status).to.equal('online');
+      const shown = await world.heardAgain(id);
+      const part = shown.components.find(({ name }) => name === 'listener');
+      expect(shown.status).to.equal('online');
+      if (part?.state === 'offline') expect(shown.listenerReachable).to.equal(false);
+      parts.push(part?.state ?? 'absent');
       expect(await world.alertsOf(id)).to.deep.equal([]);
     }
+    expect(parts.sort()).to.deep.equal(['offline', 'offline', 'online']);
   });
 });

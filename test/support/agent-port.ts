@@ -108,6 +108,7 @@ export async function startAgentPort(
     host: '127.0.0.1',
     port: 0,
     submit: (exchange) => world.batcher.submit(exchange),
+    refusalOf: world.refusalOf,
     enroll: (request, address) => enrollment.enroll(request, address),
     noteMismatch: createMismatchRecorder({
       inTransaction,

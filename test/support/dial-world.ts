@@ -197,7 +197,7 @@ export class DialWorld {
     this.exchanges.length = 0;
     this.reconsidered.length = 0;
     await this.#database.pool.query(
-      `DELETE FROM computer_dials; DELETE FROM computer_contacts; DELETE FROM computer_facts; DELETE FROM computer_live;
+      `DELETE FROM farewells; DELETE FROM computer_dials; DELETE FROM computer_contacts; DELETE FROM computer_facts; DELETE FROM computer_live;
        DELETE FROM computer_status; DELETE FROM computers;
        UPDATE dial_shards SET owner = NULL, generation = 0, lease_until_fleet_ms = 0`,
     );

@@ -11,10 +11,14 @@ export interface DirectedComputer {
   readonly communicationDirection: string;
   readonly carrierInUse: string;
   readonly listenerReachable: boolean | null;
+  readonly components: readonly { readonly name: string; readonly state: string }[];
+  readonly listener: { readonly port: number | null } | null;
   readonly lastDial: { readonly at: string; readonly result: string } | null;
 }
 
 interface AgentStatus {
+  readonly state: string;
+  readonly lastError: { readonly code: string } | null;
   readonly direction: string;
   readonly settings: { readonly applied: string | null; readonly candidate: string | null };
 }
@@ -29,16 +33,27 @@ interface Alert {
 export class DirectionWorld {
   readonly #root = makeDataDir();
   readonly #agents: RunningAgent[] = [];
-  readonly manager: ManagerProcess;
+  #manager: ManagerProcess;
 
   private constructor(manager: ManagerProcess) {
-    this.manager = manager;
+    this.#manager = manager;
+  }
+
+  get manager(): ManagerProcess {
+    return this.#manager;
   }
 
   static async start(): Promise<DirectionWorld> {
     const manager = await startManager();
     await manager.api.signIn('admin', ADMIN_PASSWORD);
     return new DirectionWorld(manager);
+  }
+
+  /** Another process on the same data, at other ports: agents that dial do not find it. */
+  async restartManager(): Promise<void> {
+    await this.#manager.stop();
+    this.#manager = await startManager({ dataDir: this.#manager.dataDir });
+    await this.#manager.api.signIn('admin', ADMIN_PASSWORD);
   }
 
   async end(): Promise<void> {
@@ -64,8 +79,8 @@ export class DirectionWorld {
     return enrollAgent(this.#directoryOf(name), { manager: this.manager.agentUrl, token, name });
   }
 
-  run(name: string): RunningAgent {
-    const agent = startAgent(this.#directoryOf(name));
+  run(name: string, args: readonly string[] = []): RunningAgent {
+    const agent = startAgent(this.#directoryOf(name), args);
     this.#agents.push(agent);
     return agent;
   }

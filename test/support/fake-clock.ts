@@ -8,6 +8,7 @@ interface Sleeper {
 /** A clock that stands still until a test moves it; `advance` wakes the sleepers on its way in their order. */
 export class FakeClock implements FleetClock {
   #monotonic = 0;
+  #suspended = 0;
   #wall: number;
   #fleetBase: number;
   #sleepers: Sleeper[] = [];
@@ -19,8 +20,8 @@ export class FakeClock implements FleetClock {
 
   wall = (): number => this.#wall;
   monotonic = (): number => this.#monotonic;
-  boot = (): number => this.#monotonic;
-  fleet = (): number => this.#fleetBase + this.#monotonic;
+  boot = (): number => this.#monotonic + this.#suspended;
+  fleet = (): number => this.#fleetBase + this.boot();
   toWall = (instant: number): number => instant;
   toTrusted = (instant: number): number => instant;
   trustedTime = (): number => this.fleet();
@@ -65,6 +66,12 @@ export class FakeClock implements FleetClock {
   async jump(ms: number): Promise<void> {
     this.#moveTo(this.#monotonic + ms);
     await this.advance(0);
+  }
+
+  /** The machine sleeps: only the wall clock and the boot clock go on. */
+  suspend(ms: number): void {
+    this.#suspended += ms;
+    this.#wall += ms;
   }
 
   stepWall(ms: number): void {

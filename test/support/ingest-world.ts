@@ -154,7 +154,8 @@ export function steadyReport(now: number): Report {
     bootId: 'boot-1',
     instanceId: '11111111-1111-4111-8111-111111111111',
     agentTime: now,
-    uptimeMs: 1000,
+    // Longer than any test: no reboot lies between its reports.
+    uptimeMs: 30 * 86_400_000,
     agentVersion: '0.1.0',
     platform: 'linux-x64',
     capabilities: ['clockChangeEvents'],

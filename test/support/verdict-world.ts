@@ -7,6 +7,7 @@ import { createListeningLedger, type RunningListeningLedger } from '../../server
 import type { ComputerSettings, SettingsCache, VerdictRules } from '../../server/policies/settings-cache.js';
 import { createStatusWriter } from '../../server/statuses/status-writer.js';
 import type { Status } from '../../server/statuses/status.js';
+import { SelfSuspicion } from '../../server/verdicts/self-suspicion.js';
 import { createVerdictJob, type VerdictJob } from '../../server/verdicts/verdict-job.js';
 import type { TestDatabase } from './database.js';
 import { FakeClock } from './fake-clock.js';
@@ -121,6 +122,22 @@ export class VerdictWorld {
   job(ledger: RunningListeningLedger, owner = 'n1'): VerdictJob {
     const { clock, settings, statuses, inTransaction } = this;
     return createVerdictJob({ owner, inTransaction, fleetClock: clock, ledger, settings, statuses, log });
+  }
+
+  /** A job that doubts itself; `check` is what it finds when it looks at its own path. */
+  doubtingJob(ledger: RunningListeningLedger, check: () => Promise<string | null>): VerdictJob {
+    const { clock, settings, statuses, inTransaction } = this;
+    const suspicion = new SelfSuspicion({ path: { check }, ledger, fleetClock: clock, log });
+    return createVerdictJob({
+      owner: 'n1',
+      inTransaction,
+      fleetClock: clock,
+      ledger,
+      settings,
+      statuses,
+      suspicion,
+      log,
+    });
   }
 
   async run(job: VerdictJob): Promise<void> {

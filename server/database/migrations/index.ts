@@ -10,7 +10,9 @@ import { IndexDialled0000000000010 } from './0010-index-dialled.js';
 import { SeenWays0000000000011 } from './0011-seen-ways.js';
 import { Clocks0000000000012 } from './0012-clocks.js';
 import { SealFormat0000000000013 } from './0013-seal-format.js';
+import { Farewells0000000000014 } from './0014-farewells.js';
 import { CalmAlerts0000000000015 } from './0015-calm-alerts.js';
+import { IndexNoticed0000000000017 } from './0017-index-noticed.js';
 
 /** Every migration, oldest first. */
 export const MIGRATIONS = [
@@ -26,5 +28,7 @@ export const MIGRATIONS = [
   SeenWays0000000000011,
   Clocks0000000000012,
   SealFormat0000000000013,
+  Farewells0000000000014,
   CalmAlerts0000000000015,
+  IndexNoticed0000000000017,
 ] as const;

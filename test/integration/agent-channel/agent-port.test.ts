@@ -178,6 +178,43 @@ describe('the agent port', () => {
       expect(({} as { admin?: boolean }).admin).to.equal(undefined);
     });
 
+  describe('whatever is wrong with the body, tells', () => {
+    const senders = [
+      [
+        'a computer that was revoked',
+        `UPDATE computer_status SET status = 'revoked' WHERE computer_id = $1`,
+        'revoked',
+      ],
+      ['a computer that was removed', 'DELETE FROM computers WHERE id = $1', 'removed'],
+    ] as const;
+    for (const [sender, turn, answer] of senders)
+      it(`${sender} that it was ${answer}`, async () => {
+        const [id = ''] = await addComputers(database.pool, 1);
+        const identity = port.identityOf(id);
+        await database.pool.query(turn, [id]);
+        const bodies = [...badBodies, ['of another computer', () => report({ computerId: otherId }), {}] as const];
+        for (const [name, body, headers] of bodies) {
+          const refused = await port.post(HEARTBEAT, body(), { identity, headers });
+          expect(problem(refused), name).to.deep.equal([403, `/problems/computer-${answer}`]);
+        }
+        const audit = await database.pool.query(`SELECT 1 FROM audit_log WHERE actor_id = $1`, [`computer/${id}`]);
+        expect(audit.rows).to.deep.equal([]);
+      });
+
+    it('a certificate that was revoked alone, and not the one in its place', async () => {
+      const [id = ''] = await addComputers(database.pool, 1);
+      const [old, fresh] = [port.identityOf(id), port.identityOf(id)];
+      await database.pool.query(
+        `INSERT INTO certificates (serial, computer_id, key_digest, pem, not_before, not_after, issued_at, revoked_at)
+         VALUES ($1, $2, '', '', to_timestamp(0), to_timestamp(1), to_timestamp(0), to_timestamp(1))`,
+        [new X509Certificate(old.cert).serialNumber.toLowerCase(), id],
+      );
+      const told = async (identity: ClientIdentity) => problem(await port.post(HEARTBEAT, '{', { identity }));
+      expect(await told(old)).to.deep.equal([403, '/problems/computer-revoked']);
+      expect(await told(fresh)).to.deep.equal([400, '/problems/request-invalid']);
+    });
+  });
+
   it('takes constructor keys as plain data', async () => {
     const facts = JSON.parse('{"constructor":{"prototype":{"admin":true}}}');
     expect((await beat(report({ facts, factsDigest: 'c'.repeat(64) }))).status).to.equal(200);

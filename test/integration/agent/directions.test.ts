@@ -1,37 +1,42 @@
 import { expect } from 'chai';
-import { connect, createServer, type Server } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 
 import type { AgentOptions } from '../../../agent/agent-options.js';
-import { composeAgent } from '../../../agent/compose.js';
 import type { Daemon } from '../../../agent/daemon.js';
 import { dataDirectory } from '../../../agent/data-directory.js';
-import { enroll } from '../../../agent/enroll.js';
 import { CANDIDATE_LIMIT_MS, SHORTEST_FALLBACK_MS } from '../../../agent/direction-rules.js';
-import { parseManagerUrl } from '../../../agent/transport/tls-connection.js';
-import { createSystemClock, readBootId, type Clock } from '../../../lib/clock.js';
-import { createLog } from '../../../lib/log.js';
-import { createSystemRandom } from '../../../lib/random.js';
+import { createSystemClock, type Clock } from '../../../lib/clock.js';
 import { settingsDocument } from '../../../policies/fingerprint.js';
 import type { CommunicationDirection } from '../../../policies/setting-values.js';
 import { FakeManager } from '../../support/agent-fake-manager.js';
+import { composeInProcess, enrollInProcess } from '../../support/agent-in-process.js';
 import { temporaryFolder, until } from '../../support/agent-process.js';
-import { freePort } from '../../support/free-port.js';
+import { freePort, isListening } from '../../support/free-port.js';
 import { dial, type DialledExchange } from '../../support/listener-dialer.js';
 
 const system = createSystemClock();
-const random = createSystemRandom();
-const log = createLog({ name: 'test', level: (process.env['TEST_LOG'] as 'debug' | undefined) ?? 'silent' });
 
-/** The machine's clocks, whose boot clock can be set on; sleepers wake often enough to notice. */
+/** The machine's clocks, whose boot clock can be set on: that wakes who sleeps. */
 function jumpingClock(): Clock & { jump(ms: number): void } {
   let ahead = 0;
+  let jumped = new AbortController();
   return {
     wall: () => system.wall() + ahead,
     monotonic: () => system.monotonic(),
     boot: () => system.boot() + ahead,
-    sleep: (ms, signal) => system.sleep(Math.min(ms, 50), signal),
-    jump: (ms) => void (ahead += ms),
+    async sleep(ms, signal) {
+      const { signal: wake } = jumped;
+      const either = signal ? AbortSignal.any([wake, signal]) : wake;
+      await system.sleep(ms, either).catch((error: unknown) => {
+        if (!wake.aborted || signal?.aborted) throw error;
+      });
+    },
+    jump(ms) {
+      ahead += ms;
+      jumped.abort();
+      jumped = new AbortController();
+    },
   };
 }
 
@@ -44,27 +49,9 @@ describe('the directions of an agent', function () {
   let clock: ReturnType<typeof jumpingClock>;
 
   const directory = () => dataDirectory(join(folder.path, 'web1'));
-  const enrollWeb1 = () =>
-    enroll({
-      directory: directory(),
-      manager: parseManagerUrl(manager.url)!,
-      token: manager.token,
-      name: 'web1',
-      agentVersion: '0.1.0',
-      platform: 'test',
-      clock: system,
-    });
+  const enrollWeb1 = () => enrollInProcess(directory(), manager);
   const startAgent = async (options: Partial<AgentOptions> = {}): Promise<Daemon> => {
-    daemon = await composeAgent({
-      directory: directory(),
-      clock,
-      random,
-      log,
-      bootId: readBootId(),
-      clockDetection: false,
-      listenerPort: port,
-      ...options,
-    });
+    daemon = await composeInProcess(directory(), { clock, listenerPort: port, ...options });
     await daemon.start();
     return daemon;
   };
@@ -83,12 +70,7 @@ describe('the directions of an agent', function () {
   const desired = () => settingsDocument(manager.settings).fingerprint;
   const controlEvents = () => manager.events('control').map(({ kind }) => kind);
   const byAgent = () => manager.reports.filter(({ dialledBy }) => dialledBy === 'agent').length;
-  const isOpen = (): Promise<boolean> =>
-    new Promise((resolve) => {
-      const socket = connect(port, '127.0.0.1');
-      socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
-      socket.once('connect', () => socket.destroy());
-    });
+  const isOpen = () => isListening(port);
   const occupy = (): Promise<Server> =>
     new Promise((resolve) => {
       const server = createServer().listen(port, () => resolve(server));
@@ -198,7 +180,7 @@ describe('the directions of an agent', function () {
     direct('managerInitiated');
     await enrollWeb1();
     await startAgent();
-    await until('it is proving', () => daemon.status().settings.candidate === desired());
+    await until('it told', () => manager.reports.at(-1)?.report.candidate !== undefined);
     expect(manager.reports.at(-1)!.report.candidate).to.deep.include({ state: 'proving', port });
     expect(daemon.status().direction).to.equal('bidirectional');
     expect((await dialIt()).status).to.equal(204);
@@ -210,15 +192,17 @@ describe('the directions of an agent', function () {
     direct('managerInitiated');
     await enrollWeb1();
     await startAgent();
-    await until('it is proving', () => daemon.status().settings.candidate === desired());
-    const contacts = manager.reports.length;
+    await until('it told', () => manager.reports.at(-1)?.report.candidate?.state === 'proving');
     clock.jump(CANDIDATE_LIMIT_MS + 1);
-    await until('it told', () => manager.reports.length > contacts);
+    await until('it told', () => manager.reports.at(-1)?.report.candidate?.state === 'reverted');
     const { report } = manager.reports.at(-1)!;
     expect(report.candidate).to.include({ state: 'reverted', reason: 'not-dialled', direction: 'managerInitiated' });
     manager.faults.push({ kind: 'orders', orders: { settings: orderOf(manager) } });
     clock.jump(60_000);
-    await until('another contact', () => manager.reports.length > contacts + 1);
+    await until('they were offered again', () => manager.faults.length === 0);
+    const offered = manager.reports.length;
+    clock.jump(60_000);
+    await until('another contact', () => manager.reports.length > offered);
     expect(daemon.status().settings.candidate).to.equal(null);
     expect(controlEvents().filter((kind) => kind === 'settings-reverted')).to.have.length(1);
   });
@@ -307,18 +291,57 @@ describe('the directions of an agent', function () {
     expect(byAgent()).to.equal(after);
   });
 
+  describe('under managerInitiated, started with a port that its manager does not know,', () => {
+    let before: number;
+    let next: number;
+
+    beforeEach(async () => {
+      await becomeManagerInitiated();
+      await daemon.stop();
+      before = byAgent();
+      next = await freePort();
+    });
+    const hasTold = () => until('it told', () => byAgent() > before);
+
+    it('it dials once at once to tell it, and knows that after a restart', async () => {
+      const { dials } = manager;
+      await startAgent({ listenerPort: next });
+      await hasTold();
+      expect(manager.reports.at(-1)!.report.listener).to.deep.equal({ state: 'listening', port: next });
+      expect((await dialAt(next)).status).to.equal(204);
+      clock.jump(SHORTEST_FALLBACK_MS / 2);
+      expect((await dialAt(next)).status).to.equal(204);
+      await daemon.stop();
+      await startAgent({ listenerPort: next });
+      expect((await dialAt(next)).status).to.equal(204);
+      expect(manager.dials).to.equal(dials + 1);
+    });
+
+    it('it tells it once it could bind it', async () => {
+      port = next;
+      const other = await occupy();
+      await startAgent();
+      await until('it failed', () => daemon.status().listener.state === 'failed');
+      await new Promise((resolve) => other.close(resolve));
+      await hasTold();
+      expect(manager.reports.at(-1)!.report.listener).to.deep.equal({ state: 'listening', port: next });
+    });
+
+    it('it tries again while its manager is away', async () => {
+      await manager.close();
+      await startAgent({ listenerPort: next });
+      await until('it tried', () => daemon.status().state === 'retrying');
+      await manager.listen();
+      clock.jump(60_000);
+      await hasTold();
+      expect((await dialAt(next)).status).to.equal(204);
+    });
+  });
+
   it('under managerInitiated another port is proven before the old one is closed', async () => {
     await enrollWeb1();
     const [old, next] = [await freePort(), await freePort()];
-    daemon = await composeAgent({
-      directory: directory(),
-      clock,
-      random,
-      log,
-      bootId: readBootId(),
-      clockDetection: false,
-      firstDirection: 'agentInitiated',
-    });
+    daemon = await composeInProcess(directory(), { clock, firstDirection: 'agentInitiated' });
     manager.setSettings({ communicationDirection: 'managerInitiated', listenerPort: old });
     await daemon.start();
     await until('it is proving', () => daemon.status().settings.candidate === desired());
@@ -346,7 +369,7 @@ describe('the directions of an agent', function () {
       const { report } = manager.reports.at(-1)!;
       expect(report.listener!.state).to.equal('failed');
       expect(report.listener!.detail).to.contain(String(port));
-      expect(report.components.find(({ name }) => name === 'listener')).to.include({ state: 'unknown' });
+      expect(report.components.find(({ name }) => name === 'listener')).to.include({ state: 'offline' });
       for (let beat = 0; beat < 5; beat += 1) {
         const before = manager.reports.length;
         clock.jump(60_000);
@@ -354,11 +377,14 @@ describe('the directions of an agent', function () {
       }
       const told = manager.events('control').filter(({ kind }) => kind === 'listener-failed');
       expect(told.map(({ severity }) => severity)).to.deep.equal(['info']);
-      expect(controlEvents()).to.not.include('component-down');
+      // A jump of the clock can cut a look at the machine short.
+      const down = manager.events('control').filter(({ kind }) => kind === 'component-down');
+      expect(down.map(({ message }) => message)).to.not.include('listener is offline');
     } finally {
       await new Promise((resolve) => other.close(resolve));
     }
-    await until('it listens once it can', () => daemon.status().listener.state === 'listening', 15_000);
+    clock.jump(300_000);
+    await until('it listens once it can', () => daemon.status().listener.state === 'listening');
   });
 });
 

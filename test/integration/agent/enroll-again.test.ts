@@ -3,17 +3,16 @@ import { chmodSync, chownSync, cpSync, existsSync, readFileSync, rmSync, unlinkS
 import { join } from 'node:path';
 
 import { runCommandLine } from '../../../agent/commands.js';
-import { composeAgent } from '../../../agent/compose.js';
 import type { Daemon } from '../../../agent/daemon.js';
 import { dataDirectory, nextDirectory, readIdentity } from '../../../agent/data-directory.js';
 import { enrollDirectory } from '../../../agent/enroll-directory.js';
 import { DurableStore } from '../../../agent/spool/durable-store.js';
 import { parseManagerUrl } from '../../../agent/transport/tls-connection.js';
 import { createSystemClock, readBootId } from '../../../lib/clock.js';
-import { createLog } from '../../../lib/log.js';
 import { createSystemRandom } from '../../../lib/random.js';
 import { formatEnrollmentToken } from '../../../protocol/enrollment-token.js';
 import { FakeManager } from '../../support/agent-fake-manager.js';
+import { composeInProcess } from '../../support/agent-in-process.js';
 import { temporaryFolder, until } from '../../support/agent-process.js';
 
 const clock = createSystemClock();
@@ -40,14 +39,7 @@ describe('enroll in an enrolled directory', function () {
       clock: { ...clock, wall: () => clock.wall() + (changes.wallShiftMs ?? 0) },
     });
   const start = async (): Promise<Daemon> => {
-    daemon = await composeAgent({
-      directory: directory(),
-      clock,
-      random: createSystemRandom(),
-      log: createLog({ name: 'test', level: 'silent' }),
-      bootId: readBootId(),
-      clockDetection: false,
-    });
+    daemon = await composeInProcess(directory(), { listenerPort: 0 });
     await daemon.start();
     return daemon;
   };

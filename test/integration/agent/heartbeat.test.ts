@@ -2,20 +2,11 @@ import { expect } from 'chai';
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { composeAgent } from '../../../agent/compose.js';
 import type { Daemon } from '../../../agent/daemon.js';
 import { dataDirectory } from '../../../agent/data-directory.js';
-import { enroll } from '../../../agent/enroll.js';
-import { parseManagerUrl } from '../../../agent/transport/tls-connection.js';
-import { createSystemClock, readBootId } from '../../../lib/clock.js';
-import { createLog } from '../../../lib/log.js';
-import { createSystemRandom } from '../../../lib/random.js';
 import { FakeManager } from '../../support/agent-fake-manager.js';
+import { composeInProcess, enrollInProcess } from '../../support/agent-in-process.js';
 import { temporaryFolder, until } from '../../support/agent-process.js';
-
-const clock = createSystemClock();
-const random = createSystemRandom();
-const log = createLog({ name: 'test', level: (process.env['TEST_LOG'] as 'debug' | undefined) ?? 'silent' });
 
 describe('an agent and its manager', () => {
   let folder: ReturnType<typeof temporaryFolder>;
@@ -23,25 +14,9 @@ describe('an agent and its manager', () => {
   let daemon: Daemon | undefined;
 
   const directory = () => dataDirectory(join(folder.path, 'web1'));
-  const enrollWeb1 = () =>
-    enroll({
-      directory: directory(),
-      manager: parseManagerUrl(manager.url)!,
-      token: manager.token,
-      name: 'web1',
-      agentVersion: '0.1.0',
-      platform: 'test',
-      clock,
-    });
+  const enrollWeb1 = () => enrollInProcess(directory(), manager);
   const startAgent = async (): Promise<Daemon> => {
-    daemon = await composeAgent({
-      directory: directory(),
-      clock,
-      random,
-      log,
-      bootId: readBootId(),
-      clockDetection: false,
-    });
+    daemon = await composeInProcess(directory(), { listenerPort: 0 });
     await daemon.start();
     return daemon;
   };
@@ -83,15 +58,7 @@ describe('an agent and its manager', () => {
   it('sends nothing to a manager whose root the token does not name', async () => {
     const stranger = await FakeManager.start(join(folder.path, 'stranger'));
     try {
-      await enroll({
-        directory: directory(),
-        manager: parseManagerUrl(stranger.url)!,
-        token: manager.token,
-        name: 'web1',
-        agentVersion: '0.1.0',
-        platform: 'test',
-        clock,
-      }).then(
+      await enrollInProcess(directory(), { url: stranger.url, token: manager.token }).then(
         () => expect.fail('enrolled at a stranger'),
         (error: { code?: string }) => expect(error.code).to.equal('tls-unknown-ca'),
       );

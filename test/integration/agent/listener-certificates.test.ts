@@ -3,17 +3,13 @@ import { readFileSync } from 'node:fs';
 import { createPrivateKey } from 'node:crypto';
 import { join } from 'node:path';
 
-import { composeAgent } from '../../../agent/compose.js';
 import type { AgentOptions } from '../../../agent/agent-options.js';
 import type { Daemon } from '../../../agent/daemon.js';
 import { dataDirectory, readIdentity } from '../../../agent/data-directory.js';
-import { enroll } from '../../../agent/enroll.js';
-import { parseManagerUrl } from '../../../agent/transport/tls-connection.js';
-import { createSystemClock, readBootId } from '../../../lib/clock.js';
-import { createLog } from '../../../lib/log.js';
-import { createSystemRandom } from '../../../lib/random.js';
+import { createSystemClock } from '../../../lib/clock.js';
 import { LISTENER_PATHS } from '../../../protocol/protocol-version.js';
 import { FakeManager } from '../../support/agent-fake-manager.js';
+import { composeInProcess, enrollInProcess } from '../../support/agent-in-process.js';
 import { temporaryFolder, until } from '../../support/agent-process.js';
 import {
   attackCertificates,
@@ -30,8 +26,6 @@ import { dial, ListenerDialer } from '../../support/listener-dialer.js';
 
 const DAY_MS = 86_400_000;
 const system = createSystemClock();
-const random = createSystemRandom();
-const log = createLog({ name: 'test', level: 'silent' });
 
 /** What any call is answered before it is looked at. */
 const REFUSALS: Readonly<Record<Exclude<CertificateFault, 'none'>, string>> = {
@@ -53,31 +47,13 @@ describe("certificates at an agent's listener", function () {
   const clock = { ...system, wall: () => system.wall() + elapsedMs, boot: () => system.boot() + elapsedMs };
 
   const start = async (options: Partial<AgentOptions> = {}) => {
-    daemon = await composeAgent({
-      directory: dataDirectory(join(folder.path, 'web1')),
-      clock,
-      random,
-      log,
-      bootId: readBootId(),
-      clockDetection: false,
-      listenerPort: 0,
-      ...options,
-    });
+    daemon = await composeInProcess(dataDirectory(join(folder.path, 'web1')), { clock, listenerPort: 0, ...options });
     await daemon.start();
     await until('it listens', () => daemon.status().listener.state === 'listening');
   };
   const port = () => daemon.status().listener.port!;
   const first = () => ({ protocolVersion: 1, computerId: daemon.computerId });
-  const enrollAs = (name: string) =>
-    enroll({
-      directory: dataDirectory(join(folder.path, name)),
-      manager: parseManagerUrl(manager.url)!,
-      token: manager.token,
-      name,
-      agentVersion: '0.1.0',
-      platform: 'test',
-      clock,
-    });
+  const enrollAs = (name: string) => enrollInProcess(dataDirectory(join(folder.path, name)), manager);
   const identityOf = (name: string): PresentedIdentity => {
     const { certificatePem, keyPem } = readIdentity(dataDirectory(join(folder.path, name)))!;
     return { cert: certificatePem, key: keyPem };

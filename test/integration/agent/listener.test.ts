@@ -6,22 +6,18 @@ import { join } from 'node:path';
 
 import { openAuthority, type CertificateAuthority } from '../../../certs/certificate-authority.js';
 import { certificatesOf } from '../../../certs/pem.js';
-import { composeAgent } from '../../../agent/compose.js';
 import type { Daemon } from '../../../agent/daemon.js';
 import { dataDirectory, readIdentity } from '../../../agent/data-directory.js';
-import { enroll } from '../../../agent/enroll.js';
-import { parseManagerUrl } from '../../../agent/transport/tls-connection.js';
-import { createSystemClock, readBootId } from '../../../lib/clock.js';
-import { createLog } from '../../../lib/log.js';
+import { createSystemClock } from '../../../lib/clock.js';
 import { createSystemRandom } from '../../../lib/random.js';
 import { FakeManager } from '../../support/agent-fake-manager.js';
+import { composeInProcess, enrollInProcess } from '../../support/agent-in-process.js';
 import { temporaryFolder, until } from '../../support/agent-process.js';
 import { forgeCertificate, leafExtensions, validAround } from '../../support/forged-certificates.js';
 import { dial, ListenerDialer, managerIdentity, openRaw, type DialIdentity } from '../../support/listener-dialer.js';
 
 const clock = createSystemClock();
 const random = createSystemRandom();
-const log = createLog({ name: 'test', level: (process.env['TEST_LOG'] as 'debug' | undefined) ?? 'silent' });
 const DAY_MS = 86_400_000;
 const QUICK = { handshake: 400, headers: 400, request: 600, keepAlive: 3500, silence: 4000, idle: 700 };
 
@@ -32,13 +28,7 @@ describe('the listener of an agent', function () {
   let daemon: Daemon;
 
   const start = async (quick = false): Promise<Daemon> => {
-    daemon = await composeAgent({
-      directory: dataDirectory(join(folder.path, 'web1')),
-      clock,
-      random,
-      log,
-      bootId: readBootId(),
-      clockDetection: false,
+    daemon = await composeInProcess(dataDirectory(join(folder.path, 'web1')), {
       listenerPort: 0,
       ...(quick ? { listenerTimeouts: QUICK } : {}),
     });
@@ -60,15 +50,7 @@ describe('the listener of an agent', function () {
   beforeEach(async () => {
     folder = temporaryFolder();
     manager = await FakeManager.start(folder.path);
-    await enroll({
-      directory: dataDirectory(join(folder.path, 'web1')),
-      manager: parseManagerUrl(manager.url)!,
-      token: manager.token,
-      name: 'web1',
-      agentVersion: '0.1.0',
-      platform: 'test',
-      clock,
-    });
+    await enrollInProcess(dataDirectory(join(folder.path, 'web1')), manager);
   });
 
   afterEach(async () => {
@@ -160,15 +142,7 @@ describe('the listener of an agent', function () {
     };
     const otherComputer = async (): Promise<DialIdentity> => {
       const directory = dataDirectory(join(folder.path, 'db1'));
-      await enroll({
-        directory,
-        manager: parseManagerUrl(manager.url)!,
-        token: manager.token,
-        name: 'db1',
-        agentVersion: '0.1.0',
-        platform: 'test',
-        clock,
-      });
+      await enrollInProcess(directory, manager);
       const { certificatePem, keyPem } = readIdentity(directory)!;
       return { cert: certificatePem, key: keyPem };
     };
@@ -243,6 +217,20 @@ describe('the listener of an agent', function () {
     });
   });
 
+  it('asks for the body of a caller that waits to be asked', async () => {
+    await start();
+    const { socket, said } = await openRaw(port(), managerIdentity(manager));
+    const body = JSON.stringify(first());
+    socket.write(
+      'POST /listener/v1/heartbeat HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n' +
+        `Expect: 100-continue\r\nContent-Length: ${body.length}\r\n\r\n`,
+    );
+    await until('it was asked', () => said().startsWith('HTTP/1.1 100 '));
+    socket.write(body);
+    await until('it was answered', () => said().includes('HTTP/1.1 200 '));
+    socket.destroy();
+  });
+
   it('resumes no TLS session, so that every connection is judged by its certificate', async () => {
     await start();
     for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
@@ -263,11 +251,16 @@ describe('the listener of an agent', function () {
     beforeEach(() => start(true));
 
     const closes = async (send: (socket: NodeJS.WritableStream) => void, identity?: DialIdentity) => {
-      const { socket } = await openRaw(port(), identity);
+      const { socket, said } = await openRaw(port(), identity);
       send(socket);
       await until('it was closed', () => socket.destroyed || socket.readableEnded, 4000);
       socket.destroy();
+      return said();
     };
+    const tooSlow = (answer: string) =>
+      expect(answer)
+        .to.match(/^HTTP\/1\.1 408 /)
+        .and.include('/problems/request-timeout');
 
     it('without a ClientHello', async () => {
       const socket = connect(port(), '127.0.0.1');
@@ -275,19 +268,15 @@ describe('the listener of an agent', function () {
       await until('it was closed', () => socket.destroyed || socket.readableEnded, 4000);
     });
     it('without a request', () => closes(() => undefined, managerIdentity(manager)));
-    it('with a header that never ends', () =>
-      closes(
-        (socket) => socket.write('POST /listener/v1/heartbeat HTTP/1.1\r\nHost: a\r\n'),
-        managerIdentity(manager),
-      ));
-    it('with a body that never ends', () =>
-      closes(
-        (socket) =>
-          socket.write(
-            'POST /listener/v1/heartbeat HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{',
-          ),
-        managerIdentity(manager),
-      ));
+    it('with a header that never ends', async () => {
+      const head = 'POST /listener/v1/heartbeat HTTP/1.1\r\nHost: a\r\n';
+      tooSlow(await closes((socket) => socket.write(head), managerIdentity(manager)));
+    });
+    it('with a body that never ends', async () => {
+      const head =
+        'POST /listener/v1/heartbeat HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{';
+      tooSlow(await closes((socket) => socket.write(head), managerIdentity(manager)));
+    });
     it('with empty lines after an answer', async () => {
       const { socket, said } = await openRaw(port(), managerIdentity(manager));
       const body = JSON.stringify(first());

@@ -306,6 +306,26 @@ describe('computers', () => {
     expect(live).to.deep.equal({ is_clock_drifting: false });
   });
 
+  it('that only the manager dials are to be told that they were revoked and removed, where they were reached', async () => {
+    const { id } = await world.makeComputer({ address: 'web1.example.com' });
+    await world.sql.query(
+      `INSERT INTO computer_contacts (computer_id, direction, direction_since_fleet_ms, listener_state)
+       VALUES ($1, 'managerInitiated', 0, 'failed')`,
+      [id],
+    );
+    const farewells = () =>
+      world.sql.query('SELECT address, port, attempts FROM farewells WHERE computer_id = $1', [id]);
+    await world.patchSettings(id, { listenerPort: 4999 });
+    await world.call('post', '/computers/:id/revoke', { params: { id } });
+    const ordered = [{ address: 'web1.example.com', port: 4999, attempts: 0 }];
+    expect(await farewells()).to.deep.equal(ordered);
+    await world.sql.query('UPDATE farewells SET attempts = 3 WHERE computer_id = $1', [id]);
+    await world.call('post', '/computers/:id/revoke', { params: { id } });
+    expect(await farewells()).to.deep.equal([{ ...ordered[0], attempts: 3 }]);
+    await world.call('delete', '/computers/:id', { params: { id } });
+    expect(await farewells()).to.deep.equal(ordered);
+  });
+
   it('are forgotten but for their history, and their certificates count no more', async () => {
     const { id } = await world.makeComputer();
     await insertCertificate(id, `serial ${id}`);

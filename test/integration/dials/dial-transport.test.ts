@@ -36,6 +36,7 @@ describe('Dialling one agent', () => {
   const stored: Exchange[] = [];
   const mismatches: IdentityMismatch[] = [];
   let refusal: Problem | undefined;
+  let mismatchFailure: Error | undefined;
 
   before(async () => {
     authority = await openAuthority({ dir: join(dir, 'a'), trustDomain: 'test.wardbeat', clock, random });
@@ -47,6 +48,7 @@ describe('Dialling one agent', () => {
     stored.length = 0;
     mismatches.length = 0;
     refusal = undefined;
+    mismatchFailure = undefined;
   });
   after(() => rmSync(dir, { recursive: true, force: true }));
 
@@ -73,7 +75,10 @@ describe('Dialling one agent', () => {
         return ordersFor(exchange);
       },
       limits: createPeerLimits({}, () => clock.monotonic()),
-      noteMismatch: async (mismatch) => void mismatches.push(mismatch),
+      noteMismatch: async (mismatch) => {
+        if (mismatchFailure) throw mismatchFailure;
+        mismatches.push(mismatch);
+      },
       log,
       limitsMs: { connectMs: 300, totalMs: 600 },
     });
@@ -201,6 +206,8 @@ describe('Dialling one agent', () => {
     expect(listener.calls.at(-1)?.problem).to.deep.include({ status: 503, retryAfterSeconds: 2 });
     refusal = new Problem('computer-revoked');
     expect(shown(await dial(listener.port))).to.equal('protocol');
+    mismatchFailure = Object.assign(new Error('the database is away'), { code: 'ECONNREFUSED' });
+    expect(shown(await dial((await listen('other-report')).port))).to.equal('own');
   });
 
   it('is cut by its signal, which is no failure of the agent', async () => {

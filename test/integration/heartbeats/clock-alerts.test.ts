@@ -21,6 +21,8 @@ import {
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const ADA: Actor = { kind: 'user', id: 'ada', name: 'ada', role: 'administrator', sourceAddress: null };
+/** Stands for the agent's clock when it tells the event. */
+const NOW_BY_AGENT = -1;
 const NO_CAPABILITY = { capabilities: [] as string[] };
 
 interface AlertRow {
@@ -81,7 +83,15 @@ describe('alerts about the clocks of computers', () => {
     const agentTime = world.clock.now + aheadMs;
     sequence += 1;
     const told = previous ? { previousExchange: previous } : {};
-    const orders = await world.beat(id, { sequence, agentTime, appliedFingerprint: applied, ...told, ...changes });
+    const lanes = (changes.lanes ?? []).map((batch) => ({
+      ...batch,
+      events: batch.events.map((event) => ({
+        ...event,
+        occurredAt: event.occurredAt === NOW_BY_AGENT ? agentTime : event.occurredAt,
+      })),
+    }));
+    const facts = { sequence, agentTime, appliedFingerprint: applied };
+    const orders = await world.beat(id, { ...facts, ...told, ...changes, lanes });
     applied = orders.settings?.fingerprint ?? applied;
     previous = { sequence, sentAt: agentTime - 5, receivedAt: agentTime + 5 };
   }
@@ -93,7 +103,7 @@ describe('alerts about the clocks of computers', () => {
         lane: 'control',
         epoch: 'e1',
         events: events.map((event) => ({
-          occurredAt: world.clock.now,
+          occurredAt: NOW_BY_AGENT,
           kind: 'clock-changed',
           code: 5004,
           severity: 'medium',
@@ -201,6 +211,155 @@ describe('alerts about the clocks of computers', () => {
     });
   });
 
+  const dismissByHand = async () => {
+    const open = (await alerts()).find(({ type, state }) => type === 'clock-changed' && state !== 'dismissed');
+    await service.dismiss({ id: open?.id ?? '', actor: ADA, scope: Scope.all, comment: undefined });
+  };
+  const dismissed = async () => {
+    await dismiss();
+    return ['clock-changed dismissed 1'];
+  };
+  const undisturbed = async () => ['clock-changed raised 1'];
+
+  describe('of a computer that was started again', () => {
+    const booted = (uptimeMs: number) => ({ bootId: 'boot-2', uptimeMs });
+    /** Two reports, a reboot in which the clock is set, and two more. */
+    const reboot = async (aheadMs: number, first: Partial<Report> = {}) => {
+      await beat(0);
+      await beat(0);
+      world.clock.now += MINUTE;
+      await beat(aheadMs, { ...booted(MINUTE), ...first });
+      await beat(aheadMs, booted(2 * MINUTE));
+    };
+
+    it('raises one for a step that the agent could not see, with what is known of it', async () => {
+      await reboot(90_000);
+      await beat(90_000, booted(3 * MINUTE));
+      expect(await shown()).to.deep.equal(['clock-changed raised 1']);
+      const detail = (await alerts())[0]?.detail ?? {};
+      expect(detail).to.include({ source: 'manager', stepMs: 90_000, offsetBeforeMs: 0, offsetAfterMs: 90_000 });
+    });
+
+    it('raises one for a step that the agent tells with the first report', async () => {
+      await reboot(90_000, control({ sequence: 1, data: { stepMs: 90_000 } }));
+      expect(await shown()).to.deep.equal(['clock-changed raised 1']);
+      expect((await alerts())[0]?.detail).to.include({ source: 'agent' });
+    });
+
+    it('counts what was set beside what the agent tells', async () => {
+      await reboot(90_000 + HOUR, control({ sequence: 1 }));
+      expect(await shown()).to.deep.equal(['clock-changed raised 2']);
+    });
+
+    for (const meanwhile of [undisturbed, dismissed])
+      it(`raises none more for an event that comes after the offset: ${meanwhile.name}`, async () => {
+        await reboot(90_000);
+        const occurredAt = world.clock.now - MINUTE + 90_000;
+        const expected = await meanwhile();
+        for (let n = 3; n < 6; n += 1) await beat(90_000, booted(n * MINUTE));
+        await beat(90_000, {
+          ...booted(6 * MINUTE),
+          ...control({ sequence: 1, occurredAt, data: { stepMs: 90_000 } }),
+        });
+        expect(await shown()).to.deep.equal(expected);
+      });
+
+    it('knows the step that an open alert was repeated for', async () => {
+      await beat(0, control({ sequence: 1, data: { stepMs: -90_000 } }));
+      await reboot(90_000);
+      const occurredAt = world.clock.now - MINUTE + 90_000;
+      expect(await shown()).to.deep.equal(['clock-changed raised 2']);
+      const late = control({ sequence: 2, occurredAt, data: { stepMs: 90_000 } });
+      await beat(90_000, { ...booted(3 * MINUTE), ...late });
+      expect(await shown()).to.deep.equal(['clock-changed raised 2']);
+      expect((await alerts())[0]?.detail).to.include({ source: 'agent', stepMs: -90_000 });
+      // Another of that size, made now.
+      await beat(0, { ...booted(4 * MINUTE), ...control({ sequence: 3, data: { stepMs: 90_000 } }) });
+      expect(await shown()).to.deep.equal(['clock-changed raised 3']);
+    });
+
+    it('raises nothing after days without power, whether the clock ran or stood', async () => {
+      await beat(0);
+      for (const aheadMs of [20_000, -(5 * 24 * HOUR)]) {
+        await beat(0);
+        world.clock.now += 5 * 24 * HOUR;
+        await beat(aheadMs, booted(30_000));
+        await beat(aheadMs, booted(90_000));
+        await beat(0, booted(150_000));
+        await beat(0, { bootId: 'boot-1' });
+        await beat(0, { bootId: 'boot-1' });
+      }
+      expect((await shown()).filter((alert) => alert.startsWith('clock-changed'))).to.deep.equal([]);
+    });
+
+    it('raises for a clock that starts in 1970', async () => {
+      await beat(0);
+      await beat(0);
+      await beat(-world.clock.now, booted(30_000));
+      await beat(-world.clock.now, booted(90_000));
+      expect(await shown()).to.deep.equal(['clock-changed raised 1']);
+    });
+  });
+
+  describe('of an agent whose events wait in its spool', () => {
+    const stepBy = async (aheadMs: number) => {
+      await beat(0);
+      await beat(0);
+      for (let n = 0; n < 3; n += 1) await beat(aheadMs);
+      return world.clock.now - 2 * MINUTE + aheadMs;
+    };
+
+    for (const stepMs of [HOUR, -HOUR])
+      it(`raises one for a step of ${stepMs} ms above both limits, which is a drift until it is told`, async () => {
+        const occurredAt = await stepBy(stepMs);
+        expect(await shown()).to.deep.equal(['clock-drift raised 1']);
+        const [drift] = await alerts();
+        await beat(stepMs, control({ sequence: 1, occurredAt, data: { stepMs } }));
+        await beat(stepMs);
+        expect(await shown()).to.deep.equal(['clock-changed raised 1']);
+        const [changed] = await alerts();
+        expect([changed?.id, changed?.raised]).to.deep.equal([drift?.id, drift?.raised]);
+        expect(changed?.detail).to.include({ source: 'agent', stepMs });
+        await dismissByHand();
+        expect(await shown()).to.deep.equal(['clock-changed dismissed 1', 'clock-drift raised 1']);
+      });
+
+    it('raises the step beside a drift that was open before it', async () => {
+      for (let n = 0; n < 3; n += 1) await beat(400_000);
+      for (let n = 0; n < 3; n += 1) await beat(400_000 + HOUR);
+      const occurredAt = world.clock.now - 2 * MINUTE + 400_000 + HOUR;
+      await beat(400_000 + HOUR, control({ sequence: 1, occurredAt }));
+      expect(await shown()).to.deep.equal(['clock-drift raised 1', 'clock-changed raised 1']);
+    });
+
+    it('raises the step where the clock was put right before it is told', async () => {
+      const occurredAt = await stepBy(HOUR);
+      await beat(0);
+      await beat(0);
+      expect(await shown()).to.deep.equal(['clock-drift resolved 1']);
+      await beat(0, control({ sequence: 1, occurredAt }, { sequence: 2, data: { stepMs: -HOUR } }));
+      expect(await shown()).to.deep.equal(['clock-drift resolved 1', 'clock-changed raised 2']);
+    });
+
+    it('raises one for a step above the first limit only when it is told', async () => {
+      const occurredAt = await stepBy(90_000);
+      expect(await shown()).to.deep.equal([]);
+      await beat(90_000, control({ sequence: 1, occurredAt, data: { stepMs: 90_000 } }));
+      expect(await shown()).to.deep.equal(['clock-changed raised 1']);
+    });
+
+    it('takes several told steps for the one that the readings show', async () => {
+      await beat(0);
+      await beat(0);
+      await beat(
+        HOUR,
+        control({ sequence: 1, data: { stepMs: 3 * HOUR } }, { sequence: 2, data: { stepMs: -2 * HOUR } }),
+      );
+      for (let n = 0; n < 2; n += 1) await beat(HOUR);
+      expect(await shown()).to.deep.equal(['clock-changed raised 2']);
+    });
+  });
+
   describe('of one step above both limits', () => {
     const ways = [
       { name: 'that the agent tells', changes: {}, step: () => control({ sequence: 1 }) },
@@ -212,10 +371,6 @@ describe('alerts about the clocks of computers', () => {
         [id],
       );
       return rows[0].drifting;
-    };
-    const dismissByHand = async () => {
-      const open = (await alerts()).find(({ type, state }) => type === 'clock-changed' && state !== 'dismissed');
-      await service.dismiss({ id: open?.id ?? '', actor: ADA, scope: Scope.all, comment: undefined });
     };
 
     for (const { name, changes, step } of ways)

@@ -34,7 +34,7 @@ describe('the ways to a computer', () => {
   const alerts = async (type: string) =>
     (
       await database.pool.query(
-        'SELECT state, reason, detail, closed_fleet_ms FROM alerts WHERE computer_id = $1 AND type = $2 ORDER BY raised_fleet_ms, id',
+        'SELECT state, occurrences, reason, detail, closed_fleet_ms FROM alerts WHERE computer_id = $1 AND type = $2 ORDER BY raised_fleet_ms, id',
         [id, type],
       )
     ).rows;
@@ -267,6 +267,29 @@ describe('the ways to a computer', () => {
       expect((await beat(isReported ? reverted(desired) : {})).settings).to.equal(null);
       expect(await states('settings-reverted')).to.deep.equal(['resolved']);
     }
+  });
+
+  it('count settings-reverted once per revert, whatever else of the state is new', async () => {
+    await settle('bidirectional');
+    const desired = await edit('managerInitiated');
+    const counted = async () =>
+      (await alerts('settings-reverted')).map(({ state, occurrences }) => [state, occurrences]);
+    await beat(reverted(desired));
+    await beat({ ...reverted(desired), agentVersion: '0.2.0' });
+    await dialled({ ...reverted(desired), listener: { state: 'failed', detail: 'EACCES' } });
+    // Asked for again because they are not stored: the state stays new for two reports.
+    const unknown = { ...reverted(desired), factsDigest: 'c'.repeat(64), facts: undefined } as Told;
+    await beat(unknown);
+    await beat({ ...unknown, facts: { hostname: 'web2' } });
+    world.clock.now += 86_400_000;
+    await beat(reverted(desired));
+    expect(await counted()).to.deep.equal([['raised', 1]]);
+    // After its hour they are offered again.
+    await beat();
+    await beat(candidate(desired, 'managerInitiated'));
+    await beat(reverted(desired));
+    await beat({ ...reverted(desired), agentVersion: '0.2.0' });
+    expect(await counted()).to.deep.equal([['raised', 2]]);
   });
 
   it('raise settings-reverted anew when settings that were replaced come back', async () => {

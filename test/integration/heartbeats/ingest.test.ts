@@ -280,6 +280,40 @@ describe('ingest of heartbeats', () => {
     expect(await one('SELECT 1 FROM computer_components WHERE computer_id = $1', id)).to.equal(undefined);
   });
 
+  it('shows a listener that is off-line, and alerts about it where the manager alone dials', async () => {
+    const [id] = await addComputers(database.pool, 1);
+    const listener = (state: 'online' | 'offline', direction: 'bidirectional' | 'managerInitiated') => {
+      world.clock.now += 1000;
+      return world.beat(id!, { components: [{ kind: 'agentPart', name: 'listener', state }], direction });
+    };
+    const alerts = async () =>
+      (
+        await database.pool.query(
+          `SELECT state, raised_fleet_ms, occurrences FROM alerts
+           WHERE computer_id = $1 AND type = 'component-offline' ORDER BY raised_fleet_ms`,
+          [id],
+        )
+      ).rows.map((row) => [row.state, row.raised_fleet_ms, row.occurrences]);
+    await listener('offline', 'bidirectional');
+    expect((await one('SELECT state FROM computer_components WHERE computer_id = $1', id)).state).to.equal('offline');
+    expect(await alerts()).to.deep.equal([]);
+    await listener('offline', 'managerInitiated');
+    const raised = ['raised', world.clock.now, 1];
+    expect(await alerts()).to.deep.equal([raised]);
+    world.clock.now += 86_400_000;
+    await listener('offline', 'managerInitiated');
+    expect(await alerts()).to.deep.equal([raised]);
+    await listener('offline', 'bidirectional');
+    const resolved = ['resolved', raised[1], 1];
+    expect(await alerts()).to.deep.equal([resolved]);
+    await listener('online', 'managerInitiated');
+    await listener('offline', 'managerInitiated');
+    const again = ['raised', world.clock.now, 1];
+    expect(await alerts()).to.deep.equal([resolved, again]);
+    await listener('online', 'managerInitiated');
+    expect((await alerts()).map(([state]) => state)).to.deep.equal(['resolved', 'resolved']);
+  });
+
   it('stores a goodbye and forgets it with the next report; an uninstall is offline at once', async () => {
     const [id] = await addComputers(database.pool, 1);
     await world.beat(id!, { goodbye: { reason: 'restart', expectedBackMs: 5000 } });

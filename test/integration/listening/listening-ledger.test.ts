@@ -117,13 +117,13 @@ describe('the listening ledger', () => {
     const ledger = await listening();
     await clock.advance(1000);
     await ledger.renew();
-    await clock.jump(3001);
+    await clock.jump(1001);
     expect(await prove(ledger)).to.equal(null);
     await clock.advance(1000);
     await ledger.renew();
     await clock.advance(1000);
     await ledger.renew();
-    expect(await stored()).to.deep.equal([['n1', 1000, 6001, 'stalled']]);
+    expect(await stored()).to.deep.equal([['n1', 1000, 4001, 'stalled']]);
   });
 
   it('takes a late renewal without a span when the process turned all the while', async () => {
@@ -179,10 +179,116 @@ describe('the listening ledger', () => {
 
   it('proves its last second when it closes', async () => {
     const ledger = await listening();
-    await clock.advance(1500);
+    for (let half = 0; half < 3; half += 1) {
+      await clock.advance(500);
+      ledger.witness();
+    }
     await ledger.close();
     expect(await prove(ledger)).to.equal(null);
     const { rows } = await database.pool.query('SELECT listened_until_fleet_ms FROM listeners');
     expect(Number(rows[0].listened_until_fleet_ms)).to.equal(START + 1500);
+  });
+
+  it('tells a machine that slept from a process that stood still', async () => {
+    const ledger = await listening();
+    await clock.advance(1000);
+    await ledger.renew();
+    clock.suspend(30_000);
+    expect(ledger.deafness()).to.deep.equal({ cause: 'suspended', since: START + 1000 });
+    for (let second = 0; second < 2; second += 1) {
+      await clock.advance(1000);
+      await ledger.renew();
+    }
+    expect(await stored()).to.deep.equal([['n1', 1000, 33_000, 'suspended']]);
+  });
+
+  it('tells a process that did not run at all from an event loop that was busy', async () => {
+    let turnedMs = 0;
+    const node = 'n1';
+    const ingest = { settled: async () => {} };
+    const deps = { node, inTransaction, fleetClock: clock, log, ingest, otherThreadMs: () => turnedMs };
+    const ledger = createListeningLedger(deps);
+    await ledger.register();
+    await ledger.opened();
+    await clock.jump(5000);
+    expect(ledger.deafness()?.cause).to.equal('paused');
+    await ledger.renew();
+    await clock.advance(1000);
+    await ledger.renew();
+    turnedMs = 4000;
+    await clock.jump(5000);
+    expect(ledger.deafness()?.cause).to.equal('stalled');
+  });
+
+  it('is deaf from before its last proof where somebody outside knows better, until the cause ends', async () => {
+    const ledger = await listening();
+    const second = async () => {
+      await clock.advance(1000);
+      await ledger.renew();
+    };
+    for (let count = 0; count < 5; count += 1) await second();
+    ledger.beginDeaf('not-accepting', START + 2000);
+    expect(ledger.deafness()).to.deep.equal({ cause: 'not-accepting', since: START + 2000 });
+    expect(await prove(ledger)).to.equal(null);
+    ledger.beginDeaf('not-accepting', START + 4000);
+    for (let count = 0; count < 3; count += 1) await second();
+    expect(await stored()).to.deep.equal([]);
+    expect(ledger.recentSpans()).to.deep.equal([{ from: START + 2000, until: START + 8000, cause: 'not-accepting' }]);
+    ledger.endDeaf('not-accepting');
+    expect(await prove(ledger)).to.equal(null);
+    await second();
+    expect(await stored()).to.deep.equal([['n1', 2000, 9000, 'not-accepting']]);
+    expect(ledger.spans()).to.deep.equal([{ from: START + 2000, until: START + 9000 }]);
+    expect(await prove(ledger)).to.equal(clock.fleet());
+    expect(ledger.deafSecondsBy()).to.include({ 'not-accepting': 7, stalled: 0 });
+  });
+
+  it('tells of a cause that ended before a renewal saw it', async () => {
+    const ledger = await listening();
+    await clock.advance(1000);
+    await ledger.renew();
+    ledger.beginDeaf('self-suspicion', START + 500);
+    ledger.endDeaf('self-suspicion');
+    await clock.advance(1000);
+    await ledger.renew();
+    expect(await stored()).to.deep.equal([['n1', 500, 2000, 'self-suspicion']]);
+  });
+
+  it('proves nothing while the port keeps somebody waiting, and writes no span when it did answer', async () => {
+    let isWaiting = false;
+    const ingest = { settled: async () => {} };
+    const isInDoubt = () => isWaiting;
+    const ledger = createListeningLedger({ node: 'n1', inTransaction, fleetClock: clock, log, ingest, isInDoubt });
+    await ledger.register();
+    await ledger.opened();
+    isWaiting = true;
+    for (let second = 0; second < 3; second += 1) {
+      await clock.advance(1000);
+      await ledger.renew();
+    }
+    expect(await prove(ledger)).to.equal(null);
+    const { rows } = await database.pool.query('SELECT listened_until_fleet_ms FROM listeners');
+    expect(Number(rows[0].listened_until_fleet_ms)).to.equal(START);
+    isWaiting = false;
+    expect(await prove(ledger)).to.equal(clock.fleet());
+    await ledger.renew();
+    expect(await stored()).to.deep.equal([]);
+  });
+
+  it('remembers what lives before it stored of themselves', async () => {
+    await listening();
+    await clock.advance(40_000);
+    await listening();
+    await clock.advance(20_000);
+    const third = await listening();
+    expect(third.recentSpans().map(({ from, until }) => [from - START, until - START])).to.deep.equal([
+      [0, 40_000],
+      [40_000, 60_000],
+    ]);
+    for (let second = 0; second < 290; second += 1) {
+      await clock.advance(1000);
+      third.witness();
+    }
+    expect(third.recentSpans().map(({ from }) => from - START)).to.deep.equal([40_000]);
   });
 });

@@ -86,6 +86,7 @@ describe('housekeeping', () => {
       fleetClock,
       verdicts,
       sealer: { run: async () => {} },
+      incidents: { run: async () => {} },
     });
     const monotonicJobs = clockJobs({ inTransaction: world.inTransaction, fleetClock });
     const scheduler = createScheduler({

@@ -124,6 +124,7 @@ describe('making verdicts', () => {
     await listenUntil(184_500);
     const other = await world.listen('n2');
     await world.clock.advance(800);
+    other.witness();
     await ledger.renew();
     await world.run(job);
     expect(await world.alerts()).to.deep.equal([]);
@@ -369,7 +370,7 @@ describe('making verdicts', () => {
     const web1 = await world.computer({ at: 0 });
     await lookAt(184_000);
     ledger.noteDeaf('refused-heartbeats');
-    await world.clock.advance(1500);
+    await world.clock.advance(900);
     await world.run(job);
     expect(await world.alerts(web1)).to.deep.equal([]);
     expect(job.verdictState()).to.include({ state: 'held', reason: 'refused-heartbeats' });

@@ -12,6 +12,7 @@ import {
 import { matchesProcess } from '../../../agent/collectors/process-collector.js';
 import { ComponentWatch } from '../../../agent/component-watch.js';
 import { createSystemClock } from '../../../lib/clock.js';
+import type { CommunicationDirection } from '../../../policies/setting-values.js';
 import type { ComponentReport } from '../../../protocol/heartbeat-messages.js';
 
 const clock = createSystemClock();
@@ -70,14 +71,24 @@ describe('watched components', () => {
   it('give one event per change, none for unknown and none for a first look that is well', () => {
     const watch = new ComponentWatch();
     const look = (state: ComponentReport['state']) =>
-      watch.changes([{ name: 'p', kind: 'process', state }]).map(({ kind }) => kind);
+      watch.changes([{ name: 'p', kind: 'process', state }], 'bidirectional').map(({ kind }) => kind);
     expect(look('online')).to.deep.equal([]);
     expect(look('offline')).to.deep.equal(['component-down']);
     expect(look('unknown')).to.deep.equal([]);
     expect(look('offline')).to.deep.equal([]);
     expect(look('online')).to.deep.equal(['component-up']);
-    expect(watch.changes([])).to.deep.equal([]);
+    expect(watch.changes([], 'bidirectional')).to.deep.equal([]);
     expect(look('offline')).to.deep.equal(['component-down']);
+  });
+
+  it('of a listener that is off-line are a fault where the manager alone dials', () => {
+    const watch = new ComponentWatch();
+    const look = (state: ComponentReport['state'], direction: CommunicationDirection) =>
+      watch.changes([{ name: 'listener', kind: 'agentPart', state }], direction).map(({ kind }) => kind);
+    expect(look('offline', 'bidirectional')).to.deep.equal([]);
+    expect(look('offline', 'managerInitiated')).to.deep.equal(['component-down']);
+    expect(look('offline', 'bidirectional')).to.deep.equal([]);
+    expect(look('online', 'bidirectional')).to.deep.equal(['component-up']);
   });
 });
 

@@ -9,12 +9,14 @@ import {
   forgetExpired,
   listenerWishes,
   nextChangeBoot,
+  isPortUntold,
   nextDialBoot,
   offerWay,
   proofNeeded,
   REVERTED_KEPT_MS,
   revertCandidate,
   type Carrier,
+  type PortFacts,
   type Ways,
   type Way,
 } from '../../../agent/direction-rules.js';
@@ -148,7 +150,13 @@ describe('where an agent listens', () => {
 });
 
 describe('when an agent dials', () => {
-  const facts = { orderedBoot: 70_000, lastDialBoot: 500, quietSinceBoot: 900, intervalMs: INTERVAL_MS };
+  const facts = {
+    orderedBoot: 70_000,
+    lastDialBoot: 500,
+    quietSinceBoot: 900,
+    intervalMs: INTERVAL_MS,
+    isPortUntold: false,
+  };
   const cases: [string, Ways, number][] = [
     ['as ordered', { inForce: BOTH }, 70_000],
     ['as ordered', { inForce: AGENT }, 70_000],
@@ -160,6 +168,26 @@ describe('when an agent dials', () => {
   for (const [name, ways, expected] of cases)
     it(`${name}: ${ways.inForce.direction}`, () => {
       expect(nextDialBoot(ways, facts)).to.equal(expected);
+    });
+
+  it('as ordered, while its manager does not know the port', () => {
+    expect(nextDialBoot({ inForce: MANAGER }, { ...facts, isPortUntold: true })).to.equal(70_000);
+  });
+
+  const ports: [string, Way, Partial<PortFacts>, boolean][] = [
+    ['the told port is open', MANAGER, {}, false],
+    ['another port is open than was told', MANAGER, { boundPort: 5000 }, true],
+    ['no port was told, and the setting is open', MANAGER, { toldPort: null }, false],
+    ['no port was told, and another than the setting is open', MANAGER, { toldPort: null, boundPort: 5000 }, true],
+    ['nothing was told yet, and the setting is open', MANAGER, { toldPort: undefined }, false],
+    ['the setting is open, but another port was told', MANAGER, { toldPort: 5000 }, true],
+    ['nothing is open', MANAGER, { boundPort: undefined }, false],
+    ['it dials anyway', BOTH, { boundPort: 5000 }, false],
+  ];
+  for (const [name, inForce, changes, expected] of ports)
+    it(`tells a port or not, where ${name}`, () => {
+      const known = { boundPort: 4118, toldPort: 4118, settingPort: 4118, ...changes };
+      expect(isPortUntold(inForce, known)).to.equal(expected);
     });
 
   it('again as a retry says, once it tried to prove that it can', () => {
@@ -214,6 +242,7 @@ describe('whatever is offered, proven, and however long it takes', () => {
             lastDialBoot: nowBoot,
             quietSinceBoot: nowBoot,
             intervalMs: INTERVAL_MS,
+            isPortUntold: false,
           };
           const dialsAt = nextDialBoot(ways, facts);
           expect(listenerWishes(ways).length > 0 || dialsByItself(ways)).to.equal(true);

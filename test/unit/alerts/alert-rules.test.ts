@@ -10,6 +10,7 @@ const OPEN: Alert = {
   state: 'raised',
   computerId: null,
   computerName: null,
+  incidentId: null,
   occurrences: 1,
   raisedAt: 100,
   closedAt: null,

@@ -57,6 +57,20 @@ describe('The schedule of dials', () => {
     expect(schedule.size).to.equal(0);
   });
 
+  it('keeps an edit that comes while somebody is in hand, whatever that dial brings', () => {
+    const schedule = newSchedule();
+    schedule.place(id, { ...fast(100), marginMs: 15_000 });
+    taken(schedule, 15_100);
+    schedule.hasten(id, 15_200);
+    schedule.hasten(id, 15_300);
+    schedule.hear(id, 75_000);
+    schedule.settle(id, { ...fast(15_400), marginMs: 15_000, notBefore: 16_400 });
+    expect(schedule.earliest('fast')).to.equal(16_400);
+    taken(schedule, 16_400);
+    schedule.settle(id, { ...fast(80_000), marginMs: 15_000 });
+    expect(schedule.earliest('fast')).to.equal(80_000);
+  });
+
   it('keeps the lanes apart', () => {
     const schedule = newSchedule();
     schedule.place(id, fast(100));

@@ -66,6 +66,30 @@ describe('what a report tells of its clock', () => {
     ['a step below the limit', { report: sampled(50_000) }, null],
     ['one that the agent tells itself', { report: sampled(70_000), tells: true }, null],
     [
+      'one that it could not see, made before its kernel was started',
+      { report: { ...sampled(70_000), uptimeMs: 90_000 }, tells: true },
+      70_000,
+    ],
+    [
+      'one that it saw, since its kernel was started before',
+      { report: { ...sampled(70_000), uptimeMs: 3 * MINUTE }, tells: true },
+      null,
+    ],
+    [
+      'a start with a clock that was off by what it drifts',
+      { live: { clockSampledAt: NOW - 48 * HOUR }, report: { ...sampled(80_000), uptimeMs: 90_000 }, tells: true },
+      null,
+    ],
+    [
+      'a clock that stood still without power',
+      {
+        live: { clockSampledAt: NOW - 48 * HOUR },
+        report: { ...sampled(-48 * HOUR + 90_000), uptimeMs: 90_000 },
+        tells: true,
+      },
+      null,
+    ],
+    [
       'the first reading ever',
       { live: { clockOffsetMs: null, clockErrorMs: null, clockSampledAt: null }, report: sampled(HOUR) },
       null,
@@ -102,16 +126,21 @@ describe('what a report tells of its clock', () => {
     ],
   ];
   for (const [name, situation, stepMs] of changes)
-    it(`finds ${stepMs === null ? 'no change' : 'the change'} in ${name}`, () =>
-      expect(find(situation).change?.stepMs ?? null).to.equal(stepMs));
+    it(`finds ${stepMs === null ? 'no change' : 'the change'} in ${name}`, () => {
+      const { change, isLeftToAgent } = find(situation);
+      expect(isLeftToAgent ? null : (change?.stepMs ?? null)).to.equal(stepMs);
+    });
 
   it('names the step, the offsets before and after, and what it takes it for', () => {
     const live = { clockOffsetMs: 500 };
     expect(find({ live, report: sampled(2 * HOUR + 500) }).change).to.deep.equal({
       classification: 'time-zone',
       stepMs: 2 * HOUR,
+      withinMs: 2045,
       offsetBeforeMs: 500,
       offsetAfterMs: 2 * HOUR + 500,
+      between: [NOW - 2 * MINUTE, NOW - MINUTE],
+      knownAt: NOW - 2 * MINUTE,
     });
   });
 

@@ -72,6 +72,7 @@ const accept = (live: Partial<LiveRow>, report: Partial<Report> = {}, effective 
     clock: { toWall: (at) => at, toTrusted: (at) => at },
     stateDigest: null,
     isStateNew: false,
+    revertedBefore: null,
   });
 
 describe('classifying a report', () => {

@@ -80,6 +80,7 @@ describe('the settings catalogue', () => {
     ],
     ['maintenanceWindows', [{ cron: '0 2 * * sun', durationMinutes: 120, timeZone: 'Europe/Berlin' }]],
     ['maintenanceWindows', [{ cron: '*/15 0-6/2 1,15 jan-mar 1-5', durationMinutes: 1, timeZone: 'UTC' }]],
+    ['listenerAllowedSources', ['::ffff:1:2:3/128', '::/0']],
     ['communicationDirection', 'agentInitiated'],
     ['connectionMode', 'perHeartbeat'],
     ['proxyFallbackDirect', false],
@@ -100,6 +101,8 @@ describe('the settings catalogue', () => {
       '',
       '::ffff:127.0.0.1/128',
       '0:0:0:0:0:ffff:7f00:1/128',
+      '0::ffff:127.0.0.1/128',
+      '0:0::FFFF:7f00:0/104',
     ].map((source) => ['listenerAllowedSources', [source], '/0'] as const),
     ...[
       'http://a.example',

@@ -1,0 +1,50 @@
+import { connect, type SecureContext, type TLSSocket } from 'node:tls';
+import { connectionReset } from './network-error.js';
+
+export interface TlsTarget {
+  readonly host: string;
+  readonly port: number;
+  /** A name to ask for (RFC 6066); none for an IP address. */
+  readonly servername?: string;
+  readonly context: SecureContext;
+  /** A TLS session to resume. */
+  readonly session?: Buffer | undefined;
+  readonly onSession?: ((session: Buffer) => void) | undefined;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Opens TCP and TLS and verifies nothing: who the peer is remains to be judged by whoever calls, before a byte is sent.
+ * Throws what Node reported (lib/network-error.ts names it), or the signal's reason.
+ */
+export function openTlsSocket({ context, session, onSession, signal, ...where }: TlsTarget): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({
+      ...where,
+      ...(session ? { session } : {}),
+      secureContext: context,
+      ALPNProtocols: ['http/1.1'],
+      rejectUnauthorized: false,
+    });
+    const abort = (): void => void socket.destroy(signal.reason as Error);
+    const fail = (error: unknown): void => {
+      signal.removeEventListener('abort', abort);
+      socket.destroy();
+      reject((signal.aborted ? signal.reason : error) as Error);
+    };
+    const closed = (): void => fail(connectionReset('the connection was closed during the handshake'));
+    if (onSession) socket.on('session', onSession);
+    socket.once('error', fail);
+    socket.once('close', closed);
+    socket.once('secureConnect', () => {
+      signal.removeEventListener('abort', abort);
+      socket.removeListener('close', closed);
+      socket.removeListener('error', fail);
+      // A reset between two requests must not end the process; the next request fails by itself.
+      socket.on('error', () => undefined);
+      resolve(socket);
+    });
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
+  });
+}

@@ -1,0 +1,142 @@
+import { expect } from 'chai';
+import { createSystemRandom } from '../../../lib/random.js';
+import { createAlertWriter } from '../../../server/alerts/alert-writer.js';
+import { createHotTransaction, type HotTransaction } from '../../../server/database/hot-transaction.js';
+import { createPoolUnitOfWork } from '../../../server/database/in-transaction.js';
+import type { DeafCause, NamedDeafSpan } from '../../../server/listening/listening.js';
+import { createManagerWatch, type ManagerWatch } from '../../../server/system/manager-watch.js';
+import { useDatabase } from '../../support/database.js';
+import { FakeClock } from '../../support/fake-clock.js';
+
+const START = Date.UTC(2026, 10, 21, 12);
+
+describe('the watch of the manager itself', () => {
+  const database = useDatabase();
+  const random = createSystemRandom();
+  let clock: FakeClock;
+  let isAway: boolean;
+  let spans: NamedDeafSpan[];
+  let deaf: { cause: DeafCause; since: number } | undefined;
+  let worstLagMs: number;
+  let watch: ManagerWatch;
+
+  const create = (): ManagerWatch => {
+    const inTransaction = createHotTransaction(createPoolUnitOfWork(database.pool, { clock, random }));
+    const away: HotTransaction = (work, options) =>
+      isAway ? Promise.reject(new Error('the database is away')) : inTransaction(work, options);
+    return createManagerWatch({
+      node: 'n1',
+      ledger: { recentSpans: () => spans, deafness: () => deaf },
+      lag: { worstMs: () => worstLagMs },
+      alerts: createAlertWriter({ random }),
+      inTransaction: away,
+      fleetClock: clock,
+    });
+  };
+
+  beforeEach(async () => {
+    clock = new FakeClock(START);
+    [isAway, spans, deaf, worstLagMs] = [false, [], undefined, 0];
+    await database.pool.query('DELETE FROM alerts');
+    watch = create();
+  });
+
+  const alerts = async () => {
+    const { rows } = await database.pool.query('SELECT * FROM alerts ORDER BY raised_fleet_ms');
+    return rows.map((row) => ({
+      state: row.state as string,
+      reason: row.reason as string,
+      subject: row.subject as string,
+      computerId: row.computer_id as string | null,
+      severity: row.severity as string,
+      raisedAt: Number(row.raised_fleet_ms) - START,
+      closedAt: row.closed_fleet_ms === null ? null : Number(row.closed_fleet_ms) - START,
+      detail: row.detail as Record<string, unknown>,
+    }));
+  };
+  const span = (from: number, until: number, cause: DeafCause): NamedDeafSpan => ({
+    from: START + from,
+    until: START + until,
+    cause,
+  });
+  const lookAt = async (at: number) => {
+    await clock.advance(START + at - clock.fleet());
+    await watch.look();
+  };
+
+  it('raises with its evidence when more than 30 of 300 seconds were deaf, and resolves when they are past', async () => {
+    await lookAt(1000);
+    spans = [span(10_000, 42_000, 'paused')];
+    await lookAt(43_000);
+    expect(await alerts()).to.deep.equal([
+      {
+        state: 'raised',
+        reason: 'deaf',
+        subject: 'n1',
+        computerId: null,
+        severity: 'high',
+        raisedAt: 43_000,
+        closedAt: null,
+        detail: {
+          node: 'n1',
+          deafSeconds: 32,
+          deafSecondsByCause: { paused: 32 },
+          spans: [{ from: '2026-11-21T12:00:10.000Z', until: '2026-11-21T12:00:42.000Z', cause: 'paused' }],
+          schedulerLagSeconds: 0,
+        },
+      },
+    ]);
+    for (let at = 44_000; at <= 311_000; at += 1000) await lookAt(at);
+    expect((await alerts()).map(({ state }) => state)).to.deep.equal(['raised']);
+    await lookAt(312_000);
+    expect((await alerts()).map(({ state, closedAt }) => [state, closedAt])).to.deep.equal([['resolved', 312_000]]);
+  });
+
+  it('raises for verdicts that nobody looks for', async () => {
+    worstLagMs = 5001;
+    await lookAt(1000);
+    const [alert] = await alerts();
+    expect([alert?.reason, alert?.detail['schedulerLagSeconds']]).to.deep.equal(['scheduler-lag', 5.001]);
+  });
+
+  it('raises once the database is back, with the instant at which it began', async () => {
+    deaf = { cause: 'database-away', since: START };
+    isAway = true;
+    for (let at = 1000; at <= 60_000; at += 1000) {
+      spans = [span(0, at, 'database-away')];
+      await lookAt(at);
+    }
+    isAway = false;
+    deaf = undefined;
+    await lookAt(61_000);
+    expect((await alerts()).map(({ state, raisedAt }) => [state, raisedAt])).to.deep.equal([['raised', 31_000]]);
+  });
+
+  it('tells of what was over before it could be stored', async () => {
+    await lookAt(0);
+    isAway = true;
+    worstLagMs = 9000;
+    await clock.advance(1000);
+    await watch.look().catch(() => undefined);
+    worstLagMs = 0;
+    isAway = false;
+    await lookAt(2000);
+    expect((await alerts()).map(({ state, raisedAt, closedAt }) => [state, raisedAt, closedAt])).to.deep.equal([
+      ['resolved', 1000, 2000],
+    ]);
+    await lookAt(3000);
+    expect(await alerts()).to.have.lengthOf(1);
+  });
+
+  it('resolves what a life before left open, and keeps what goes on', async () => {
+    worstLagMs = 9000;
+    await lookAt(1000);
+    watch = create();
+    await lookAt(5000);
+    expect((await alerts()).map(({ state, raisedAt }) => [state, raisedAt])).to.deep.equal([['raised', 1000]]);
+    worstLagMs = 0;
+    watch = create();
+    await lookAt(9000);
+    expect((await alerts()).map(({ state }) => state)).to.deep.equal(['resolved']);
+  });
+});
