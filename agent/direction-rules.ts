@@ -141,6 +141,11 @@ export function revertCandidate(ways: Ways, why: Pick<Reverted, 'reason' | 'deta
   return { inForce, lingering, reverted: { fingerprint, direction: way.direction, untilBoot, ...why } };
 }
 
+/** Forgets that these settings were reverted: offered again, they are tried again. */
+export function forgetReverted({ reverted, ...others }: Ways, fingerprint: string): Ways {
+  return reverted === undefined || reverted.fingerprint === fingerprint ? others : { ...others, reverted };
+}
+
 /** Forgets what has run out; a candidate past its deadline is the caller's to revert. */
 export function forgetExpired(ways: Ways, nowBoot: number): Ways {
   const { lingering, reverted, ...others } = ways;

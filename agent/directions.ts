@@ -9,6 +9,7 @@ import {
   commitCandidate,
   dialsByItself,
   forgetExpired,
+  forgetReverted,
   isPortUntold,
   listenerWishes,
   listens,
@@ -112,6 +113,8 @@ export class Directions {
   /** Carries out what orders say of settings. */
   async follow(orders: Orders, carrier: Carrier): Promise<void> {
     if (orders.committed !== undefined) await this.#commit(orders.committed, carrier);
+    const { retryCandidate } = orders;
+    if (retryCandidate !== undefined) this.#ways = forgetReverted(this.#ways, retryCandidate);
     if (orders.settings) await this.#offer(orders.settings, { isFirst: false });
     else await this.#deps.settings.confirm(orders.settingsGeneration);
   }

@@ -9,6 +9,7 @@ CREATE TABLE alert_notices (
   CONSTRAINT alert_notices_told_check CHECK ((told = ANY (ARRAY['nothing'::text, 'open'::text, 'closed'::text])))
 );
 CREATE INDEX alert_notices_look ON public.alert_notices USING btree (look_fleet_ms) WHERE (look_fleet_ms IS NOT NULL);
+CREATE INDEX alert_notices_open ON public.alert_notices USING btree (alert_id) WHERE ((told = 'open'::text) OR (held_by = 'maintenance'::text));
 GRANT DELETE, INSERT, SELECT, UPDATE ON alert_notices TO wardbeat_app;
 
 CREATE TABLE alert_outbox (
@@ -18,6 +19,7 @@ CREATE TABLE alert_outbox (
   at_fleet_ms bigint NOT NULL,
   CONSTRAINT alert_outbox_pkey PRIMARY KEY (id)
 );
+CREATE INDEX alert_outbox_order ON public.alert_outbox USING btree (at_fleet_ms, id);
 GRANT DELETE, INSERT, SELECT, UPDATE ON alert_outbox TO wardbeat_app;
 
 CREATE TABLE alerts (
@@ -79,6 +81,7 @@ CREATE TABLE audit_log (
   CONSTRAINT audit_log_pkey PRIMARY KEY (id)
 );
 CREATE INDEX audit_log_at ON public.audit_log USING btree (at, id);
+CREATE INDEX audit_log_subject ON public.audit_log USING btree (subject_id, at, id);
 CREATE INDEX audit_log_transaction ON public.audit_log USING btree (transaction_id, id);
 GRANT SELECT ON audit_log TO wardbeat_app;
 GRANT INSERT (id, at, actor_id, actor_name, source_address, action, subject_type, subject_id, before, after) ON audit_log TO wardbeat_app;
@@ -198,6 +201,15 @@ CREATE TABLE computer_facts (
   CONSTRAINT computer_facts_pkey PRIMARY KEY (computer_id)
 );
 GRANT DELETE, INSERT, SELECT, UPDATE ON computer_facts TO wardbeat_app;
+
+CREATE TABLE computer_flaps (
+  computer_id uuid NOT NULL,
+  changed_fleet_ms bigint[] NOT NULL,
+  calm_fleet_ms bigint,
+  is_told boolean NOT NULL DEFAULT false,
+  CONSTRAINT computer_flaps_pkey PRIMARY KEY (computer_id)
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON computer_flaps TO wardbeat_app;
 
 CREATE TABLE computer_live (
   computer_id uuid NOT NULL,
@@ -451,6 +463,24 @@ CREATE TABLE listeners (
 );
 GRANT DELETE, INSERT, SELECT, UPDATE ON listeners TO wardbeat_app;
 
+CREATE TABLE maintenance_windows (
+  id uuid NOT NULL,
+  computer_id uuid,
+  policy_id uuid,
+  label text,
+  starts_at timestamp with time zone NOT NULL,
+  ends_at timestamp with time zone NOT NULL,
+  comment text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  created_by text NOT NULL,
+  CONSTRAINT maintenance_windows_pkey PRIMARY KEY (id),
+  CONSTRAINT maintenance_windows_check CHECK (((computer_id IS NOT NULL) OR (policy_id IS NOT NULL) OR (label IS NOT NULL))),
+  CONSTRAINT maintenance_windows_check1 CHECK ((ends_at >= starts_at))
+);
+CREATE INDEX maintenance_windows_ends ON public.maintenance_windows USING btree (ends_at);
+CREATE INDEX maintenance_windows_starts ON public.maintenance_windows USING btree (starts_at, id);
+GRANT DELETE, INSERT, SELECT, UPDATE ON maintenance_windows TO wardbeat_app;
+
 CREATE TABLE migration_lock (
   id smallint NOT NULL,
   CONSTRAINT migration_lock_pkey PRIMARY KEY (id)
@@ -462,6 +492,107 @@ CREATE TABLE migrations (
   name character varying NOT NULL,
   CONSTRAINT "PK_8c82d7f526340ab734260ea46be" PRIMARY KEY (id)
 );
+
+CREATE TABLE notification_attempts (
+  delivery_id uuid NOT NULL,
+  attempt integer NOT NULL,
+  at_fleet_ms bigint NOT NULL,
+  duration_ms integer NOT NULL,
+  error text,
+  CONSTRAINT notification_attempts_pkey PRIMARY KEY (delivery_id, attempt),
+  CONSTRAINT notification_attempts_delivery_id_fkey FOREIGN KEY (delivery_id) REFERENCES notification_deliveries(id) ON DELETE CASCADE
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON notification_attempts TO wardbeat_app;
+
+CREATE TABLE notification_channels (
+  id uuid NOT NULL,
+  name text NOT NULL,
+  type text NOT NULL,
+  settings jsonb NOT NULL,
+  secrets bytea NOT NULL,
+  revision bigint NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  created_by text NOT NULL,
+  updated_at timestamp with time zone NOT NULL,
+  delivered_fleet_ms bigint,
+  failed_fleet_ms bigint,
+  last_error text,
+  CONSTRAINT notification_channels_pkey PRIMARY KEY (id),
+  CONSTRAINT notification_channels_name_key UNIQUE (name),
+  CONSTRAINT notification_channels_type_check CHECK ((type = ANY (ARRAY['email'::text, 'webhook'::text, 'slack'::text, 'syslog'::text])))
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON notification_channels TO wardbeat_app;
+
+CREATE TABLE notification_deliveries (
+  id uuid NOT NULL,
+  channel_id uuid NOT NULL,
+  route_id uuid NOT NULL,
+  kind text NOT NULL,
+  state text NOT NULL DEFAULT 'queued'::text,
+  is_collecting boolean NOT NULL DEFAULT true,
+  alert_count integer NOT NULL DEFAULT 0,
+  attempts integer NOT NULL DEFAULT 0,
+  failures integer NOT NULL DEFAULT 0,
+  awaits_channel boolean NOT NULL DEFAULT false,
+  created_fleet_ms bigint NOT NULL,
+  due_fleet_ms bigint NOT NULL,
+  expires_fleet_ms bigint NOT NULL,
+  claimed_until_fleet_ms bigint,
+  ended_fleet_ms bigint,
+  last_error text,
+  CONSTRAINT notification_deliveries_pkey PRIMARY KEY (id),
+  CONSTRAINT notification_deliveries_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'delivered'::text, 'failed'::text, 'dead'::text])))
+);
+CREATE INDEX notification_deliveries_channel ON public.notification_deliveries USING btree (channel_id, created_fleet_ms, id);
+CREATE UNIQUE INDEX notification_deliveries_collecting ON public.notification_deliveries USING btree (route_id, kind) WHERE is_collecting;
+CREATE INDEX notification_deliveries_created ON public.notification_deliveries USING btree (created_fleet_ms, id);
+CREATE INDEX notification_deliveries_due ON public.notification_deliveries USING btree (due_fleet_ms, id) WHERE (state = ANY (ARRAY['queued'::text, 'failed'::text]));
+GRANT DELETE, INSERT, SELECT, UPDATE ON notification_deliveries TO wardbeat_app;
+
+CREATE TABLE notification_delivery_alerts (
+  delivery_id uuid NOT NULL,
+  alert_id uuid NOT NULL,
+  "position" integer NOT NULL,
+  computer_id uuid,
+  shown jsonb NOT NULL,
+  CONSTRAINT notification_delivery_alerts_pkey PRIMARY KEY (delivery_id, alert_id),
+  CONSTRAINT notification_delivery_alerts_delivery_id_fkey FOREIGN KEY (delivery_id) REFERENCES notification_deliveries(id) ON DELETE CASCADE
+);
+CREATE INDEX notification_delivery_alerts_alert ON public.notification_delivery_alerts USING btree (alert_id, delivery_id);
+GRANT DELETE, INSERT, SELECT, UPDATE ON notification_delivery_alerts TO wardbeat_app;
+
+CREATE TABLE notification_routes (
+  id uuid NOT NULL,
+  name text NOT NULL,
+  channel_id uuid NOT NULL,
+  min_severity text,
+  types text[],
+  policy_id uuid,
+  label text,
+  group_seconds integer NOT NULL,
+  repeat_minutes integer,
+  is_enabled boolean NOT NULL,
+  revision bigint NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  created_by text NOT NULL,
+  updated_at timestamp with time zone NOT NULL,
+  CONSTRAINT notification_routes_pkey PRIMARY KEY (id),
+  CONSTRAINT notification_routes_channel_id_fkey FOREIGN KEY (channel_id) REFERENCES notification_channels(id),
+  CONSTRAINT notification_routes_name_key UNIQUE (name)
+);
+CREATE INDEX notification_routes_channel ON public.notification_routes USING btree (channel_id);
+CREATE INDEX notification_routes_policy ON public.notification_routes USING btree (policy_id) WHERE (policy_id IS NOT NULL);
+GRANT DELETE, INSERT, SELECT, UPDATE ON notification_routes TO wardbeat_app;
+
+CREATE TABLE notification_told (
+  route_id uuid NOT NULL,
+  alert_id uuid NOT NULL,
+  next_fleet_ms bigint,
+  CONSTRAINT notification_told_pkey PRIMARY KEY (route_id, alert_id)
+);
+CREATE INDEX notification_told_alert ON public.notification_told USING btree (alert_id, route_id);
+CREATE INDEX notification_told_next ON public.notification_told USING btree (next_fleet_ms, route_id, alert_id) WHERE (next_fleet_ms IS NOT NULL);
+GRANT DELETE, INSERT, SELECT, UPDATE ON notification_told TO wardbeat_app;
 
 CREATE TABLE policies (
   id uuid NOT NULL,

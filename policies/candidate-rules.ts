@@ -61,6 +61,16 @@ export function committedBy(facts: CandidateFacts, dialledBy: Dialler): string |
   return proverOf(candidate.direction) === dialledBy ? candidate.fingerprint : null;
 }
 
+/**
+ * The fingerprint to try again before its time; null where there is nothing to try. `isReaddressed`: the address to dial
+ * was changed since the candidate was reverted, so a dial that did not reach the agent may reach it now.
+ */
+export function retriedBy(facts: CandidateFacts, isReaddressed: boolean): string | null {
+  const { candidate } = facts;
+  if (!candidate || !isReaddressed || candidateStanding(facts) !== 'reverted') return null;
+  return proverOf(candidate.direction) === 'manager' ? candidate.fingerprint : null;
+}
+
 /** Whether it is the manager who has to dial, so that the candidate is proven. */
 export function awaitsDial(candidate: Candidate): boolean {
   return candidate.state === 'proving' && proverOf(candidate.direction) === 'manager';

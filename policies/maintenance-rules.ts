@@ -71,6 +71,79 @@ export function maintenanceSpans(windows: readonly MaintenanceWindow[], range: S
   return [...createMaintenanceCalendar(windows).spans(range)];
 }
 
+/** Which computers a one-off window is for: all that is named must hold, and something is. */
+export interface WindowTarget {
+  readonly computerId: string | null;
+  /** The policy and all below it. */
+  readonly policyId: string | null;
+  /** `key`, or `key:value`. */
+  readonly label: string | null;
+}
+
+export interface TargetedComputer {
+  readonly id: string;
+  /** Its policy and those above it. */
+  readonly lineage: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export function isAimedAt({ computerId, policyId, label }: WindowTarget, computer: TargetedComputer): boolean {
+  return (
+    (computerId === null || computerId === computer.id) &&
+    (policyId === null || computer.lineage.includes(policyId)) &&
+    (label === null || labelTexts(computer.labels).includes(label))
+  );
+}
+
+/** Every way in which a window may name one of a computer's labels. */
+export function labelTexts(labels: Readonly<Record<string, string>>): string[] {
+  return Object.entries(labels).flatMap(([key, value]) => [key, `${key}:${value}`]);
+}
+
+export interface OneOffWindow extends Span {
+  readonly id: string;
+}
+
+/** What is in force at an instant. */
+export interface Maintenance {
+  /** Until when without a break, whatever covers it by then. */
+  readonly until: number;
+  /** The one-off window that covers the instant longest; null where it is one of the setting's. */
+  readonly windowId: string | null;
+}
+
+export interface AllWindows {
+  readonly calendar: MaintenanceCalendar;
+  readonly oneOffs: readonly OneOffWindow[];
+}
+
+/** Maintenance by the setting and by one-off windows together; null where there is none at the instant. */
+export function maintenanceAt({ calendar, oneOffs }: AllWindows, at: number): Maintenance | null {
+  const longestAt = (instant: number): Maintenance | null => {
+    const byCalendar = calendar.endAt(instant);
+    return oneOffs
+      .filter(({ from, until }) => from <= instant && instant < until)
+      .map(({ until, id }) => ({ until, windowId: id }))
+      .reduce<Maintenance | null>(
+        (longest, one) => (longest && longest.until >= one.until ? longest : one),
+        byCalendar === null ? null : { until: byCalendar, windowId: null },
+      );
+  };
+  const first = longestAt(at);
+  let until = first?.until ?? at;
+  for (let further = first, step = 0; further && step < FOLLOWED_MAX; step += 1) {
+    until = further.until;
+    further = longestAt(until);
+  }
+  return first && { until, windowId: first.windowId };
+}
+
+/** When the next window of either sort begins; null for never. */
+export function nextMaintenanceAt({ calendar, oneOffs }: AllWindows, at: number): number | null {
+  const starts = oneOffs.map(({ from }) => from).filter((from) => from > at);
+  return earliest([calendar.next(at, 1)[0]?.from ?? null, ...starts]);
+}
+
 interface Limit {
   readonly until: number;
   readonly steps: number;

@@ -144,7 +144,8 @@ export type SettingsOrder = TypeOf<typeof settingsOrderSchema>;
  * The orders that answer a report. `effect`: `accepted`, `repeat` (the same report again: same effects and positions,
  * times computed anew) or `older` (counted and ignored). `nextContactInMs` counts by the agent's boot clock from the
  * start of the attempt that was answered. `committed` is the fingerprint of the candidate that this exchange, now stored,
- * has proven: the agent puts it in force.
+ * has proven: the agent puts it in force. `retryCandidate` is the fingerprint of settings that the agent has reverted and
+ * that this answer carries again: something changed that they failed by, so the agent tries them before its hour is over.
  */
 export const ordersSchema = object({
   protocolVersion: integer(1, 1000),
@@ -160,6 +161,7 @@ export const ordersSchema = object({
   settings: nullable(settingsOrderSchema),
   settingsGeneration: generationSchema,
   committed: optional(sha256Hex),
+  retryCandidate: optional(sha256Hex),
   commands: array(json(65_536), 100),
   nextContactInMs: durationMs,
   identityToken: string({ max: 256 }),

@@ -1,8 +1,10 @@
 import { findRootFingerprint, openAuthority, type CertificateAuthority } from '../certs/certificate-authority.js';
 import { openSecret } from '../certs/key-store.js';
 import type { Lifecycle } from '../lib/lifecycle.js';
+import { createAlertOutbox, type AlertOutbox } from './alerts/alert-outbox.js';
 import { createAlertWriter } from './alerts/alert-writer.js';
 import type { AlertWriter } from './alerts/alert.js';
+import { createNoticeJob, type NoticeJob } from './alerts/notices/notice-job.js';
 import { createAuditSealer, type AuditSealer } from './audit/audit-sealer.js';
 import { createAuditLog, type AuditLog } from './audit/index.js';
 import { createCertificateRepository, type CertificateRepository } from './certificates/certificate-repository.js';
@@ -26,9 +28,12 @@ import { createListeningLedger, type RunningListeningLedger } from './listening/
 import { createOwnPath } from './listening/own-path.js';
 import { createPortWatch, type PortWatch } from './listening/port-watch.js';
 import { createSelfDialler, type SelfDialler } from './listening/self-dialler.js';
+import { createInMaintenance, createMaintenanceView, type MaintenanceView } from './maintenance/index.js';
 import { keyFolder, type Storage } from './open-storage.js';
 import { createDatabaseBreaker, type DatabaseBreaker } from './database/database-breaker.js';
 import { createNotificationClient } from './database/notification-client.js';
+import { databaseEndpoint } from './database/connection.js';
+import { composeNotifications, type Notifications } from './notifications/index.js';
 import { sqlOfClient } from './database/sql.js';
 import {
   createSettingsCache,
@@ -41,12 +46,16 @@ import { createStatusWriter } from './statuses/status-writer.js';
 import type { StatusWriter } from './statuses/status.js';
 import { SelfSuspicion } from './verdicts/self-suspicion.js';
 import { createVerdictJob, type VerdictJob } from './verdicts/verdict-job.js';
+import { MANAGER_VERSION } from './version.js';
 
 /** What both ports and the jobs stand on. */
 export interface Core {
   readonly authority: CertificateAuthority;
   readonly audit: AuditLog;
   readonly alerts: AlertWriter;
+  readonly outbox: AlertOutbox;
+  readonly maintenance: MaintenanceView;
+  readonly notices: NoticeJob;
   readonly statuses: StatusWriter;
   readonly events: EventWriter;
   readonly certificates: CertificateRepository;
@@ -70,6 +79,7 @@ export interface Core {
   readonly incidents: IncidentJob;
   readonly statusNudge: StatusNudge;
   readonly journal: ManagerJournal;
+  readonly notifications: Notifications;
 }
 
 export interface CoreDeps {
@@ -127,8 +137,58 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
     connect: () => createNotificationClient(storage.connection),
   });
   const sealer = composeSealer({ config, edges, storage });
-  const incidents = composeIncidentJob({ config, edges, storage, cache, writers });
-  return { authority, cache, settingsWatch, enrollment, sealer, incidents, breaker, ...writers, ...hot };
+  const calm = composeCalm({ config, edges, storage, cache, writers, ledger: hot.ledger });
+  return { authority, cache, settingsWatch, enrollment, breaker, sealer, ...calm, ...writers, ...hot };
+}
+
+/** What stands between an alert and those it is told: incidents, maintenance, notices, channels. */
+function composeCalm({
+  ledger,
+  ...shared
+}: Omit<HotPathDeps, 'breaker'> & Pick<Core, 'ledger'>): Pick<
+  Core,
+  'maintenance' | 'incidents' | 'notices' | 'notifications'
+> {
+  const { cache, storage, writers } = shared;
+  const maintenance = createMaintenanceView({ cache, clock: storage.fleetClock });
+  const notifications = composeOwnNotifications(shared, writers);
+  const { notifier } = notifications;
+  return {
+    maintenance,
+    notifications,
+    incidents: composeIncidentJob({ ...shared, maintenance }),
+    notices: composeNotices({ ...shared, maintenance, ledger, notifier }),
+  };
+}
+
+function composeOwnNotifications(
+  { config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>,
+  { audit }: Pick<Core, 'audit'>,
+): Notifications {
+  const { random, log } = edges;
+  const { node, adminOrigin, notifyAllowedCidrs: allowedCidrs } = config;
+  const key = openSecret(keyFolder(config), 'notification-secret', random);
+  const database = databaseEndpoint(storage.connection);
+  const own = { node, adminOrigin, allowedCidrs, database, key, version: MANAGER_VERSION };
+  return composeNotifications({ ...storage, ...own, random, log, audit });
+}
+
+type NoticeDeps = Pick<CoreDeps, 'config' | 'edges' | 'storage'> &
+  Pick<Core, 'cache' | 'maintenance' | 'ledger'> &
+  Pick<Notifications, 'notifier'>;
+
+function composeNotices({ config, edges, storage, ledger, cache, maintenance, notifier }: NoticeDeps): NoticeJob {
+  const { fleetClock, sql, inJobsTransaction: inTransaction } = storage;
+  return createNoticeJob({
+    cache,
+    maintenance,
+    notifier,
+    job: createClaimedJob({ name: 'notices', owner: config.node, inTransaction, fleetClock }),
+    sql,
+    fleetClock,
+    spans: () => ledger.spans(),
+    log: edges.log,
+  });
 }
 
 function composeSealer({ config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>): AuditSealer {
@@ -137,10 +197,20 @@ function composeSealer({ config, edges, storage }: Pick<CoreDeps, 'config' | 'ed
   return createAuditSealer({ job, sql: storage.sql, clock: fleetClock, log: edges.log });
 }
 
-function composeIncidentJob({ config, edges, storage, cache, writers }: Omit<HotPathDeps, 'breaker'>): IncidentJob {
+type IncidentDeps = Omit<HotPathDeps, 'breaker'> & Pick<Core, 'maintenance'>;
+
+function composeIncidentJob({ config, edges, storage, cache, writers, maintenance }: IncidentDeps): IncidentJob {
   const { fleetClock, sql, inJobsTransaction: inTransaction } = storage;
-  const { node } = config;
-  return composeIncidents({ node, inTransaction, sql, fleetClock, policies: cache, alerts: writers.alerts, ...edges });
+  return composeIncidents({
+    ...edges,
+    node: config.node,
+    inTransaction,
+    sql,
+    fleetClock,
+    policies: cache,
+    alerts: writers.alerts,
+    findExcused: createInMaintenance({ view: maintenance, cache }),
+  });
 }
 
 /** The authority that the database knows, or a new one on a new database. */
@@ -155,7 +225,10 @@ async function openOwnAuthority({ config, edges, storage }: Omit<CoreDeps, 'mana
   return authority;
 }
 
-type Writers = Pick<Core, 'audit' | 'alerts' | 'statuses' | 'statusNudge' | 'events' | 'certificates' | 'journal'>;
+type Writers = Pick<
+  Core,
+  'audit' | 'alerts' | 'outbox' | 'statuses' | 'statusNudge' | 'events' | 'certificates' | 'journal'
+>;
 
 function composeWriters({ config, edges, storage }: Pick<CoreDeps, 'config' | 'edges' | 'storage'>): Writers {
   const { random, log } = edges;
@@ -167,6 +240,7 @@ function composeWriters({ config, edges, storage }: Pick<CoreDeps, 'config' | 'e
   return {
     statusNudge,
     alerts,
+    outbox: createAlertOutbox({ random }),
     audit: createAuditLog({ clock: fleetClock, random }),
     statuses: nudging(createStatusWriter({ alerts, random, fleetClock }), statusNudge),
     events,

@@ -14,7 +14,9 @@ import type { LivenessHints } from './heartbeats/liveness-hints.js';
 import { trustedClock } from './fleet-clock/trusted-clock.js';
 import { latenessRoutes } from './heartbeats/lateness-routes.js';
 import type { Storage } from './open-storage.js';
+import { maintenanceRoutes } from './maintenance/index.js';
 import { composePolicies } from './policies/index.js';
+import { notificationRoutes, routingDependents } from './notifications/index.js';
 import { composePreviews } from './previews/index.js';
 import { systemRoutes, type SystemView } from './system/system-routes.js';
 
@@ -35,12 +37,13 @@ export interface FeatureRoutes {
 export function composeRoutes({ storage, core, edges, agentUrl, system }: RoutesDeps): FeatureRoutes {
   const { fleetClock: clock, sql, inTransaction } = storage;
   const { random } = edges;
-  const { audit, cache, statuses, alerts, certificates, ledger } = core;
+  const { audit, cache, statuses, alerts, certificates, ledger, maintenance } = core;
   const hints = toldEverywhere({ storage, core, edges });
   const shared = { sql, manager: storage.dataSource.manager, inTransaction, clock, random, audit, cache, hints };
-  const dependents = [computerDependents, createTokenDependents({ clock: trustedClock(clock) })];
+  const tokenDependents = createTokenDependents({ clock: trustedClock(clock) });
+  const dependents = [computerDependents, tokenDependents, routingDependents];
   const spans = () => ledger.spans();
-  const computers = composeComputers({ ...shared, statuses, alerts, certificates, spans });
+  const computers = composeComputers({ ...shared, statuses, alerts, certificates, spans, maintenance });
   const tokenDeps = { ...shared, clock: trustedClock(clock), caFingerprint: core.authority.rootFingerprint, agentUrl };
   const policies = composePolicies({ ...shared, dependents });
   const covered = createCoveredDrift({ alerts, settings: cache, fleetClock: clock });
@@ -48,10 +51,12 @@ export function composeRoutes({ storage, core, edges, agentUrl, system }: Routes
     ...policies.routes,
     ...latenessRoutes({ sql, clock, assertPolicyVisible: policies.assertVisible }),
     ...computers.routes,
+    ...maintenanceRoutes({ ...shared, maintenance }),
     ...composePreviews({ ...shared, spans }).routes,
     ...composeEventReading({ sql, clock, assertVisible: computers.assertVisible }).routes,
-    ...composeAlerts({ sql, inTransaction, fleetClock: clock, audit, covered }).routes,
+    ...composeAlerts({ sql, inTransaction, fleetClock: clock, audit, covered, outbox: core.outbox }).routes,
     ...composeEnrollmentTokens(tokenDeps).routes,
+    ...notificationRoutes(core.notifications),
     ...systemRoutes(system),
   ];
   return { routes, tokens: createEnrollmentTokenService(tokenDeps) };

@@ -281,7 +281,11 @@ interface StartDeps extends Pick<PartsDeps, 'config' | 'storage' | 'core'> {
 async function startParts({ config, storage, core, parts, cleanup }: StartDeps): Promise<void> {
   const { roles } = config;
   await startJournal({ storage, core, cleanup });
-  if (roles.has('jobs')) cleanup.push('audit seals', () => core.sealer.close());
+  if (roles.has('jobs')) {
+    cleanup.push('audit seals', () => core.sealer.close());
+    cleanup.push('notifications in flight', () => core.notifications.deliverer.close());
+    cleanup.push('notices', () => core.notices.close());
+  }
   await core.settingsWatch.start();
   cleanup.push('settings watch', () => core.settingsWatch.stop());
   await core.heartbeats.recorder.start();

@@ -23,6 +23,8 @@ export interface Config {
   readonly enrollTotalPerSecond: number;
   /** Where agents may be dialled; undefined: private networks. */
   readonly dialAllowedCidrs: readonly string[] | undefined;
+  /** Where notifications may be sent; undefined: anywhere but loopback, link-local and other special addresses. */
+  readonly notifyAllowedCidrs: readonly string[] | undefined;
 }
 
 export const MANAGER_ROLES = ['agents', 'admin', 'jobs'] as const;
@@ -82,6 +84,7 @@ const NAMES = [
   'ENROLL_PER_ADDRESS',
   'ENROLL_TOTAL',
   'DIAL_ALLOWED_CIDRS',
+  'NOTIFY_ALLOWED_CIDRS',
 ].map((name) => `WARDBEAT_${name}`);
 /** Read by the agent and by the tests; no fault in the manager's environment. */
 const OTHERS = [
@@ -131,6 +134,7 @@ function parseConfig(reader: EnvironmentReader): Config {
     enrollPerAddressPerSecond: reader.rate('WARDBEAT_ENROLL_PER_ADDRESS', 1),
     enrollTotalPerSecond: reader.rate('WARDBEAT_ENROLL_TOTAL', 10),
     dialAllowedCidrs: reader.cidrs('WARDBEAT_DIAL_ALLOWED_CIDRS'),
+    notifyAllowedCidrs: reader.cidrs('WARDBEAT_NOTIFY_ALLOWED_CIDRS'),
   };
 }
 

@@ -1,9 +1,13 @@
+import { parseRfc3339 } from '../../lib/clock.js';
+import { HOLDS, TOLD, type HeldBy, type Told } from '../../policies/notice-rules.js';
 import { ALERT_TYPES, SEVERITIES } from '../../policies/status-model.js';
 import { Integer, OneOf, Optional, Schema, Text, Uuid } from '../admin-api/dto.js';
+import { Checked, Instant, Shown } from '../admin-api/shown.js';
 import { PageQuery } from '../admin-api/page.js';
 import { ALERT_STATES, type AlertState } from './alert.js';
 
 const LONGEST_COMMENT = 2000;
+const USER_NAME_MAX = 128;
 const OCCURRENCES_MAX = 2_147_483_647;
 
 export class AlertQuery extends PageQuery {
@@ -28,7 +32,17 @@ export class AlertQuery extends PageQuery {
   @Uuid()
   policyId?: string;
 
-  /** Alerts that this incident holds or held until they were resolved. */
+  /** The name of the user who looks after it. */
+  @Optional()
+  @Text({ min: 1, max: USER_NAME_MAX })
+  assignee?: string;
+
+  /** What keeps its recipients from being told. */
+  @Optional()
+  @OneOf(...HOLDS)
+  heldBy?: HeldBy;
+
+  /** The alerts that an incident gathers. */
   @Optional()
   @Uuid()
   incidentId?: string;
@@ -38,6 +52,31 @@ export class AlertActionBody {
   @Optional()
   @Text({ max: LONGEST_COMMENT, multiline: true })
   comment?: string;
+}
+
+export class SnoozeAlertBody extends AlertActionBody {
+  @Checked('isInstant', (value) =>
+    typeof value === 'string' && parseRfc3339(value) !== undefined
+      ? undefined
+      : 'must be an RFC 3339 instant, such as 2030-01-31T12:00:00Z',
+  )
+  @Shown({ type: 'string', format: 'date-time', description: 'at most a year from now' })
+  until!: string;
+}
+
+export class CommentAlertBody {
+  @Text({ min: 1, max: LONGEST_COMMENT, multiline: true })
+  comment!: string;
+}
+
+export class AssignAlertBody extends AlertActionBody {
+  @Checked('isUserName', (value) =>
+    value === null || (typeof value === 'string' && value.length >= 1 && value.length <= USER_NAME_MAX)
+      ? undefined
+      : 'must be the name of a user, or null for nobody',
+  )
+  @Shown({ type: ['string', 'null'], maxLength: USER_NAME_MAX, description: 'null for nobody' })
+  assignee!: string | null;
 }
 
 export class AlertReply {
@@ -65,10 +104,6 @@ export class AlertReply {
   @Text({ max: 32 })
   raisedAt!: string;
 
-  @Schema({ type: ['string', 'null'], format: 'uuid', description: 'the mass-outage that it is part of' })
-  @Text({ max: 36 })
-  incidentId!: string | null;
-
   /** How often the condition began while the alert was open: a second change of a clock is counted, not raised anew. */
   @Integer(1, OCCURRENCES_MAX)
   occurrences!: number;
@@ -77,9 +112,67 @@ export class AlertReply {
   @Text({ max: 32 })
   closedAt!: string | null;
 
+  @Shown({ type: ['string', 'null'], format: 'date-time' })
+  acknowledgedAt!: string | null;
+
+  @Shown({ type: ['string', 'null'], description: 'the id of the user or key' })
+  acknowledgedBy!: string | null;
+
+  /** The last one; the history has them all. */
+  @Shown({ type: ['string', 'null'] })
+  comment!: string | null;
+
+  @Shown({ type: ['string', 'null'], description: 'the name of the user who looks after it' })
+  assignee!: string | null;
+
+  @Shown({ type: ['string', 'null'], format: 'date-time' })
+  snoozedUntil!: string | null;
+
+  @Shown({ type: ['string', 'null'], format: 'uuid', description: 'the mass-outage that it is part of' })
+  incidentId!: string | null;
+
+  /** The condition comes and goes so often that only this is told. */
+  @Shown({ type: 'boolean' })
+  flapping!: boolean;
+
+  /** What keeps recipients from being told more; null for nothing. */
+  @Shown({ type: ['string', 'null'], enum: [...HOLDS, null] })
+  heldBy!: HeldBy | null;
+
+  /** What recipients were told. */
+  @OneOf(...TOLD)
+  told!: Told;
+
   @Text({ max: 64 })
   reason!: string;
 
   @Schema({ type: 'object', additionalProperties: true, description: 'what is known beside the reason' })
   detail!: Readonly<Record<string, unknown>>;
+}
+
+/** One act of somebody on an alert, from the audit log. */
+export class AlertActReply {
+  @Uuid()
+  id!: string;
+
+  @Instant()
+  at!: string;
+
+  @OneOf('acknowledged', 'dismissed', 'snoozed', 'unsnoozed', 'commented', 'assigned')
+  action!: string;
+
+  @Text({ max: 256 })
+  actorId!: string;
+
+  @Text({ max: 256 })
+  actorName!: string;
+
+  @Shown({ type: ['string', 'null'], description: 'what was said with it' })
+  comment!: string | null;
+
+  @Shown({ type: ['string', 'null'], format: 'date-time', description: 'of snoozing' })
+  until!: string | null;
+
+  @Shown({ type: ['string', 'null'], description: 'of assigning; null for nobody' })
+  assignee!: string | null;
 }

@@ -3,7 +3,7 @@ import { containing, keysetOf, mapPage, pageOf, parsePage, type ListOrder, type 
 import type { Sql } from '../database/sql.js';
 import type { Alert } from './alert.js';
 import type { AlertQuery } from './alert-dto.js';
-import { ALERT_COLUMNS, toAlert, type AlertRow } from './alert-repository.js';
+import { ALERT_COLUMNS, ALERT_TABLES, toAlert, type AlertRow } from './alert-repository.js';
 
 const ORDER: ListOrder = {
   list: 'alerts',
@@ -18,7 +18,7 @@ export async function listAlerts(sql: Sql, scope: Scope, query: AlertQuery): Pro
   const { conditions, parameters } = filtersOf(scope, query);
   const keyset = keysetOf(page, parameters.length + 2);
   const rows = await sql.query<AlertRow>(
-    `SELECT ${ALERT_COLUMNS} FROM alerts LEFT JOIN computers ON computers.id = alerts.computer_id
+    `SELECT ${ALERT_COLUMNS} FROM ${ALERT_TABLES}
      WHERE ${[...conditions, keyset.condition].join(' AND ')}
      ORDER BY ${keyset.orderBy} LIMIT $${parameters.length + 1}`,
     [...parameters, page.limit + 1, ...keyset.parameters],
@@ -46,7 +46,9 @@ function filtersOf(scope: Scope, query: AlertQuery): { conditions: string[]; par
   equal('alerts.type', query.type);
   equal('alerts.severity', query.severity);
   equal('alerts.computer_id', query.computerId);
+  equal('alerts.assignee', query.assignee);
   equal('alerts.incident_id', query.incidentId);
+  equal('alert_notices.held_by', query.heldBy);
   if (query.q !== undefined)
     conditions.push(String.raw`computers.name ILIKE $${parameters.push(containing(query.q))} ESCAPE '\'`);
   return { conditions, parameters };

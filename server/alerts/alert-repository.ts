@@ -1,3 +1,4 @@
+import type { HeldBy, Told } from '../../policies/notice-rules.js';
 import type { Scope } from '../access/scope.js';
 import type { Sql } from '../database/sql.js';
 import type { Alert, AlertState } from './alert.js';
@@ -9,7 +10,6 @@ interface AlertRow {
   readonly state: AlertState;
   readonly computer_id: string | null;
   readonly computer_name: string | null;
-  readonly incident_id: string | null;
   readonly raised_fleet_ms: number;
   readonly occurrences: number;
   readonly closed_fleet_ms: number | null;
@@ -17,15 +17,25 @@ interface AlertRow {
   readonly acknowledged_fleet_ms: number | null;
   readonly acknowledged_by: string | null;
   readonly comment: string | null;
+  readonly incident_id: string | null;
+  readonly assignee: string | null;
+  readonly snoozed_until_fleet_ms: number | null;
+  readonly is_flapping: boolean;
+  readonly held_by: HeldBy | null;
+  readonly told: Told;
   readonly reason: string;
   readonly detail: Readonly<Record<string, unknown>>;
 }
 
-/** What an `Alert` is read from, with `alerts` left joined to `computers`. */
+/** What an `Alert` is read from, out of `ALERT_TABLES`. */
 export const ALERT_COLUMNS = `
   alerts.id, alerts.type, alerts.severity, alerts.state, alerts.computer_id, computers.name AS computer_name,
-  alerts.incident_id,  alerts.raised_fleet_ms, alerts.occurrences, alerts.closed_fleet_ms, alerts.closed_by, alerts.acknowledged_fleet_ms,
-  alerts.acknowledged_by, alerts.comment, alerts.reason, alerts.detail`;
+  alerts.raised_fleet_ms, alerts.occurrences, alerts.closed_fleet_ms, alerts.closed_by, alerts.acknowledged_fleet_ms,
+  alerts.acknowledged_by, alerts.comment, alerts.incident_id, alerts.assignee, alerts.snoozed_until_fleet_ms,
+  alerts.is_flapping, alert_notices.held_by, COALESCE(alert_notices.told, 'nothing') AS told, alerts.reason, alerts.detail`;
+
+export const ALERT_TABLES = `alerts LEFT JOIN computers ON computers.id = alerts.computer_id
+  LEFT JOIN alert_notices ON alert_notices.alert_id = alerts.id`;
 
 export function toAlert(row: AlertRow): Alert {
   return {
@@ -35,7 +45,6 @@ export function toAlert(row: AlertRow): Alert {
     state: row.state,
     computerId: row.computer_id,
     computerName: row.computer_name,
-    incidentId: row.incident_id,
     raisedAt: row.raised_fleet_ms,
     occurrences: row.occurrences,
     closedAt: row.closed_fleet_ms,
@@ -43,6 +52,12 @@ export function toAlert(row: AlertRow): Alert {
     acknowledgedAt: row.acknowledged_fleet_ms,
     acknowledgedBy: row.acknowledged_by,
     comment: row.comment,
+    incidentId: row.incident_id,
+    assignee: row.assignee,
+    snoozedUntil: row.snoozed_until_fleet_ms,
+    isFlapping: row.is_flapping,
+    heldBy: row.held_by,
+    told: row.told,
     reason: row.reason,
     detail: row.detail,
   };
@@ -67,7 +82,7 @@ async function readAlert(
 ): Promise<Alert | undefined> {
   const visible = scope.predicate('computers.policy_id', 2);
   const [row] = await sql.query<AlertRow>(
-    `SELECT ${ALERT_COLUMNS} FROM alerts LEFT JOIN computers ON computers.id = alerts.computer_id
+    `SELECT ${ALERT_COLUMNS} FROM ${ALERT_TABLES}
      WHERE alerts.id = $1 AND ${visible.sql} ${lock}`,
     [id, ...visible.parameters],
   );
@@ -78,8 +93,18 @@ async function readAlert(
 export async function saveAlert(sql: Sql, alert: Alert): Promise<void> {
   await sql.query(
     `UPDATE alerts SET state = $2, closed_fleet_ms = $3, closed_by = $4, acknowledged_fleet_ms = $5,
-       acknowledged_by = $6, comment = $7
+       acknowledged_by = $6, comment = $7, assignee = $8, snoozed_until_fleet_ms = $9
      WHERE id = $1`,
-    [alert.id, alert.state, alert.closedAt, alert.closedBy, alert.acknowledgedAt, alert.acknowledgedBy, alert.comment],
+    [
+      alert.id,
+      alert.state,
+      alert.closedAt,
+      alert.closedBy,
+      alert.acknowledgedAt,
+      alert.acknowledgedBy,
+      alert.comment,
+      alert.assignee,
+      alert.snoozedUntil,
+    ],
   );
 }

@@ -1,12 +1,21 @@
-import { toRfc3339 } from '../../lib/clock.js';
+import { parseRfc3339, toRfc3339 } from '../../lib/clock.js';
 import { Problem } from '../../lib/problem.js';
 import { pageSchemaOf } from '../admin-api/dto-schemas.js';
-import { mapPage } from '../admin-api/page.js';
+import { mapPage, PlainPageQuery } from '../admin-api/page.js';
 import { defineRoute, type AdminRequest, type RouteDefinition } from '../admin-api/route.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { Alert } from './alert.js';
-import { AlertActionBody, AlertQuery, AlertReply } from './alert-dto.js';
+import {
+  AlertActionBody,
+  AlertActReply,
+  AlertQuery,
+  AlertReply,
+  AssignAlertBody,
+  CommentAlertBody,
+  SnoozeAlertBody,
+} from './alert-dto.js';
+import { listAlertActs } from './alert-history-query.js';
 import { listAlerts } from './alert-overview-query.js';
 import { findAlert } from './alert-repository.js';
 import type { AlertService } from './alert-service.js';
@@ -44,36 +53,83 @@ export function alertRoutes({ alerts, sql, fleetClock }: AlertRoutesDeps): reado
       },
     }),
     defineRoute({
-      method: 'post',
-      path: '/alerts/:id/acknowledge',
-      permission: 'operator',
-      summary: 'Say that somebody has seen it; it stays open until its condition ends',
+      method: 'get',
+      path: '/alerts/:id/history',
+      permission: 'auditor',
+      summary: 'What was done to an alert, and by whom',
       tag: 'alerts',
+      query: PlainPageQuery,
+      reply: { status: 200, body: pageSchemaOf(AlertActReply) },
+      async handle({ params, scope, query }) {
+        const alert = await findAlert(sql, scope, params['id'] ?? '');
+        if (!alert) throw new Problem('alert-not-found');
+        return { body: await listAlertActs(sql, alert.id, query) };
+      },
+    }),
+    ...actRoutes(alerts, shown),
+  ];
+}
+
+type Shown = (alert: Alert) => AlertReply;
+
+const REPLY = { status: 200, body: AlertReply } as const;
+
+function actRoutes(alerts: AlertService, shown: Shown): RouteDefinition[] {
+  return [
+    defineRoute({
+      ...actOn('acknowledge', 'Say that somebody has seen it; it stays open until its condition ends'),
       body: AlertActionBody,
-      reply: { status: 200, body: AlertReply },
       handle: async (request) => ({ body: shown(await alerts.acknowledge(commandOf(request))) }),
     }),
     defineRoute({
-      method: 'post',
-      path: '/alerts/:id/dismiss',
-      permission: 'operator',
-      summary: 'Close an alert that does not resolve itself',
-      tag: 'alerts',
+      ...actOn('dismiss', 'Close an alert that does not resolve itself'),
       body: AlertActionBody,
-      reply: { status: 200, body: AlertReply },
       handle: async (request) => ({ body: shown(await alerts.dismiss(commandOf(request))) }),
+    }),
+    defineRoute({
+      ...actOn('snooze', 'Notify nothing about it until an instant'),
+      body: SnoozeAlertBody,
+      async handle(request) {
+        const until = parseRfc3339(request.body.until) ?? Number.NaN;
+        return { body: shown(await alerts.snooze(commandOf(request), until)) };
+      },
+    }),
+    defineRoute({
+      ...actOn('snooze', 'End the snoozing'),
+      method: 'delete',
+      handle: async ({ params, actor, scope }) => ({
+        body: shown(await alerts.unsnooze({ id: params['id'] ?? '', actor, scope, comment: undefined })),
+      }),
+    }),
+    defineRoute({
+      ...actOn('comment', 'Say something about it; the alert shows the last comment, its history all'),
+      body: CommentAlertBody,
+      handle: async (request) => ({
+        body: shown(await alerts.comment({ ...commandOf(request), comment: request.body.comment })),
+      }),
+    }),
+    defineRoute({
+      ...actOn('assign', 'Say who looks after it'),
+      body: AssignAlertBody,
+      handle: async (request) => ({ body: shown(await alerts.assign(commandOf(request), request.body.assignee)) }),
     }),
   ];
 }
 
-function commandOf({ params, actor, scope, body }: AdminRequest<AlertActionBody>) {
+function actOn(act: string, summary: string) {
+  const path = `/alerts/:id/${act}`;
+  return { method: 'post', path, permission: 'operator', summary, tag: 'alerts', reply: REPLY } as const;
+}
+
+function commandOf({ params, actor, scope, body }: AdminRequest<{ readonly comment?: string }>) {
   return { id: params['id'] ?? '', actor, scope, comment: body.comment };
 }
 
 function toReply(alert: Alert, clock: Pick<FleetClock, 'toWall'>): AlertReply {
-  const { id, type, severity, state, computerId, computerName, incidentId } = alert;
-  const { raisedAt, occurrences, closedAt, reason, detail } = alert;
+  const { id, type, severity, state, computerId, computerName, occurrences, reason, detail } = alert;
+  const { acknowledgedBy, comment, assignee, incidentId, heldBy, told } = alert;
   const shown = (instant: number): string => toRfc3339(clock.toWall(instant));
+  const shownOrNull = (instant: number | null): string | null => (instant === null ? null : shown(instant));
   return {
     id,
     type,
@@ -81,10 +137,18 @@ function toReply(alert: Alert, clock: Pick<FleetClock, 'toWall'>): AlertReply {
     state,
     computerId,
     computerName,
-    incidentId,
-    raisedAt: shown(raisedAt),
+    raisedAt: shown(alert.raisedAt),
     occurrences,
-    closedAt: closedAt === null ? null : shown(closedAt),
+    closedAt: shownOrNull(alert.closedAt),
+    acknowledgedAt: shownOrNull(alert.acknowledgedAt),
+    acknowledgedBy,
+    comment,
+    assignee,
+    snoozedUntil: shownOrNull(alert.snoozedUntil),
+    incidentId,
+    flapping: alert.isFlapping,
+    heldBy,
+    told,
     reason,
     detail,
   };

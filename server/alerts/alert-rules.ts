@@ -29,6 +29,28 @@ export function dismissAlert(alert: Alert, { actorId, at, comment }: AlertAction
   return { ...alert, state: 'dismissed', closedAt, closedBy: actorId, comment: comment ?? alert.comment };
 }
 
+/** Nothing is told of it until then; snoozing again moves the instant. Throws `alert-already-closed`. */
+export function snoozeAlert(alert: Alert, until: FleetInstant, comment: string | undefined): Alert {
+  assertOpen(alert);
+  return { ...alert, snoozedUntil: until, comment: comment ?? alert.comment };
+}
+
+/** Also of a closed alert: that it closed is told then. */
+export function unsnoozeAlert(alert: Alert): Alert {
+  return { ...alert, snoozedUntil: null };
+}
+
+/** Also of a closed alert, for those who look back. */
+export function commentAlert(alert: Alert, comment: string): Alert {
+  return { ...alert, comment };
+}
+
+/** Null: nobody. Throws `alert-already-closed`. */
+export function assignAlert(alert: Alert, assignee: string | null, comment: string | undefined): Alert {
+  assertOpen(alert);
+  return { ...alert, assignee, comment: comment ?? alert.comment };
+}
+
 function assertOpen({ state }: Alert): void {
   if (state !== 'raised' && state !== 'acknowledged')
     throw new Problem('alert-already-closed', { detail: `The alert is ${state}.` });

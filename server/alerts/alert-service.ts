@@ -1,13 +1,24 @@
-import { Problem } from '../../lib/problem.js';
+import { toRfc3339 } from '../../lib/clock.js';
+import { invalidFields, Problem } from '../../lib/problem.js';
 import type { Actor } from '../access/actor.js';
 import type { Scope } from '../access/scope.js';
 import type { AuditLog } from '../audit/audit.js';
 import type { UnitOfWork } from '../database/in-transaction.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
 import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
+import { isUserNamed } from '../users/index.js';
 import type { Alert } from './alert.js';
+import type { AlertChangeKind, AlertOutbox } from './alert-outbox.js';
 import { findAlert, lockAlert, saveAlert } from './alert-repository.js';
-import { acknowledgeAlert, dismissAlert, type AlertAction } from './alert-rules.js';
+import {
+  acknowledgeAlert,
+  assignAlert,
+  commentAlert,
+  dismissAlert,
+  snoozeAlert,
+  unsnoozeAlert,
+  type AlertAction,
+} from './alert-rules.js';
 
 type AlertSubject = Pick<Alert, 'type' | 'computerId'>;
 
@@ -24,6 +35,7 @@ export interface AlertServiceDeps {
   readonly inTransaction: UnitOfWork;
   readonly audit: AuditLog;
   readonly covered: CoveredConditions;
+  readonly outbox: AlertOutbox;
 }
 
 export interface AlertCommand {
@@ -33,43 +45,94 @@ export interface AlertCommand {
   readonly comment: string | undefined;
 }
 
-/** Both throw `alert-not-found` and `alert-already-closed`; `dismiss` also `alert-resolves-itself`. */
+/**
+ * Each throws `alert-not-found`; all but `comment` and `unsnooze` throw `alert-already-closed`; `dismiss` also
+ * `alert-resolves-itself`.
+ */
 export interface AlertService {
   acknowledge(command: AlertCommand): Promise<Alert>;
   dismiss(command: AlertCommand): Promise<Alert>;
+  /** Until a wall instant; throws `request-invalid` unless it is within the year to come. */
+  snooze(command: AlertCommand, untilWall: number): Promise<Alert>;
+  unsnooze(command: AlertCommand): Promise<Alert>;
+  comment(command: AlertCommand & { readonly comment: string }): Promise<Alert>;
+  /** Null takes it from whoever has it; throws `request-invalid` when no user has the name. */
+  assign(command: AlertCommand, assignee: string | null): Promise<Alert>;
 }
 
 export function createAlertService(deps: AlertServiceDeps): AlertService {
   return {
-    acknowledge: (command) =>
-      act(deps, command, { action: 'alert.acknowledged', decide: acknowledgeAlert, isClosing: false }),
-    dismiss: (command) => act(deps, command, { action: 'alert.dismissed', decide: dismissAlert, isClosing: true }),
+    acknowledge: (command) => act(deps, command, { change: 'acknowledged', decide: acknowledgeAlert }),
+    dismiss: (command) => act(deps, command, { change: 'dismissed', decide: dismissAlert }),
+    async snooze(command, untilWall) {
+      const at = deps.fleetClock.fleet();
+      const until = at + untilWall - deps.fleetClock.toWall(at);
+      if (until <= at || until > at + LONGEST_SNOOZE_MS)
+        throw invalidFields([{ pointer: '#/until', detail: 'must be in the future, at most a year from now' }]);
+      return act(deps, command, {
+        change: 'snoozed',
+        decide: (alert, { comment }) => snoozeAlert(alert, until, comment),
+        told: { until: toRfc3339(untilWall) },
+      });
+    },
+    unsnooze: (command) => act(deps, command, { change: 'unsnoozed', decide: unsnoozeAlert }),
+    comment: (command) =>
+      act(deps, command, { change: 'commented', decide: (alert) => commentAlert(alert, command.comment) }),
+    assign: (command, assignee) =>
+      act(deps, command, {
+        change: 'assigned',
+        decide: (alert, { comment }) => assignAlert(alert, assignee, comment),
+        prepare: (sql) => assertUser(sql, assignee),
+        told: { assignee },
+      }),
   };
 }
 
-interface Act {
-  readonly action: string;
-  readonly decide: (alert: Alert, action: AlertAction) => Alert;
-  readonly isClosing: boolean;
+const LONGEST_SNOOZE_MS = 366 * 86_400_000;
+
+async function assertUser(sql: Sql, name: string | null): Promise<void> {
+  if (name !== null && !(await isUserNamed(sql, name)))
+    throw invalidFields([{ pointer: '#/assignee', detail: 'must be the name of a user' }]);
 }
 
-function act(deps: AlertServiceDeps, command: AlertCommand, { action, decide, isClosing }: Act): Promise<Alert> {
+/** Acts of which recipients may have to hear, or that change whether they may. */
+const TELLING: ReadonlySet<string> = new Set<AlertChangeKind>(['acknowledged', 'dismissed', 'snoozed', 'unsnoozed']);
+
+interface Act {
+  readonly change: AlertChangeKind | 'commented' | 'assigned';
+  readonly decide: (alert: Alert, action: AlertAction) => Alert;
+  /** Before the alert is locked. */
+  readonly prepare?: (sql: Sql) => Promise<void>;
+  /** What the audit log keeps beside what every act leaves there. */
+  readonly told?: Readonly<Record<string, unknown>>;
+}
+
+function act(
+  deps: AlertServiceDeps,
+  command: AlertCommand,
+  { change, decide, prepare, told = {} }: Act,
+): Promise<Alert> {
   const { id, actor, comment } = command;
+  const isClosing = change === 'dismissed';
   const at = deps.fleetClock.fleet();
   return deps.inTransaction(async (manager) => {
     const sql = sqlOfManager(manager);
+    await prepare?.(sql);
     const before = await lock(deps.covered, sql, { ...command, isClosing });
     if (!before) throw new Problem('alert-not-found');
     const after = decide(before, { actorId: actor.id, at, comment });
     await saveAlert(sql, after);
     if (isClosing) await deps.covered.uncover(sql, after, after.closedAt ?? at);
+    const isRepeated = change === 'acknowledged' && before.state === 'acknowledged';
+    if (TELLING.has(change) && !isRepeated)
+      await deps.outbox.append(sql, [{ alertId: id, change: change as AlertChangeKind, at }]);
     await deps.audit.append(sql, {
       actor,
-      action,
+      action: `alert.${change}`,
       subjectType: 'alert',
       subjectId: id,
       before: { state: before.state, comment: before.comment },
-      after: { state: after.state, comment: after.comment, type: after.type, computerId: after.computerId },
+      after: { state: after.state, comment: after.comment, type: after.type, computerId: after.computerId, ...told },
     });
     return after;
   });

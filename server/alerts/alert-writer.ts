@@ -7,7 +7,9 @@ import type { AlertCondition, AlertEnd, AlertWriter } from './alert.js';
 /** Who closed an alert that resolved itself. */
 export const CLOSED_BY_MANAGER = 'manager';
 
+/** Of an alert that was open already only the count moves: it has an id of its own, and nobody is told of that. */
 const RAISE = `
+WITH raised AS (
 INSERT INTO alerts (id, type, severity, state, subject, computer_id, raised_fleet_ms, reason, detail, occurrences)
 SELECT begun.id, begun.type, begun.severity, 'raised', begun.subject, begun.computer_id, begun.raised, begun.reason,
        begun.detail::jsonb, begun.occurrences
@@ -19,7 +21,11 @@ ORDER BY begun.type, begun.subject
 ON CONFLICT (type, subject) WHERE state IN ('raised', 'acknowledged')
 DO UPDATE SET occurrences = alerts.occurrences + excluded.occurrences,
   detail = CASE WHEN excluded.detail ? 'latest'
-    THEN alerts.detail || jsonb_build_object('latest', excluded.detail -> 'latest') ELSE alerts.detail END`;
+    THEN alerts.detail || jsonb_build_object('latest', excluded.detail -> 'latest') ELSE alerts.detail END
+RETURNING alerts.id, alerts.raised_fleet_ms)
+INSERT INTO alert_outbox (id, alert_id, change, at_fleet_ms)
+SELECT entry.id, raised.id, 'raised', raised.raised_fleet_ms
+FROM raised JOIN unnest($1::uuid[], $11::uuid[]) AS entry (alert_id, id) ON entry.alert_id = raised.id`;
 
 const LOCK_SUBJECTS = `
 SELECT alerts.id FROM alerts
@@ -42,16 +48,22 @@ WHERE alerts.computer_id = ANY($1::uuid[]) AND alerts.state IN ('raised', 'ackno
 ORDER BY alerts.id FOR NO KEY UPDATE`;
 
 const resolveBy = (column: 'subject' | 'computer_id', type: 'text' | 'uuid') => `
+WITH resolved AS (
 UPDATE alerts SET state = 'resolved', closed_by = '${CLOSED_BY_MANAGER}',
   closed_fleet_ms = GREATEST(ended.at, alerts.raised_fleet_ms)
 FROM unnest($2::${type}[], $3::bigint[]) AS ended (${column}, at)
-WHERE alerts.id = ANY($1::uuid[]) AND alerts.${column} = ended.${column}`;
+WHERE alerts.id = ANY($1::uuid[]) AND alerts.${column} = ended.${column}
+RETURNING alerts.id, alerts.closed_fleet_ms)
+INSERT INTO alert_outbox (id, alert_id, change, at_fleet_ms)
+SELECT entry.id, resolved.id, 'resolved', resolved.closed_fleet_ms
+FROM resolved JOIN unnest($1::uuid[], $4::uuid[]) AS entry (alert_id, id) ON entry.alert_id = resolved.id`;
 
 const RESOLVE_SUBJECTS = resolveBy('subject', 'text');
 const RESOLVE_COMPUTERS = resolveBy('computer_id', 'uuid');
 
-/** A constant number of statements for any number of conditions. */
+/** A constant number of statements for any number of conditions; each tells the outbox of what it changes itself. */
 export function createAlertWriter({ random }: { readonly random: Random }): AlertWriter {
+  const fresh = (rows: readonly unknown[]): string[] => rows.map(() => random.uuid());
   return {
     async raise(sql, conditions) {
       if (conditions.length > 0) await sql.query(RAISE, raiseParameters(conditions, random));
@@ -67,13 +79,13 @@ export function createAlertWriter({ random }: { readonly random: Random }): Aler
       if (ended.length === 0) return;
       const subjects = ended.map(({ subject }) => subject);
       const open = await lockSubjects(sql, type, ended);
-      if (open.length > 0) await sql.query(RESOLVE_SUBJECTS, [idsOf(open), subjects, instantsOf(ended)]);
+      if (open.length > 0) await sql.query(RESOLVE_SUBJECTS, [idsOf(open), subjects, instantsOf(ended), fresh(open)]);
     },
     async resolveOfComputers(sql: Sql, ended) {
       if (ended.length === 0) return;
       const computers = ended.map(({ computerId }) => computerId);
       const open = await sql.query<{ id: string }>(LOCK_COMPUTERS, [computers]);
-      if (open.length > 0) await sql.query(RESOLVE_COMPUTERS, [idsOf(open), computers, instantsOf(ended)]);
+      if (open.length > 0) await sql.query(RESOLVE_COMPUTERS, [idsOf(open), computers, instantsOf(ended), fresh(open)]);
     },
   };
 }
@@ -117,6 +129,7 @@ function raiseParameters(conditions: readonly AlertCondition[], random: Random):
     rows.map(({ condition }) => JSON.stringify(condition.detail)),
     rows.map(({ occurrences }) => occurrences),
     rows.map(({ condition }) => condition.unlessOpen ?? null),
+    rows.map(() => random.uuid()),
   ];
 }
 

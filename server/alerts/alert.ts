@@ -1,5 +1,6 @@
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { Sql } from '../database/sql.js';
+import type { HeldBy, Told } from '../../policies/notice-rules.js';
 
 export const ALERT_STATES = ['raised', 'acknowledged', 'resolved', 'dismissed'] as const;
 export type AlertState = (typeof ALERT_STATES)[number];
@@ -11,8 +12,6 @@ export interface Alert {
   readonly state: AlertState;
   readonly computerId: string | null;
   readonly computerName: string | null;
-  /** The mass-outage that it is part of. */
-  readonly incidentId: string | null;
   readonly raisedAt: FleetInstant;
   /** How often the condition began while it was open. */
   readonly occurrences: number;
@@ -21,6 +20,16 @@ export interface Alert {
   readonly acknowledgedAt: FleetInstant | null;
   readonly acknowledgedBy: string | null;
   readonly comment: string | null;
+  /** The open incident that gathers it. */
+  readonly incidentId: string | null;
+  /** The name of the user who looks after it. */
+  readonly assignee: string | null;
+  readonly snoozedUntil: FleetInstant | null;
+  readonly isFlapping: boolean;
+  /** What keeps its recipients from being told more. */
+  readonly heldBy: HeldBy | null;
+  /** What its recipients were told. */
+  readonly told: Told;
   readonly reason: string;
   readonly detail: Readonly<Record<string, unknown>>;
 }

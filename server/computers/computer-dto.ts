@@ -6,6 +6,7 @@ import { Integer, Name, OneOf, Optional, OptionalOrNull, Text, Uuid } from '../a
 import { PageQuery } from '../admin-api/page.js';
 import { refTo } from '../admin-api/dto-schemas.js';
 import { Checked, CheckedMembers, Instant, Shown } from '../admin-api/shown.js';
+import { PresentMaintenanceDto } from '../maintenance/index.js';
 import { STATUSES } from '../statuses/status.js';
 import { addressFault, labelsFaults } from './computer-rules.js';
 
@@ -194,6 +195,10 @@ export class ComputerDto {
 
   @Instant()
   statusSince!: string;
+
+  /** Nothing is notified about it until then; null outside of maintenance. The status goes on beneath. */
+  @Shown({ oneOf: [refTo(PresentMaintenanceDto), { type: 'null' }] })
+  maintenance!: PresentMaintenanceDto | null;
 
   @Shown(NULLABLE_INSTANT)
   lastSeenAt!: string | null;

@@ -8,6 +8,7 @@ import type { Scope } from '../access/scope.js';
 import { mapPage, pageOf, parsePage, type Page, type PageQuery } from '../admin-api/page.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
+import type { MaintenanceSnapshot, MaintenanceView } from '../maintenance/index.js';
 import type { DeafSpan } from '../listening/listening.js';
 import type { PolicySettingsCache } from '../policies/cached-settings.js';
 import { settingsSubjectOf, verdictFactsOf } from '../statuses/liveness-row.js';
@@ -30,6 +31,7 @@ export interface ComputerOverviewDeps {
   readonly clock: FleetClock;
   /** The deaf spans that are known now, of the listening ledger. */
   readonly spans: () => readonly DeafSpan[];
+  readonly maintenance: MaintenanceView;
 }
 
 /** Computers as the API shows them: the stored status, and what follows from rules and settings at this instant. */
@@ -54,7 +56,7 @@ export function createComputerOverview(deps: ComputerOverviewDeps): ComputerOver
     async list(scope, query, filters) {
       const page = parsePage(query, COMPUTER_ORDER);
       const rows = await readRows(() => listComputerRows(deps.sql, scope, { page, filters }));
-      return mapPage(pageOf(rows, page, computerRowKey(page)), viewer(deps));
+      return mapPage(pageOf(rows, page, computerRowKey(page)), viewer(deps, await deps.maintenance.at(deps.sql)));
     },
     async get(scope, computerId) {
       const found = await readRows(async () => {
@@ -64,7 +66,8 @@ export function createComputerOverview(deps: ComputerOverviewDeps): ComputerOver
       const detail = await readComputerDetail(deps.sql, computerId);
       const [row] = found;
       if (!row || !detail) throw new Problem('computer-not-found');
-      return { ...viewer(deps)(row), ...detailOf(detail, deps.clock) };
+      const maintenance = await deps.maintenance.at(deps.sql);
+      return { ...viewer(deps, maintenance)(row), ...detailOf(detail, deps.clock) };
     },
   };
 }
@@ -78,13 +81,25 @@ interface View {
   readonly shown: (instant: FleetInstant | null) => string | null;
 }
 
-function viewer({ cache, clock, spans }: ComputerOverviewDeps): (row: OverviewRow) => ComputerDto {
+function viewer(
+  { cache, clock, spans }: ComputerOverviewDeps,
+  maintenance: MaintenanceSnapshot,
+): (row: OverviewRow) => ComputerDto {
   const shown = (instant: FleetInstant | null): string | null =>
     instant === null ? null : toRfc3339(clock.toWall(Number(instant)));
   const now = clock.fleet();
   const trustedMs = clock.toTrusted(now) - now;
   const view: View = { cache, ledger: createLedger(spans()), now, trustedMs, shown };
-  return (row) => ({ ...recordOf(row, view), ...livenessOf(row, view), ...settingsOf(row, view) });
+  return (row) => ({
+    ...recordOf(row, view),
+    ...livenessOf(row, view),
+    ...settingsOf(row, view),
+    maintenance: shownMaintenance(maintenance.presentOf(row)),
+  });
+}
+
+function shownMaintenance(present: ReturnType<MaintenanceSnapshot['presentOf']>): ComputerDto['maintenance'] {
+  return present && { until: toRfc3339(present.until), source: present.source };
 }
 
 function recordOf(row: OverviewRow, { shown }: View) {

@@ -19,6 +19,8 @@ export interface ComputerRepository {
   lock(scope: Scope, computerId: string): Promise<Computer | undefined>;
   /** The first lock of whoever changes status, power or certificates; false where there is no such computer. */
   lockLive(computerId: string): Promise<boolean>;
+  /** The next report is looked at whole, as if it told something new; under the live row's lock. */
+  forgetState(computerId: string): Promise<void>;
   /** A policy that computers can be attached to: it stays until the transaction ends. */
   holdPolicy(scope: Scope, policyId: string): Promise<boolean>;
   /** With its live and status rows: pending, never seen. */
@@ -38,6 +40,7 @@ const CURRENT_TABLES = [
   'computer_components',
   'computer_contacts',
   'computer_dials',
+  'computer_flaps',
   'heartbeat_rings',
   'lane_positions',
 ] as const;
@@ -63,6 +66,9 @@ export function createComputerRepository(manager: EntityManager): ComputerReposi
         [computerId],
       );
       return locked.length > 0;
+    },
+    async forgetState(computerId) {
+      await sql.query('UPDATE computer_live SET state_digest = NULL WHERE computer_id = $1', [computerId]);
     },
     async holdPolicy(scope, policyId) {
       const visible = scope.predicate('policies.id', 2);

@@ -133,6 +133,7 @@ interface Edition extends ConditionalChanges {
 async function change(deps: ComputerServiceDeps, edit: ForestEdit, asked: Edition): Promise<Computer> {
   const { caller, changes } = asked;
   const repository = createComputerRepository(edit.manager);
+  if (changes.address !== undefined) await repository.lockLive(asked.computerId);
   const before = await lockComputer(repository, caller.scope, asked);
   const wanted = applyChanges(before, changes);
   if (JSON.stringify(wanted) === JSON.stringify(before)) return before;
@@ -142,6 +143,8 @@ async function change(deps: ComputerServiceDeps, edit: ForestEdit, asked: Editio
   const note = { actor: caller.actor, comment: changes.comment ?? '', at: edit.at };
   const after = await repository.update({ ...wanted, rulesSince }, note);
   if (isMove) edit.touch();
+  // What was reverted because no dial reached the agent is tried again with its next report.
+  if (after.address !== before.address) await repository.forgetState(after.id);
   const action = isMove ? 'computer.moved' : 'computer.changed';
   await auditComputer({ ...deps, manager: edit.manager }, { caller, action, before, after });
   return after;

@@ -4,4 +4,8 @@ export { DIAL_ANSWERED, NO_DIAL_REQUESTS, type DialRequests } from './dial-reque
 export { notifyDials } from './dial-watch.js';
 export { dialSettingsOf } from './dial-settings.js';
 export type { Dials } from './dials.js';
+export { DialFailure } from './dial-failure.js';
+export { canonicalAddress, createDialGuard, type DialGuard } from './dial-guard.js';
+export { allowedAddresses, type Resolve } from './dial-target.js';
+export { createNameResolver, type Lookup } from './name-resolver.js';
 export { orderFarewell } from './farewell-repository.js';

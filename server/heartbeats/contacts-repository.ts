@@ -5,6 +5,8 @@ import type { Exchange } from './exchange.js';
 export interface ContactsRepository {
   /** Stores what the reports tell, one of each computer; `since` moves only where direction or candidate changed. */
   store(sql: Sql, exchanges: readonly Exchange[]): Promise<void>;
+  /** Those whose address was changed since they told that they reverted the candidate of their report. */
+  findReaddressed(sql: Sql, exchanges: readonly Exchange[]): Promise<ReadonlySet<string>>;
 }
 
 const TOLD = [
@@ -42,6 +44,17 @@ ON CONFLICT (computer_id) DO UPDATE SET ${NAMES.map((name) => `${name} = EXCLUDE
   ${since('candidate_since_fleet_ms', CANDIDATE)}
 WHERE ${differs(NAMES)}`;
 
+const FIND_READDRESSED = `
+SELECT computer_contacts.computer_id FROM unnest($1::uuid[], $2::bytea[]) AS input (computer_id, fingerprint)
+JOIN computer_contacts ON computer_contacts.computer_id = input.computer_id
+  AND computer_contacts.candidate_fingerprint = input.fingerprint AND computer_contacts.candidate_state = 'reverted'
+WHERE EXISTS (
+  SELECT FROM computer_revisions AS later
+  JOIN computer_revisions AS former ON former.computer_id = later.computer_id AND former.revision = later.revision - 1
+  WHERE later.computer_id = computer_contacts.computer_id
+    AND later.changed_fleet_ms > computer_contacts.candidate_since_fleet_ms
+    AND later.address IS DISTINCT FROM former.address)`;
+
 export function createContactsRepository(): ContactsRepository {
   return {
     async store(sql, exchanges) {
@@ -52,6 +65,17 @@ export function createContactsRepository(): ContactsRepository {
         exchanges.map(({ receivedAt }) => Math.floor(receivedAt)),
         ...NAMES.map((_, index) => rows.map((row) => row[index])),
       ]);
+    },
+    async findReaddressed(sql, exchanges) {
+      const reverted = exchanges.flatMap(({ identity, report: { candidate } }) =>
+        candidate?.state === 'reverted' ? [{ id: identity.computerId, fingerprint: candidate.fingerprint }] : [],
+      );
+      if (reverted.length === 0) return new Set();
+      const rows = await sql.query<{ computer_id: string }>(FIND_READDRESSED, [
+        reverted.map(({ id }) => id),
+        reverted.map(({ fingerprint }) => Buffer.from(fingerprint, 'hex')),
+      ]);
+      return new Set(rows.map(({ computer_id: id }) => id));
     },
   };
 }

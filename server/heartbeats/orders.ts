@@ -31,6 +31,7 @@ export function buildOrders(
     settings: work.carriesSettings ? { fingerprint: settings.fingerprint, generation, json: settings.json } : null,
     settingsGeneration: generation,
     ...(work.committed === null ? {} : { committed: work.committed }),
+    ...(work.retried === null ? {} : { retryCandidate: work.retried }),
     commands: [],
     nextContactInMs: work.nextContactInMs,
     identityToken: tokens.tokenOf(live.computerId, generation.epoch, tokenN),

@@ -4,6 +4,7 @@ import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { ComputerSettings, ForestGeneration, SettingsCache } from '../policies/settings-cache.js';
 import { StaleSettings } from './database-failure.js';
 import type { Exchange } from './exchange.js';
+import type { ContactsRepository } from './contacts-repository.js';
 import type { FactsRepository, StoredState } from './facts-repository.js';
 import type { LockedBatch } from './heartbeat-repository.js';
 import type { HotSession } from './hot-session.js';
@@ -18,6 +19,7 @@ export interface PlannerDeps {
   readonly fleetClock: FleetClock;
   readonly positions: LanePositionRepository;
   readonly facts: FactsRepository;
+  readonly contacts: Pick<ContactsRepository, 'findReaddressed'>;
   /** Under load the lanes that can wait are left for later. */
   readonly admits: LaneAdmission;
 }
@@ -37,6 +39,8 @@ interface Background {
   readonly now: FleetInstant;
   readonly positions: ReadonlyMap<string, number>;
   readonly states: ReadonlyMap<string, StoredState>;
+  /** Computers that may try again what they reverted. */
+  readonly readdressed: ReadonlySet<string>;
 }
 
 export interface Plan {
@@ -46,9 +50,9 @@ export interface Plan {
 }
 
 /**
- * Decides what every report of a locked batch is and comes to. Reads positions where events came and stored
- * states where a state changed; a steady report costs no statement. All settings are of the generation that is answered,
- * whatever is loaded meanwhile. Throws `StaleSettings`.
+ * Decides what every report of a locked batch is and comes to. Reads positions where events came and stored states
+ * where a state changed, and where a candidate was reverted the address; a steady report costs no statement. All
+ * settings are of the generation that is answered, whatever is loaded meanwhile. Throws `StaleSettings`.
  */
 export async function planReports(
   deps: PlannerDeps,
@@ -69,9 +73,16 @@ export async function planReports(
       known.flatMap(({ exchange }) => laneKeysOf(exchange)),
     ),
     states: changed.length > 0 ? await deps.facts.readStates(session, changed) : new Map<string, StoredState>(),
+    readdressed: await deps.contacts.findReaddressed(
+      session,
+      // An edit of the address makes the state one to look at anew.
+      known.filter(({ isStateNew, classification }) => isStateNew || classification === 'repeat').map(exchangeOf),
+    ),
   };
   return { works: classified.map((report) => plan(deps, report, background)), generation };
 }
+
+const exchangeOf = ({ exchange }: Classified): Exchange => exchange;
 
 function classify(deps: PlannerDeps, exchange: Exchange, locked: LockedComputer | undefined): Classified {
   const classification = classifyReport(locked, exchange);
@@ -92,16 +103,26 @@ function plan(deps: PlannerDeps, report: Classified, background: Background): Re
   const { live } = locked;
   const lanes = takeLanes(exchange, background.positions, () => false);
   const shared = { exchange, live, settings, lanes, fullReport: live.stateDigest === null };
-  if (classification === 'repeat')
-    return { ...shared, effect: 'repeat', ...repeatReport(live, exchange, { settings, now: background.now }) };
+  if (classification === 'repeat') {
+    const circumstances = { settings, now: background.now, isReaddressed: background.readdressed.has(live.computerId) };
+    return { ...shared, effect: 'repeat', ...repeatReport(live, exchange, circumstances) };
+  }
   const nextContactInMs = repeatContactMs(live.contactDueAt ?? background.now, background.now);
-  return { ...shared, effect: 'older', next: null, nextContactInMs, carriesSettings: false, committed: null };
+  return {
+    ...shared,
+    effect: 'older',
+    next: null,
+    nextContactInMs,
+    carriesSettings: false,
+    committed: null,
+    retried: null,
+  };
 }
 
 function accept(
   deps: PlannerDeps,
   report: Classified & { readonly locked: LockedComputer; readonly settings: ComputerSettings },
-  { now, positions, states }: Background,
+  { now, positions, states, readdressed }: Background,
 ): ReportWork {
   const { exchange, locked, settings, digest, isStateNew } = report;
   const { computerId } = exchange.identity;
@@ -114,11 +135,12 @@ function accept(
     clock: deps.fleetClock,
     stateDigest: fullReport ? null : digest,
     isStateNew,
+    isReaddressed: readdressed.has(computerId),
     revertedBefore: stored?.reverted ?? null,
   });
-  const { nextContactInMs, carriesSettings, committed } = acceptance;
+  const { nextContactInMs, carriesSettings, committed, retried } = acceptance;
   const lanes = takeLanes(exchange, positions, deps.admits);
-  const orders = { nextContactInMs, carriesSettings, committed, fullReport };
+  const orders = { nextContactInMs, carriesSettings, committed, retried, fullReport };
   const { policyId } = locked.subject;
   return {
     exchange,

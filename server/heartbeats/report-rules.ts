@@ -4,6 +4,7 @@ import {
   committedBy,
   isInHand,
   isSettingsSent,
+  retriedBy,
   type CandidateStanding,
 } from '../../policies/candidate-rules.js';
 import { isSettingsPendingDue, nextPendingContacts } from '../../policies/settings-state.js';
@@ -59,6 +60,8 @@ export interface Circumstances {
   readonly stateDigest: Buffer | null;
   /** Whether that state is another than the stored one. */
   readonly isStateNew: boolean;
+  /** The computer's address was changed since it told of a candidate that it reverted. */
+  readonly isReaddressed?: boolean;
   /** The settings that the agent had reverted by the stored state; read where the state is new. */
   readonly revertedBefore: string | null;
 }
@@ -69,6 +72,8 @@ export interface Acceptance {
   readonly carriesSettings: boolean;
   /** The fingerprint of the candidate that this report proves, once it is stored. */
   readonly committed: string | null;
+  /** The fingerprint of the candidate that is to be tried again; the answer carries its settings. */
+  readonly retried: string | null;
   readonly settingsPending: 'raise' | 'resolve' | null;
   readonly clock: ClockFindings;
   /**
@@ -82,30 +87,35 @@ interface DesiredSettings {
   readonly applied: string | null;
   readonly standing: CandidateStanding;
   readonly committed: string | null;
+  readonly retried: string | null;
   /** The answer carries them. */
   readonly isSent: boolean;
 }
 
 /** What the desired settings are to a report, whichever connection it came over before. */
-function desiredSettings(exchange: Exchange, { fingerprint: desired }: ComputerSettings): DesiredSettings {
+function desiredSettings(
+  exchange: Exchange,
+  { settings: { fingerprint: desired }, isReaddressed = false }: Pick<Circumstances, 'settings' | 'isReaddressed'>,
+): DesiredSettings {
   const { candidate, appliedFingerprint: applied = null } = exchange.report;
   const facts = { desired, applied, candidate };
   const standing = candidateStanding(facts);
   const committed = committedBy(facts, exchange.dialledBy);
-  return { applied, standing, committed, isSent: isSettingsSent(facts) };
+  const retried = retriedBy(facts, isReaddressed);
+  return { applied, standing, committed, retried, isSent: retried !== null || isSettingsSent(facts) };
 }
 
 /** What the report's candidate is to the settings that are desired now. */
 export function standingOf(exchange: Exchange, settings: ComputerSettings): CandidateStanding {
-  return desiredSettings(exchange, settings).standing;
+  return desiredSettings(exchange, { settings }).standing;
 }
 
 /** What an accepted report makes of the row, and what is ordered in its answer. */
 export function acceptReport(row: LiveRow, exchange: Exchange, circumstances: Circumstances): Acceptance {
   const { settings, now, stateDigest } = circumstances;
   const { report, receivedAt, digest } = exchange;
-  const wanted = desiredSettings(exchange, settings);
-  const { applied, isSent: carriesSettings, committed } = wanted;
+  const wanted = desiredSettings(exchange, circumstances);
+  const { applied, isSent: carriesSettings, committed, retried } = wanted;
   const confirmed = report.intervalSeconds * 1000;
   const phaseMs = phaseOf(row.computerId, settings.intervalMs);
   const nextContactInMs = nextContactMs({ receivedAt, intervalMs: settings.intervalMs, phaseMs });
@@ -135,6 +145,7 @@ export function acceptReport(row: LiveRow, exchange: Exchange, circumstances: Ci
     nextContactInMs,
     carriesSettings,
     committed,
+    retried,
     settingsPending: pending.change,
     settingsReverted: nextReverted(row, wanted, circumstances),
     clock,
@@ -147,6 +158,7 @@ export interface Repetition {
   readonly nextContactInMs: number;
   readonly carriesSettings: boolean;
   readonly committed: string | null;
+  readonly retried: string | null;
 }
 
 /**
@@ -157,16 +169,18 @@ export interface Repetition {
 export function repeatReport(
   row: LiveRow,
   exchange: Exchange,
-  { settings, now }: Pick<Circumstances, 'settings' | 'now'>,
+  circumstances: Pick<Circumstances, 'settings' | 'now' | 'isReaddressed'>,
 ): Repetition {
-  const { isSent: carriesSettings, committed } = desiredSettings(exchange, settings);
+  const { settings, now } = circumstances;
+  const { isSent: carriesSettings, committed, retried } = desiredSettings(exchange, circumstances);
   const delivered = delivery(row, carriesSettings ? settings : null);
   const isUnchanged =
     row.answeredAt === null &&
     row.deliveredIntervalMs === delivered.deliveredIntervalMs &&
     row.deliveredFingerprint === delivered.deliveredFingerprint;
   const next = isUnchanged ? null : { ...row, ...delivered, answeredAt: null };
-  return { next, nextContactInMs: repeatContactMs(row.contactDueAt ?? now, now), carriesSettings, committed };
+  const nextContactInMs = repeatContactMs(row.contactDueAt ?? now, now);
+  return { next, nextContactInMs, carriesSettings, committed, retried };
 }
 
 /** What the row remembers of the settings in this answer: the longest interval that may now be in force. */

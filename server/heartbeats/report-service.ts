@@ -36,6 +36,7 @@ export interface ReportServiceDeps extends PlannerDeps, EffectsDeps, OrdersDeps 
   readonly fleetClock: PlannerDeps['fleetClock'];
   readonly positions: PlannerDeps['positions'];
   readonly facts: PlannerDeps['facts'];
+  readonly contacts: EffectsDeps['contacts'];
 }
 
 export type Outcome = Orders | Problem;

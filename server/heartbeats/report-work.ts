@@ -26,6 +26,8 @@ interface KnownWork extends WorkBase {
   readonly carriesSettings: boolean;
   /** The fingerprint of the candidate that this exchange proves. */
   readonly committed: string | null;
+  /** The fingerprint of the candidate that is to be tried again. */
+  readonly retried: string | null;
   readonly fullReport: boolean;
 }
 

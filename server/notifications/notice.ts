@@ -1,8 +1,11 @@
 import type { Sql } from '../database/sql.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 
-/** What is told of an alert. `reopened` does not exist: a condition that begins again is a new alert. */
-export const NOTICE_KINDS = ['raised', 'resolved', 'dismissed', 'acknowledged'] as const;
+/**
+ * What is told of an alert. `reopened` does not exist: a condition that begins again is a new alert. After `flapping`
+ * nothing more is told of its computer's outages until they have become rare; then `resolved`, if it is.
+ */
+export const NOTICE_KINDS = ['raised', 'resolved', 'dismissed', 'acknowledged', 'flapping'] as const;
 export type NoticeKind = (typeof NOTICE_KINDS)[number];
 
 /** Something about an alert that its recipients are to know, after everything that keeps alerts calm was weighed. */

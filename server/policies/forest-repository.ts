@@ -31,6 +31,12 @@ export interface Forest {
   readonly policies: ReadonlyMap<string, Policy>;
 }
 
+/** The generation that is committed, without a lock; undefined before there is a forest. */
+export async function readForestGeneration(sql: Sql): Promise<ForestGeneration | undefined> {
+  const [row] = await sql.query<GenerationRow>('SELECT epoch, counter FROM policy_forest WHERE id = 1');
+  return row && toGeneration(row);
+}
+
 /**
  * The one row that serialises every edit of the forest (policies, locks, moves, overrides): take it first, before any
  * row of a computer, and advance it last.

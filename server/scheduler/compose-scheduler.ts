@@ -1,3 +1,4 @@
+import type { NoticeJob } from '../alerts/notices/notice-job.js';
 import type { AuditSealer } from '../audit/audit-sealer.js';
 import type { Config } from '../config.js';
 import type { Edges } from '../edges.js';
@@ -5,6 +6,7 @@ import type { ManagerJournal } from '../events/manager-journal.js';
 import type { IncidentJob, StatusNudge } from '../incidents/index.js';
 import type { RunningListeningLedger } from '../listening/listening-ledger.js';
 import type { PortWatch } from '../listening/port-watch.js';
+import { NOTIFICATIONS, type Notifications } from '../notifications/index.js';
 import type { Storage } from '../open-storage.js';
 import type { AlertWriter } from '../alerts/alert.js';
 import { createManagerWatch } from '../system/manager-watch.js';
@@ -37,19 +39,24 @@ export interface SchedulerParts {
   readonly sealer: AuditSealer;
   readonly incidents: IncidentJob;
   readonly statusNudge: StatusNudge;
+  readonly notices: NoticeJob;
   readonly journal: ManagerJournal;
+  readonly notifications: Notifications;
 }
 
 /** The jobs of this process's roles. */
 export function composeScheduler(parts: SchedulerParts): Scheduler {
-  const { config, edges, storage, verdicts, sealer, incidents, statusNudge, journal, lag } = parts;
+  const { config, edges, storage, verdicts, sealer, incidents, notices, statusNudge, journal, lag, notifications } =
+    parts;
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
   const hasJobs = config.roles.has('jobs');
   const scheduler = createScheduler({
     clock: fleetClock,
     log: edges.log,
     cron: createNodeCronPort({ log: edges.log, wall: () => fleetClock.wall() }),
-    jobs: hasJobs ? cronJobs({ inTransaction, fleetClock, verdicts, sealer, incidents, lag }) : [],
+    jobs: hasJobs
+      ? [...cronJobs({ inTransaction, fleetClock, verdicts, sealer, incidents, notices, lag }), ...notifications.jobs]
+      : [],
     monotonicJobs: monotonicJobs(parts, { hasJobs, hasAgents: config.roles.has('agents') }),
     onJobChange: createJobWatch({ journal, clock: fleetClock }),
   });
@@ -57,6 +64,7 @@ export function composeScheduler(parts: SchedulerParts): Scheduler {
     addVerdictWakeUps(scheduler, verdicts);
     addSealWakeUps(scheduler, fleetClock);
     addIncidentWakeUps(scheduler, statusNudge);
+    notifications.deliverer.onFree(() => void scheduler.wake(NOTIFICATIONS));
   }
   return scheduler;
 }

@@ -1,4 +1,5 @@
 import type { Clock } from '../../lib/clock.js';
+import type { NoticeJob } from '../alerts/notices/notice-job.js';
 import type { AuditSealer } from '../audit/audit-sealer.js';
 import type { HotTransaction } from '../database/hot-transaction.js';
 import type { IncidentJob, StatusNudge } from '../incidents/index.js';
@@ -20,6 +21,7 @@ export interface JobsDeps {
   readonly incidents: Pick<IncidentJob, 'run'>;
   /** Told of every run of the verdict job. */
   readonly lag?: Pick<LagWatch, 'began'>;
+  readonly notices: Pick<NoticeJob, 'run'>;
 }
 
 export const VERDICTS = 'verdicts';
@@ -32,6 +34,7 @@ export function cronJobs(deps: JobsDeps): Job[] {
     { name: VERDICTS, cron: '* * * * * *', run: (signal) => runVerdicts(deps, signal) },
     { name: AUDIT_SEALS, cron: '* * * * * *', run: (signal) => deps.sealer.run(signal) },
     { name: INCIDENTS, cron: '* * * * * *', run: (signal) => deps.incidents.run(signal) },
+    { name: 'notices', cron: '* * * * * *', run: (signal) => deps.notices.run(signal) },
     { name: 'partitions', cron: '0 7 0 * * *', run: () => keepPartitions(deps) },
     { name: 'expired-sessions', cron: '30 */10 * * * *', run: () => deleteExpiredSessions(deps) },
     { name: 'lane-positions', cron: '0 37 3 * * *', run: () => deleteLanePositions(deps) },

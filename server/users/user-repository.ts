@@ -53,6 +53,11 @@ export interface UserRepository {
   remove(id: string): Promise<void>;
 }
 
+/** Whether somebody can be given something to look after. */
+export async function isUserNamed(sql: Sql, name: string): Promise<boolean> {
+  return (await createUserRepository(sql).findByName(name)) !== undefined;
+}
+
 export function createUserRepository(sql: Sql): UserRepository {
   const one = async (condition: string, parameters: readonly unknown[]) => {
     const [row] = await sql.query<Row>(`SELECT ${COLUMNS} FROM users WHERE ${condition}`, parameters);

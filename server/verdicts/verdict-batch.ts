@@ -5,11 +5,12 @@ import { judge, type Verdict } from '../../policies/verdict-rules.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { ListeningLedger } from '../listening/listening.js';
+import { readForestGeneration } from '../policies/forest-repository.js';
 import type { SettingsCache } from '../policies/settings-cache.js';
 import { settingsSubjectOf, verdictFactsOf } from '../statuses/liveness-row.js';
 import type { StatusTransition, StatusWriter } from '../statuses/status.js';
 import { isDialUnproven, transitionOf } from './verdict-transition-rules.js';
-import { lockSuspects, readForestGeneration, type SuspectRow } from './verdict-repository.js';
+import { lockSuspects, type SuspectRow } from './verdict-repository.js';
 import { lockShards, type ShardClaim } from './verdict-shard-repository.js';
 
 export interface BatchDeps {

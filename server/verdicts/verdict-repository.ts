@@ -1,5 +1,4 @@
 import type { Sql } from '../database/sql.js';
-import type { ForestGeneration } from '../policies/settings-cache.js';
 import { LIVENESS_COLUMNS, LIVENESS_TABLES, STANDING_TABLES, type LivenessRow } from '../statuses/liveness-row.js';
 import { STATUSES } from '../statuses/status.js';
 import { shardRange } from '../shards/shard-rules.js';
@@ -21,13 +20,6 @@ WHERE computers.id = ANY($1::uuid[]) ORDER BY computers.id`;
 export async function lockSuspects(sql: Sql, ids: readonly string[]): Promise<SuspectRow[]> {
   await sql.query(LOCK_LIVE, [ids]);
   return sql.query<SuspectRow>(READ_SUSPECTS, [ids]);
-}
-
-export async function readForestGeneration(sql: Sql): Promise<ForestGeneration | undefined> {
-  const [row] = await sql.query<{ epoch: string; counter: number }>(
-    'SELECT epoch, counter FROM policy_forest WHERE id = 1',
-  );
-  return row && { epoch: row.epoch, counter: row.counter };
 }
 
 const RECORD_BYTES = 64;

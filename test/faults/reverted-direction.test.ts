@@ -26,7 +26,9 @@ describe('a direction that cannot work', function () {
     const alert = (await world.alertsOf(id)).find(({ type }) => type === 'settings-reverted');
     expect(alert).to.include({ state: 'raised', reason: 'not-dialled' });
     await world.heardAgain(id);
-    await world.edit(policyId, { communicationDirection: 'agentInitiated' });
+    // With an address that works it does not wait for its hour.
+    await world.manager.api.patch(`/computers/${id}`, { address: null });
+    await world.inForce('managerInitiated', { id, name: 'web1' });
     await eventually('the alert resolves itself', () => world.hasAlert(id, 'settings-reverted', 'resolved'));
     expect((await world.alertsOf(id)).filter(({ type }) => type === 'computer-offline')).to.deep.equal([]);
   });

@@ -8,6 +8,7 @@ import type { Page } from '../../server/admin-api/page.js';
 import type { ComputerDetailDto } from '../../server/computers/computer-dto.js';
 import type { LivenessHints } from '../../server/heartbeats/liveness-hints.js';
 import type { PolicyDto } from '../../server/policies/policy-dto.js';
+import { createMaintenanceView, maintenanceRoutes } from '../../server/maintenance/index.js';
 import { composePreviews } from '../../server/previews/index.js';
 import type { DeafSpan } from '../../server/listening/listening.js';
 import { composePolicies } from '../../server/policies/index.js';
@@ -30,12 +31,14 @@ export async function startComputers(database: TestDatabase) {
   };
   let spans: readonly DeafSpan[] = [];
   const certificates = createCertificateRepository();
-  const deps = { ...forest, alerts, statuses, certificates, hints, spans: () => spans };
+  const maintenance = createMaintenanceView(forest);
+  const deps = { ...forest, maintenance, alerts, statuses, certificates, hints, spans: () => spans };
   const computers = composeComputers(deps);
   const { assertVisible } = computers;
   const dependents = [computerDependents, createTokenDependents(deps)];
   const routes = [
     ...computers.routes,
+    ...maintenanceRoutes(deps),
     ...composePreviews(deps).routes,
     ...composePolicies({ ...deps, dependents }).routes,
     ...composeEventReading({ ...deps, assertVisible }).routes,

@@ -13,6 +13,8 @@ import { SealFormat0000000000013 } from './0013-seal-format.js';
 import { Farewells0000000000014 } from './0014-farewells.js';
 import { CalmAlerts0000000000015 } from './0015-calm-alerts.js';
 import { IndexNoticed0000000000017 } from './0017-index-noticed.js';
+import { Maintenance0000000000018 } from './0018-maintenance.js';
+import { Notifications0000000000019 } from './0019-notifications.js';
 
 /** Every migration, oldest first. */
 export const MIGRATIONS = [
@@ -31,4 +33,6 @@ export const MIGRATIONS = [
   Farewells0000000000014,
   CalmAlerts0000000000015,
   IndexNoticed0000000000017,
+  Maintenance0000000000018,
+  Notifications0000000000019,
 ] as const;

@@ -187,24 +187,38 @@ describe('the directions of an agent', function () {
     expect(daemon.status().direction).to.equal('managerInitiated');
   });
 
-  it('a candidate that nobody proves is reverted and reported once; the same settings are not tried again', async () => {
+  it('a candidate that nobody proves is reverted and reported once; the same are tried again only when asked', async () => {
     manager.commits = false;
     direct('managerInitiated');
     await enrollWeb1();
     await startAgent();
-    await until('it told', () => manager.reports.at(-1)?.report.candidate?.state === 'proving');
+    const told = (state: string) => until(`it told ${state}`, () => lastCandidate()?.state === state);
+    const lastCandidate = () => manager.reports.at(-1)?.report.candidate;
+    await told('proving');
     clock.jump(CANDIDATE_LIMIT_MS + 1);
-    await until('it told', () => manager.reports.at(-1)?.report.candidate?.state === 'reverted');
+    await told('reverted');
+    const contacts = manager.reports.length;
     const { report } = manager.reports.at(-1)!;
     expect(report.candidate).to.include({ state: 'reverted', reason: 'not-dialled', direction: 'managerInitiated' });
     manager.faults.push({ kind: 'orders', orders: { settings: orderOf(manager) } });
     clock.jump(60_000);
     await until('they were offered again', () => manager.faults.length === 0);
-    const offered = manager.reports.length;
     clock.jump(60_000);
-    await until('another contact', () => manager.reports.length > offered);
+    await until('another contact', () => manager.reports.length > contacts + 1);
     expect(daemon.status().settings.candidate).to.equal(null);
     expect(controlEvents().filter((kind) => kind === 'settings-reverted')).to.have.length(1);
+    manager.faults.push({ kind: 'orders', orders: { settings: orderOf(manager), retryCandidate: 'a'.repeat(64) } });
+    clock.jump(60_000);
+    await until('others are to be tried again', () => manager.faults.length === 0);
+    clock.jump(60_000);
+    await until('another contact', () => manager.reports.length > contacts + 3);
+    expect(daemon.status().settings.candidate).to.equal(null);
+    manager.faults.push({ kind: 'orders', orders: { settings: orderOf(manager), retryCandidate: desired() } });
+    clock.jump(60_000);
+    await told('proving');
+    manager.commits = true;
+    expect((await dialIt()).status).to.equal(204);
+    expect(daemon.status().direction).to.equal('managerInitiated');
   });
 
   it('to managerInitiated with a port that is taken: reverted at once, in the same exchange', async () => {

@@ -6,6 +6,7 @@ import type { Actor } from '../../../server/access/actor.js';
 import { AlertQuery } from '../../../server/alerts/alert-dto.js';
 import { listAlerts } from '../../../server/alerts/alert-overview-query.js';
 import { createAlertService, type AlertService } from '../../../server/alerts/alert-service.js';
+import { createAlertOutbox } from '../../../server/alerts/alert-outbox.js';
 import { createAlertWriter } from '../../../server/alerts/alert-writer.js';
 import type { AuditEntry } from '../../../server/audit/audit.js';
 import { createUnitOfWork } from '../../../server/database/in-transaction.js';
@@ -31,6 +32,7 @@ describe('alerts for operators', () => {
     audited = [];
     covered = [];
     alerts = createAlertService({
+      outbox: createAlertOutbox({ random }),
       fleetClock: world.clock,
       inTransaction: createUnitOfWork(database.dataSource, { clock: world.clock, random }),
       audit: { append: async (_sql, entry) => void audited.push(entry) },

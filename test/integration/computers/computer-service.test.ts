@@ -143,17 +143,29 @@ describe('computers', () => {
   it('are renamed, labelled and addressed under their own revision', async () => {
     const { id } = await world.makeComputer({ labels: { site: 'a', rack: '1' } });
     const generation = world.cache.generation().counter;
+    const remember = () =>
+      world.sql.query(`UPDATE computer_live SET state_digest = '\\x01' WHERE computer_id = $1`, [id]);
+    const isStateForgotten = async () => {
+      const text = 'SELECT 1 FROM computer_live WHERE computer_id = $1 AND state_digest IS NULL';
+      return (await world.sql.query(text, [id])).length === 1;
+    };
+    await remember();
+    await world.change(id, { name: 'db0' });
+    expect(await isStateForgotten()).to.equal(false);
     const changed = await world.change(id, { name: 'db1', labels: { rack: null, owner: 'ada' }, address: '[::1]:1' });
     expect(changed).to.deep.include({
       name: 'db1',
       labels: { site: 'a', owner: 'ada' },
       address: '[::1]:1',
-      revision: 2,
+      revision: 3,
     });
-    expect(await world.change(id, { address: null })).to.deep.include({ address: null, revision: 3 });
-    expect(await world.change(id, { name: 'db1' })).to.include({ revision: 3 });
+    expect(await isStateForgotten()).to.equal(true);
+    expect(await world.change(id, { address: null })).to.deep.include({ address: null, revision: 4 });
+    await remember();
+    expect(await world.change(id, { name: 'db1', address: null })).to.include({ revision: 4 });
+    expect(await isStateForgotten()).to.equal(false);
     expect(world.cache.generation().counter).to.equal(generation);
-    expect(await countOf('computer_revisions', id)).to.equal(3);
+    expect(await countOf('computer_revisions', id)).to.equal(4);
     const stale = world.call('patch', '/computers/:id', { params: { id }, body: { name: 'x' }, ifMatch: 1 });
     expect((await problemOf(stale)).code).to.equal('revision-stale');
   });

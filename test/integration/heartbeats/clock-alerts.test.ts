@@ -5,6 +5,7 @@ import { createSystemRandom } from '../../../lib/random.js';
 import type { Actor } from '../../../server/access/actor.js';
 import { Scope } from '../../../server/access/scope.js';
 import { createAlertService, type AlertService } from '../../../server/alerts/alert-service.js';
+import { createAlertOutbox } from '../../../server/alerts/alert-outbox.js';
 import { createAlertWriter } from '../../../server/alerts/alert-writer.js';
 import { createUnitOfWork } from '../../../server/database/in-transaction.js';
 import { createCoveredDrift } from '../../../server/heartbeats/covered-drift.js';
@@ -46,6 +47,7 @@ describe('alerts about the clocks of computers', () => {
     const { clock, settings } = world;
     const random = createSystemRandom();
     service = createAlertService({
+      outbox: createAlertOutbox({ random }),
       fleetClock: clock,
       inTransaction: createUnitOfWork(database.dataSource, { clock, random }),
       audit: { append: async () => undefined },

@@ -224,6 +224,49 @@ describe('the ways to a computer', () => {
     expect((await dialled(reverted(desired))).committed).to.equal(undefined);
   });
 
+  const readdress = (address: string | null) => {
+    world.clock.now += 1000;
+    return database.pool.query(
+      `WITH now_at AS (UPDATE computers SET address = $2, revision = revision + 1 WHERE id = $1 RETURNING *),
+         forgotten AS (UPDATE computer_live SET state_digest = NULL WHERE computer_id = $1)
+       INSERT INTO computer_revisions (computer_id, revision, changed_at, changed_fleet_ms, actor_id, actor_name,
+         comment, name, policy_id, labels, address, overrides)
+       SELECT id, revision, '2026-11-21', $3, 'x', 'x', '', name, policy_id, labels, address, overrides FROM now_at`,
+      [id, address, world.clock.now],
+    );
+  };
+  /** The revision that the computer was made with. */
+  const firstRevision = () =>
+    database.pool.query(
+      `INSERT INTO computer_revisions (computer_id, revision, changed_at, changed_fleet_ms, actor_id, actor_name,
+         comment, name, policy_id, labels, address, overrides)
+       SELECT id, revision, '2026-11-21', 0, 'x', 'x', '', name, policy_id, labels, address, overrides
+       FROM computers WHERE id = $1 ON CONFLICT DO NOTHING`,
+      [id],
+    );
+
+  it('have what was reverted tried again once when the address was changed since, whatever answer is lost', async () => {
+    await settle('bidirectional');
+    await firstRevision();
+    const desired = await edit('managerInitiated');
+    await readdress('web1.example.com');
+    await beat(candidate(desired, 'managerInitiated'));
+    expect((await beat(reverted(desired))).retryCandidate).to.equal(undefined);
+    await readdress('web2.example.com');
+    world.clock.now += 1000;
+    const lost = world.report(id, { ...told, ...reverted(desired) });
+    for (const orders of [await world.batcher.submit(lost), await world.batcher.submit(lost)])
+      expect([orders.retryCandidate, orders.settings?.fingerprint]).to.deep.equal([desired, desired]);
+    expect(await states('settings-pending')).to.deep.equal([]);
+    await beat(candidate(desired, 'managerInitiated'));
+    const again = await beat(reverted(desired));
+    expect([again.retryCandidate, again.settings]).to.deep.equal([undefined, null]);
+    expect(await states('settings-reverted')).to.deep.equal(['raised']);
+    const began = world.metrics.statements;
+    await beat(reverted(desired));
+    expect(world.metrics.statements - began).to.equal(4);
+  });
+
   it('keep settings-reverted open while the same settings are tried again, until they are in force', async () => {
     await settle('bidirectional');
     const desired = await edit('managerInitiated');

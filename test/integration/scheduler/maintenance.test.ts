@@ -87,6 +87,7 @@ describe('housekeeping', () => {
       verdicts,
       sealer: { run: async () => {} },
       incidents: { run: async () => {} },
+      notices: { run: async () => {} },
     });
     const monotonicJobs = clockJobs({ inTransaction: world.inTransaction, fleetClock });
     const scheduler = createScheduler({

@@ -7,6 +7,7 @@ import {
   dialsByItself,
   fallbackMs,
   forgetExpired,
+  forgetReverted,
   listenerWishes,
   nextChangeBoot,
   isPortUntold,
@@ -99,6 +100,8 @@ describe('a change of direction', () => {
     expect(offerWay(reverted, { ...again, nowBoot: end - 1 }).kind).to.equal('ignored');
     expect(offerWay(reverted, { ...again, nowBoot: end }).kind).to.equal('candidate');
     expect(offerWay(reverted, { ...again, fingerprint: 'e' }).ways.reverted).to.equal(undefined);
+    expect(offerWay(forgetReverted(reverted, 'd'), again).kind).to.equal('candidate');
+    expect(forgetReverted(reverted, 'e')).to.deep.equal(reverted);
     expect(forgetExpired(reverted, end - 1).reverted).to.not.equal(undefined);
     expect(forgetExpired(reverted, end).reverted).to.equal(undefined);
   });

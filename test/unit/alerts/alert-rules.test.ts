@@ -1,7 +1,14 @@
 import { expect } from 'chai';
 import { Problem } from '../../../lib/problem.js';
 import type { Alert } from '../../../server/alerts/alert.js';
-import { acknowledgeAlert, dismissAlert } from '../../../server/alerts/alert-rules.js';
+import {
+  acknowledgeAlert,
+  assignAlert,
+  commentAlert,
+  dismissAlert,
+  snoozeAlert,
+  unsnoozeAlert,
+} from '../../../server/alerts/alert-rules.js';
 
 const OPEN: Alert = {
   id: 'a',
@@ -10,7 +17,6 @@ const OPEN: Alert = {
   state: 'raised',
   computerId: null,
   computerName: null,
-  incidentId: null,
   occurrences: 1,
   raisedAt: 100,
   closedAt: null,
@@ -18,6 +24,12 @@ const OPEN: Alert = {
   acknowledgedAt: null,
   acknowledgedBy: null,
   comment: null,
+  incidentId: null,
+  assignee: null,
+  snoozedUntil: null,
+  isFlapping: false,
+  heldBy: null,
+  told: 'nothing',
   reason: 'unknown',
   detail: {},
 };
@@ -70,5 +82,26 @@ describe('acting on an alert', () => {
     it(`refuses ${name}`, () => expect(codeOf(() => dismissAlert(alert, ADA))).to.equal(code));
   it('refuses to acknowledge a closed one', () => {
     expect(codeOf(() => acknowledgeAlert({ ...OPEN, state: 'resolved' }, ADA))).to.equal('alert-already-closed');
+  });
+
+  it('is snoozed until an instant, and anew until another', () => {
+    const snoozed = snoozeAlert(OPEN, 500, 'later');
+    expect(snoozed).to.include({ state: 'raised', snoozedUntil: 500, comment: 'later' });
+    expect(snoozeAlert(snoozed, 900, undefined)).to.include({ snoozedUntil: 900, comment: 'later' });
+    expect(unsnoozeAlert(snoozed)).to.include({ snoozedUntil: null, comment: 'later' });
+  });
+
+  it('is given to somebody, and to nobody', () => {
+    const given = assignAlert(OPEN, 'rex', 'yours');
+    expect(given).to.include({ state: 'raised', assignee: 'rex', comment: 'yours' });
+    expect(assignAlert(given, null, undefined)).to.include({ assignee: null, comment: 'yours' });
+  });
+
+  it('is commented, woken, but neither snoozed nor given away when it is closed', () => {
+    const closed = dismissAlert(snoozeAlert(OPEN, 500, undefined), ADA);
+    expect(commentAlert(closed, 'it was the cable')).to.include({ state: 'dismissed', comment: 'it was the cable' });
+    expect(unsnoozeAlert(closed)).to.include({ state: 'dismissed', snoozedUntil: null });
+    expect(codeOf(() => snoozeAlert(closed, 900, undefined))).to.equal('alert-already-closed');
+    expect(codeOf(() => assignAlert(closed, 'rex', undefined))).to.equal('alert-already-closed');
   });
 });

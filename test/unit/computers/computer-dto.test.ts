@@ -74,6 +74,11 @@ describe('the DTOs of policies, computers, events and tokens', () => {
       expect(schemas[name]?.properties, name).to.be.an('object');
     expect(Object.keys(schemas['ComputerDto']!.properties!)).to.include.members(['channel', 'offlineAt', 'flags']);
     expect(Object.keys(schemas['ComputerDetailDto']!.properties!)).to.include.members(['status', 'tls', 'facts']);
-    expect([...reachableFrom(refTo(ComputerDto), schemas)]).to.have.members(['ComputerDto', 'PolicyRefDto']);
+    expect([...reachableFrom(refTo(ComputerDto), schemas)]).to.have.members([
+      'ComputerDto',
+      'PolicyRefDto',
+      'PresentMaintenanceDto',
+      'MaintenanceSourceDto',
+    ]);
   });
 });

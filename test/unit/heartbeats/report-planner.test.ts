@@ -49,6 +49,7 @@ describe('planning a batch', () => {
         },
       },
       facts: { readStates: async () => new Map() } as unknown as FactsRepository,
+      contacts: { findReaddressed: async () => new Set<string>() },
       admits: () => true,
     } as unknown as PlannerDeps;
     const exchange = toExchange(ID, NOW, { ...steadyReport(NOW), sequence: 1 });

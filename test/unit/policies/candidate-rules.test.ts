@@ -4,6 +4,7 @@ import {
   awaitsDial,
   candidateStanding,
   committedBy,
+  retriedBy,
   isInHand,
   isSettingsSent,
   type Candidate,
@@ -50,6 +51,21 @@ describe('the commit of a candidate', () => {
     it(name, () =>
       expect(committedBy({ desired: 'D', applied: 'old', candidate: given }, dialledBy)).to.equal(expected),
     );
+
+  it('tries again what was reverted for want of a dial, once the address is another', () => {
+    const retried = (given: Parameters<typeof retriedBy>[0]['candidate'], isReaddressed = true, applied = 'old') =>
+      retriedBy({ desired: 'D', applied, candidate: given }, isReaddressed);
+    expect(retried(candidate('D', 'reverted'))).to.equal('D');
+    expect(retried(candidate('D', 'reverted'), false)).to.equal(null);
+    for (const other of [
+      undefined,
+      candidate('D', 'proving'),
+      candidate('X', 'reverted'),
+      candidate('D', 'reverted', 'agentInitiated'),
+    ])
+      expect(retried(other)).to.equal(null);
+    expect(retried(candidate('D', 'reverted'), true, 'D')).to.equal(null);
+  });
 
   it('waits for a dial only while managerInitiated is being proven', () => {
     expect(awaitsDial(candidate('D', 'proving'))).to.equal(true);

@@ -1,6 +1,13 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { createMaintenanceCalendar, maintenanceSpans } from '../../../policies/maintenance-rules.js';
+import {
+  createMaintenanceCalendar,
+  isAimedAt,
+  labelTexts,
+  maintenanceAt,
+  maintenanceSpans,
+  nextMaintenanceAt,
+} from '../../../policies/maintenance-rules.js';
 import type { MaintenanceWindow } from '../../../policies/setting-values.js';
 
 const MINUTE_MS = 60_000;
@@ -328,5 +335,71 @@ describe('the calendar against a minute-wise look at every window', () => {
       ),
       { numRuns: 60 },
     );
+  });
+});
+
+describe('one-off windows', () => {
+  const web1 = { id: 'web1', lineage: ['web', 'base'], labels: { site: 'berlin', tier: '' } };
+  const anyone = { computerId: null, policyId: null, label: null };
+  const table: readonly (readonly [object, boolean])[] = [
+    [{ computerId: 'web1' }, true],
+    [{ computerId: 'db1' }, false],
+    [{ policyId: 'web' }, true],
+    [{ policyId: 'base' }, true],
+    [{ policyId: 'db' }, false],
+    [{ label: 'site' }, true],
+    [{ label: 'site:berlin' }, true],
+    [{ label: 'site:paris' }, false],
+    [{ label: 'site:' }, false],
+    [{ label: 'tier:' }, true],
+    [{ label: 'constructor' }, false],
+    [{ policyId: 'web', label: 'site:berlin' }, true],
+    [{ policyId: 'db', label: 'site:berlin' }, false],
+    [{ policyId: 'web', label: 'site:paris' }, false],
+  ];
+  for (const [target, expected] of table)
+    it(`${expected ? 'are' : 'are not'} for a computer by ${JSON.stringify(target)}`, () =>
+      expect(isAimedAt({ ...anyone, ...target }, web1)).to.equal(expected));
+
+  it('name a label by its key or by both', () =>
+    expect(labelTexts(web1.labels)).to.deep.equal(['site', 'site:berlin', 'tier', 'tier:']));
+
+  const calendar = createMaintenanceCalendar([inUtc('0 10 * * *', 60)]);
+  const at = (text: string) => ms(`2026-11-21T${text}Z`);
+  const oneOff = (id: string, from: string, until: string) => ({ id, from: at(from), until: at(until) });
+  const present = (oneOffs: readonly ReturnType<typeof oneOff>[], when: string) => {
+    const found = maintenanceAt({ calendar, oneOffs }, at(when));
+    return found && `${iso(found.until).slice(11)} ${found.windowId}`;
+  };
+
+  it('count beside the setting', () => {
+    const a = oneOff('a', '12:00', '13:00');
+    expect(present([a], '10:30')).to.equal('11:00Z null');
+    expect(present([a], '12:00')).to.equal('13:00Z a');
+    expect(present([a], '13:00')).to.equal(null);
+    expect(present([a], '11:30')).to.equal(null);
+    expect(present([], '12:30')).to.equal(null);
+  });
+
+  it('run on into each other and into the setting, and the one that covers the instant longest is named', () => {
+    const chain = [oneOff('a', '09:00', '10:15'), oneOff('b', '10:45', '11:30'), oneOff('c', '11:30', '12:00')];
+    expect(present(chain, '09:30')).to.equal('12:00Z a');
+    expect(present(chain, '10:10')).to.equal('12:00Z null');
+    expect(present(chain, '10:50')).to.equal('12:00Z b');
+    expect(present([oneOff('a', '10:00', '10:30'), oneOff('b', '10:00', '11:00')], '10:10')).to.equal('11:00Z null');
+    expect(present([oneOff('b', '09:00', '09:40'), oneOff('a', '09:00', '09:50')], '09:10')).to.equal('09:50Z a');
+    expect(present([oneOff('a', '09:00', '09:50'), oneOff('b', '09:00', '09:40')], '09:10')).to.equal('09:50Z a');
+  });
+
+  it('begin next when the first of either sort does', () => {
+    const next = (oneOffs: readonly ReturnType<typeof oneOff>[], when: string) => {
+      const instant = nextMaintenanceAt({ calendar, oneOffs }, at(when));
+      return instant === null ? null : iso(instant).slice(5);
+    };
+    expect(next([], '09:00')).to.equal('11-21T10:00Z');
+    expect(next([oneOff('a', '09:30', '09:40')], '09:00')).to.equal('11-21T09:30Z');
+    expect(next([oneOff('a', '09:30', '09:40')], '09:30')).to.equal('11-21T10:00Z');
+    expect(next([oneOff('a', '23:30', '23:40')], '11:00')).to.equal('11-21T23:30Z');
+    expect(nextMaintenanceAt({ calendar: createMaintenanceCalendar([]), oneOffs: [] }, 0)).to.equal(null);
   });
 });

@@ -1,0 +1,9 @@
+export { createInMaintenance } from './computers-in-maintenance.js';
+export { PresentMaintenanceDto } from './maintenance-dto.js';
+export { maintenanceRoutes, type MaintenanceRoutesDeps } from './maintenance-routes.js';
+export {
+  createMaintenanceView,
+  type MaintenanceSnapshot,
+  type MaintenanceSubject,
+  type MaintenanceView,
+} from './maintenance-view.js';

@@ -1,0 +1,140 @@
+import { IsArray, IsObject } from 'class-validator';
+import { parseRfc3339 } from '../../lib/clock.js';
+import { Name, OneOf, Optional, Text, Uuid } from '../admin-api/dto.js';
+import { refTo } from '../admin-api/dto-schemas.js';
+import { PageQuery } from '../admin-api/page.js';
+import { Checked, Instant, Shown } from '../admin-api/shown.js';
+import { WINDOW_STATES, type WindowState } from './maintenance-window.js';
+
+const LONGEST_COMMENT = 1000;
+const LONGEST_LABEL = 320;
+const LABEL = /^[A-Za-z0-9][A-Za-z0-9._/-]*(?:[:=][^\u0000-\u001f\u007f-\u009f]*)?$/; // eslint-disable-line no-control-regex
+
+const instantFault = (value: unknown): string | undefined =>
+  typeof value === 'string' && parseRfc3339(value) !== undefined
+    ? undefined
+    : 'must be an RFC 3339 instant, such as 2030-01-31T12:00:00Z';
+
+const labelFault = (value: unknown): string | undefined =>
+  typeof value === 'string' && value.length <= LONGEST_LABEL && value.isWellFormed() && LABEL.test(value)
+    ? undefined
+    : 'must be key, key:value or key=value';
+
+const INSTANT = { type: 'string', format: 'date-time' } as const;
+const NULLABLE_ID = { type: ['string', 'null'], format: 'uuid' };
+
+export class CreateMaintenanceWindowBody {
+  /** For one computer alone. */
+  @Optional()
+  @Uuid()
+  computerId?: string;
+
+  /** For the computers of this policy and of those below it. */
+  @Optional()
+  @Uuid()
+  policyId?: string;
+
+  /** For computers with this label: `key`, `key:value` or `key=value`; with `policyId`, only those of them. */
+  @Optional()
+  @Checked('isLabelFilter', labelFault)
+  @Shown({ type: 'string', maxLength: LONGEST_LABEL })
+  label?: string;
+
+  /** At once unless given. */
+  @Optional()
+  @Checked('isInstant', instantFault)
+  @Shown(INSTANT)
+  startsAt?: string;
+
+  @Checked('isInstant', instantFault)
+  @Shown(INSTANT)
+  endsAt!: string;
+
+  /** Why; shown with each computer that is in maintenance. */
+  @Name({ max: LONGEST_COMMENT })
+  comment!: string;
+}
+
+export class MaintenanceWindowsQuery extends PageQuery {
+  /** Only windows that are for this computer; the answer then tells what comes of its setting, too. */
+  @Optional()
+  @Uuid()
+  computerId?: string;
+
+  @Optional()
+  @OneOf(...WINDOW_STATES)
+  state?: WindowState;
+}
+
+export class MaintenanceWindowDto {
+  @Uuid()
+  id!: string;
+
+  @Shown(NULLABLE_ID)
+  computerId!: string | null;
+
+  @Shown(NULLABLE_ID)
+  policyId!: string | null;
+
+  @Shown({ type: ['string', 'null'], description: '`key`, or `key:value`' })
+  label!: string | null;
+
+  @Instant()
+  startsAt!: string;
+
+  /** When it was ended early, that instant. */
+  @Instant()
+  endsAt!: string;
+
+  @OneOf(...WINDOW_STATES)
+  state!: WindowState;
+
+  @Text({ max: LONGEST_COMMENT })
+  comment!: string;
+
+  @Instant()
+  createdAt!: string;
+
+  @Text({ max: 128 })
+  createdBy!: string;
+}
+
+/** Where a window comes from: the origin of the setting, or `window` for one made by API, with its comment as name. */
+export class MaintenanceSourceDto {
+  @OneOf('default', 'policy', 'computer', 'window')
+  kind!: string;
+
+  @Shown(NULLABLE_ID)
+  id!: string | null;
+
+  @Text({ max: LONGEST_COMMENT })
+  name!: string;
+}
+
+export class PresentMaintenanceDto {
+  /** When it ends, whichever windows run into each other until then. */
+  @Instant()
+  until!: string;
+
+  @IsObject()
+  @Shown(refTo(MaintenanceSourceDto))
+  source!: MaintenanceSourceDto;
+}
+
+export class UpcomingMaintenanceDto {
+  @Instant()
+  startsAt!: string;
+
+  @Instant()
+  endsAt!: string;
+}
+
+export class SettingMaintenanceDto {
+  @IsObject()
+  @Shown(refTo(MaintenanceSourceDto))
+  source!: MaintenanceSourceDto;
+
+  @IsArray()
+  @Shown({ type: 'array', items: refTo(UpcomingMaintenanceDto) })
+  next!: readonly UpcomingMaintenanceDto[];
+}

@@ -1,0 +1,132 @@
+import { Problem } from '../../lib/problem.js';
+import type { Random } from '../../lib/random.js';
+import { toRfc3339 } from '../../lib/clock.js';
+import type { Actor } from '../access/actor.js';
+import type { Page } from '../admin-api/page.js';
+import type { AuditLog } from '../audit/index.js';
+import type { UnitOfWork } from '../database/in-transaction.js';
+import { sqlOfManager, type Sql } from '../database/sql.js';
+import type { FleetClock } from '../fleet-clock/fleet-clock.js';
+import { findChannel, getChannel } from './channel-repository.js';
+import { openSecrets } from './channel-service.js';
+import type { DeliveriesQuery } from './delivery-dto.js';
+import { DeliveryFailure, toDeliveryFailure } from './delivery-failure.js';
+import {
+  getDelivery,
+  listDeliveries,
+  readAttempts,
+  type LoggedAttempt,
+  type LoggedDelivery,
+} from './delivery-list-query.js';
+import { requeueDelivery } from './delivery-repository.js';
+import { GIVEN_UP_AFTER_MS } from './enqueue-messages.js';
+import type { Message } from './message.js';
+import type { SecretBox } from './secret-box.js';
+import type { Sender } from './sender.js';
+
+export interface DeliveryServiceDeps {
+  readonly fleetClock: Pick<FleetClock, 'fleet' | 'toWall' | 'monotonic'>;
+  readonly random: Pick<Random, 'uuid'>;
+  readonly inTransaction: UnitOfWork;
+  /** Reads outside a transaction. */
+  readonly sql: Sql;
+  readonly audit: AuditLog;
+  readonly box: SecretBox;
+  readonly send: Sender;
+}
+
+/** How a test went; a failure tells no secret. */
+export interface TestResult {
+  readonly failure: DeliveryFailure | undefined;
+  readonly durationMs: number;
+}
+
+export interface DeliveryService {
+  list(query: DeliveriesQuery): Promise<Page<LoggedDelivery>>;
+  /** Throws `notification-delivery-not-found`. */
+  get(id: string): Promise<{ readonly delivery: LoggedDelivery; readonly history: readonly LoggedAttempt[] }>;
+  /** Queues it anew under its id, whatever became of it. Throws `notification-delivery-not-found`, `notification-channel-not-found`. */
+  resend(id: string, actor: Actor): Promise<LoggedDelivery>;
+  /** Sends a test over a channel now. Throws `notification-channel-not-found`, `too-many-requests`. */
+  test(channelId: string, actor: Actor): Promise<TestResult>;
+}
+
+const TESTS_AT_ONCE = 4;
+const RETRY_SECONDS = 10;
+
+export function createDeliveryService(deps: DeliveryServiceDeps): DeliveryService {
+  let testing = 0;
+  return {
+    list: (query) => listDeliveries(deps.sql, query),
+    async get(id) {
+      return { delivery: await getDelivery(deps.sql, id), history: await readAttempts(deps.sql, id) };
+    },
+    resend: (id, actor) => deps.inTransaction((manager) => resend(deps, sqlOfManager(manager), { id, actor })),
+    async test(channelId, actor) {
+      const channel = await getChannel(deps.sql, channelId);
+      if (testing >= TESTS_AT_ONCE) throw new Problem('too-many-requests', { retryAfterSeconds: RETRY_SECONDS });
+      testing += 1;
+      try {
+        const begunAt = deps.fleetClock.monotonic();
+        const failure = await attempt(deps, channel).catch(toDeliveryFailure);
+        const durationMs = Math.round(deps.fleetClock.monotonic() - begunAt);
+        await auditTest(deps, { channelId, actor, failure });
+        return { failure, durationMs };
+      } finally {
+        testing -= 1;
+      }
+    },
+  };
+}
+
+async function attempt(
+  { fleetClock, random, box, send }: DeliveryServiceDeps,
+  channel: Awaited<ReturnType<typeof getChannel>>,
+): Promise<undefined> {
+  const timestamp = toRfc3339(fleetClock.toWall(fleetClock.fleet()));
+  const message: Message = { id: random.uuid(), kind: 'test', timestamp, alerts: [], more: 0 };
+  const secrets = openSecrets(box, channel);
+  await send({ typed: channel, secrets, message }, new AbortController().signal);
+}
+
+interface Tested {
+  readonly channelId: string;
+  readonly actor: Actor;
+  readonly failure: DeliveryFailure | undefined;
+}
+
+function auditTest(
+  { inTransaction, audit }: DeliveryServiceDeps,
+  { channelId, actor, failure }: Tested,
+): Promise<void> {
+  return inTransaction((manager) =>
+    audit.append(sqlOfManager(manager), {
+      actor,
+      action: 'notification-channel.tested',
+      subjectType: 'notification-channel',
+      subjectId: channelId,
+      after: { delivered: failure === undefined, code: failure?.code ?? null },
+    }),
+  );
+}
+
+async function resend(
+  { fleetClock, audit }: DeliveryServiceDeps,
+  sql: Sql,
+  { id, actor }: { id: string; actor: Actor },
+): Promise<LoggedDelivery> {
+  await sql.query('SELECT 1 FROM notification_deliveries WHERE id = $1 FOR UPDATE', [id]);
+  const before = await getDelivery(sql, id);
+  if (!(await findChannel(sql, before.channelId)))
+    throw new Problem('notification-channel-not-found', { detail: 'Its channel was deleted.' });
+  const now = fleetClock.fleet();
+  await requeueDelivery(sql, { id, now, expiresAt: now + GIVEN_UP_AFTER_MS });
+  await audit.append(sql, {
+    actor,
+    action: 'notification-delivery.resent',
+    subjectType: 'notification-delivery',
+    subjectId: id,
+    before: { state: before.state, attempts: before.attempts },
+  });
+  return getDelivery(sql, id);
+}
