@@ -9,6 +9,7 @@ import {
   nextMaintenanceAt,
 } from '../../../policies/maintenance-rules.js';
 import type { MaintenanceWindow } from '../../../policies/setting-values.js';
+import { runs } from '../../support/property-runs.js';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -294,7 +295,7 @@ describe('the calendar against a minute-wise look at every window', () => {
           });
         },
       ),
-      { numRuns: 15, endOnFailure: true },
+      { ...runs(60), endOnFailure: true },
     );
   });
 
@@ -333,7 +334,7 @@ describe('the calendar against a minute-wise look at every window', () => {
           );
         },
       ),
-      { numRuns: 15, endOnFailure: true },
+      { ...runs(60), endOnFailure: true },
     );
   });
 });

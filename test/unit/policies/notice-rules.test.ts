@@ -9,6 +9,7 @@ import {
   type NoticeDecision,
   type NoticeFacts,
 } from '../../../policies/notice-rules.js';
+import { runs } from '../../support/property-runs.js';
 
 const AT = 1_000_000;
 const NO_WINDOW = { until: null, nextAt: null };
@@ -307,7 +308,7 @@ describe('any sequence of decisions', () => {
   const eachDecision = (check: (given: NoticeFacts, decided: NoticeDecision, told: NoticeDecision['told']) => void) =>
     fc.assert(
       fc.property(facts, (given) => check(given, decideNotice(given, AT), given.last?.told ?? 'nothing')),
-      { numRuns: 2000 },
+      runs(2000),
     );
 
   it('tells only differences', () =>
@@ -347,7 +348,7 @@ describe('any sequence of decisions', () => {
         );
         expect(again).to.deep.equal({ ...first, tell: null });
       }),
-      { numRuns: 2000 },
+      runs(2000),
     );
   });
 });
