@@ -273,6 +273,10 @@ export const CIRCUMSTANCE_ADVICE = {
   wasDeaf: 'The manager itself did not listen for a while: check GET /system before the computer.',
 } as const;
 
+/** In place of the advice for `timeout` where the machine takes connections. */
+export const HANGING_ADVICE =
+  'Connections are taken and not answered: the agent hangs or starves; look at its log, then restart it.';
+
 export function adviceFor(reason: StatusReason, circumstances: Circumstances): string[] {
   const { hostUp, isInIncident, isInMaintenance, isProvingSettings, wasDeaf } = circumstances;
   const told: readonly (readonly [boolean, keyof typeof CIRCUMSTANCE_ADVICE])[] = [
@@ -283,7 +287,8 @@ export function adviceFor(reason: StatusReason, circumstances: Circumstances): s
     [hostUp === true && !TELLS_OF_HOST.has(reason), 'hostUp'],
     [hostUp === false && !TELLS_OF_HOST.has(reason), 'hostDown'],
   ];
-  return [...told.flatMap(([holds, key]) => (holds ? [CIRCUMSTANCE_ADVICE[key]] : [])), ...ADVICE[reason]];
+  const advice = reason === 'timeout' && hostUp === true ? [HANGING_ADVICE] : ADVICE[reason];
+  return [...told.flatMap(([holds, key]) => (holds ? [CIRCUMSTANCE_ADVICE[key]] : [])), ...advice];
 }
 
 /** Where it would be said twice, or is no matter. */

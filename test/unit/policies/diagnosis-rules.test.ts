@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import {
   ADVICE,
   adviceFor,
+  HANGING_ADVICE,
   CIRCUMSTANCE_ADVICE,
   CONFIDENCES,
   diagnose,
@@ -406,6 +407,11 @@ describe('the advice', () => {
     it(`says nothing of the machine for ${reason}`, () => {
       for (const hostUp of [true, false]) expect(adviceFor(reason, { ...none, hostUp })).to.deep.equal(ADVICE[reason]);
     });
+
+  it('is to look at an agent that hangs where connections are taken and not answered', () => {
+    expect(adviceFor('timeout', { ...none, hostUp: true })).to.deep.equal([CIRCUMSTANCE_ADVICE.hostUp, HANGING_ADVICE]);
+    expect(adviceFor('timeout', { ...none, hostUp: false })).to.include.members([...ADVICE.timeout]);
+  });
 
   it('stands in docs/operations.md, reason by reason', () => {
     const page = readFileSync('docs/operations.md', 'utf8');
