@@ -18,6 +18,8 @@ export interface BatcherOptions {
   readonly maxQueued?: number;
   /** Reports of one computer that wait or are in flight. */
   readonly maxPerComputer?: number;
+  /** What is not stored within this time is turned away, for the agent does not wait much longer. */
+  readonly answerWithinMs?: number;
 }
 
 export interface BatcherDeps {
@@ -41,6 +43,9 @@ export interface ReportBatcher extends IngestProof {
 interface Waiter {
   readonly exchange: Exchange;
   readonly events: number;
+  /** The look at late ones after which it came. */
+  readonly look: number;
+  /** Only the first answer counts. */
   readonly answer: (outcome: Outcome) => void;
 }
 
@@ -49,9 +54,12 @@ const DEFAULTS: Required<BatcherOptions> = {
   maxReports: 200,
   maxEvents: 1000,
   maxInFlight: 2,
-  maxQueued: 5000,
+  maxQueued: 1000,
   maxPerComputer: 3,
+  answerWithinMs: 6000,
 };
+/** Looks at what is late within `answerWithinMs`: counted, so that a pause of the process makes nothing late. */
+const LOOKS = 12;
 /** Reports with more events than this travel in batches of their own. */
 const LIGHT_EVENTS = 50;
 const RETRY_AFTER_SECONDS = 2;
@@ -71,6 +79,10 @@ class Batcher {
   readonly #deps: BatcherDeps;
   readonly #options: Required<BatcherOptions>;
   #queue: Waiter[] = [];
+  /** Not answered yet, queued or in flight, oldest first. */
+  readonly #waiting = new Set<Waiter>();
+  #looks = 0;
+  #isLooking = false;
   readonly #inFlight = new Set<string>();
   readonly #perComputer = new Map<string, number>();
   readonly #unanswered = new Set<Promise<unknown>>();
@@ -100,15 +112,19 @@ class Batcher {
     this.#perComputer.set(computerId, (this.#perComputer.get(computerId) ?? 0) + 1);
     const answered = new Promise<Orders>((resolve, reject) => {
       const answer = (outcome: Outcome): void => {
+        if (!this.#waiting.delete(waiter)) return;
         this.#leave(computerId);
         if (outcome instanceof Problem) reject(outcome);
         else resolve(outcome);
       };
-      this.#queue.push({ exchange, events, answer });
+      const waiter = { exchange, events, look: this.#looks, answer };
+      this.#waiting.add(waiter);
+      this.#queue.push(waiter);
     });
     const tracked = answered.catch(() => undefined).finally(() => this.#unanswered.delete(tracked));
     this.#unanswered.add(tracked);
     this.#gather();
+    void this.#turnLateAway();
     return answered;
   }
 
@@ -150,6 +166,30 @@ class Batcher {
     const waiting = this.#queue;
     this.#queue = [];
     for (const { answer } of waiting) answer(this.#databaseAway());
+  }
+
+  /** Looks as long as anything waits. What is in flight may yet be stored: its repeat is recognised. */
+  async #turnLateAway(): Promise<void> {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    while (this.#waiting.size > 0) {
+      await this.#deps.clock.sleep(this.#options.answerWithinMs / LOOKS);
+      this.#looks += 1;
+      this.#refuseLate();
+    }
+    this.#isLooking = false;
+  }
+
+  #refuseLate(): void {
+    const { metrics, listening } = this.#deps;
+    const late = new Set([...this.#waiting].filter(({ look }) => look + LOOKS < this.#looks));
+    if (late.size === 0) return;
+    this.#queue = this.#queue.filter((waiter) => !late.has(waiter));
+    metrics.refused += late.size;
+    listening.noteDeaf('refused-heartbeats');
+    const detail = 'The report could not be stored in time.';
+    for (const { answer } of late)
+      answer(new Problem('unavailable', { detail, retryAfterSeconds: RETRY_AFTER_SECONDS }));
   }
 
   #leave(computerId: string): void {

@@ -57,8 +57,8 @@ export async function startFleetDrill(manager: ManagerProcess, options: DrillOpt
     accepted,
     end: () => void fleet.kill('SIGKILL'),
     async allOnline(now, seenAfter = 0) {
-      const isHeard = ({ status, lastSeenAt }: SeenComputer) =>
-        status === 'online' && Date.parse(lastSeenAt ?? '') >= seenAfter;
+      const isHeard = ({ name, status, lastSeenAt }: SeenComputer) =>
+        name.startsWith('fleet-') && status === 'online' && Date.parse(lastSeenAt ?? '') >= seenAfter;
       const all = async () => (await computersOf(now)).filter(isHeard).length === agents;
       await eventually('every agent is online', all, 180_000);
     },

@@ -147,6 +147,21 @@ describe('gathering reports into batches', () => {
     expect(await after).to.equal('answered');
   });
 
+  it('turns away what is not stored in time, queued or in flight, and says that it was deaf', async () => {
+    const { batcher, batches, deaf, until } = heldStore({ maxReports: 1, maxInFlight: 1, answerWithinMs: 240 });
+    const answers = [1, 2, 3].map((n) => codeOf(batcher.submit(report(n))));
+    expect(await Promise.all(answers)).to.deep.equal(['unavailable', 'unavailable', 'unavailable']);
+    expect(new Set(deaf)).to.deep.equal(new Set(['refused-heartbeats']));
+    expect(batcher.load()).to.equal(0);
+    await batcher.settled();
+    const repeat = codeOf(batcher.submit(report(4)));
+    batches[0]?.finish();
+    await until(2);
+    expect(batches[1]?.exchanges.map(({ identity }) => identity.computerId)).to.deep.equal([id(4)]);
+    batches[1]?.finish();
+    expect(await repeat).to.equal('answered');
+  });
+
   it('has settled when all that was submitted before is answered', async () => {
     const { batcher, batches, until } = heldStore();
     const log: string[] = [];

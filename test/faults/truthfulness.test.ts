@@ -1,0 +1,117 @@
+import { expect } from 'chai';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Fleet } from '../../scripts/fleet.js';
+import {
+  alertsOf,
+  computersOf,
+  joinFleet,
+  makeToken,
+  rootPolicyOf,
+  untilOnline,
+  type SeenAlert,
+} from '../support/fleet-in-process.js';
+import {
+  ADMIN_PASSWORD,
+  makeDataDir,
+  removeDataDir,
+  startManager,
+  type ManagerProcess,
+} from '../support/manager-process.js';
+import { startRelay, type Relay } from '../support/relay.js';
+
+const AGENTS = Number(process.env['WARDBEAT_TEST_TRUTH_AGENTS'] ?? 400);
+const WATCHED_MS = Number(process.env['WARDBEAT_TEST_TRUTH_SECONDS'] ?? 60) * 1000;
+const CUT_SHARE = 0.05;
+const SETTINGS = { heartbeatIntervalSeconds: 5, heartbeatsMissedAllowed: 2, heartbeatGraceSeconds: 5 };
+const DEADLINE_MS = 20_000;
+const TOLD_WITHIN_MS = 5000;
+/** The kills are spread over so long. */
+const KILLING_MS = 10_000;
+const LOOK_EVERY_MS = 250;
+
+describe(`half of ${AGENTS} agents killed at random, and 5 % of all connections cut (R12)`, function () {
+  this.timeout(600_000);
+  const root = makeDataDir();
+  let manager: ManagerProcess;
+  let relay: Relay;
+  let fleet: Fleet;
+
+  before(async () => {
+    const env = { WARDBEAT_ENROLL_PER_ADDRESS: '1000', WARDBEAT_ENROLL_TOTAL: '1000' };
+    manager = await startManager({ dataDir: join(root, 'manager'), env });
+    await manager.api.signIn('admin', ADMIN_PASSWORD);
+    const policyId = await rootPolicyOf(manager);
+    const settings = { ...SETTINGS, communicationDirection: 'agentInitiated' };
+    await manager.api.patch(`/policies/${policyId}/settings`, settings);
+    relay = await startRelay({ port: Number(new URL(manager.agentUrl).port), cutShare: CUT_SHARE });
+    const agentUrl = `https://127.0.0.1:${relay.port}`;
+    const token = await makeToken(manager, policyId);
+    fleet = await joinFleet({ agentUrl }, { root, agents: AGENTS, name: 'fleet', token });
+    await untilOnline(manager, AGENTS);
+  });
+  after(async () => {
+    await Promise.all((fleet?.agents ?? []).map((agent) => agent.kill()));
+    await manager?.stop();
+    await relay?.close();
+    removeDataDir(root);
+  });
+
+  const offline = async (): Promise<readonly SeenAlert[]> =>
+    (await alertsOf(manager)).filter(({ type }) => type === 'computer-offline');
+
+  async function killHalf(): Promise<Set<string>> {
+    const victims = [...fleet.agents].sort(() => Math.random() - 0.5).slice(0, AGENTS / 2);
+    const kills = victims.map(async (agent) => {
+      await delay(Math.random() * KILLING_MS);
+      await agent.kill();
+    });
+    await Promise.all(kills);
+    return new Set(victims.map(({ name }) => name));
+  }
+
+  /** By name of the computer, how long after its deadline its alert was there. */
+  async function watch(ms: number): Promise<ReadonlyMap<string, number>> {
+    const noticed = new Map<string, number>();
+    const until = performance.now() + ms;
+    while (performance.now() < until) {
+      for (const { computerName, raisedAt } of await offline())
+        if (!noticed.has(computerName)) noticed.set(computerName, Date.now() - Date.parse(raisedAt));
+      await delay(LOOK_EVERY_MS);
+    }
+    return noticed;
+  }
+
+  it('tells of each of the dead at its deadline, and of none of the living', async () => {
+    const before = relay.counts();
+    const [killed, noticed] = await Promise.all([killHalf(), watch(KILLING_MS + DEADLINE_MS + WATCHED_MS)]);
+    const { connections, cut } = relay.counts();
+    const computers = await computersOf(manager);
+    const seenAt = new Map(computers.map(({ name, lastSeenAt }) => [name, Date.parse(lastSeenAt ?? '')]));
+    const alerts = await offline();
+    const silentMs = alerts.map(({ computerName, raisedAt }) => Date.parse(raisedAt) - (seenAt.get(computerName) ?? 0));
+    const { listening } = await manager.api.get<{ listening: { deafSeconds: number } }>('/system');
+    const figures = {
+      connections: connections - before.connections,
+      cut: cut - before.cut,
+      shortestSilenceMs: Math.min(...silentMs),
+      longestSilenceMs: Math.max(...silentMs),
+      latestMs: Math.max(...noticed.values()),
+      deafSeconds: listening.deafSeconds,
+    };
+    console.error(JSON.stringify(figures));
+    expect(alerts.filter(({ computerName }) => !killed.has(computerName))).to.deep.equal([]);
+    expect(new Set(alerts.map(({ computerName }) => computerName))).to.deep.equal(killed);
+    expect(alerts).to.have.length(killed.size);
+    expect(figures.shortestSilenceMs, 'from the last heartbeat to the deadline, ms').to.be.at.least(DEADLINE_MS);
+    // A machine that is too busy to listen moves deadlines, and says so.
+    const deafMs = figures.deafSeconds * 1000;
+    expect(figures.longestSilenceMs, 'from the last heartbeat to the deadline, ms').to.be.at.most(DEADLINE_MS + deafMs);
+    expect(figures.latestMs, 'from the deadline to the alert, ms').to.be.at.most(TOLD_WITHIN_MS);
+    const living = computers.filter(({ name, status }) => !killed.has(name) && status !== 'online');
+    expect(living.map(({ name, status }) => `${name} ${status}`).filter((one) => !one.endsWith(' late'))).to.deep.equal(
+      [],
+    );
+    expect(figures.cut / figures.connections, 'share of connections that were cut').to.be.within(0.03, 0.07);
+  });
+});

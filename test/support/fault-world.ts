@@ -1,0 +1,206 @@
+import { expect } from 'chai';
+import { join } from 'node:path';
+import type { Fleet, FleetAgent } from '../../scripts/fleet.js';
+import { createExternalPostgres, type ExternalPostgres } from './external-postgres.js';
+import { createFakeWall, findFaketime, type FakeWall } from './faketime.js';
+import {
+  ALL_DIRECTIONS,
+  alertsOf,
+  rootPolicyOf,
+  startDirectedFleet,
+  untilOnline,
+  type SeenAlert,
+} from './fleet-in-process.js';
+import { freePort } from './free-port.js';
+import { ADMIN_PASSWORD, startManager, type ManagerProcess } from './manager-process.js';
+import { eventually } from './poll.js';
+
+export interface FaultWorldOptions {
+  readonly root: string;
+  readonly agents: number;
+  readonly settings: {
+    readonly heartbeatIntervalSeconds: number;
+    readonly heartbeatsMissedAllowed: number;
+    readonly heartbeatGraceSeconds: number;
+  };
+  /** The listeners of the fleet take the ports from here on. */
+  readonly listenersFrom: number;
+}
+
+/** An agent that was stopped; instants by this machine's clock, Unix milliseconds. */
+export interface Victim {
+  readonly agent: FleetAgent;
+  /** Its silence counts from a moment between these two on. */
+  readonly silentFrom: readonly [number, number];
+  /** Asked when it is called offline: time that counts for nobody beside the fault itself, ms. */
+  readonly excusedMs?: () => Promise<number>;
+}
+
+/** A manager whose database and wall clock a test holds in its hand, and a fleet of all directions in this process. */
+export interface FaultWorld {
+  manager(): ManagerProcess;
+  readonly database: ExternalPostgres;
+  /** Undefined where libfaketime is not installed. */
+  readonly wall: FakeWall | undefined;
+  /** Sets the manager's wall clock so far beside the machine's. */
+  stepTo(offsetMs: number): void;
+  /** Starts it again after it ended, on the same ports. */
+  restart(): Promise<void>;
+  /** Stops an agent without goodbye; each call takes another direction than the one before. */
+  killOne(): Promise<FleetAgent>;
+  /**
+   * Waits until the victim is called offline, looks whether it was so at its deadline and whether it alone was, and starts
+   * it again; until all are online.
+   */
+  found(victim: Victim): Promise<void>;
+  /** No others than the victims so far were ever called offline, and each of them once. */
+  nobodyElseIsAccused(): Promise<void>;
+  /** The manager answers, and its agent port takes reports. */
+  isListening(): Promise<boolean>;
+  killAll(): Promise<void>;
+  end(): Promise<void>;
+}
+
+const SLACK_MS = 5000;
+const NOTICED_WITHIN_MS = 5000;
+const ATTEMPT_MS = 10_000;
+const PORTS_PER_FLEET = 1000;
+
+export async function startFaultWorld(options: FaultWorldOptions): Promise<FaultWorld> {
+  const world = new World(options);
+  await world.start().catch(async (error: unknown) => {
+    await world.end();
+    throw error;
+  });
+  return world;
+}
+
+class World implements FaultWorld {
+  readonly #options: FaultWorldOptions;
+  readonly #fleets: Fleet[] = [];
+  readonly #victims: FleetAgent[] = [];
+  readonly wall: FakeWall | undefined;
+  #database: ExternalPostgres | undefined;
+  #manager: ManagerProcess | undefined;
+  #env: Readonly<Record<string, string>> = {};
+  #offsetMs = 0;
+
+  constructor(options: FaultWorldOptions) {
+    this.#options = options;
+    const library = findFaketime();
+    this.wall = library === undefined ? undefined : createFakeWall(library, join(options.root, 'clock'));
+  }
+
+  get database(): ExternalPostgres {
+    if (!this.#database) throw new Error('The world has not begun');
+    return this.#database;
+  }
+
+  manager(): ManagerProcess {
+    if (!this.#manager) throw new Error('The manager was not started');
+    return this.#manager;
+  }
+
+  async start(): Promise<void> {
+    const { root, agents, settings, listenersFrom } = this.#options;
+    this.#database = await createExternalPostgres(join(root, 'database'));
+    await this.#database.start();
+    this.#env = {
+      ...this.wall?.env,
+      ...this.#database.env,
+      WARDBEAT_AGENT_PORT: String(await freePort()),
+      WARDBEAT_ADMIN_PORT: String(await freePort()),
+      WARDBEAT_ENROLL_PER_ADDRESS: '1000',
+      WARDBEAT_ENROLL_TOTAL: '1000',
+    };
+    await this.restart();
+    const manager = this.manager();
+    await manager.api.patch(`/policies/${await rootPolicyOf(manager)}/settings`, settings);
+    for (const [index, direction] of ALL_DIRECTIONS.entries()) {
+      const count = Math.floor((agents + index) / ALL_DIRECTIONS.length);
+      const listenerBasePort = listenersFrom + index * PORTS_PER_FLEET;
+      this.#fleets.push(await startDirectedFleet(manager, { root, agents: count, direction, listenerBasePort }));
+    }
+    await untilOnline(manager, agents);
+  }
+
+  async restart(): Promise<void> {
+    this.#manager = await startManager({ dataDir: join(this.#options.root, 'manager'), env: this.#env });
+    await this.#manager.api.signIn('admin', ADMIN_PASSWORD);
+  }
+
+  stepTo(offsetMs: number): void {
+    this.#offsetMs = offsetMs;
+    this.wall?.stepTo(offsetMs);
+  }
+
+  async killOne(): Promise<FleetAgent> {
+    const turn = this.#victims.length;
+    const fleet = this.#fleets[turn % this.#fleets.length];
+    const agent = fleet?.agents[Math.floor(turn / this.#fleets.length)];
+    if (!agent) throw new Error('There is no agent left to stop');
+    this.#victims.push(agent);
+    await agent.kill();
+    return agent;
+  }
+
+  async found({ agent, silentFrom: [earliest, latest], excusedMs }: Victim): Promise<void> {
+    const { heartbeatIntervalSeconds, heartbeatsMissedAllowed, heartbeatGraceSeconds } = this.#options.settings;
+    const intervalMs = heartbeatIntervalSeconds * 1000;
+    const longestMs = (heartbeatsMissedAllowed + 1) * intervalMs + heartbeatGraceSeconds * 1000;
+    const isIts = ({ computerName }: SeenAlert) => computerName === agent.name;
+    const within = latest - Date.now() + longestMs + 2 * SLACK_MS + intervalMs;
+    const alert = await eventually(
+      `${agent.name} is called offline`,
+      async () => (await this.#offline()).find(isIts),
+      excusedMs ? 2 * within : within,
+    );
+    const noticedMs = Date.now() + this.#offsetMs - Date.parse(alert.raisedAt);
+    const afterMs = Date.parse(alert.raisedAt) - this.#offsetMs - earliest;
+    const deafMs = (await excusedMs?.()) ?? 0;
+    // After time in which it was deaf the manager waits for a retry of each agent.
+    const excused = deafMs > 0 ? deafMs + intervalMs + ATTEMPT_MS + heartbeatGraceSeconds * 1000 : 0;
+    console.error(JSON.stringify({ victim: agent.name, offlineAfterMs: afterMs, noticedMs, excusedMs: excused }));
+    // Of the agents that the manager dials, a silence counts by dials that failed, which come an interval apart.
+    expect(afterMs, 'offline so long after it fell silent, ms').to.be.within(
+      longestMs - intervalMs - SLACK_MS,
+      latest - earliest + longestMs + intervalMs + excused + SLACK_MS,
+    );
+    expect(noticedMs, 'known so long after the deadline, ms').to.be.within(-1000, NOTICED_WITHIN_MS);
+    await this.nobodyElseIsAccused();
+    await agent.start();
+    await untilOnline(this.manager(), this.#options.agents);
+    await this.nobodyElseIsAccused();
+    const [its] = (await this.#offline()).filter(isIts);
+    expect(its?.state, 'its alert').to.equal('resolved');
+  }
+
+  async nobodyElseIsAccused(): Promise<void> {
+    const accused = (await this.#offline()).map(({ computerName, occurrences }) => `${computerName} ${occurrences}`);
+    const expected = new Set(this.#victims.map(({ name }) => `${name} 1`));
+    expect(
+      accused.filter((one) => !expected.has(one)),
+      'falsely accused',
+    ).to.deep.equal([]);
+    expect(accused.length, 'each victim once at most').to.equal(new Set(accused).size);
+  }
+
+  async isListening(): Promise<boolean> {
+    const { listening } = await this.manager().api.get<{ listening: { deaf: string | null } }>('/system');
+    return listening.deaf === null;
+  }
+
+  async killAll(): Promise<void> {
+    await Promise.all(this.#fleets.flatMap(({ agents }) => agents.map((agent) => agent.kill())));
+  }
+
+  async end(): Promise<void> {
+    await this.killAll();
+    await this.#manager?.stop();
+    await this.#database?.end();
+  }
+
+  async #offline(): Promise<readonly SeenAlert[]> {
+    return (await alertsOf(this.manager())).filter(({ type }) => type === 'computer-offline');
+  }
+}
