@@ -7,7 +7,7 @@ import { createSystemClock } from '../../../lib/clock.js';
 import { createLog } from '../../../lib/log.js';
 import { createSystemRandom } from '../../../lib/random.js';
 import { startFleet, type Fleet } from '../../../scripts/fleet.js';
-import { freePort } from '../../support/free-port.js';
+import { freeRange } from '../../support/free-port.js';
 import { dial } from '../../support/listener-dialer.js';
 import { FakeManager } from '../../support/agent-fake-manager.js';
 import { runAgent, spawnAgent, temporaryFolder, until } from '../../support/agent-process.js';
@@ -50,7 +50,7 @@ describe('a fleet in one process', () => {
     const manager = await FakeManager.start(folder.path);
     manager.setSettings({ communicationDirection: 'managerInitiated' });
     manager.tellsSettings = true;
-    const base = (await freePort()) - 1;
+    const base = (await freeRange(2)) - 1;
     const options = {
       manager: parseManagerUrl(manager.url)!,
       token: manager.token,
