@@ -40,7 +40,7 @@ export interface ExchangeDeps {
   readonly spool: Spool;
   readonly settings: Settings;
   readonly directions: Directions;
-  readonly transport: ManagerTransport;
+  readonly transport: Pick<ManagerTransport, 'connect'>;
   readonly observer: Observer;
 }
 

@@ -21,7 +21,7 @@ export interface LoopDeps {
   readonly log: Log;
   readonly exchanger: Exchanger;
   readonly state: StateStore;
-  readonly transport: ManagerTransport;
+  readonly transport: Pick<ManagerTransport, 'rebuild'>;
   readonly directions: Directions;
   readonly lock: ExchangeLock;
   readonly bootId: string;

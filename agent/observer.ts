@@ -6,7 +6,7 @@ import type { ComponentReport } from '../protocol/heartbeat-messages.js';
 import type { Settings } from './apply-settings.js';
 import type { HostCollectors, HostSnapshot } from './collectors/host-collectors.js';
 import { ComponentWatch } from './component-watch.js';
-import type { DurableStore } from './spool/durable-store.js';
+import type { Store } from './spool/durable-store.js';
 import type { Spool } from './spool/spool.js';
 import type { StateStore } from './state-store.js';
 
@@ -14,7 +14,7 @@ export interface ObserverDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  readonly store: DurableStore;
+  readonly store: Store;
   readonly spool: Spool;
   readonly state: StateStore;
   readonly settings: Settings;

@@ -1,5 +1,5 @@
 import type { SettingsGeneration } from '../protocol/heartbeat-messages.js';
-import type { DurableStore, StoreOperation } from './spool/durable-store.js';
+import type { Store, StoreOperation } from './spool/durable-store.js';
 import type { CarriedRange } from './spool/spool.js';
 
 export interface AppliedSettings {
@@ -85,14 +85,14 @@ export interface StateOptions {
 
 /** The agent's durable state beside the spool, in the same database, held in memory and written through. */
 export class StateStore {
-  readonly #store: DurableStore;
+  readonly #store: Store;
   readonly #owner: string;
   #settings: AppliedSettings | undefined;
   #candidate: StoredCandidate | undefined;
   #progress: Progress;
   #unanswered: UnansweredReport | undefined;
 
-  private constructor(store: DurableStore, loaded: Loaded) {
+  private constructor(store: Store, loaded: Loaded) {
     this.#store = store;
     this.#owner = loaded.owner;
     this.#settings = loaded.settings;
@@ -102,7 +102,7 @@ export class StateStore {
   }
 
   /** What another identity left is forgotten, but for the sequence, which never goes back. */
-  static async open(store: DurableStore, { owner, firstSequence }: StateOptions): Promise<StateStore> {
+  static async open(store: Store, { owner, firstSequence }: StateOptions): Promise<StateStore> {
     await own(store, owner, firstSequence);
     return new StateStore(store, {
       owner,
@@ -114,7 +114,7 @@ export class StateStore {
   }
 
   /** The directory has no identity: whoever enrolls in it next begins with nothing of an earlier one. */
-  static async disown(store: DurableStore): Promise<void> {
+  static async disown(store: Store): Promise<void> {
     await store.write([putText(OWNER, NOBODY)], { durable: true });
   }
 
@@ -209,7 +209,7 @@ function putText(key: string, value: string): StoreOperation {
 }
 
 /** An older agent noted no owner: then the state is of the identity that is there. */
-async function own(store: DurableStore, owner: string, firstSequence: number): Promise<void> {
+async function own(store: Store, owner: string, firstSequence: number): Promise<void> {
   const noted = await store.get(OWNER);
   if (noted === owner) return;
   const operations = [putText(OWNER, owner)];
@@ -217,7 +217,7 @@ async function own(store: DurableStore, owner: string, firstSequence: number): P
   await store.write(operations, { durable: true });
 }
 
-async function forgetting(store: DurableStore, firstSequence: number): Promise<StoreOperation[]> {
+async function forgetting(store: Store, firstSequence: number): Promise<StoreOperation[]> {
   const before = parse<Progress>(await store.get(PROGRESS));
   const sequence = Math.max(before?.sequence ?? 0, firstSequence);
   return [

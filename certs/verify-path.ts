@@ -36,6 +36,8 @@ export interface RefusedPeer {
   readonly reason: PathRefusal;
   /** For a log; says nothing that the peer wrote. */
   readonly detail: string;
+  /** Whose certificate it is, proven by its signatures: only where nothing but a date is wrong. */
+  readonly provenId?: string;
 }
 
 export type PathVerdict = VerifiedPeer | RefusedPeer;
@@ -134,14 +136,15 @@ function isIssuedBy(child: Element, issuer: Element): boolean {
 }
 
 function judge(leaf: Element, path: IssuerPath, request: PathRequest): PathVerdict {
-  const fault = authorityFault(path) ?? leafFault(leaf.facts);
-  if (fault) return refuse('profile', fault);
+  const profileFault = authorityFault(path) ?? leafFault(leaf.facts);
+  if (profileFault) return refuse('profile', profileFault);
   const [uri = ''] = leaf.facts.uris;
   const spiffe = leaf.facts.uris.length === 1 ? parseSpiffeId(uri) : undefined;
   if (!spiffe) return refuse('profile', 'the leaf has not exactly one URI that is a SPIFFE id');
   if (spiffe.trustDomain !== request.trustDomain) return refuse('profile', 'the leaf is of another trust domain');
   if (spiffe.role !== request.role) return refuse('profile', `the leaf is not a ${request.role}'s`);
-  return dateFault([leaf, ...path], request.at) ?? accept(leaf.facts, spiffe.id);
+  const fault = dateFault([leaf, ...path], request.at);
+  return fault ? { ...fault, provenId: spiffe.id } : accept(leaf.facts, spiffe.id);
 }
 
 function authorityFault(path: IssuerPath): string | undefined {

@@ -179,6 +179,7 @@ CREATE TABLE computer_dials (
   failures integer NOT NULL,
   failed_begun_fleet_ms bigint[] NOT NULL DEFAULT '{}'::bigint[],
   failed_ended_fleet_ms bigint[] NOT NULL DEFAULT '{}'::bigint[],
+  last_host_up boolean,
   CONSTRAINT computer_dials_pkey PRIMARY KEY (computer_id)
 ) WITH (fillfactor=70);
 GRANT DELETE, INSERT, SELECT, UPDATE ON computer_dials TO wardbeat_app;
@@ -237,6 +238,26 @@ CREATE TABLE computer_live (
   CONSTRAINT computer_live_pkey PRIMARY KEY (computer_id)
 ) WITH (fillfactor=70, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0);
 GRANT DELETE, INSERT, SELECT, UPDATE ON computer_live TO wardbeat_app;
+
+CREATE TABLE computer_probes (
+  computer_id uuid NOT NULL,
+  ended_fleet_ms bigint NOT NULL,
+  result text NOT NULL,
+  detail text,
+  host_up boolean,
+  CONSTRAINT computer_probes_pkey PRIMARY KEY (computer_id)
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON computer_probes TO wardbeat_app;
+
+CREATE TABLE computer_refusals (
+  computer_id uuid NOT NULL,
+  code text NOT NULL,
+  refused_fleet_ms bigint[] NOT NULL,
+  source_address text,
+  detail text,
+  CONSTRAINT computer_refusals_pkey PRIMARY KEY (computer_id, code)
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON computer_refusals TO wardbeat_app;
 
 CREATE TABLE computer_revisions (
   computer_id uuid NOT NULL,

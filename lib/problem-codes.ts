@@ -45,6 +45,7 @@ export const PROBLEM_CODES = {
   'notification-channel-unsigned': { status: 409, title: 'This type of channel signs nothing' },
   'notification-secrets-unreadable': { status: 409, title: "The channel's secrets cannot be opened" },
   'alert-already-closed': { status: 409, title: 'The alert is closed already' },
+  'manager-stopping': { status: 409, title: 'The manager is being stopped' },
   'alert-resolves-itself': { status: 409, title: 'The alert resolves itself' },
   'revision-stale': { status: 412, title: 'It was changed since it was read' },
   'body-too-large': { status: 413, title: 'The body is too large' },

@@ -10,6 +10,8 @@ export interface TlsTarget {
   /** A TLS session to resume. */
   readonly session?: Buffer | undefined;
   readonly onSession?: ((session: Buffer) => void) | undefined;
+  /** TCP is connected; the handshake begins. */
+  readonly onConnect?: (() => void) | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -17,7 +19,14 @@ export interface TlsTarget {
  * Opens TCP and TLS and verifies nothing: who the peer is remains to be judged by whoever calls, before a byte is sent.
  * Throws what Node reported (lib/network-error.ts names it), or the signal's reason.
  */
-export function openTlsSocket({ context, session, onSession, signal, ...where }: TlsTarget): Promise<TLSSocket> {
+export function openTlsSocket({
+  context,
+  session,
+  onSession,
+  onConnect,
+  signal,
+  ...where
+}: TlsTarget): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const socket = connect({
       ...where,
@@ -34,6 +43,7 @@ export function openTlsSocket({ context, session, onSession, signal, ...where }:
     };
     const closed = (): void => fail(connectionReset('the connection was closed during the handshake'));
     if (onSession) socket.on('session', onSession);
+    if (onConnect) socket.once('connect', onConnect);
     socket.once('error', fail);
     socket.once('close', closed);
     socket.once('secureConnect', () => {

@@ -3,12 +3,13 @@ import type { Ledger } from './listening-ledger.js';
 
 const MINUTE_MS = 60_000;
 /** After a deaf span an agent is given one interval, but no more than this. */
-const RETRY_CAP_MS = 15 * MINUTE_MS;
+export const RETRY_CAP_MS = 15 * MINUTE_MS;
 /** The longest attempt of an agent over all its proxies and managers. */
 const ATTEMPT_MAX_MS = 10_000;
 /** Further deaf spans after the last contact give no further allowance. */
 export const SPANS_EXCUSED_MAX = 4;
-const MIN_CONTACT_MS = 1000;
+/** The shortest wait that is ever ordered. */
+export const MIN_CONTACT_MS = 1000;
 
 /** The instants of one computer that its deadlines are counted from; fleet milliseconds. */
 export interface ContactFacts {

@@ -133,7 +133,9 @@ export function maintenanceAt({ calendar, oneOffs }: AllWindows, at: number): Ma
   let until = first?.until ?? at;
   for (let further = first, step = 0; further && step < FOLLOWED_MAX; step += 1) {
     until = further.until;
-    further = longestAt(until);
+    const next = longestAt(until);
+    // The calendar has followed its own windows as far as it does; only a one-off window leads further.
+    further = further.windowId === null && next?.windowId === null ? null : next;
   }
   return first && { until, windowId: first.windowId };
 }

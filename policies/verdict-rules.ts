@@ -14,6 +14,8 @@ export interface VerdictFacts extends ContactFacts {
   readonly lastSeenAt: number;
   /** Null unless `managerInitiated` is in force at the agent. */
   readonly dials: DialFacts | null;
+  /** Why the manager's dial of one that dials itself failed since the last report; explains, and no miss counts by it. */
+  readonly standbyReason?: StatusReason | null;
   /** Counts only until a later report: `expectedBackMs` is a duration from the receipt. */
   readonly goodbye: {
     readonly reason: GoodbyeReason;
@@ -124,7 +126,7 @@ function deadlinesOf({ facts, rules, ledger }: Question): Deadlines {
     earliestLate: facts.dials ? silenceDeadline(1, facts, deadlineRules) : late,
     earliestOffline: facts.dials ? offlineBy(silenceDeadline) : offline,
     goodbye: goodbye && goodbyeStatusReason(goodbye.reason),
-    dialReason: facts.dials?.reason ?? null,
+    dialReason: (facts.dials ? facts.dials.reason : facts.standbyReason) ?? null,
   };
 }
 

@@ -44,8 +44,9 @@ import {
 import { createClaimedJob } from './scheduler/claimed-job.js';
 import { createStatusWriter } from './statuses/status-writer.js';
 import type { StatusWriter } from './statuses/status.js';
+import { createManagerDrain, type ManagerDrain } from './system/drain.js';
 import { SelfSuspicion } from './verdicts/self-suspicion.js';
-import { createVerdictJob, type VerdictJob } from './verdicts/verdict-job.js';
+import { createVerdictJob, type VerdictJob, type VerdictJobDeps } from './verdicts/verdict-job.js';
 import { MANAGER_VERSION } from './version.js';
 
 /** What both ports and the jobs stand on. */
@@ -79,6 +80,7 @@ export interface Core {
   readonly incidents: IncidentJob;
   readonly statusNudge: StatusNudge;
   readonly journal: ManagerJournal;
+  readonly drain: ManagerDrain;
   readonly notifications: Notifications;
 }
 
@@ -88,10 +90,16 @@ export interface CoreDeps {
   readonly storage: Storage;
   /** Told to agents at enrollment, in order of preference. */
   readonly managerUrls: readonly string[];
+  /** Instead of the parts' own; the simulator's. */
+  readonly overrides?: CoreOverrides;
+}
+
+export interface CoreOverrides extends Pick<VerdictJobDeps, 'createLedger'> {
+  readonly selfDialler?: SelfDialler;
 }
 
 /** Opens the authority, makes sure of the built-in policy, and wires the hot path and the verdicts. */
-export async function composeCore({ config, edges, storage, managerUrls }: CoreDeps): Promise<Core> {
+export async function composeCore({ config, edges, storage, managerUrls, overrides = {} }: CoreDeps): Promise<Core> {
   const { random, log } = edges;
   const { fleetClock } = storage;
   const authority = await openOwnAuthority({ config, edges, storage });
@@ -108,7 +116,7 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
   });
   await cache.refresh();
   const breaker = createDatabaseBreaker(() => fleetClock.monotonic());
-  const hot = composeHotPath({ config, edges, storage, cache, writers, breaker });
+  const hot = composeHotPath({ config, edges, storage, cache, writers, breaker, overrides });
   const tokens = hot.tokens;
   const enrollment = createEnrollService({
     authority,
@@ -145,7 +153,7 @@ export async function composeCore({ config, edges, storage, managerUrls }: CoreD
 function composeCalm({
   ledger,
   ...shared
-}: Omit<HotPathDeps, 'breaker'> & Pick<Core, 'ledger'>): Pick<
+}: Omit<HotPathDeps, 'breaker' | 'overrides'> & Pick<Core, 'ledger'>): Pick<
   Core,
   'maintenance' | 'incidents' | 'notices' | 'notifications'
 > {
@@ -197,7 +205,7 @@ function composeSealer({ config, edges, storage }: Pick<CoreDeps, 'config' | 'ed
   return createAuditSealer({ job, sql: storage.sql, clock: fleetClock, log: edges.log });
 }
 
-type IncidentDeps = Omit<HotPathDeps, 'breaker'> & Pick<Core, 'maintenance'>;
+type IncidentDeps = Omit<HotPathDeps, 'breaker' | 'overrides'> & Pick<Core, 'maintenance'>;
 
 function composeIncidentJob({ config, edges, storage, cache, writers, maintenance }: IncidentDeps): IncidentJob {
   const { fleetClock, sql, inJobsTransaction: inTransaction } = storage;
@@ -253,16 +261,19 @@ interface HotPathDeps extends Pick<CoreDeps, 'config' | 'edges' | 'storage'> {
   readonly cache: PolicySettingsCache;
   readonly writers: Writers;
   readonly breaker: DatabaseBreaker;
+  readonly overrides: CoreOverrides;
 }
 
 /** The ledger asks the ingest path for its proof, and the ingest path tells the ledger what it turned away. */
-function composeHotPath({ config, edges, storage, cache, writers, breaker }: HotPathDeps) {
+function composeHotPath({ config, edges, storage, cache, writers, breaker, overrides }: HotPathDeps) {
   const { random, log } = edges;
   const { fleetClock } = storage;
   const { journal } = writers;
+  const drain = createManagerDrain({ fleetClock, journal, log });
   const metrics = createIngestMetrics();
   const settled = () => heartbeats.batcher.settled();
-  const listening = composeListening({ config, edges, storage, journal, settled });
+  const { selfDialler = createSelfDialler({ log }), ...ofVerdicts } = overrides;
+  const listening = composeListening({ config, edges, storage, journal, settled, selfDialler });
   const { ledger } = listening;
   const verdicts = createVerdictJob({
     // The same after a restart, which takes its shards back at once instead of waiting for the lease to end.
@@ -274,7 +285,9 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     statuses: writers.statuses,
     suspicion: composeSuspicion(listening, storage, edges),
     log,
+    isDraining: () => drain.isOn(),
     onShardsLost: (shards) => journal.note(shardsLost(shards)),
+    ...ofVerdicts,
   });
   const hints = createHintRelay(verdicts);
   const dialRequests = createDialRequestRelay();
@@ -287,6 +300,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     listening: ledger,
     hints,
     dials: dialRequests,
+    orderContact: drain.orderContact,
     breaker,
     fleetClock,
     tokens,
@@ -295,7 +309,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker }: Hot
     log,
   });
   const noteMismatch = createMismatchRecorder({ ...writers, inTransaction: storage.inIngestTransaction, metrics });
-  return { metrics, ...listening, verdicts, hints, dialRequests, tokens, heartbeats, noteMismatch };
+  return { metrics, drain, ...listening, verdicts, hints, dialRequests, tokens, heartbeats, noteMismatch };
 }
 
 type Listening = Pick<Core, 'ledger' | 'selfDialler' | 'portWatch'>;
@@ -303,13 +317,13 @@ type Listening = Pick<Core, 'ledger' | 'selfDialler' | 'portWatch'>;
 interface ListeningDeps extends Pick<CoreDeps, 'config' | 'edges' | 'storage'> {
   readonly journal: ManagerJournal;
   readonly settled: () => Promise<void>;
+  readonly selfDialler: SelfDialler;
 }
 
 /** The ledger, and the second thread that tells it what the event loop cannot see of itself. */
-function composeListening({ config, edges, storage, journal, settled }: ListeningDeps): Listening {
+function composeListening({ config, edges, storage, journal, settled, selfDialler }: ListeningDeps): Listening {
   const { log } = edges;
   const { fleetClock } = storage;
-  const selfDialler = createSelfDialler({ log });
   const ledger = createListeningLedger({
     node: config.node,
     inTransaction: storage.inJobsTransaction,

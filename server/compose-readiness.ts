@@ -1,11 +1,11 @@
-import type { ReadinessCheck } from './admin-api/health-routes.js';
+import type { ReadinessCheck } from './admin-api/readiness-check.js';
 import type { Core } from './compose-core.js';
 import type { Config } from './config.js';
 import { toRfc3339 } from '../lib/clock.js';
 import type { FleetInstant } from './fleet-clock/fleet-clock.js';
 import type { Storage } from './open-storage.js';
 
-/** What `/readyz` asks: the database, the listening of the agent port, and whether verdicts are being made. */
+/** What `/readyz` asks: whether the manager is to stay, the database, the listening of the agent port, and verdicts. */
 export function composeReadiness(deps: {
   readonly config: Config;
   readonly storage: Storage;
@@ -13,6 +13,13 @@ export function composeReadiness(deps: {
 }): ReadinessCheck[] {
   const { config, storage, core } = deps;
   const show = (instant: FleetInstant): string => toRfc3339(storage.fleetClock.toWall(instant));
+  const drain: ReadinessCheck = {
+    name: 'drain',
+    async check() {
+      const period = core.drain.period();
+      return period ? `draining until ${show(period.endsAt)}` : null;
+    },
+  };
   const database: ReadinessCheck = {
     name: 'database',
     async check() {
@@ -31,6 +38,7 @@ export function composeReadiness(deps: {
     },
   };
   return [
+    drain,
     database,
     ...(config.roles.has('agents') ? [listening] : []),
     ...(config.roles.has('jobs') ? [verdicts] : []),

@@ -7,24 +7,30 @@ import type { Edges } from './edges.js';
 import { createTokenDependents } from './enrollment/token-dependents.js';
 import { composeEnrollmentTokens } from './enrollment/token-routes.js';
 import { createEnrollmentTokenService, type EnrollmentTokenService } from './enrollment/token-service.js';
-import { notifyDials } from './dials/index.js';
+import { composeDiagnosis } from './diagnosis/index.js';
+import { notifyDials, type Prober } from './dials/index.js';
 import { composeEventReading } from './events/compose-event-reading.js';
 import { createCoveredDrift } from './heartbeats/covered-drift.js';
 import type { LivenessHints } from './heartbeats/liveness-hints.js';
 import { trustedClock } from './fleet-clock/trusted-clock.js';
 import { latenessRoutes } from './heartbeats/lateness-routes.js';
+import type { Config } from './config.js';
 import type { Storage } from './open-storage.js';
 import { maintenanceRoutes } from './maintenance/index.js';
 import { composePolicies } from './policies/index.js';
 import { notificationRoutes, routingDependents } from './notifications/index.js';
 import { composePreviews } from './previews/index.js';
+import { composeReports } from './reports/index.js';
+import { drainRoutes } from './system/drain-routes.js';
 import { systemRoutes, type SystemView } from './system/system-routes.js';
 
 export interface RoutesDeps {
+  readonly config: Pick<Config, 'node'>;
   readonly storage: Storage;
   readonly core: Core;
   readonly edges: Edges;
   readonly agentUrl: () => string;
+  readonly prober: Pick<Prober, 'probe'>;
   readonly system: SystemView;
 }
 
@@ -34,7 +40,8 @@ export interface FeatureRoutes {
 }
 
 /** Every feature's routes of the admin API. */
-export function composeRoutes({ storage, core, edges, agentUrl, system }: RoutesDeps): FeatureRoutes {
+export function composeRoutes(deps: RoutesDeps): FeatureRoutes {
+  const { config, storage, core, edges, agentUrl, prober, system } = deps;
   const { fleetClock: clock, sql, inTransaction } = storage;
   const { random } = edges;
   const { audit, cache, statuses, alerts, certificates, ledger, maintenance } = core;
@@ -52,12 +59,20 @@ export function composeRoutes({ storage, core, edges, agentUrl, system }: Routes
     ...latenessRoutes({ sql, clock, assertPolicyVisible: policies.assertVisible }),
     ...computers.routes,
     ...maintenanceRoutes({ ...shared, maintenance }),
+    ...composeDiagnosis({ ...shared, spans, prober, maintenance }).routes,
     ...composePreviews({ ...shared, spans }).routes,
+    ...composeReports({
+      ...shared,
+      spans,
+      assertPolicyVisible: policies.assertVisible,
+      assertComputerVisible: computers.assertVisible,
+    }).routes,
     ...composeEventReading({ sql, clock, assertVisible: computers.assertVisible }).routes,
     ...composeAlerts({ sql, inTransaction, fleetClock: clock, audit, covered, outbox: core.outbox }).routes,
     ...composeEnrollmentTokens(tokenDeps).routes,
     ...notificationRoutes(core.notifications),
     ...systemRoutes(system),
+    ...drainRoutes({ drain: core.drain, view: system, inTransaction, audit, node: config.node }),
   ];
   return { routes, tokens: createEnrollmentTokenService(tokenDeps) };
 }

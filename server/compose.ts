@@ -1,6 +1,7 @@
 import { openManagerIdentity, type ManagerIdentity } from '../certs/manager-identity.js';
 import { toRfc3339 } from '../lib/clock.js';
 import { CleanupStack } from '../lib/lifecycle.js';
+import type { ReadinessCheck } from './admin-api/readiness-check.js';
 import { composeAdminApi, type AdminApi } from './admin-api/compose-admin-api.js';
 import { createAdminServer, type AdminServer, type AdminTls } from './admin-api/admin-server.js';
 import { readAdminTls } from './admin-tls.js';
@@ -13,6 +14,7 @@ import { composeRoutes, type FeatureRoutes } from './compose-routes.js';
 import type { Config, Secrets } from './config.js';
 import { lockDataDirectory } from './data-directory.js';
 import { createNotificationClient } from './database/notification-client.js';
+import { createRefusalRecorder, type RefusalRecorder } from './diagnosis/index.js';
 import { composeDials, type Dials } from './dials/index.js';
 import type { Edges } from './edges.js';
 import { offerFirstToken } from './first-steps.js';
@@ -26,6 +28,8 @@ import { VERDICTS_EVERY_MS } from './scheduler/jobs.js';
 import { createLagWatch, type LagWatch } from './scheduler/lag-watch.js';
 import type { Scheduler } from './scheduler/scheduler.js';
 import { keepPartitions } from './scheduler/maintenance.js';
+import { createDeadMan, type DeadMan } from './system/dead-man.js';
+import type { ManagerDrain } from './system/drain.js';
 import { createMetrics } from './system/metrics.js';
 import { createSystemView, type SystemViewDeps } from './system/system-view.js';
 import { MANAGER_VERSION } from './version.js';
@@ -50,6 +54,8 @@ export interface Announcement {
 export interface Manager {
   /** Rejects when it cannot start; what was opened is closed again. */
   start(): Promise<Announcement>;
+  /** Drains as configured before a stop; resolves when that is over, at once where there is nothing to drain, and with `stop`. */
+  drain(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -65,16 +71,20 @@ export interface ComposeOptions {
 export function compose(options: ComposeOptions): Manager {
   const { log } = options.edges;
   const cleanup = new CleanupStack();
+  const leaving = new AbortController();
+  let started: ManagerDrain | undefined;
   let stopping: Promise<void> | undefined;
   const stop = (): Promise<void> => {
+    leaving.abort();
     stopping ??= cleanup.unwind((step, error) => log.error({ err: error, step }, 'a step of the stop failed'));
     return stopping;
   };
   return {
     stop,
+    drain: async () => started?.leave(options.config.drainSeconds, leaving.signal),
     async start() {
       try {
-        return await startManager(options, cleanup);
+        return await startManager(options, cleanup, (drain) => (started = drain));
       } catch (error) {
         // After a signal it is the stop that ended the start.
         if (!stopping) options.onStartFailed?.(error);
@@ -85,7 +95,11 @@ export function compose(options: ComposeOptions): Manager {
   };
 }
 
-async function startManager({ config, secrets, edges }: ComposeOptions, cleanup: CleanupStack): Promise<Announcement> {
+async function startManager(
+  { config, secrets, edges }: ComposeOptions,
+  cleanup: CleanupStack,
+  onServing: (drain: ManagerDrain) => void,
+): Promise<Announcement> {
   lockDataDirectory(config.dataDir, cleanup);
   removeRunFile(config.dataDir);
   const storage = await openStorage({ config, secrets, edges, cleanup });
@@ -94,11 +108,12 @@ async function startManager({ config, secrets, edges }: ComposeOptions, cleanup:
   const managerUrls =
     config.agentPort === 0 ? [] : config.publicHosts.map((name) => agentUrlOf(name, config.agentPort));
   const core = await composeCore({ config, edges, storage, managerUrls });
-  const parts = await composeParts({ config, edges, storage, core, host });
+  const parts = await composeParts({ config, edges, storage, core, host, deadManUrl: secrets.deadManUrl });
   const { generated } = await parts.api.firstAdministrator.ensure(
     secrets.adminPassword === undefined ? {} : { password: secrets.adminPassword },
   );
   await startParts({ config, storage, core, parts, cleanup });
+  onServing(core.drain);
   const urls = parts.urls();
   const caFingerprint = core.authority.rootFingerprint;
   const startedAt = toRfc3339(edges.clock.wall());
@@ -121,6 +136,7 @@ interface Parts {
   readonly admin: AdminServer;
   readonly agents: AgentServer;
   readonly dials: Dials;
+  readonly refusals: RefusalRecorder;
   readonly scheduler: Scheduler;
   readonly lag: LagWatch;
   readonly urls: () => Pick<Announcement, 'adminUrl' | 'agentUrl'>;
@@ -133,6 +149,7 @@ interface PartsDeps {
   readonly storage: Storage;
   readonly core: Core;
   readonly host: string;
+  readonly deadManUrl: string | undefined;
 }
 
 async function composeParts(deps: PartsDeps): Promise<Parts> {
@@ -145,10 +162,17 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
     clock: { wall: () => storage.fleetClock.trustedTime() },
   });
   const limits = createPeerLimits({}, () => storage.fleetClock.monotonic());
-  const agents = composeAgents(deps, identity, limits);
+  const refusals = createRefusalRecorder({
+    inTransaction: storage.inJobsTransaction,
+    isDatabaseAway: () => core.breaker.isAway(),
+    log: edges.log,
+  });
+  const agents = composeAgents(deps, identity, { limits, refusals });
   const dials = composeManagerDials(deps, identity, limits);
   const lag = createLagWatch(storage.fleetClock, VERDICTS_EVERY_MS);
-  const scheduler = composeScheduler({ config, edges, storage, ...core, lag });
+  const checks = composeReadiness({ config, storage, core });
+  const deadMan = composeDeadMan(deps, checks, lag);
+  const scheduler = composeScheduler({ config, edges, storage, ...core, lag, deadMan });
   // Where another process has the role, its port is taken to be the one that is configured here too.
   const agentPort = () => (config.roles.has('agents') ? agents.port() : config.agentPort);
   const agentUrl = () => agentUrlOf(host, agentPort());
@@ -156,6 +180,8 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
     fleetClock: storage.fleetClock,
     verdicts: core.verdicts,
     ledger: core.ledger,
+    drain: core.drain,
+    deadMan,
     scheduler,
     facts: systemFacts(deps),
     urls: () => ({
@@ -164,14 +190,25 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
       ports: { admin: Number(new URL(admin.url()).port), agent: agentPort() },
     }),
   });
-  const features = composeRoutes({ storage, core, edges, agentUrl, system });
+  const features = composeRoutes({ config, storage, core, edges, agentUrl, prober: dials, system });
   const tls = readAdminTls(config, identity);
-  const { api, admin } = composeAdmin({ ...deps, dials, lag }, features, tls);
+  const { api, admin } = composeAdmin({ ...deps, dials, lag, checks, deadMan }, features, tls);
   const urls = () => ({
     adminUrl: config.roles.has('admin') ? admin.url() : null,
     agentUrl: config.roles.has('agents') ? agentUrl() : null,
   });
-  return { features, api, admin, agents, dials, scheduler, lag, urls, adminFingerprint: tls?.fingerprint ?? null };
+  const adminFingerprint = tls?.fingerprint ?? null;
+  return { features, api, admin, agents, dials, refusals, scheduler, lag, urls, adminFingerprint };
+}
+
+function composeDeadMan(
+  { config, edges, storage, deadManUrl: url }: PartsDeps,
+  checks: readonly ReadinessCheck[],
+  lag: LagWatch,
+): DeadMan | undefined {
+  if (url === undefined) return undefined;
+  const own = config.roles.has('jobs') ? lag : undefined;
+  return createDeadMan({ url, checks, lag: own, clock: storage.fleetClock, log: edges.log });
 }
 
 function systemFacts({ config, core, storage }: PartsDeps): SystemViewDeps['facts'] {
@@ -203,6 +240,7 @@ function composeManagerDials(
     limits,
     verdicts: core.verdicts,
     spans: () => core.ledger.spans(),
+    isDraining: () => core.drain.isOn(),
     isDeaf: () => core.breaker.isAway() || core.ledger.deafness() !== undefined,
     node: config.node,
     allowedCidrs: config.dialAllowedCidrs,
@@ -214,7 +252,7 @@ function composeManagerDials(
 function composeAgents(
   { config, edges, storage, core }: PartsDeps,
   identity: ManagerIdentity,
-  peerLimits: PeerLimits,
+  { limits: peerLimits, refusals }: { readonly limits: PeerLimits; readonly refusals: RefusalRecorder },
 ): AgentServer {
   return composeAgentChannel({
     authority: core.authority,
@@ -232,15 +270,17 @@ function composeAgents(
     enroll: (request, address) => core.enrollment.enroll(request, address),
     noteMismatch: core.noteMismatch,
     noteThrottled: () => void (core.metrics.throttled += 1),
+    noteRefusal: (refusal) => refusals.note(refusal),
   });
 }
 
-function composeAdmin(
-  deps: PartsDeps & Pick<Parts, 'dials' | 'lag'>,
-  { routes }: FeatureRoutes,
-  tls: AdminTls | null,
-): Pick<Parts, 'api' | 'admin'> {
-  const { config, storage, core, dials, lag } = deps;
+interface AdminDeps extends PartsDeps, Pick<Parts, 'dials' | 'lag'> {
+  readonly checks: readonly ReadinessCheck[];
+  readonly deadMan: DeadMan | undefined;
+}
+
+function composeAdmin(deps: AdminDeps, { routes }: FeatureRoutes, tls: AdminTls | null): Pick<Parts, 'api' | 'admin'> {
+  const { config, storage, core, dials, lag, checks, deadMan } = deps;
   const { log, random } = deps.edges;
   const clock = storage.fleetClock;
   const api = composeAdminApi({
@@ -255,7 +295,7 @@ function composeAdmin(
     adminOrigin: config.adminOrigin,
     version: MANAGER_VERSION,
     routes,
-    checks: composeReadiness({ config, storage, core }),
+    checks,
     metrics: createMetrics({
       ingest: core.metrics,
       batcher: core.heartbeats.batcher,
@@ -263,6 +303,7 @@ function composeAdmin(
       dials: dials.metrics,
       lag: config.roles.has('jobs') ? lag : undefined,
       fleetClock: clock,
+      deadMan,
     }),
   });
   const { adminHost: host, adminPort: port } = config;
@@ -276,7 +317,7 @@ interface StartDeps extends Pick<PartsDeps, 'config' | 'storage' | 'core'> {
 
 /**
  * Opens the ports and starts the jobs. The stop goes the other way round: verdicts end first, then the last proof of
- * listening is stored, exchanges in flight are answered, and only then do ports and database close.
+ * listening is stored, the agent port stops accepting and answers what is in flight, and only then does the database close.
  */
 async function startParts({ config, storage, core, parts, cleanup }: StartDeps): Promise<void> {
   const { roles } = config;
@@ -294,9 +335,10 @@ async function startParts({ config, storage, core, parts, cleanup }: StartDeps):
   cleanup.push('lateness', () => core.heartbeats.lateness.stop());
   if (roles.has('agents')) {
     await core.ledger.register();
+    cleanup.push('refusals', () => parts.refusals.settled());
     await parts.agents.start();
-    cleanup.push('agent port', () => parts.agents.stop());
     cleanup.push('reports in flight', () => core.heartbeats.batcher.drain());
+    cleanup.push('agent port', () => parts.agents.stop());
     await core.selfDialler.start();
     cleanup.push('thread of self-dials', () => core.selfDialler.stop());
     core.portWatch.open({

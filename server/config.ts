@@ -23,9 +23,14 @@ export interface Config {
   readonly enrollTotalPerSecond: number;
   /** Where agents may be dialled; undefined: private networks. */
   readonly dialAllowedCidrs: readonly string[] | undefined;
+  /** How long SIGTERM tells agents when to come back before ports close; 0: not at all. */
+  readonly drainSeconds: number;
   /** Where notifications may be sent; undefined: anywhere but loopback, link-local and other special addresses. */
   readonly notifyAllowedCidrs: readonly string[] | undefined;
 }
+
+/** Agents come back after that long at the latest, whatever they are told. */
+export const LONGEST_DRAIN_SECONDS = 900;
 
 export const MANAGER_ROLES = ['agents', 'admin', 'jobs'] as const;
 export type ManagerRole = (typeof MANAGER_ROLES)[number];
@@ -35,15 +40,19 @@ export class Secrets {
   readonly databaseUrl: string | undefined;
   readonly databaseOwnerUrl: string | undefined;
   readonly adminPassword: string | undefined;
+  /** Its path is often the only credential of a checker. */
+  readonly deadManUrl: string | undefined;
 
   constructor(values: {
     databaseUrl?: string | undefined;
     databaseOwnerUrl?: string | undefined;
     adminPassword?: string | undefined;
+    deadManUrl?: string | undefined;
   }) {
     this.databaseUrl = values.databaseUrl;
     this.databaseOwnerUrl = values.databaseOwnerUrl ?? values.databaseUrl;
     this.adminPassword = values.adminPassword;
+    this.deadManUrl = values.deadManUrl;
   }
 
   toJSON(): string {
@@ -84,6 +93,9 @@ const NAMES = [
   'ENROLL_PER_ADDRESS',
   'ENROLL_TOTAL',
   'DIAL_ALLOWED_CIDRS',
+  'DRAIN_SECONDS',
+  'DEADMAN_URL',
+  'DEADMAN_URL_FILE',
   'NOTIFY_ALLOWED_CIDRS',
 ].map((name) => `WARDBEAT_${name}`);
 /** Read by the agent and by the tests; no fault in the manager's environment. */
@@ -105,6 +117,7 @@ export function readConfig(env: Environment = process.env): { readonly config: C
     databaseUrl: reader.secret('DATABASE_URL', DATABASE_URL),
     databaseOwnerUrl: reader.secret('DATABASE_OWNER_URL', DATABASE_URL),
     adminPassword: reader.secret('WARDBEAT_ADMIN_PASSWORD', PASSWORD),
+    deadManUrl: reader.secret('WARDBEAT_DEADMAN_URL', HTTP_URL),
   });
   faults.push(...combinationFaults(config, secrets));
   if (faults.length > 0) throw new ConfigurationError(faults);
@@ -134,6 +147,7 @@ function parseConfig(reader: EnvironmentReader): Config {
     enrollPerAddressPerSecond: reader.rate('WARDBEAT_ENROLL_PER_ADDRESS', 1),
     enrollTotalPerSecond: reader.rate('WARDBEAT_ENROLL_TOTAL', 10),
     dialAllowedCidrs: reader.cidrs('WARDBEAT_DIAL_ALLOWED_CIDRS'),
+    drainSeconds: reader.integer('WARDBEAT_DRAIN_SECONDS', 0, LONGEST_DRAIN_SECONDS),
     notifyAllowedCidrs: reader.cidrs('WARDBEAT_NOTIFY_ALLOWED_CIDRS'),
   };
 }
@@ -183,4 +197,8 @@ const PASSWORD = {
 const DATABASE_URL = {
   says: 'a URL like postgres://user@host/database',
   accepts: (text: string) => URL.canParse(text) && ['postgres:', 'postgresql:'].includes(new URL(text).protocol),
+};
+const HTTP_URL = {
+  says: 'an http or https URL',
+  accepts: (text: string) => URL.canParse(text) && ['http:', 'https:'].includes(new URL(text).protocol),
 };

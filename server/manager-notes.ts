@@ -40,6 +40,14 @@ export function clockStepped(byMs: number): ManagerNote {
   };
 }
 
+export function drainBegan(seconds: number): ManagerNote {
+  return { kind: 'drain-begun', severity: 'info', message: 'The manager drains before its stop.', data: { seconds } };
+}
+
+export function drainEnded(why: string): ManagerNote {
+  return { kind: 'drain-ended', severity: 'info', message: 'The manager stays after a drain.', data: { why } };
+}
+
 export function shardsLost(shards: readonly number[]): ManagerNote {
   return {
     kind: 'verdict-shards-lost',

@@ -36,6 +36,9 @@ interface Queued {
   readonly reject: (error: unknown) => void;
 }
 
+/** What spool and state need of the store. */
+export type Store = Pick<DurableStore, 'failure' | 'write' | 'get' | 'scan' | 'recover'>;
+
 type Database = ClassicLevel<string, string>;
 
 const DATABASE_OPTIONS = { writeBufferSize: 1024 * 1024, cacheSize: 1024 * 1024, maxOpenFiles: 64 };

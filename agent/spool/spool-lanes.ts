@@ -1,5 +1,5 @@
 import { LANES, NOTHING_ACKNOWLEDGED, type Lane } from '../../protocol/heartbeat-messages.js';
-import type { DurableStore } from './durable-store.js';
+import type { Store } from './durable-store.js';
 import { ALL_ACKNOWLEDGED, ALL_EPOCHS, ALL_RECORDS, droppedKey, parsePlace } from './spool-keys.js';
 
 /** Records that will never be sent: `count` of them, from the first to the last sequence. */
@@ -57,7 +57,7 @@ export function createLanes(): Record<Lane, LaneState> {
 }
 
 /** Reads the lanes from disk (one pass over the records, for their sizes). */
-export async function loadLanes(store: DurableStore): Promise<{ lanes: Record<Lane, LaneState>; lastOrdinal: number }> {
+export async function loadLanes(store: Store): Promise<{ lanes: Record<Lane, LaneState>; lastOrdinal: number }> {
   const epochs = await loadEpochs(store);
   const lanes = createLanes();
   await store.scan(ALL_ACKNOWLEDGED, (key, value) => {
@@ -86,7 +86,7 @@ export async function loadLanes(store: DurableStore): Promise<{ lanes: Record<La
   return { lanes, lastOrdinal: Math.max(0, ...epochs.keys()) };
 }
 
-async function loadEpochs(store: DurableStore): Promise<Map<number, string>> {
+async function loadEpochs(store: Store): Promise<Map<number, string>> {
   const epochs = new Map<number, string>();
   await store.scan(ALL_EPOCHS, (key, value) => {
     epochs.set(Number.parseInt(key.slice(2), 16), value);

@@ -1,5 +1,5 @@
 import { NOTHING_ACKNOWLEDGED, type Lane } from '../../protocol/heartbeat-messages.js';
-import type { DurableStore, StoreOperation } from './durable-store.js';
+import type { Store, StoreOperation } from './durable-store.js';
 import type { IncomingEvent } from './event-intake.js';
 import { droppedKey, recordKey } from './spool-keys.js';
 import type { Gap, LaneState, Segment } from './spool-lanes.js';
@@ -18,7 +18,7 @@ export function gapEvent(gap: Gap, reason = 'quota'): IncomingEvent {
  * stored report carries leaves without being counted: the report still brings it to the manager.
  */
 export async function dropOldest(
-  store: DurableStore,
+  store: Store,
   lane: Lane,
   { state, toBytes }: { state: LaneState; toBytes: number },
 ): Promise<{ operations: StoreOperation[]; gaps: Gap[] }> {
@@ -43,7 +43,7 @@ interface SegmentDrop {
 }
 
 async function dropFromSegment(
-  store: DurableStore,
+  store: Store,
   { lane, state, segment, toBytes, operations }: SegmentDrop,
 ): Promise<Gap | undefined> {
   const dropped = { from: NOTHING_ACKNOWLEDGED, to: NOTHING_ACKNOWLEDGED, count: 0 };

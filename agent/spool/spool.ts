@@ -1,7 +1,7 @@
 import type { Clock } from '../../lib/clock.js';
 import type { Random } from '../../lib/random.js';
 import { LANES, NOTHING_ACKNOWLEDGED, type AgentEvent, type Lane } from '../../protocol/heartbeat-messages.js';
-import type { DurableStore, StoreOperation } from './durable-store.js';
+import type { Store, StoreOperation } from './durable-store.js';
 import { toSpoolable, type IncomingEvent, type SpoolableEvent } from './event-intake.js';
 import { acknowledgedKey, droppedKey, epochKey, recordKey } from './spool-keys.js';
 import {
@@ -49,7 +49,7 @@ const CHUNK_BYTES = 512 * 1024;
 const CHUNK_RECORDS = 1000;
 
 export interface SpoolOptions {
-  readonly store: DurableStore;
+  readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
   readonly maxMegabytes: number;
@@ -57,7 +57,7 @@ export interface SpoolOptions {
 
 /** The durable, bounded queue of events: see the folder's invariants in agent/README.md. */
 export class Spool {
-  readonly #store: DurableStore;
+  readonly #store: Store;
   readonly #clock: Clock;
   #epoch: { readonly ordinal: number; readonly name: string; stored: boolean };
   #lanes: Record<Lane, LaneState>;
@@ -95,7 +95,7 @@ export class Spool {
   }
 
   /** What a stopped agent's spool holds; begins no epoch and writes nothing. */
-  static async inspect(store: DurableStore): Promise<SpoolStatus> {
+  static async inspect(store: Store): Promise<SpoolStatus> {
     const { lanes } = await loadLanes(store);
     return spoolStatus(lanes, undefined);
   }

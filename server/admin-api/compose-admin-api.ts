@@ -23,7 +23,7 @@ import {
   type UserService,
 } from '../users/index.js';
 import { createAdminApp } from './admin-app.js';
-import type { ReadinessCheck } from './health-routes.js';
+import type { ReadinessCheck } from './readiness-check.js';
 import type { RouteDefinition } from './route.js';
 import { createSessionCookie } from './session-cookie.js';
 

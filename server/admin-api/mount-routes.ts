@@ -1,3 +1,5 @@
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import type { Request, RequestHandler, Response, Router } from 'express';
 import { invalidFields, Problem, type FieldError } from '../../lib/problem.js';
 import { Scope } from '../access/scope.js';
@@ -58,7 +60,7 @@ function handlerOf(route: RouteDefinition, admission: Admission): RequestHandler
       ifMatch: route.needsIfMatch ? readIfMatch(request.headers['if-match']) : undefined,
       headers: request.headers,
     };
-    send(response, route, await route.handle(call as AdminRequest<never, never>));
+    await send(response, route, await route.handle(call as AdminRequest<never, never>));
   };
 }
 
@@ -105,10 +107,34 @@ async function bodyOf({ body }: RouteDefinition, request: Request): Promise<unkn
   return typeof body === 'function' ? readDto(body, value) : readData(value);
 }
 
-function send(response: Response, route: RouteDefinition, reply: Reply): void {
+async function send(response: Response, route: RouteDefinition, reply: Reply): Promise<void> {
+  const { stream } = reply;
+  const pieces = stream?.[Symbol.asyncIterator]();
+  // What fails before the first piece is still answered by a problem.
+  const first = await pieces?.next();
   response.status(reply.status ?? route.reply.status);
   if (reply.revision !== undefined) response.setHeader('ETag', toETag(reply.revision));
   for (const [name, value] of Object.entries(reply.headers ?? {})) response.setHeader(name, value);
-  if (reply.body === undefined) response.end();
+  if (pieces && first) await sendPieces(response, first, pieces);
+  else if (reply.body === undefined) response.end();
   else response.json(reply.body);
+}
+
+/** No faster than the client reads; a client that goes ends the work. */
+async function sendPieces(
+  response: Response,
+  first: IteratorResult<string>,
+  rest: AsyncIterator<string>,
+): Promise<void> {
+  async function* all(): AsyncGenerator<string> {
+    for (let piece = first; !piece.done; piece = await rest.next()) yield piece.value;
+  }
+  try {
+    if (response.req.method === 'HEAD') response.end();
+    else await pipeline(Readable.from(all()), response);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
+  } finally {
+    await rest.return?.();
+  }
 }

@@ -139,7 +139,9 @@ function requestBodyOf({ method }: RouteDefinition, body: BodyOf): JsonSchema {
 
 function replyOf({ reply }: RouteDefinition): JsonSchema {
   if (!reply.body) return { description: 'Done.' };
-  return { description: 'Done.', content: { 'application/json': { schema: schemaOf(reply.body) } } };
+  const others = (reply.alsoAs ?? []).map((type) => [type, { schema: { type: 'string' } }] as const);
+  const content = { 'application/json': { schema: schemaOf(reply.body) }, ...Object.fromEntries(others) };
+  return { description: 'Done.', content };
 }
 
 function schemaOf(body: BodyOf): JsonSchema {

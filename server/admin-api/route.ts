@@ -24,6 +24,8 @@ export interface AdminRequest<Body = undefined, Query = undefined> {
 export interface Reply {
   readonly status?: number;
   readonly body?: unknown;
+  /** Sent piece by piece instead of a body; `headers` names its type, which the route declares in `alsoAs`. */
+  readonly stream?: AsyncIterable<string>;
   /** Becomes `ETag: "<revision>"`. */
   readonly revision?: number;
   readonly headers?: Readonly<Record<string, string>>;
@@ -43,6 +45,8 @@ export interface RouteDefinition {
   readonly reply: {
     readonly status: number;
     readonly body?: DtoClass | { readonly free: Readonly<Record<string, unknown>> };
+    /** Media types of text that callers may have instead. */
+    readonly alsoAs?: readonly string[];
   };
   readonly handle: (request: AdminRequest<never, never>) => Promise<Reply>;
 }

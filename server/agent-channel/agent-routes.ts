@@ -14,7 +14,7 @@ import type { IdentityMismatch } from '../heartbeats/identity-mismatch.js';
 import type { AgentRequestHandler, PeerConnection } from './agent-server.js';
 import { sendJson, sendProblem } from '../../lib/http-answer.js';
 import { ClientGone, discardBody, readBody, type BodyBudget } from '../../lib/body-reader.js';
-import { identityOf, type PeerIdentity } from './peer-identity.js';
+import { identityOf, provenComputerOf, type PeerIdentity } from './peer-identity.js';
 import { tooMany, type PeerLimits } from './peer-limits.js';
 import { assertJsonBody, assertUnambiguous } from '../../lib/request-guard.js';
 
@@ -41,6 +41,15 @@ export interface AgentRoutesDeps {
   readonly noteRefusedHeartbeat: () => void;
   /** A computer or an address went over its own limits, which makes nobody deaf. */
   readonly noteThrottled: () => void;
+  /** A computer was refused whose certificate had proven which one it is, if only its dates are wrong. Never waits. */
+  readonly noteRefusal: (refusal: ComputerRefusal) => void;
+}
+
+export interface ComputerRefusal {
+  readonly computerId: string;
+  readonly problem: Problem;
+  readonly address: string | null;
+  readonly at: FleetInstant;
 }
 
 const CONNECTION_RETRY_MS = 2000;
@@ -97,7 +106,14 @@ function refuse(deps: AgentRoutesDeps, call: Call & { requestId: string }, error
   if (problem.code === 'internal') deps.log.error({ ...facts, err: error }, 'A request on the agent port failed');
   else deps.log.debug(facts, 'A request on the agent port was refused');
   if (problem.code === 'too-many-requests') deps.noteThrottled();
+  noteRefusal(deps, call, problem);
   sendProblem(response, problem, requestId);
+}
+
+function noteRefusal(deps: AgentRoutesDeps, { connection, request }: Call, problem: Problem): void {
+  const computerId = provenComputerOf(connection.peer);
+  if (computerId === undefined || request.url === AGENT_PATHS.enroll) return;
+  deps.noteRefusal({ computerId, problem, address: connection.address, at: Math.floor(deps.fleet()) });
 }
 
 async function heartbeat(deps: AgentRoutesDeps, call: Call): Promise<Orders> {

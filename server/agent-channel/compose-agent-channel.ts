@@ -29,6 +29,7 @@ export interface AgentChannelDeps extends Pick<AgentRoutesDeps, 'submit' | 'refu
   readonly peerLimits?: PeerLimits;
   readonly timeouts?: AgentTimeouts;
   readonly noteThrottled?: () => void;
+  readonly noteRefusal?: AgentRoutesDeps['noteRefusal'];
 }
 
 const BODY_BYTES_HELD = 256 * 1024 * 1024;
@@ -58,6 +59,7 @@ export function composeAgentChannel(deps: AgentChannelDeps): AgentServer {
     noteMismatch: deps.noteMismatch,
     noteRefusedHeartbeat: () => listening.noteDeaf('refused-heartbeats'),
     noteThrottled: () => deps.noteThrottled?.(),
+    noteRefusal: (refusal) => deps.noteRefusal?.(refusal),
   });
   return createAgentServer({
     identity: deps.identity,

@@ -1,6 +1,6 @@
 import { createHash, type X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
-import { peerCertificates, verifyPeerPath, type PathRefusal } from '../../certs/verify-path.js';
+import { peerCertificates, verifyPeerPath, type PathRefusal, type RefusedPeer } from '../../certs/verify-path.js';
 import { Problem } from '../../lib/problem.js';
 import { toRfc3339 } from '../../lib/clock.js';
 
@@ -16,7 +16,13 @@ export interface PeerIdentity {
 
 export type PeerState =
   | { readonly kind: 'absent' }
-  | { readonly kind: 'refused'; readonly reason: PathRefusal; readonly detail: string }
+  | {
+      readonly kind: 'refused';
+      readonly reason: PathRefusal;
+      readonly detail: string;
+      /** Whose certificate it is, by its signatures: only its dates are wrong. */
+      readonly provenId?: string;
+    }
   | { readonly kind: 'identified'; readonly identity: PeerIdentity };
 
 export interface PeerVerifierOptions {
@@ -63,7 +69,7 @@ export function createPeerVerifier(options: PeerVerifierOptions): PeerVerifier {
       role: 'computer',
       at: trustedNow(),
     });
-    if (!verdict.ok) return { kind: 'refused', reason: verdict.reason, detail: verdict.detail };
+    if (!verdict.ok) return refusedPeer(verdict);
     const { id, serial, notBefore, notAfter } = verdict;
     const identity = { computerId: id, serial, notBefore, notAfter };
     remember(digest, identity);
@@ -80,6 +86,16 @@ export function createPeerVerifier(options: PeerVerifierOptions): PeerVerifier {
       }
     },
   };
+}
+
+function refusedPeer({ reason, detail, provenId }: RefusedPeer): PeerState {
+  return { kind: 'refused', reason, detail, ...(provenId === undefined ? {} : { provenId }) };
+}
+
+/** The computer that a peer's certificate proves, also where its dates are wrong; undefined for everybody else. */
+export function provenComputerOf(state: PeerState): string | undefined {
+  if (state.kind === 'identified') return state.identity.computerId;
+  return state.kind === 'refused' ? state.provenId : undefined;
 }
 
 function isWithinDates({ notBefore, notAfter }: PeerIdentity, at: number): boolean {

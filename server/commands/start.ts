@@ -38,14 +38,22 @@ async function start(words: readonly string[]): Promise<number> {
   return EXIT.ok;
 }
 
-/** The first signal stops the manager in order, also while it starts; the second ends the process at once. */
+/**
+ * SIGTERM drains, where that is configured, and then stops the manager in order, also while it starts. SIGINT stops without a drain, as
+ * does a second signal during one. A signal during the stop ends the process at once.
+ */
 function untilSignal(manager: Manager): Promise<void> {
   return new Promise((resolve, reject) => {
-    let signals = 0;
-    const onSignal = (): void => {
-      signals += 1;
-      if (signals > 1) process.exit(EXIT.failed);
+    let phase: 'serving' | 'draining' | 'stopping' = 'serving';
+    const stop = (): void => {
+      phase = 'stopping';
       manager.stop().then(resolve, reject);
+    };
+    const onSignal = (signal: NodeJS.Signals): void => {
+      if (phase === 'stopping') process.exit(EXIT.failed);
+      if (phase === 'draining' || signal === 'SIGINT') return stop();
+      phase = 'draining';
+      manager.drain().then(stop, reject);
     };
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, onSignal);
   });

@@ -34,6 +34,26 @@ export function splitList(value: unknown): unknown {
   return members.flatMap((member) => (typeof member === 'string' ? member.split(',') : [member]));
 }
 
+/** Of a query: labels of which all must hold. */
+export function LabelFilters(): PropertyDecorator {
+  const decorators = [
+    Shown({ type: 'array', items: { type: 'string' } }),
+    Checked('isLabelFilters', (value) =>
+      Array.isArray(value) &&
+      value.every((text) => typeof text === 'string' && text.length <= 320 && !text.includes('\0'))
+        ? undefined
+        : 'must be key, key:value or key=value',
+    ),
+    ArrayMaxSize(FILTERS_MAX),
+    IsArray(),
+    Transform(({ value }: { value: unknown }) => (Array.isArray(value) ? value : [value])),
+    Optional(),
+  ];
+  return (target, member) => {
+    for (const decorate of decorators) decorate(target, member);
+  };
+}
+
 export class ComputersQuery extends PageQuery {
   @Optional()
   @ListOfText()
@@ -48,17 +68,7 @@ export class ComputersQuery extends PageQuery {
   policyId?: string;
 
   /** `key`, `key:value` or `key=value`; repeated, all must hold. */
-  @Optional()
-  @Transform(({ value }: { value: unknown }) => (Array.isArray(value) ? value : [value]))
-  @IsArray()
-  @ArrayMaxSize(FILTERS_MAX)
-  @Checked('isLabelFilters', (value) =>
-    Array.isArray(value) &&
-    value.every((text) => typeof text === 'string' && text.length <= 320 && !text.includes('\0'))
-      ? undefined
-      : 'must be key, key:value or key=value',
-  )
-  @Shown({ type: 'array', items: { type: 'string' } })
+  @LabelFilters()
   label?: string[];
 }
 

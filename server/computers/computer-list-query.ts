@@ -68,7 +68,7 @@ const TABLES = `${LIVENESS_TABLES}
   LEFT JOIN computer_dials AS last_dial ON last_dial.computer_id = computers.id`;
 
 /** Conditions and their parameters, numbered as they are added. */
-class Conditions {
+export class Conditions {
   readonly parameters: unknown[] = [];
   readonly #conditions: string[] = [];
 
@@ -93,7 +93,7 @@ export async function listComputerRows(
   asked: { readonly page: PageRequest; readonly filters: ComputerFilters },
 ): Promise<OverviewRow[]> {
   const page = indexedPage(asked.page);
-  const where = conditionsOf(scope, asked.filters);
+  const where = computerConditions(scope, asked.filters);
   const keyset = keysetOf(page, where.next);
   where.add(keyset.condition, ...keyset.parameters);
   const limit = `$${where.next}`;
@@ -157,7 +157,8 @@ export async function findComputerRow(sql: Sql, scope: Scope, computerId: string
   return row;
 }
 
-function conditionsOf(scope: Scope, { statuses, policyId, labels, q }: ComputerFilters): Conditions {
+/** Over `computers` and, where statuses are asked for, `computer_status`. */
+export function computerConditions(scope: Scope, { statuses, policyId, labels, q }: ComputerFilters): Conditions {
   const where = new Conditions();
   const visible = scope.predicate('computers.policy_id', where.next);
   where.add(visible.sql, ...visible.parameters);

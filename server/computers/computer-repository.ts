@@ -41,6 +41,8 @@ const CURRENT_TABLES = [
   'computer_contacts',
   'computer_dials',
   'computer_flaps',
+  'computer_probes',
+  'computer_refusals',
   'heartbeat_rings',
   'lane_positions',
 ] as const;

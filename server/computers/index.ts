@@ -1,4 +1,7 @@
 export { composeComputers, type ComputersDeps } from './compose-computers.js';
 export { computerDependents } from './computer-dependents.js';
+export { LabelFilters } from './computer-dto.js';
 export { ComputerEntity, ComputerRevisionEntity } from './computer-entity.js';
 export type { Computer, Labels, Power } from './computer.js';
+export { computerConditions, type ComputerFilters } from './computer-list-query.js';
+export { parseLabelFilter } from './computer-rules.js';

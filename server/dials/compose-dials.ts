@@ -17,11 +17,12 @@ import { createDialRecorder } from './dial-recorder.js';
 import { createDialShards } from './dial-shards.js';
 import type { Lookup } from './name-resolver.js';
 import { createNameResolver } from './name-resolver.js';
-import { createDialTransport, type DialLimits } from './dial-transport.js';
+import { createDialTransport, type DialLimits, type ListenerTransport } from './dial-transport.js';
 import { createDialWatch, notifyDials, type DialNotificationClient } from './dial-watch.js';
 import { Dialler } from './dialler.js';
 import type { Dials } from './dials.js';
 import { createFarewells } from './farewells.js';
+import { createProber } from './prober.js';
 
 export interface DialsDeps extends Pick<ConversationDeps, 'submit' | 'noteMismatch'> {
   readonly authority: CertificateAuthority;
@@ -38,12 +39,16 @@ export interface DialsDeps extends Pick<ConversationDeps, 'submit' | 'noteMismat
   readonly verdicts: Pick<LivenessHints, 'reconsider'>;
   readonly spans: () => readonly DeafSpan[];
   readonly isDeaf: () => boolean;
+  /** The manager is about to go: nobody is dialled, and other processes may. */
+  readonly isDraining?: () => boolean;
   /** This process's name in the listening ledger, and as the owner of shards. */
   readonly node: string;
   /** CIDRs; undefined: private ranges. */
   readonly allowedCidrs: readonly string[] | undefined;
   readonly limitsMs?: DialLimits;
   readonly lookup?: Lookup;
+  /** Instead of TLS to the agents' listeners; the simulator's. */
+  readonly transport?: ListenerTransport;
 }
 
 /** Answers that are held at once over all dials. */
@@ -51,17 +56,20 @@ const BODY_BYTES_HELD = 64 * 1024 * 1024;
 
 /** The manager's side of the agents' listeners: who is dialled, when, where, and what is said. */
 export function composeDials(deps: DialsDeps): Dials {
-  const { fleetClock, log, sql, inTransaction, settings } = deps;
-  const transport = composeTransport(deps);
+  const { fleetClock, log, sql, inTransaction, settings, isDraining } = deps;
+  const isDeaf = (): boolean => deps.isDeaf() || (isDraining?.() ?? false);
+  const transport = deps.transport ?? composeTransport(deps);
+  const plans = createPlanReader({ sql, settings });
+  const prober = createProber({ plans, transport });
   const dialler = new Dialler({
     fleetClock,
     log,
     sql,
     settings,
     spans: deps.spans,
-    isDeaf: deps.isDeaf,
-    plans: createPlanReader({ sql, settings }),
-    shards: createDialShards({ owner: deps.node, inTransaction }),
+    isDeaf,
+    plans,
+    shards: createDialShards({ owner: deps.node, inTransaction, isDraining }),
     recorder: createDialRecorder({ inTransaction, clock: fleetClock }),
     transport,
     verdicts: deps.verdicts,
@@ -72,7 +80,7 @@ export function composeDials(deps: DialsDeps): Dials {
     connect: deps.connect,
     onRequest: (computerIds) => void dialler.ask(computerIds),
   });
-  const farewells = createFarewells({ clock: fleetClock, log, sql, inTransaction, transport, isDeaf: deps.isDeaf });
+  const farewells = createFarewells({ clock: fleetClock, log, sql, inTransaction, transport, isDeaf });
   return {
     metrics: dialler.metrics,
     heard: (hints) => dialler.heard(hints),
@@ -83,12 +91,14 @@ export function composeDials(deps: DialsDeps): Dials {
         log.debug({ err: error, why }, 'Other processes could not be asked to dial'),
       );
     },
+    probe: (computerId) => prober.probe(computerId),
     async start() {
       await watch.start();
       dialler.start();
       await farewells.start();
     },
     async stop() {
+      await prober.stop();
       await watch.stop();
       await farewells.stop();
       await dialler.stop();

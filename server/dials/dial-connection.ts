@@ -15,13 +15,15 @@ export interface ConnectOptions {
   readonly address: string;
   readonly port: number;
   readonly context: SecureContext;
+  /** The machine took the connection. */
+  readonly onConnect: () => void;
   readonly signal: AbortSignal;
 }
 
 /** Opens TCP and TLS; who the peer is remains to be verified. Throws `DialFailure`. */
-export async function openSocket({ address, port, context, signal }: ConnectOptions): Promise<TLSSocket> {
+export async function openSocket({ address, ...options }: ConnectOptions): Promise<TLSSocket> {
   try {
-    return await openTlsSocket({ host: address, port, context, signal });
+    return await openTlsSocket({ host: address, ...options });
   } catch (error) {
     throw toDialFailure(error);
   }

@@ -42,6 +42,8 @@ export interface Said {
   problem: Problem | undefined;
   /** The refusal that the agent answered to: it knows. */
   told: Problem | undefined;
+  /** The machine took the connection. */
+  hasConnected: boolean;
 }
 
 /** Whatever a peer does, a conversation ends. */

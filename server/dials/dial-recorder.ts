@@ -11,6 +11,8 @@ export interface EndedDial {
   readonly endedAt: FleetInstant;
   readonly result: DialFailureCode | 'answered';
   readonly detail: string | null;
+  /** Whether the machine answered, if not its agent. */
+  readonly hostUp: boolean | null;
 }
 
 export interface DialRecorder {
@@ -34,15 +36,17 @@ const kept = (column: string): string => `
 
 const RECORD_FAILED = `
 INSERT INTO computer_dials AS stored (computer_id, last_begun_fleet_ms, last_ended_fleet_ms, last_result, last_detail,
-  failures, failed_begun_fleet_ms, failed_ended_fleet_ms)
-SELECT input.computer_id, input.begun, input.ended, input.result, input.detail, 1, ARRAY[input.begun], ARRAY[input.ended]
-FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])
-  AS input (computer_id, begun, ended, result, detail)
+  last_host_up, failures, failed_begun_fleet_ms, failed_ended_fleet_ms)
+SELECT input.computer_id, input.begun, input.ended, input.result, input.detail,
+  input.host_up, 1, ARRAY[input.begun], ARRAY[input.ended]
+FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::boolean[])
+  AS input (computer_id, begun, ended, result, detail, host_up)
 JOIN computers ON computers.id = input.computer_id
 ORDER BY input.computer_id
 ON CONFLICT (computer_id) DO UPDATE SET
   last_begun_fleet_ms = EXCLUDED.last_begun_fleet_ms, last_ended_fleet_ms = EXCLUDED.last_ended_fleet_ms,
   last_result = EXCLUDED.last_result, last_detail = EXCLUDED.last_detail,
+  last_host_up = EXCLUDED.last_host_up,
   failures = CASE WHEN stored.last_result = 'answered' THEN 1 ELSE stored.failures + 1 END,
   failed_begun_fleet_ms = ${kept('failed_begun_fleet_ms')},
   failed_ended_fleet_ms = ${kept('failed_ended_fleet_ms')}`;
@@ -54,7 +58,8 @@ WITH ended AS (
     ON input.computer_id = computer_dials.computer_id
   ORDER BY computer_dials.computer_id FOR NO KEY UPDATE OF computer_dials)
 UPDATE computer_dials SET last_begun_fleet_ms = ended.begun, last_ended_fleet_ms = ended.ended,
-  last_result = 'answered', last_detail = NULL, failures = 0, failed_begun_fleet_ms = '{}', failed_ended_fleet_ms = '{}'
+  last_result = 'answered', last_detail = NULL, last_host_up = true, failures = 0,
+  failed_begun_fleet_ms = '{}', failed_ended_fleet_ms = '{}'
 FROM ended WHERE ended.computer_id = computer_dials.computer_id`;
 
 export function createDialRecorder(deps: {
@@ -97,6 +102,7 @@ async function store(sql: Sql, ended: readonly EndedDial[]): Promise<void> {
       ...instantsOf(failed),
       failed.map(({ result }) => result),
       failed.map(({ detail }) => detail?.replaceAll('\0', '').toWellFormed().slice(0, LONGEST_DETAIL) ?? null),
+      failed.map(({ hostUp }) => hostUp),
     ]);
   if (answered.length > 0) await sql.query(RECORD_ANSWERED, instantsOf(answered));
 }

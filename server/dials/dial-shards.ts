@@ -16,14 +16,26 @@ const NOTHING = { taken: [], lost: [] };
 export function createDialShards(deps: {
   readonly owner: string;
   readonly inTransaction: HotTransaction;
+  /** The manager is about to go: what it holds is given to others, and nothing is claimed. */
+  readonly isDraining?: (() => boolean) | undefined;
 }): OwnedDialShards {
-  const { owner, inTransaction } = deps;
+  const { owner, inTransaction, isDraining = () => false } = deps;
   const repository = createShardRepository('dial_shards');
   let owned: readonly ShardClaim[] = [];
   let renewAt = Number.NEGATIVE_INFINITY;
+  const giveBack = async (): Promise<readonly number[]> => {
+    const held = owned;
+    if (held.length > 0) await inTransaction((sql) => repository.releaseShards(sql, owner, held));
+    owned = [];
+    return held.map(({ shard }) => shard);
+  };
   return {
     owned: () => owned,
     async hold(at) {
+      if (isDraining()) {
+        renewAt = Number.NEGATIVE_INFINITY;
+        return { taken: [], lost: await giveBack() };
+      }
       if (at < renewAt) return NOTHING;
       const { kept, taken } = await inTransaction(async (sql) => {
         const renewed = owned.length > 0 ? await repository.renewShards(sql, { owner, at }, owned) : [];
@@ -41,10 +53,8 @@ export function createDialShards(deps: {
       return { taken: taken.map(({ shard }) => shard), lost };
     },
     async release() {
-      const held = owned;
-      owned = [];
       renewAt = Number.POSITIVE_INFINITY;
-      if (held.length > 0) await inTransaction((sql) => repository.releaseShards(sql, owner, held));
+      await giveBack();
     },
   };
 }

@@ -266,12 +266,12 @@ export class Dialler {
     const { computerId } = plan.facts;
     const { recorder, verdicts } = this.#deps;
     if (outcome.kind === 'answered' && plan.hasFailed) {
-      await recorder.record({ computerId, ...times, result: 'answered', detail: null });
+      await recorder.record({ computerId, ...times, result: 'answered', detail: null, hostUp: true });
       this.#tell({ computerId }, 'An agent can be dialled again');
     }
     if (outcome.kind !== 'failed') return;
     const { code: result, message: detail } = outcome.failure;
-    await recorder.record({ computerId, ...times, result, detail });
+    await recorder.record({ computerId, ...times, result, detail, hostUp: outcome.hostUp });
     verdicts.reconsider([computerId]);
     if (!plan.hasFailed) this.#tell({ computerId, result, detail }, 'An agent could not be dialled');
     else this.#deps.log.debug({ computerId, result, detail }, 'An agent could not be dialled again');

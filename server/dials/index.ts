@@ -8,4 +8,6 @@ export { DialFailure } from './dial-failure.js';
 export { canonicalAddress, createDialGuard, type DialGuard } from './dial-guard.js';
 export { allowedAddresses, type Resolve } from './dial-target.js';
 export { createNameResolver, type Lookup } from './name-resolver.js';
+export type { ProbeOutcome } from './dial-transport.js';
+export type { Prober } from './prober.js';
 export { orderFarewell } from './farewell-repository.js';

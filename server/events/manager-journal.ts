@@ -17,6 +17,8 @@ export interface ManagerNote {
     | 'listening-gap'
     | 'wall-clock-stepped'
     | 'verdict-shards-lost'
+    | 'drain-begun'
+    | 'drain-ended'
     | 'job-failed'
     | 'job-recovered';
   readonly severity: ManagerEvent['severity'];

@@ -1,6 +1,7 @@
 import type { Pool } from 'pg';
 import type { Log } from '../../lib/log.js';
 import type { Random } from '../../lib/random.js';
+import type { ContactOrder } from '../../policies/drain-rules.js';
 import { MAX_EVENTS_PER_REPORT, type Orders } from '../../protocol/heartbeat-messages.js';
 import type { AlertWriter } from '../alerts/alert.js';
 import type { DatabaseBreaker } from '../database/database-breaker.js';
@@ -43,6 +44,8 @@ export interface HeartbeatsDeps {
   readonly batcher?: BatcherOptions;
   /** Nothing dials unless given. */
   readonly dials?: DialRequests;
+  /** When agents come back while the manager drains. */
+  readonly orderContact?: ContactOrder | undefined;
 }
 
 export interface Heartbeats {

@@ -1,4 +1,5 @@
 import { Problem } from '../../lib/problem.js';
+import type { ContactOrder } from '../../policies/drain-rules.js';
 import type { LanePositionRepository } from '../events/lane-position-repository.js';
 import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { ComputerSettings, ForestGeneration, SettingsCache } from '../policies/settings-cache.js';
@@ -22,6 +23,8 @@ export interface PlannerDeps {
   readonly contacts: Pick<ContactsRepository, 'findReaddressed'>;
   /** Under load the lanes that can wait are left for later. */
   readonly admits: LaneAdmission;
+  /** When agents come back while the manager drains. */
+  readonly orderContact?: ContactOrder | undefined;
 }
 
 interface Classified {
@@ -137,6 +140,7 @@ function accept(
     isStateNew,
     isReaddressed: readdressed.has(computerId),
     revertedBefore: stored?.reverted ?? null,
+    orderContact: deps.orderContact,
   });
   const { nextContactInMs, carriesSettings, committed, retried } = acceptance;
   const lanes = takeLanes(exchange, positions, deps.admits);

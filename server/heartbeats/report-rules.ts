@@ -7,6 +7,7 @@ import {
   retriedBy,
   type CandidateStanding,
 } from '../../policies/candidate-rules.js';
+import type { ContactOrder } from '../../policies/drain-rules.js';
 import { isSettingsPendingDue, nextPendingContacts } from '../../policies/settings-state.js';
 import { MAX_EVENTS_PER_REPORT, type Report } from '../../protocol/heartbeat-messages.js';
 import { invalidFields, type FieldError } from '../../lib/problem.js';
@@ -64,6 +65,8 @@ export interface Circumstances {
   readonly isReaddressed?: boolean;
   /** The settings that the agent had reverted by the stored state; read where the state is new. */
   readonly revertedBefore: string | null;
+  /** Orders another wait than the usual one. */
+  readonly orderContact?: ContactOrder | undefined;
 }
 
 export interface Acceptance {
@@ -118,7 +121,9 @@ export function acceptReport(row: LiveRow, exchange: Exchange, circumstances: Ci
   const { applied, isSent: carriesSettings, committed, retried } = wanted;
   const confirmed = report.intervalSeconds * 1000;
   const phaseMs = phaseOf(row.computerId, settings.intervalMs);
-  const nextContactInMs = nextContactMs({ receivedAt, intervalMs: settings.intervalMs, phaseMs });
+  const { intervalMs } = settings;
+  const usualMs = nextContactMs({ receivedAt, intervalMs, phaseMs });
+  const nextContactInMs = circumstances.orderContact?.({ receivedAt, usualMs, intervalMs }) ?? usualMs;
   const clock = judgeClock(row, exchange, circumstances);
   const pending = nextPending(row, wanted, settings);
   const next: LiveRow = {
@@ -246,14 +251,16 @@ export interface HeartbeatGap {
   readonly deafMs: number;
 }
 
-/** The gap that an accepted report ends: a silence longer than the interval in force and the grace. */
+/** The gap that an accepted report ends: a silence longer than the interval in force, or than was ordered, and the grace. */
 export function gapOf(
   row: LiveRow,
   receivedAt: FleetInstant,
   { graceMs, spans }: { readonly graceMs: number; readonly spans: readonly DeafSpan[] },
 ): HeartbeatGap | null {
   const intervalMs = intervalInForce(row);
-  if (row.lastSeenAt === null || intervalMs === 0 || receivedAt - row.lastSeenAt <= intervalMs + graceMs) return null;
+  if (row.lastSeenAt === null || intervalMs === 0) return null;
+  const expectedAt = Math.max(row.lastSeenAt + intervalMs, row.contactDueAt ?? 0);
+  if (receivedAt <= expectedAt + graceMs) return null;
   const from = row.lastSeenAt;
   const deafMs = spans.reduce(
     (sum, span) => sum + Math.max(0, Math.min(span.until, receivedAt) - Math.max(span.from, from)),

@@ -1,5 +1,6 @@
 export { createInMaintenance } from './computers-in-maintenance.js';
 export { PresentMaintenanceDto } from './maintenance-dto.js';
+export { readWindowsFrom } from './maintenance-repository.js';
 export { maintenanceRoutes, type MaintenanceRoutesDeps } from './maintenance-routes.js';
 export {
   createMaintenanceView,
@@ -7,3 +8,4 @@ export {
   type MaintenanceSubject,
   type MaintenanceView,
 } from './maintenance-view.js';
+export type { MaintenanceOrder } from './maintenance-window.js';

@@ -28,7 +28,7 @@ export interface WindowFilters {
   readonly now: number;
 }
 
-/** Windows that are not over, in id order. */
+/** Windows that are not over at an instant, in id order. */
 export function readWindowsFrom(sql: Sql, now: number): Promise<MaintenanceOrder[]> {
   return sql.query<MaintenanceOrder>(
     `SELECT ${COLUMNS} FROM maintenance_windows WHERE maintenance_windows.ends_at > $1 ORDER BY maintenance_windows.id`,

@@ -19,7 +19,7 @@ export const DELIVERY_FAILURES = [
 ] as const;
 export type DeliveryFailureCode = (typeof DELIVERY_FAILURES)[number];
 
-/** Failures of the way to the receiver: the next message would fail alike. */
+/** Failures of the way to the receiver or of the receiver: when the next message arrives, this one does too. */
 const OF_THE_CHANNEL: ReadonlySet<DeliveryFailureCode> = new Set([
   'address-refused',
   'dns',
@@ -29,6 +29,8 @@ const OF_THE_CHANNEL: ReadonlySet<DeliveryFailureCode> = new Set([
   'unreachable',
   'tls',
   'credentials-refused',
+  'protocol',
+  'answer',
 ]);
 
 /** A message was not delivered. `detail` is shown and logged: it is made of constant text and of nothing secret. */

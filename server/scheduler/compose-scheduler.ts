@@ -9,6 +9,8 @@ import type { PortWatch } from '../listening/port-watch.js';
 import { NOTIFICATIONS, type Notifications } from '../notifications/index.js';
 import type { Storage } from '../open-storage.js';
 import type { AlertWriter } from '../alerts/alert.js';
+import type { DeadMan } from '../system/dead-man.js';
+import type { ManagerDrain } from '../system/drain.js';
 import { createManagerWatch } from '../system/manager-watch.js';
 import type { VerdictJob } from '../verdicts/verdict-job.js';
 import { createJobWatch } from './job-watch.js';
@@ -18,7 +20,9 @@ import {
   addVerdictWakeUps,
   clockJobs,
   cronJobs,
+  deadManJobs,
   listeningJobs,
+  VERDICTS,
   watchJobs,
 } from './jobs.js';
 import type { LagWatch } from './lag-watch.js';
@@ -41,6 +45,9 @@ export interface SchedulerParts {
   readonly statusNudge: StatusNudge;
   readonly notices: NoticeJob;
   readonly journal: ManagerJournal;
+  readonly drain: ManagerDrain;
+  /** Undefined where none is configured. */
+  readonly deadMan: DeadMan | undefined;
   readonly notifications: Notifications;
 }
 
@@ -61,6 +68,7 @@ export function composeScheduler(parts: SchedulerParts): Scheduler {
     onJobChange: createJobWatch({ journal, clock: fleetClock }),
   });
   if (hasJobs) {
+    parts.drain.onChange(() => scheduler.wake(VERDICTS));
     addVerdictWakeUps(scheduler, verdicts);
     addSealWakeUps(scheduler, fleetClock);
     addIncidentWakeUps(scheduler, statusNudge);
@@ -70,7 +78,7 @@ export function composeScheduler(parts: SchedulerParts): Scheduler {
 }
 
 function monotonicJobs(
-  { config, storage, ledger, portWatch, alerts, lag }: SchedulerParts,
+  { config, storage, ledger, portWatch, alerts, lag, deadMan }: SchedulerParts,
   { hasJobs, hasAgents }: { readonly hasJobs: boolean; readonly hasAgents: boolean },
 ): MonotonicJob[] {
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
@@ -86,5 +94,6 @@ function monotonicJobs(
     ...clockJobs({ inTransaction, fleetClock }),
     ...(hasAgents ? listeningJobs(ledger, portWatch) : []),
     ...(hasJobs || hasAgents ? watchJobs(watch) : []),
+    ...(deadMan ? deadManJobs(deadMan) : []),
   ];
 }

@@ -6,6 +6,7 @@ import type { IncidentJob, StatusNudge } from '../incidents/index.js';
 import type { OpenedFleetClock } from '../fleet-clock/open-fleet-clock.js';
 import type { RunningListeningLedger } from '../listening/listening-ledger.js';
 import type { PortWatch } from '../listening/port-watch.js';
+import { DEAD_MAN_EVERY_MS, type DeadMan } from '../system/dead-man.js';
 import type { ManagerWatch } from '../system/manager-watch.js';
 import type { VerdictJob } from '../verdicts/verdict-job.js';
 import type { Job, MonotonicJob } from './job.js';
@@ -75,6 +76,11 @@ export function listeningJobs(ledger: RunningListeningLedger, portWatch: Pick<Po
 /** Apart from all others, so that it tells of them. */
 export function watchJobs(watch: ManagerWatch): MonotonicJob[] {
   return [{ name: 'manager-watch', everyMs: SECOND_MS, run: () => watch.look() }];
+}
+
+/** By the monotonic timer: a step of the wall clock must not look like a death. */
+export function deadManJobs(deadMan: Pick<DeadMan, 'tick'>): MonotonicJob[] {
+  return [{ name: 'deadman', everyMs: DEAD_MAN_EVERY_MS, run: (signal) => deadMan.tick(signal) }];
 }
 
 const SEAL_EVERY_MS = 500;

@@ -6,7 +6,7 @@ import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 const DAY_MS = 86_400_000;
 const DAYS_AHEAD = 7;
 /** What is older is dropped by whole days. */
-const RETENTION_DAYS: Readonly<Record<PartitionedTable, number>> = {
+export const RETENTION_DAYS: Readonly<Record<PartitionedTable, number>> = {
   events: 30,
   status_history: 400,
   heartbeat_gaps: 400,

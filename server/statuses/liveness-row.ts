@@ -6,7 +6,7 @@ import type { Status } from './status.js';
 
 /**
  * What verdicts are judged by, from the tables of `LIVENESS_TABLES` joined under these very names. Dials are only looked
- * at where `managerInitiated` is in force.
+ * at where the manager dials; misses count by them where `managerInitiated` is in force, elsewhere they only explain.
  * NOTE: a statement that waits for row locks sees the tables it did not lock as they were before it waited; lock the
  * live rows in one statement and read this list in the next.
  */
@@ -20,7 +20,7 @@ export const LIVENESS_COLUMNS = `
   computer_status.offline_fleet_ms, computer_status.goodbye_reason, computer_status.goodbye_fleet_ms,
   computer_status.goodbye_expected_ms,
   computer_contacts.direction AS direction_in_force, computer_dials.last_result AS dial_result,
-  computer_dials.last_ended_fleet_ms AS dial_ended_fleet_ms,
+  computer_dials.last_ended_fleet_ms AS dial_ended_fleet_ms, computer_dials.last_host_up AS dial_host_up,
   computer_dials.failed_begun_fleet_ms, computer_dials.failed_ended_fleet_ms`;
 
 /** The tables that hold one row of every computer. */
@@ -31,7 +31,7 @@ export const STANDING_TABLES = `computers
 export const LIVENESS_TABLES = `${STANDING_TABLES}
   LEFT JOIN computer_contacts ON computer_contacts.computer_id = computers.id
   LEFT JOIN computer_dials ON computer_dials.computer_id = computers.id
-    AND computer_contacts.direction = 'managerInitiated'`;
+    AND computer_contacts.direction IN ('managerInitiated', 'bidirectional')`;
 
 type Instant = number | null;
 
@@ -58,9 +58,10 @@ export interface LivenessRow {
   readonly goodbye_fleet_ms: Instant;
   readonly goodbye_expected_ms: Instant;
   readonly direction_in_force: string | null;
-  /** Of the last dial that failed; null where none did, or where dials do not count. */
+  /** Of the last dial that failed; null where none did, or where the manager does not dial. */
   readonly dial_result: string | null;
   readonly dial_ended_fleet_ms: Instant;
+  readonly dial_host_up: boolean | null;
   readonly failed_begun_fleet_ms: readonly number[] | null;
   readonly failed_ended_fleet_ms: readonly number[] | null;
 }
@@ -94,7 +95,8 @@ export function verdictFactsOf(row: LivenessRow, settings: SettingsForFacts): Ve
     lastSeenAt,
     contactDueAt: row.contact_due_fleet_ms ?? lastSeenAt + intervalMs,
     intervalMs,
-    dials: isDialled(row) ? dialsOf(row, lastSeenAt) : null,
+    dials: isDialled(row) ? dialsOf(row) : null,
+    standbyReason: dialReasonOf(row),
     goodbye: goodbyeOf(row),
     power: {
       state: row.power_state,
@@ -115,12 +117,26 @@ function goodbyeOf(row: LivenessRow): VerdictFacts['goodbye'] {
   };
 }
 
-function dialsOf(row: LivenessRow, lastSeenAt: number): DialFacts {
+/** Whether the last failed dial is of the present silence. */
+function isDialOfSilence(row: LivenessRow): boolean {
+  const silentSince = row.last_seen_fleet_ms ?? row.created_fleet_ms;
+  return (row.dial_ended_fleet_ms ?? Number.NEGATIVE_INFINITY) > silentSince;
+}
+
+function dialReasonOf(row: LivenessRow): DialFacts['reason'] {
+  return isDialOfSilence(row) ? dialStatusReason(row.dial_result ?? '') : null;
+}
+
+/** Whether the machine answered the manager's last dial of this silence; null where nobody can tell. */
+export function hostUpOfDial(row: LivenessRow): boolean | null {
+  return isDialOfSilence(row) ? row.dial_host_up : null;
+}
+
+function dialsOf(row: LivenessRow): DialFacts {
   const ended = row.failed_ended_fleet_ms ?? [];
   const failed = (row.failed_begun_fleet_ms ?? []).flatMap((begunAt, index) => {
     const endedAt = ended[index];
     return endedAt === undefined ? [] : [{ begunAt, endedAt }];
   });
-  const isOfThisSilence = (row.dial_ended_fleet_ms ?? Number.NEGATIVE_INFINITY) > lastSeenAt;
-  return { failed, reason: isOfThisSilence ? dialStatusReason(row.dial_result ?? '') : null };
+  return { failed, reason: dialReasonOf(row) };
 }

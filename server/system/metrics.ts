@@ -5,6 +5,8 @@ import type { ReportBatcher } from '../heartbeats/report-batcher.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { RunningListeningLedger } from '../listening/listening-ledger.js';
 import type { LagWatch } from '../scheduler/lag-watch.js';
+import type { DeadMan } from './dead-man.js';
+import type { ManagerDrain } from './drain.js';
 import type { VerdictJob } from '../verdicts/verdict-job.js';
 
 export interface MetricsDeps {
@@ -16,6 +18,9 @@ export interface MetricsDeps {
   /** Of the verdict job; undefined where another process has it. */
   readonly lag: Pick<LagWatch, 'worstMs'> | undefined;
   readonly fleetClock: Pick<FleetClock, 'fleet'>;
+  readonly drain: Pick<ManagerDrain, 'isOn'>;
+  /** Undefined where none is configured. */
+  readonly deadMan: Pick<DeadMan, 'state'> | undefined;
 }
 
 const VERDICT_STATES = ['active', 'held', 'warming'] as const;
@@ -37,7 +42,9 @@ export function createMetrics(deps: MetricsDeps): Registry {
       'How late verdicts were looked for at worst within the last minute',
       () => lag.worstMs(LAG_WITHIN_MS) / 1000,
     );
+  gauge('wardbeat_draining', '1 while the manager means to go', () => (deps.drain.isOn() ? 1 : 0));
   addListening(registry, deps);
+  if (deps.deadMan) addDeadMan(registry, { deadMan: deps.deadMan, fleetClock: deps.fleetClock });
   addDials(registry, dials);
   return registry;
 }
@@ -73,6 +80,30 @@ function addListening(registry: Registry, { ledger, verdicts, fleetClock }: Metr
       const { reason, since } = verdicts.verdictState();
       this.reset();
       if (reason !== null) this.set({ reason }, (fleetClock.fleet() - since) / 1000);
+    },
+  });
+}
+
+function addDeadMan(
+  registry: Registry,
+  { deadMan, fleetClock }: { readonly deadMan: Pick<DeadMan, 'state'>; readonly fleetClock: Pick<FleetClock, 'fleet'> },
+): void {
+  new Gauge({
+    name: 'wardbeat_deadman_pings_total',
+    help: 'Looks of the dead-man ping since the start, by what became of each',
+    labelNames: ['result'],
+    registers: [registry],
+    collect() {
+      for (const [result, count] of Object.entries(deadMan.state().results)) this.set({ result }, count);
+    },
+  });
+  new Gauge({
+    name: 'wardbeat_deadman_ok_age_seconds',
+    help: 'How long ago a dead-man ping was taken; infinite before the first',
+    registers: [registry],
+    collect() {
+      const { lastOkAt } = deadMan.state();
+      this.set(lastOkAt === null ? Number.POSITIVE_INFINITY : (fleetClock.fleet() - lastOkAt) / 1000);
     },
   });
 }

@@ -1,6 +1,6 @@
 import { Type } from 'class-transformer';
 import { ValidateNested } from 'class-validator';
-import { OneOf, Schema, Text } from '../admin-api/dto.js';
+import { Integer, OneOf, Schema, Text } from '../admin-api/dto.js';
 
 const INSTANT_OR_NULL = { type: ['string', 'null'], format: 'date-time' };
 
@@ -20,6 +20,52 @@ export class VerdictStateReply {
   @Schema(INSTANT_OR_NULL)
   @Text({ max: 32 })
   until!: string | null;
+}
+
+/** `resumesAt`: unless it is stopped until then, the manager goes on as before. */
+export class DrainReply {
+  @OneOf('off', 'draining', 'drained', 'stopping')
+  state!: string;
+
+  @Schema(INSTANT_OR_NULL)
+  @Text({ max: 32 })
+  since!: string | null;
+
+  @Schema(INSTANT_OR_NULL)
+  @Text({ max: 32 })
+  endsAt!: string | null;
+
+  @Schema(INSTANT_OR_NULL)
+  @Text({ max: 32 })
+  resumesAt!: string | null;
+}
+
+export class DrainBody {
+  @Schema({ description: 'how long agents are told to come back afterwards, spread over as long again' })
+  @Integer(1, 900)
+  seconds!: number;
+}
+
+/** The ping of WARDBEAT_DEADMAN_URL, of which only the origin is shown. */
+export class DeadManReply {
+  @Schema({ type: 'boolean' })
+  configured!: boolean;
+
+  @Schema({ type: ['string', 'null'] })
+  @Text({ max: 2048 })
+  origin!: string | null;
+
+  @Schema(INSTANT_OR_NULL)
+  @Text({ max: 32 })
+  lastOkAt!: string | null;
+
+  @Schema({ type: ['string', 'null'], description: 'why the last ping was not taken' })
+  @Text({ max: 256 })
+  lastError!: string | null;
+
+  @Schema({ type: ['string', 'null'], description: 'why none was sent when it was last time for one' })
+  @Text({ max: 256 })
+  withheld!: string | null;
 }
 
 export class SystemReply {
@@ -51,6 +97,14 @@ export class SystemReply {
   @ValidateNested()
   @Type(() => VerdictStateReply)
   verdicts!: VerdictStateReply;
+
+  @ValidateNested()
+  @Type(() => DrainReply)
+  drain!: DrainReply;
+
+  @ValidateNested()
+  @Type(() => DeadManReply)
+  deadman!: DeadManReply;
 
   @Schema({
     type: 'object',

@@ -7,7 +7,7 @@ import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { ListeningLedger } from '../listening/listening.js';
 import { readForestGeneration } from '../policies/forest-repository.js';
 import type { SettingsCache } from '../policies/settings-cache.js';
-import { settingsSubjectOf, verdictFactsOf } from '../statuses/liveness-row.js';
+import { hostUpOfDial, settingsSubjectOf, verdictFactsOf } from '../statuses/liveness-row.js';
 import type { StatusTransition, StatusWriter } from '../statuses/status.js';
 import { isDialUnproven, transitionOf } from './verdict-transition-rules.js';
 import { lockSuspects, type SuspectRow } from './verdict-repository.js';
@@ -91,6 +91,8 @@ function transitionWithEvidence({ row, verdict }: Judged, fleetClock: FleetClock
   const transition = transitionOf(row, verdict);
   if (!transition?.offlineAlert || row.last_seen_fleet_ms === null) return transition;
   const lastSeenAt = toRfc3339(fleetClock.toWall(row.last_seen_fleet_ms));
-  const detail = { lastSeenAt, missedHeartbeats: verdict.missed };
+  const { reason } = transition.offlineAlert;
+  const hostUp = hostUpOfDial(row);
+  const detail = { lastSeenAt, missedHeartbeats: verdict.missed, reason, ...(hostUp === null ? {} : { hostUp }) };
   return { ...transition, offlineAlert: { ...transition.offlineAlert, detail } };
 }

@@ -22,8 +22,12 @@ export interface VerdictJobDeps extends Omit<BatchDeps, 'listening' | 'ledger'> 
   readonly ledger: ListeningLedger & {
     deafness(): { readonly cause: DeafCause; readonly since: FleetInstant } | undefined;
   };
+  /** Makes the deadlines' arithmetic from spans; that of policies/ unless given. */
+  readonly createLedger?: typeof createLedger;
   /** Asked before silences are written; without it all are believed. */
   readonly suspicion?: SelfSuspicion;
+  /** The manager is about to go: it makes no verdicts, and its shards are others'. */
+  readonly isDraining?: () => boolean;
   /** Told of shards that another process has taken. */
   readonly onShardsLost?: (shards: readonly number[]) => void;
 }
@@ -115,12 +119,20 @@ class Job implements VerdictJob {
 
   async run(signal: AbortSignal): Promise<void> {
     this.#noteState();
+    if (this.#isDraining()) return this.release();
     await this.#holdLeases();
     await this.#loadClaimed(signal);
     if (this.#areGroupsStale) this.#distrustChangedGroups();
     await this.#askForDials(signal);
     this.#deps.suspicion?.step((since) => this.#shards.heardSince(since));
-    while (!signal.aborted && !this.#deps.ledger.deafness()) {
+    await this.#judgeDue(signal);
+    await this.#refreshNext(signal);
+    this.#noteState();
+    this.#rearmIfEarlier();
+  }
+
+  async #judgeDue(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && !this.#isDraining() && !this.#deps.ledger.deafness()) {
       const startedAt = this.#deps.fleetClock.monotonic();
       const hasTime = () => this.#deps.fleetClock.monotonic() - startedAt < SLICE_MS;
       const at = this.#deps.fleetClock.fleet();
@@ -135,9 +147,6 @@ class Job implements VerdictJob {
       if (this.#unprovenAt >= at) break;
       await this.#holdLeases();
     }
-    await this.#refreshNext(signal);
-    this.#noteState();
-    this.#rearmIfEarlier();
   }
 
   /** Whether these wait until it is known that the manager itself is not the cause of their silence. */
@@ -154,7 +163,7 @@ class Job implements VerdictJob {
   async wakeUps(signal: AbortSignal, fire: () => Promise<void>): Promise<void> {
     while (!signal.aborted) {
       this.#rearm = new AbortController();
-      this.#armedFor = this.#areGroupsStale ? 0 : this.#dueAt();
+      this.#armedFor = this.#hasNews() ? 0 : this.#dueAt();
       const wait = Math.min(this.#armedFor - this.#deps.fleetClock.fleet(), LONGEST_SLEEP_MS);
       if (wait > 0) await this.#sleep(wait, AbortSignal.any([signal, this.#rearm.signal]));
       else {
@@ -182,10 +191,13 @@ class Job implements VerdictJob {
     const held = this.#shards.all();
     for (const { shard } of held) this.#shards.drop(shard);
     this.#waiters.clear();
+    this.#hasClaimed = false;
+    this.#renewAt = Number.NEGATIVE_INFINITY;
     if (held.length > 0) await this.#deps.inTransaction((sql) => releaseShards(sql, this.#deps.owner, held));
   }
 
   #presentState(): Pick<VerdictState, 'state' | 'reason'> {
+    if (this.#isDraining()) return { state: 'held', reason: 'draining' };
     if (!this.#hasClaimed || this.#shards.all().some(({ isLoaded }) => !isLoaded))
       return { state: 'warming', reason: 'loading' };
     if (this.#deps.suspicion?.hold()) return { state: 'held', reason: SUSPICIOUS };
@@ -196,12 +208,21 @@ class Job implements VerdictJob {
     return { state: 'active', reason: null };
   }
 
+  #isDraining(): boolean {
+    return this.#deps.isDraining?.() ?? false;
+  }
+
   #dueAt(): FleetInstant {
     return Math.min(this.#shards.earliest(), this.#waiters.pollAt());
   }
 
   #isDue(): boolean {
-    return this.#areGroupsStale || this.#dueAt() <= this.#deps.fleetClock.fleet();
+    return this.#hasNews() || this.#dueAt() <= this.#deps.fleetClock.fleet();
+  }
+
+  /** Settings have changed; who judges nobody learns them later. */
+  #hasNews(): boolean {
+    return this.#areGroupsStale && !this.#isDraining();
   }
 
   #rearmIfEarlier(): void {
@@ -219,7 +240,8 @@ class Job implements VerdictJob {
   /** The spans' sums are kept for as long as the spans are the same. */
   #listening(): Ledger {
     const spans = this.#deps.ledger.spans();
-    if (this.#arithmetic?.spans !== spans) this.#arithmetic = { spans, ledger: createLedger(spans) };
+    if (this.#arithmetic?.spans !== spans)
+      this.#arithmetic = { spans, ledger: (this.#deps.createLedger ?? createLedger)(spans) };
     return this.#arithmetic.ledger;
   }
 

@@ -48,6 +48,7 @@ const BODIES: Readonly<Record<string, object>> = {
   'PATCH /policies/{id}/settings': { heartbeatIntervalSeconds: 60 },
   'PUT /policies/{id}/locks/{key}': { mode: 'locked' },
   'POST /policies/{id}/rollback': { revision: 1 },
+  'POST /policies/{id}/rehearse': { days: 1 },
   'PATCH /computers/{id}': { name: 'x' },
   'PATCH /computers/{id}/settings': { heartbeatIntervalSeconds: 60 },
   'PUT /computers/{id}/power-state': { state: 'running' },

@@ -11,6 +11,7 @@ import type { PolicyDto } from '../../server/policies/policy-dto.js';
 import { createMaintenanceView, maintenanceRoutes } from '../../server/maintenance/index.js';
 import { composePreviews } from '../../server/previews/index.js';
 import type { DeafSpan } from '../../server/listening/listening.js';
+import { composeReports } from '../../server/reports/index.js';
 import { composePolicies } from '../../server/policies/index.js';
 import type { SettingsView } from '../../server/policies/policy-settings-service.js';
 import { createStatusWriter } from '../../server/statuses/status-writer.js';
@@ -36,11 +37,17 @@ export async function startComputers(database: TestDatabase) {
   const computers = composeComputers(deps);
   const { assertVisible } = computers;
   const dependents = [computerDependents, createTokenDependents(deps)];
+  const policies = composePolicies({ ...deps, dependents });
   const routes = [
     ...computers.routes,
     ...maintenanceRoutes(deps),
     ...composePreviews(deps).routes,
-    ...composePolicies({ ...deps, dependents }).routes,
+    ...policies.routes,
+    ...composeReports({
+      ...deps,
+      assertPolicyVisible: policies.assertVisible,
+      assertComputerVisible: assertVisible,
+    }).routes,
     ...composeEventReading({ ...deps, assertVisible }).routes,
     ...composeEnrollmentTokens({ ...deps, caFingerprint: CA_FINGERPRINT, agentUrl: () => 'https://manager:4120' })
       .routes,

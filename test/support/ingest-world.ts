@@ -3,6 +3,7 @@ import type pg from 'pg';
 import { createSystemClock } from '../../lib/clock.js';
 import { createLog } from '../../lib/log.js';
 import { createSystemRandom } from '../../lib/random.js';
+import type { ContactOrder } from '../../policies/drain-rules.js';
 import type { Orders, Report } from '../../protocol/heartbeat-messages.js';
 import { createAlertWriter } from '../../server/alerts/alert-writer.js';
 import { sqlOfClient } from '../../server/database/sql.js';
@@ -93,7 +94,13 @@ export async function addComputers(pool: pg.Pool, count: number): Promise<string
 
 export function createIngestWorld(
   pool: pg.Pool,
-  options: { clock?: HandClock; batcher?: BatcherOptions; hints?: LivenessHints; dials?: DialRequests } = {},
+  options: {
+    clock?: HandClock;
+    batcher?: BatcherOptions;
+    hints?: LivenessHints;
+    dials?: DialRequests;
+    orderContact?: ContactOrder;
+  } = {},
 ): IngestWorld {
   const clock = options.clock ?? handClock();
   const random = createSystemRandom();
@@ -122,6 +129,7 @@ export function createIngestWorld(
     random,
     metrics,
     log: createLog({ name: 'test', level: 'silent' }),
+    orderContact: options.orderContact,
     ...(options.batcher ? { batcher: options.batcher } : {}),
   });
   const sequences = new Map<string, number>();

@@ -119,9 +119,9 @@ export class VerdictWorld {
     return ledger;
   }
 
-  job(ledger: RunningListeningLedger, owner = 'n1'): VerdictJob {
+  job(ledger: RunningListeningLedger, owner = 'n1', isDraining = () => false): VerdictJob {
     const { clock, settings, statuses, inTransaction } = this;
-    return createVerdictJob({ owner, inTransaction, fleetClock: clock, ledger, settings, statuses, log });
+    return createVerdictJob({ owner, inTransaction, fleetClock: clock, ledger, settings, statuses, log, isDraining });
   }
 
   /** A job that doubts itself; `check` is what it finds when it looks at its own path. */
@@ -166,7 +166,7 @@ export class VerdictWorld {
   }
 
   /** The direction that the computer's last report told to be in force. */
-  async direct(id: string, direction: 'managerInitiated' | 'agentInitiated'): Promise<void> {
+  async direct(id: string, direction: 'managerInitiated' | 'agentInitiated' | 'bidirectional'): Promise<void> {
     await this.#database.pool.query(
       `INSERT INTO computer_contacts (computer_id, direction) VALUES ($1, $2)
        ON CONFLICT (computer_id) DO UPDATE SET direction = EXCLUDED.direction`,

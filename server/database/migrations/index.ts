@@ -15,6 +15,7 @@ import { CalmAlerts0000000000015 } from './0015-calm-alerts.js';
 import { IndexNoticed0000000000017 } from './0017-index-noticed.js';
 import { Maintenance0000000000018 } from './0018-maintenance.js';
 import { Notifications0000000000019 } from './0019-notifications.js';
+import { Diagnosis0000000000020 } from './0020-diagnosis.js';
 
 /** Every migration, oldest first. */
 export const MIGRATIONS = [
@@ -35,4 +36,5 @@ export const MIGRATIONS = [
   IndexNoticed0000000000017,
   Maintenance0000000000018,
   Notifications0000000000019,
+  Diagnosis0000000000020,
 ] as const;

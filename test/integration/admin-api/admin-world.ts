@@ -13,8 +13,8 @@ import { createSystemRandom } from '../../../lib/random.js';
 import type { Role } from '../../../server/access/actor.js';
 import { createAdminServer, type AdminServer, type AdminTls } from '../../../server/admin-api/admin-server.js';
 import { composeAdminApi, type AdminApi } from '../../../server/admin-api/compose-admin-api.js';
-import type { ReadinessCheck } from '../../../server/admin-api/health-routes.js';
-import { defineRoute } from '../../../server/admin-api/route.js';
+import type { ReadinessCheck } from '../../../server/admin-api/readiness-check.js';
+import { defineRoute, type RouteDefinition } from '../../../server/admin-api/route.js';
 import { createAuditLog } from '../../../server/audit/index.js';
 import { createUnitOfWork } from '../../../server/database/in-transaction.js';
 import { sqlOfClient } from '../../../server/database/sql.js';
@@ -59,6 +59,8 @@ export interface WorldOptions {
   readonly checks?: readonly ReadinessCheck[];
   readonly adminOrigin?: string;
   readonly tls?: AdminTls;
+  /** Beside those that every world has. */
+  readonly routes?: readonly RouteDefinition[];
   /** Options of the client's TLS connections. */
   readonly clientTls?: ConnectionOptions;
 }
@@ -81,7 +83,7 @@ export async function startAdminWorld(database: TestDatabase, options: WorldOpti
     secure: options.tls !== undefined,
     adminOrigin: options.adminOrigin,
     version: '0.0.0',
-    routes: TEST_ROUTES,
+    routes: [...TEST_ROUTES, ...(options.routes ?? [])],
     checks: options.checks ?? [],
     metrics: new Registry(),
   });

@@ -203,4 +203,45 @@ describe('verdicts about computers that only the manager dials', () => {
     expect(world.statements.filter((text) => text.includes('seen.ended_fleet_ms'))).to.have.lengthOf.within(28, 32);
     expect((await world.status(ids[0]!))[0]).to.equal('online');
   });
+
+  it('of one that dials itself too count no dial, but say why the dial before the miss failed', async () => {
+    const web1 = await world.computer({ at: 0, due: 52 * SECOND });
+    await world.direct(web1, 'bidirectional');
+    await lookAt(62_000);
+    await failNow(web1, 61_000, 'refused');
+    expect(await world.status(web1)).to.deep.equal(['online', 'in-contact', 0]);
+    await lookAt(65_000);
+    expect(await world.status(web1)).to.deep.equal(['late', 'refused', 65_000]);
+    await lookAt(185_000);
+    expect(await world.status(web1)).to.deep.equal(['offline', 'refused', 185_000]);
+    expect(await world.alerts()).to.deep.include.members([
+      { state: 'raised', reason: 'refused', raisedAt: 185_000, closedAt: null, occurrences: 1 },
+    ]);
+    const { rows } = await database.pool.query("SELECT detail FROM alerts WHERE type = 'computer-offline'");
+    expect(rows[0].detail).to.deep.include({ reason: 'refused', missedHeartbeats: 3 });
+    expect(rows[0].detail).to.not.have.property('hostUp');
+  });
+
+  it('of one that dials itself too change the reason of a late one behind a slow dial, and tell whether the machine is up', async () => {
+    const web1 = await world.computer({ at: 0, due: 52 * SECOND });
+    await world.direct(web1, 'bidirectional');
+    await lookAt(66_000);
+    expect(await world.status(web1)).to.deep.equal(['late', 'heartbeat-missed', 65_000]);
+    await world.failDial(web1, [62_000, 66_000], 'timeout');
+    await database.pool.query('UPDATE computer_dials SET last_host_up = false');
+    job.reconsider([web1]);
+    await world.run(job);
+    expect(await world.status(web1)).to.deep.equal(['late', 'timeout', 65_000]);
+    await lookAt(185_000);
+    const { rows } = await database.pool.query("SELECT detail FROM alerts WHERE type = 'computer-offline'");
+    expect(rows[0].detail).to.deep.include({ reason: 'timeout', hostUp: false });
+  });
+
+  it('of one that dials itself too pay no heed to a dial before its last report', async () => {
+    const web1 = await world.computer({ at: 0, due: 52 * SECOND });
+    await world.direct(web1, 'bidirectional');
+    await world.failDial(web1, [-2000, -1000], 'refused');
+    await lookAt(65_000);
+    expect(await world.status(web1)).to.deep.equal(['late', 'heartbeat-missed', 65_000]);
+  });
 });

@@ -12,7 +12,7 @@ describe('Recording how dials ended', () => {
       inTransaction: (work) => work({ query: async (_text, values) => (statements.push([...(values ?? [])]), []) }),
     });
     const dial = (computerId: string, begunAt: number, result: EndedDial['result']): Promise<void> =>
-      recorder.record({ computerId, begunAt, endedAt: begunAt + 1, result, detail: null });
+      recorder.record({ computerId, begunAt, endedAt: begunAt + 1, result, detail: null, hostUp: null });
     await Promise.all([dial(ID, 1, 'refused'), dial(OTHER, 2, 'reset'), dial(ID, 3, 'timeout')]);
     expect(statements.map(([ids, begun, , results]) => [ids, begun, results])).to.deep.equal([
       [

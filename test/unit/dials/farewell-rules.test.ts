@@ -6,6 +6,7 @@ import { afterFarewell, isFarewellOver } from '../../../server/dials/farewell-ru
 const DAY_MS = 86_400_000;
 const failed = (told?: string): DialOutcome => ({
   kind: 'failed',
+  hostUp: true,
   failure: new DialFailure('refused', 'nobody listens'),
   ...(told === undefined ? {} : { told }),
 });

@@ -226,7 +226,10 @@ describe('answering a repeat', () => {
 describe('recording gaps', () => {
   const spans = [{ from: NOW - 100_000, until: NOW - 40_000 }];
   const at = (silence: number, live: Partial<LiveRow> = {}) =>
-    gapOf(row({ lastSeenAt: NOW - silence, ...live }), NOW, { graceMs: 5000, spans });
+    gapOf(row({ lastSeenAt: NOW - silence, contactDueAt: NOW - silence + 60_000, ...live }), NOW, {
+      graceMs: 5000,
+      spans,
+    });
 
   it('has none up to interval and grace, and one a millisecond later', () => {
     expect(at(65_000)).to.equal(null);
@@ -236,6 +239,11 @@ describe('recording gaps', () => {
   it('counts by the longest interval in force and tells how long the manager was deaf', () => {
     expect(at(300_000, { deliveredIntervalMs: 600_000 })).to.equal(null);
     expect(at(70_000)?.deafMs).to.equal(30_000);
+  });
+
+  it('has none while more was ordered, as by a manager that drained', () => {
+    expect(at(85_000, { contactDueAt: NOW - 5000 })).to.equal(null);
+    expect(at(85_001, { contactDueAt: NOW - 5001 })).to.deep.include({ from: NOW - 85_001 });
   });
 
   it('has none before the first contact', () => {

@@ -5,6 +5,7 @@ import { missDeadline, missesBy, silenceDeadline } from '../../../policies/heart
 import { createLedger, type Span } from '../../../policies/listening-ledger.js';
 import { judge, type VerdictFacts } from '../../../policies/verdict-rules.js';
 import { referenceDialDeadline } from './reference-deadline.js';
+import { runs, shareOf } from '../../support/property-runs.js';
 
 const S = 1000;
 const HORIZON = 900;
@@ -65,11 +66,11 @@ describe('misses of a computer that only the manager dials', () => {
         if (Number.isFinite(expected)) finite += 1;
         if (Number.isFinite(expected) && expected > silenceDeadline(k, facts, rules)) moved += 1;
       }),
-      { numRuns: 3000 },
+      runs(3000),
     );
     // The cases that matter did occur.
-    expect(finite).to.be.greaterThan(500);
-    expect(moved).to.be.greaterThan(200);
+    expect(finite).to.be.greaterThan(shareOf(500));
+    expect(moved).to.be.greaterThan(shareOf(200));
   });
 
   it('never fall before those of the silence, and not at all without a failed dial', () => {
@@ -88,7 +89,7 @@ describe('misses of a computer that only the manager dials', () => {
         const deadlines = [1, 2, 3, 4, 5].map((k) => deadline(k, given));
         expect(deadlines.toSorted((a, b) => a - b)).to.deep.equal(deadlines);
       }),
-      { numRuns: 1000 },
+      runs(1000),
     );
   });
 
@@ -98,7 +99,7 @@ describe('misses of a computer that only the manager dials', () => {
         const more = { ...given, failed: [...given.failed, dial] };
         expect(deadline(k, more)).to.be.at.most(deadline(k, given));
       }),
-      { numRuns: 2000 },
+      runs(2000),
     );
   });
 
@@ -109,7 +110,7 @@ describe('misses of a computer that only the manager dials', () => {
         const more = { ...given, spans: [...given.spans, { from, until: from + length * S }] };
         expect(deadline(k, more)).to.be.at.least(deadline(k, given));
       }),
-      { numRuns: 1000 },
+      runs(1000),
     );
   });
 
@@ -123,7 +124,7 @@ describe('misses of a computer that only the manager dials', () => {
         const spans = [...given.spans, { from, until: from + length * S }];
         expect(deadline(k, { ...given, spans, failed: [...given.failed, later] })).to.equal(fallenAt);
       }),
-      { numRuns: 1000 },
+      runs(1000),
     );
   });
 
@@ -135,7 +136,7 @@ describe('misses of a computer that only the manager dials', () => {
         while (missDeadline(missed + 1, facts, rules) <= at) missed += 1;
         expect(missesBy(at, facts, rules)).to.equal(missed);
       }),
-      { numRuns: 3000 },
+      runs(3000),
     );
   });
 
@@ -147,7 +148,7 @@ describe('misses of a computer that only the manager dials', () => {
         const failed = given.failed.toSorted((a, b) => a.begunAt - b.begunAt);
         expect(deadline(k, { ...given, failed: kept(failed) })).to.be.at.least(deadline(k, { ...given, failed }));
       }),
-      { numRuns: 1000 },
+      runs(1000),
     );
   });
 });
@@ -187,8 +188,8 @@ describe('verdicts that wait for a dial', () => {
         const isListening = !ledger.spans.some(({ from, until }) => from <= at && at < until);
         if (isListening) expect(withDial({ begunAt: at, endedAt: at }).status).not.to.equal(present.status);
       }),
-      { numRuns: 2000 },
+      runs(2000),
     );
-    expect(waited).to.be.greaterThan(200);
+    expect(waited).to.be.greaterThan(shareOf(200));
   });
 });

@@ -61,6 +61,15 @@ describe('flapping', () => {
     expect(isFlapping(history([12], 12, { ...some, calmAt: slot(12) }), slot(12))).to.equal(false);
   });
 
+  it('goes on at exactly 25 %', () => {
+    const slots = [9, 9, 9, 9, 9].map((ago, index) => 19 - ago - (index - 2) * 2);
+    expect(slots.reduce((sum, at) => sum + weight(19 - at), 0)).to.equal(500);
+    const known = { changes: slots.slice(0, -1).map(slot), calmAt: slot(20) };
+    const after = history(slots.slice(-1), 19, known);
+    expect(isFlapping(after, slot(19))).to.equal(true);
+    expect(after.calmAt).to.equal((1000 + 20) * SLOT_MS);
+  });
+
   it('is put off by every further change', () => {
     const begun = history([0, 1, 2, 3, 4, 5], 5);
     const later = history([6], 6, begun);

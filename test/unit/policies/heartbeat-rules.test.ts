@@ -10,6 +10,7 @@ import {
 } from '../../../policies/heartbeat-rules.js';
 import { createLedger, type Span } from '../../../policies/listening-ledger.js';
 import { referenceDeadline, type ReferenceCase } from './reference-deadline.js';
+import { runs } from '../../support/property-runs.js';
 
 const S = 1000;
 const seconds = (from: number, until: number): Span => ({ from: from * S, until: until * S });
@@ -123,7 +124,7 @@ describe('deadlines', () => {
       fc.property(anyCase, fc.integer({ min: 1, max: 4 }), (given, k) => {
         expect(missDeadline(k, given, rulesOf(given))).to.equal(referenceDeadline(k, given, 900));
       }),
-      { numRuns: 2000 },
+      runs(2000),
     );
   });
 
@@ -139,7 +140,7 @@ describe('deadlines', () => {
           before = at;
         }
       }),
-      { numRuns: 1000 },
+      runs(1000),
     );
   });
 
@@ -151,7 +152,7 @@ describe('deadlines', () => {
         for (const k of [1, 2, 3])
           expect(missDeadline(k, later, rulesOf(later))).to.be.at.least(missDeadline(k, given, rulesOf(given)));
       }),
-      { numRuns: 1000 },
+      runs(1000),
     );
   });
 
@@ -163,7 +164,7 @@ describe('deadlines', () => {
         for (const k of [1, 2, 3])
           expect(missDeadline(k, more, rulesOf(more))).to.be.at.least(missDeadline(k, given, rulesOf(given)));
       }),
-      { numRuns: 1000 },
+      runs(1000),
     );
   });
 
@@ -175,7 +176,7 @@ describe('deadlines', () => {
         while (missDeadline(missed + 1, given, rules) <= at) missed += 1;
         expect(missesBy(at, given, rules)).to.equal(missed);
       }),
-      { numRuns: 2000 },
+      runs(2000),
     );
   });
 

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { createLedger, mergeSpans, type Span } from '../../../policies/listening-ledger.js';
 import { deafSeconds, listeningSeconds } from './reference-deadline.js';
+import { runs } from '../../support/property-runs.js';
 
 const span = (from: number, until: number): Span => ({ from, until });
 const secondSpans = fc.array(
@@ -70,7 +71,7 @@ describe('the listening ledger', () => {
         expect(tested.listeningAt(second * 1000)).to.equal(heard[second]! * 1000);
         expect(tested.earliestAt(heard[second]! * 1000)).to.equal(heard.indexOf(heard[second]!) * 1000);
       }),
-      { numRuns: 500 },
+      runs(500),
     );
   });
 });

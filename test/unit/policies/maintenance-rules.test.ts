@@ -9,6 +9,7 @@ import {
   nextMaintenanceAt,
 } from '../../../policies/maintenance-rules.js';
 import type { MaintenanceWindow } from '../../../policies/setting-values.js';
+import { runs } from '../../support/property-runs.js';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -265,7 +266,7 @@ describe('the calendar against a minute-wise look at every window', () => {
       fc.property(
         windows,
         fc.integer({ min: 0, max: 3 * 1440 }),
-        fc.integer({ min: 1, max: 2000 }),
+        fc.integer({ min: 1, max: 500 }),
         (given, begin, length) => {
           const isStart = (minute: number) => (window: (typeof given)[number]) =>
             member(window.minute, minute % 60) && member(window.hour, Math.floor(minute / 60) % 24);
@@ -294,7 +295,7 @@ describe('the calendar against a minute-wise look at every window', () => {
           });
         },
       ),
-      { numRuns: 60 },
+      { ...runs(60), endOnFailure: true },
     );
   });
 
@@ -313,7 +314,7 @@ describe('the calendar against a minute-wise look at every window', () => {
             '2026-10-24',
             '2026-10-31',
           ),
-          minutes: fc.integer({ min: 1, max: 4319 }),
+          minutes: fc.integer({ min: 1, max: 2159 }),
         }),
         (given, timeZone, { day, minutes }) => {
           const setting = given.map(({ minute, hour, durationMinutes }) => ({
@@ -322,7 +323,7 @@ describe('the calendar against a minute-wise look at every window', () => {
             timeZone,
           }));
           const calendar = createMaintenanceCalendar(setting);
-          const [from, middle, until] = [ms(day), ms(day) + minutes * MINUTE_MS, ms(day) + 3 * DAY_MS];
+          const [from, middle, until] = [ms(day), ms(day) + minutes * MINUTE_MS, ms(day) + 1.5 * DAY_MS];
           const whole = [...calendar.spans({ from, until })];
           const parts = [...calendar.spans({ from, until: middle }), ...calendar.spans({ from: middle, until })];
           const length = (spans: readonly { from: number; until: number }[]) =>
@@ -333,7 +334,7 @@ describe('the calendar against a minute-wise look at every window', () => {
           );
         },
       ),
-      { numRuns: 60 },
+      { ...runs(60), endOnFailure: true },
     );
   });
 });
@@ -401,5 +402,29 @@ describe('one-off windows', () => {
     expect(next([oneOff('a', '09:30', '09:40')], '09:30')).to.equal('11-21T10:00Z');
     expect(next([oneOff('a', '23:30', '23:40')], '11:00')).to.equal('11-21T23:30Z');
     expect(nextMaintenanceAt({ calendar: createMaintenanceCalendar([]), oneOffs: [] }, 0)).to.equal(null);
+  });
+});
+
+describe('windows that run into each other for ever', () => {
+  const endless = createMaintenanceCalendar([{ cron: '* * * * *', durationMinutes: 10, timeZone: 'UTC' }]);
+  const counted = () => {
+    let asked = 0;
+    const calendar = { ...endless, endAt: (at: number) => ((asked += 1), endless.endAt(at)) };
+    return { calendar, asked: () => asked };
+  };
+  const at = Date.parse('2026-11-21T12:00:00Z');
+
+  it('are followed once by the calendar, not by every step beside it', () => {
+    const { calendar, asked } = counted();
+    expect(maintenanceAt({ calendar, oneOffs: [] }, at)?.until).to.equal(endless.endAt(at));
+    expect(asked()).to.be.at.most(2);
+  });
+
+  it('are followed beyond a one-off window that they run into', () => {
+    const end = endless.endAt(at) ?? 0;
+    const oneOff = { id: 'a', from: end - 60_000, until: end + 30 * 86_400_000 };
+    const { calendar, asked } = counted();
+    expect(maintenanceAt({ calendar, oneOffs: [oneOff] }, at)?.until).to.be.at.least(oneOff.until);
+    expect(asked()).to.be.at.most(5);
   });
 });

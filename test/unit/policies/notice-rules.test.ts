@@ -9,6 +9,7 @@ import {
   type NoticeDecision,
   type NoticeFacts,
 } from '../../../policies/notice-rules.js';
+import { runs } from '../../support/property-runs.js';
 
 const AT = 1_000_000;
 const NO_WINDOW = { until: null, nextAt: null };
@@ -72,6 +73,11 @@ describe('what recipients are told of an alert', () => {
       decision(null, 'open', [null, AT + 7]),
     ],
     [
+      'looks again then at an acknowledged one, too',
+      { state: 'acknowledged', maintenance: { until: null, nextAt: AT + 7 }, last: last('open') },
+      decision(null, 'open', [null, AT + 7]),
+    ],
+    [
       'and tells before it does',
       { maintenance: { until: null, nextAt: AT + 7 } },
       decision('raised', 'open', [null, AT + 7]),
@@ -95,6 +101,11 @@ describe('what keeps recipients from being told', () => {
     [
       'an incident, of one told already',
       { incidentId: 'i', last: last('open') },
+      decision(null, 'open', ['incident', null]),
+    ],
+    [
+      'an incident, of an acknowledged one',
+      { incidentId: 'i', state: 'acknowledged', last: last('open') },
       decision(null, 'open', ['incident', null]),
     ],
     [
@@ -297,7 +308,7 @@ describe('any sequence of decisions', () => {
   const eachDecision = (check: (given: NoticeFacts, decided: NoticeDecision, told: NoticeDecision['told']) => void) =>
     fc.assert(
       fc.property(facts, (given) => check(given, decideNotice(given, AT), given.last?.told ?? 'nothing')),
-      { numRuns: 2000 },
+      runs(2000),
     );
 
   it('tells only differences', () =>
@@ -337,7 +348,7 @@ describe('any sequence of decisions', () => {
         );
         expect(again).to.deep.equal({ ...first, tell: null });
       }),
-      { numRuns: 2000 },
+      runs(2000),
     );
   });
 });

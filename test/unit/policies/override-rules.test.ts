@@ -7,6 +7,7 @@ import { SETTING_KEYS, SETTINGS_CATALOGUE } from '../../../policies/settings-cat
 import type { SettingOverrides } from '../../../policies/setting-values.js';
 import { computer, forest } from './forest-arbitrary.js';
 import { problemOf } from './problem-of.js';
+import { runs } from '../../support/property-runs.js';
 
 const locking = {
   id: 'a',
@@ -86,7 +87,7 @@ describe('checking overrides that are newly set', () => {
         const voided = SETTING_KEYS.filter((key) => resolved[key].void.some(({ kind }) => kind === 'computer'));
         expect(refused.map(({ key }) => key)).to.deep.equal(voided);
       }),
-      { numRuns: 1000 },
+      runs(1000),
     );
   });
 });

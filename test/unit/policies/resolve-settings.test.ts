@@ -15,6 +15,7 @@ import {
 import { catalogueDefaults, SETTING_KEYS } from '../../../policies/settings-catalogue.js';
 import { computer, deepFreeze, forest, VARIED_KEYS } from './forest-arbitrary.js';
 import { referenceSetting } from './reference-resolver.js';
+import { runs } from '../../support/property-runs.js';
 
 function policy(id: string, parts: Partial<PolicyNode> = {}): PolicyNode {
   return { id, name: id.toUpperCase(), parentId: null, settings: {}, locks: {}, ...parts };
@@ -147,7 +148,7 @@ describe('the resolver against the reference', () => {
           }
         }
       }),
-      { numRuns: 1000 },
+      runs(1000),
     );
   }).timeout(60_000);
 
@@ -173,7 +174,7 @@ describe('the resolver against the reference', () => {
             expect(settings[key].shadows.length + settings[key].void.length).to.equal(overriding);
           }
       }),
-      { numRuns: 500 },
+      runs(500),
     );
   }).timeout(60_000);
 
@@ -193,7 +194,7 @@ describe('the resolver against the reference', () => {
         const bare = SETTING_KEYS.map((key) => [key, computerValue(resolved, below, key)]);
         expect(Object.fromEntries(bare)).to.deep.equal(effectiveValues(ofComputer));
       }),
-      { numRuns: 1000 },
+      runs(1000),
     );
   }).timeout(60_000);
 });

@@ -8,6 +8,7 @@ import {
   type SilenceLimit,
   type SilenceWindow,
 } from '../../../policies/silence-limits.js';
+import { runs } from '../../support/property-runs.js';
 
 const SECOND = 1000;
 
@@ -73,7 +74,7 @@ function agreeWithDeadlines({ deaf, windows: given, receipts: heard, later }: Ca
 describe('silence limits', () => {
   it('tell exactly what the deadlines tell, whatever spans lie behind', () => {
     const cases = fc.record<Case>({ deaf: spans, windows, receipts, later: fc.nat(2_000_000) });
-    fc.assert(fc.property(cases, agreeWithDeadlines), { numRuns: 3000 });
+    fc.assert(fc.property(cases, agreeWithDeadlines), runs(3000));
   }).timeout(60_000);
 
   it('need no cuts once every allowance has run out, however many spans there were', () => {

@@ -4,6 +4,7 @@ import { missDeadline } from '../../../policies/heartbeat-rules.js';
 import { createLedger, type Span } from '../../../policies/listening-ledger.js';
 import { judge, type Verdict, type VerdictFacts, type VerdictRules } from '../../../policies/verdict-rules.js';
 import { FACTS, goodbye, killed, NEVER, RULES, S, stopped, tested } from './verdict-table.js';
+import { runs } from '../../support/property-runs.js';
 
 describe('judging a silent computer', () => {
   tested([
@@ -358,7 +359,7 @@ describe('verdicts', () => {
         expect(withoutCounts(judge(question, nextChangeAt - 1))).to.deep.equal(withoutCounts(present));
         expect(withoutCounts(judge(question, nextChangeAt))).not.to.deep.equal(withoutCounts(present));
       }),
-      { numRuns: 500 },
+      runs(500),
     );
   }).timeout(60_000);
 
@@ -379,7 +380,7 @@ describe('verdicts', () => {
             missDeadline(allowed + 1, question.facts, { graceMs, ledger: question.ledger }),
           );
       }),
-      { numRuns: 2000 },
+      runs(2000),
     );
   });
 

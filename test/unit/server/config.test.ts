@@ -58,8 +58,25 @@ describe("the manager's configuration", () => {
     ]);
   });
 
+  it('drains for a whole number of seconds, and pings http or https', () => {
+    expect(readConfig({}).config.drainSeconds).to.equal(0);
+    expect(readConfig({ WARDBEAT_DRAIN_SECONDS: '900' }).config.drainSeconds).to.equal(900);
+    for (const seconds of ['901', '-1', '1.5', '1e2', 'x'])
+      expect(faultsOf({ WARDBEAT_DRAIN_SECONDS: seconds }), seconds).to.have.length(1);
+    const url = 'https://checker.example.org/ping/canary';
+    expect(readConfig({ WARDBEAT_DEADMAN_URL: url }).secrets.deadManUrl).to.equal(url);
+    for (const bad of ['ftp://canary.example.org/', 'canary', '/canary'])
+      expect(faultsOf({ WARDBEAT_DEADMAN_URL: bad }), bad).to.deep.equal([
+        'WARDBEAT_DEADMAN_URL must be an http or https URL',
+      ]);
+  });
+
   it('never shows a secret', () => {
-    const secrets = new Secrets({ databaseUrl: 'postgres://u:canary@h/d', adminPassword: 'canary-password' });
+    const secrets = new Secrets({
+      databaseUrl: 'postgres://u:canary@h/d',
+      adminPassword: 'canary-password',
+      deadManUrl: 'https://h/canary',
+    });
     expect(JSON.stringify({ secrets }) + inspect(secrets) + String(inspect({ secrets }, { depth: 9 }))).not.to.include(
       'canary',
     );

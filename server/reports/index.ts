@@ -1,0 +1,1 @@
+export { composeReports, type ReportsDeps } from './compose-reports.js';
