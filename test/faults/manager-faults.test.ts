@@ -107,10 +107,8 @@ describe(`what may befall a manager of ${AGENTS} real agents of all directions (
       await eventually('the lag is told', isTold, 10_000);
     });
     const alert = await untilBlamed('paused');
-    console.error(JSON.stringify(alert));
+    console.error(JSON.stringify(alert.detail));
     expect(alert).to.include({ state: 'raised', computerName: null });
-    const { listening } = await system();
-    console.error(JSON.stringify(listening));
     await eventually('the pause is counted', async () => (await deafSecondsOf('paused')) >= PAUSED_MS / 1000);
     expect(await deafSecondsOf('paused')).to.be.at.most(PAUSED_MS / 1000 + 10);
     expect(await metric('wardbeat_deaf_seconds_total{cause="paused"}')).to.be.at.least(PAUSED_MS / 1000);

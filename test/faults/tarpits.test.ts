@@ -11,7 +11,13 @@ import { listAll } from '../support/event-ledger.js';
 import { startFakeListener, type FakeListener } from '../support/fake-agent-listener.js';
 import { alertsOf, inWords } from '../support/fleet-in-process.js';
 import { startFleetDrill, type FleetDrill } from '../support/fleet-drill.js';
-import { makeDataDir, removeDataDir, startManager, type ManagerProcess } from '../support/manager-process.js';
+import {
+  makeDataDir,
+  MANY_AGENTS,
+  removeDataDir,
+  startManager,
+  type ManagerProcess,
+} from '../support/manager-process.js';
 import { eventually } from '../support/poll.js';
 
 const AGENTS = 200;
@@ -55,8 +61,7 @@ describe(`${TARPITS} tarpits among ${AGENTS} agents that the manager dials (R23)
   };
 
   before(async () => {
-    const env = { WARDBEAT_ENROLL_PER_ADDRESS: '1000', WARDBEAT_ENROLL_TOTAL: '1000' };
-    manager = await startManager({ dataDir: join(root, 'manager'), env });
+    manager = await startManager({ dataDir: join(root, 'manager'), env: MANY_AGENTS });
     const flags = { direction: 'managerInitiated', 'listener-base-port': String(FLEET_PORTS) };
     drill = await startFleetDrill(manager, { root, agents: AGENTS, settings, eventsPerBeat: 0, flags });
     await drill.allOnline(manager);

@@ -1,18 +1,11 @@
 import { expect } from 'chai';
 import { join } from 'node:path';
-import type { Fleet, FleetAgent } from '../../scripts/fleet.js';
+import type { FleetAgent } from '../../scripts/fleet.js';
 import { createExternalPostgres, type ExternalPostgres } from './external-postgres.js';
 import { createFakeWall, findFaketime, type FakeWall } from './faketime.js';
-import {
-  ALL_DIRECTIONS,
-  accusationsOf,
-  rootPolicyOf,
-  startDirectedFleet,
-  untilOnline,
-  type SeenAlert,
-} from './fleet-in-process.js';
-import { freePort } from './free-port.js';
-import { ADMIN_PASSWORD, startManager, type ManagerProcess } from './manager-process.js';
+import { accusationsOf, untilOnline, type SeenAlert } from './fleet-in-process.js';
+import { FleetWorld } from './fleet-world.js';
+import type { ManagerProcess } from './manager-process.js';
 import { eventually } from './poll.js';
 
 export interface FaultWorldOptions {
@@ -67,7 +60,6 @@ const OFFLINE = 'computer-offline';
 const SLACK_MS = 5000;
 const NOTICED_WITHIN_MS = 5000;
 const ATTEMPT_MS = 10_000;
-const PORTS_PER_FLEET = 1000;
 
 export async function startFaultWorld(options: FaultWorldOptions): Promise<FaultWorld> {
   const world = new World(options);
@@ -80,12 +72,10 @@ export async function startFaultWorld(options: FaultWorldOptions): Promise<Fault
 
 class World implements FaultWorld {
   readonly #options: FaultWorldOptions;
-  readonly #fleets: Fleet[] = [];
   readonly #victims: FleetAgent[] = [];
   readonly wall: FakeWall | undefined;
   #database: ExternalPostgres | undefined;
-  #manager: ManagerProcess | undefined;
-  #env: Readonly<Record<string, string>> = {};
+  #fleets: FleetWorld | undefined;
   #offsetMs = 0;
 
   constructor(options: FaultWorldOptions) {
@@ -99,37 +89,26 @@ class World implements FaultWorld {
     return this.#database;
   }
 
+  get #world(): FleetWorld {
+    if (!this.#fleets) throw new Error('The world has not begun');
+    return this.#fleets;
+  }
+
   manager(): ManagerProcess {
-    if (!this.#manager) throw new Error('The manager was not started');
-    return this.#manager;
+    return this.#world.manager;
   }
 
   async start(): Promise<void> {
     const { root, agents, settings, listenersFrom } = this.#options;
     this.#database = await createExternalPostgres(join(root, 'database'));
     await this.#database.start();
-    this.#env = {
-      ...this.wall?.env,
-      ...this.#database.env,
-      WARDBEAT_AGENT_PORT: String(await freePort()),
-      WARDBEAT_ADMIN_PORT: String(await freePort()),
-      WARDBEAT_ENROLL_PER_ADDRESS: '1000',
-      WARDBEAT_ENROLL_TOTAL: '1000',
-    };
-    await this.restart();
-    const manager = this.manager();
-    await manager.api.patch(`/policies/${await rootPolicyOf(manager)}/settings`, settings);
-    for (const [index, direction] of ALL_DIRECTIONS.entries()) {
-      const count = Math.floor((agents + index) / ALL_DIRECTIONS.length);
-      const listenerBasePort = listenersFrom + index * PORTS_PER_FLEET;
-      this.#fleets.push(await startDirectedFleet(manager, { root, agents: count, direction, listenerBasePort }));
-    }
-    await untilOnline(manager, agents);
+    this.#fleets = await FleetWorld.start({ root, settings, env: { ...this.wall?.env, ...this.#database.env } });
+    await this.#fleets.joinAllDirections(agents, listenersFrom);
+    await untilOnline(this.manager(), agents);
   }
 
-  async restart(): Promise<void> {
-    this.#manager = await startManager({ dataDir: join(this.#options.root, 'manager'), env: this.#env });
-    await this.#manager.api.signIn('admin', ADMIN_PASSWORD);
+  restart(): Promise<void> {
+    return this.#world.startAgain();
   }
 
   stepTo(offsetMs: number): void {
@@ -139,8 +118,8 @@ class World implements FaultWorld {
 
   async killOne(): Promise<FleetAgent> {
     const turn = this.#victims.length;
-    const fleet = this.#fleets[turn % this.#fleets.length];
-    const agent = fleet?.agents[Math.floor(turn / this.#fleets.length)];
+    const { fleets } = this.#world;
+    const agent = fleets[turn % fleets.length]?.agents[Math.floor(turn / fleets.length)];
     if (!agent) throw new Error('There is no agent left to stop');
     this.#victims.push(agent);
     await agent.kill();
@@ -192,13 +171,12 @@ class World implements FaultWorld {
     return listening.deaf === null;
   }
 
-  async killAll(): Promise<void> {
-    await Promise.all(this.#fleets.flatMap(({ agents }) => agents.map((agent) => agent.kill())));
+  killAll(): Promise<void> {
+    return this.#world.killAll();
   }
 
   async end(): Promise<void> {
-    await this.killAll();
-    await this.#manager?.stop();
+    await this.#fleets?.end();
     await this.#database?.end();
   }
 }
