@@ -85,15 +85,14 @@ describe('the three directions', function () {
     const names = ['one', 'two', 'three'];
     const ids = await Promise.all(names.map((name) => world.enroll(policy, name)));
     for (const name of names) world.run(name);
-    for (const id of ids) await world.heardAgain(id);
+    await Promise.all(ids.map((id) => world.heardAgain(id)));
     const parts: string[] = [];
-    for (const id of ids) {
-      const shown = await world.heardAgain(id);
+    for (const shown of await Promise.all(ids.map((id) => world.heardAgain(id)))) {
       const part = shown.components.find(({ name }) => name === 'listener');
       expect(shown.status).to.equal('online');
       if (part?.state === 'offline') expect(shown.listenerReachable).to.equal(false);
       parts.push(part?.state ?? 'absent');
-      expect(await world.alertsOf(id)).to.deep.equal([]);
+      expect(await world.alertsOf(shown.id)).to.deep.equal([]);
     }
     expect(parts.sort()).to.deep.equal(['offline', 'offline', 'online']);
   });
