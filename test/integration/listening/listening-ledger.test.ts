@@ -220,6 +220,31 @@ describe('the listening ledger', () => {
     expect(ledger.deafness()?.cause).to.equal('stalled');
   });
 
+  it('tells of a deafness that is not stored yet, once, and only where no other listens', async () => {
+    const ledger = await listening();
+    const second = async () => {
+      await clock.advance(1000);
+      await ledger.renew();
+    };
+    await second();
+    expect(ledger.spansUntilNow()).to.deep.equal([]);
+    await clock.jump(20_000);
+    expect(ledger.spansUntilNow()).to.deep.equal([{ from: START + 1000, until: START + 21_000 }]);
+    expect(ledger.spans()).to.deep.equal([]);
+    await second();
+    const atChange: unknown[] = [];
+    ledger.onSpans(() => atChange.push(ledger.spansUntilNow()));
+    await second();
+    const span = { from: START + 1000, until: START + 23_000 };
+    expect(atChange).to.deep.equal([[span, { from: span.until, until: span.until }]]);
+    expect([ledger.spans(), ledger.spansUntilNow()]).to.deep.equal([[span], [span]]);
+    await listening('n2');
+    await second();
+    await clock.jump(20_000);
+    expect(ledger.deafness()).not.to.equal(undefined);
+    expect(ledger.spansUntilNow()).to.deep.equal([span]);
+  });
+
   it('is deaf from before its last proof where somebody outside knows better, until the cause ends', async () => {
     const ledger = await listening();
     const second = async () => {
