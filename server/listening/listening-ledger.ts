@@ -181,12 +181,9 @@ class Ledger implements RunningListeningLedger {
     this.#witnessed = now;
     const stoodMs = now.bootMs - before.bootMs;
     const suspendedMs = stoodMs - (now.monotonicMs - before.monotonicMs);
-    const { otherThreadMs } = now;
-    const cause = causeOfStandStill({
-      stoodMs,
-      suspendedMs,
-      otherThreadMs: otherThreadMs === undefined ? undefined : otherThreadMs - (before.otherThreadMs ?? otherThreadMs),
-    });
+    const isSameThread = now.otherThreadMs !== undefined && before.otherThreadMs !== undefined;
+    const otherThreadMs = isSameThread ? now.otherThreadMs - before.otherThreadMs : undefined;
+    const cause = causeOfStandStill({ stoodMs, suspendedMs, otherThreadMs });
     if (this.#isOpen && cause) this.noteDeaf(cause);
   }
 

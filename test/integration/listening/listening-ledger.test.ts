@@ -203,7 +203,7 @@ describe('the listening ledger', () => {
   });
 
   it('tells a process that did not run at all from an event loop that was busy', async () => {
-    let turnedMs = 0;
+    let turnedMs: number | undefined = 0;
     const node = 'n1';
     const ingest = { settled: async () => {} };
     const deps = { node, inTransaction, fleetClock: clock, log, ingest, otherThreadMs: () => turnedMs };
@@ -216,6 +216,16 @@ describe('the listening ledger', () => {
     await clock.advance(1000);
     await ledger.renew();
     turnedMs = 4000;
+    await clock.jump(5000);
+    expect(ledger.deafness()?.cause).to.equal('stalled');
+    for (let second = 0; second < 2; second += 1) {
+      await clock.advance(1000);
+      await ledger.renew();
+    }
+    // One that was not there before says nothing of the time before.
+    turnedMs = undefined;
+    expect(ledger.deafness()).to.equal(undefined);
+    turnedMs = 9000;
     await clock.jump(5000);
     expect(ledger.deafness()?.cause).to.equal('stalled');
   });
