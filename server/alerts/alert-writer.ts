@@ -39,7 +39,7 @@ UPDATE alerts SET type = begun.type, severity = begun.severity, reason = begun.r
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS begun (subject, type, severity, reason, detail)
 WHERE alerts.id = ANY($1::uuid[]) AND alerts.subject = begun.subject
   AND NOT EXISTS (SELECT 1 FROM alerts AS other WHERE other.type = begun.type AND other.subject = begun.subject
-    AND other.state IN ('raised', 'acknowledged'))
+    AND other.state IN ('raised', 'acknowledged') AND other.id <> alerts.id)
 RETURNING alerts.subject`;
 
 const LOCK_COMPUTERS = `

@@ -60,7 +60,7 @@ export interface AlertWriter {
   /** Opens what is not open yet; type, severity and on/off come from the table of alert types. */
   raise(sql: Sql, conditions: readonly AlertCondition[]): Promise<void>;
   /**
-   * Makes the open alerts of a type these conditions, as which they turned out; the first time stays. Leaves out where one
+   * Makes the open alerts of a type these conditions, as which they turned out; the first time stays. Leaves out where another
    * of the new type is open. Answers the subjects whose alert was turned.
    */
   turn(sql: Sql, type: string, conditions: readonly AlertCondition[]): Promise<ReadonlySet<string>>;
