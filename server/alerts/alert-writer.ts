@@ -47,6 +47,11 @@ SELECT alerts.id FROM alerts
 WHERE alerts.computer_id = ANY($1::uuid[]) AND alerts.state IN ('raised', 'acknowledged')
 ORDER BY alerts.id FOR NO KEY UPDATE`;
 
+/** Locks more than the open ones, so it comes before what locks those. */
+const KEEP_NAME = `
+WITH kept AS (SELECT alerts.id FROM alerts WHERE alerts.computer_id = $1 ORDER BY alerts.id FOR NO KEY UPDATE)
+UPDATE alerts SET computer_name = $2 FROM kept WHERE alerts.id = kept.id`;
+
 const resolveBy = (column: 'subject' | 'computer_id', type: 'text' | 'uuid') => `
 WITH resolved AS (
 UPDATE alerts SET state = 'resolved', closed_by = '${CLOSED_BY_MANAGER}',
@@ -81,7 +86,10 @@ export function createAlertWriter({ random }: { readonly random: Random }): Aler
       const open = await lockSubjects(sql, type, ended);
       if (open.length > 0) await sql.query(RESOLVE_SUBJECTS, [idsOf(open), subjects, instantsOf(ended), fresh(open)]);
     },
-    async resolveOfComputers(sql: Sql, ended) {
+    async keepName(sql, { id, name }) {
+      await sql.query(KEEP_NAME, [id, name]);
+    },
+    async resolveOfComputers(sql, ended) {
       if (ended.length === 0) return;
       const computers = ended.map(({ computerId }) => computerId);
       const open = await sql.query<{ id: string }>(LOCK_COMPUTERS, [computers]);

@@ -28,7 +28,7 @@ export interface Alert {
   readonly isFlapping: boolean;
   /** What keeps its recipients from being told more. */
   readonly heldBy: HeldBy | null;
-  /** What its recipients were told. */
+  /** What it was decided to tell its recipients; deliveries say whether it arrived. */
   readonly told: Told;
   readonly reason: string;
   readonly detail: Readonly<Record<string, unknown>>;
@@ -66,7 +66,9 @@ export interface AlertWriter {
   turn(sql: Sql, type: string, conditions: readonly AlertCondition[]): Promise<ReadonlySet<string>>;
   /** Resolves the open alerts of a type for these subjects; none open is no error. */
   resolve(sql: Sql, type: string, ended: readonly AlertEnd[]): Promise<void>;
-  /** Resolves every open alert about these computers, whatever its type: they were revoked. */
+  /** Keeps a computer's name with all of its alerts: its record is about to be removed. Before `resolveOfComputers`. */
+  keepName(sql: Sql, computer: { readonly id: string; readonly name: string }): Promise<void>;
+  /** Resolves every open alert about these computers, whatever its type: they were revoked or removed. */
   resolveOfComputers(
     sql: Sql,
     ended: readonly { readonly computerId: string; readonly at: FleetInstant }[],
