@@ -95,13 +95,15 @@ function findingsOf(facts: DiagnosisFacts): Finding[] {
   ].filter((finding) => finding !== undefined);
 }
 
-/** What was seen since the last report of one whose next is not overdue, unless it said goodbye: then that is no news. */
+/** What was seen since the last report of one whose next is not overdue; one that announced its return is waited for. */
 function freshFindings(facts: DiagnosisFacts): Finding[] {
-  const { goodbye } = facts;
-  if (goodbye && goodbye.receivedAt >= silentSince(facts)) return [];
+  const goodbye = goodbyeFinding(facts);
+  if (goodbye) return WAITED_FOR.has(goodbye.reason) ? [] : [goodbye];
   const dial = facts.isWayProven ? dialFinding(facts) : undefined;
   return [refusalFinding(facts), dial].filter((finding) => finding !== undefined);
 }
+
+const WAITED_FOR: ReadonlySet<StatusReason> = new Set(['goodbye-restart', 'goodbye-update']);
 
 function found(reason: StatusReason, confidence: Confidence): Finding {
   return { reason, confidence };

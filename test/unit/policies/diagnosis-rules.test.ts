@@ -104,6 +104,25 @@ describe('the diagnosis of a computer', () => {
       ['in-contact', 'high', true],
     ],
     [
+      'one that just said that it shuts down',
+      {
+        status: 'online',
+        goodbye: { reason: 'shutdown', receivedAt: SEEN },
+        isWayProven: true,
+        dials: [dial('refused')],
+      },
+      ['goodbye-shutdown', 'high', true],
+    ],
+    [
+      'one that was turned away after its goodbye',
+      {
+        status: 'online',
+        goodbye: { reason: 'restart', receivedAt: SEEN },
+        refusals: [refused('throttled')],
+      },
+      ['throttled', 'medium', true],
+    ],
+    [
       'one in contact by its dates, alert and old errors',
       {
         status: 'online',
