@@ -232,6 +232,27 @@ describe('the availability report', function () {
     ]);
   });
 
+  it('begins no CSV before groups are summed up: what takes too long is a problem still', async () => {
+    const firstPiece = async (query: object): Promise<string> => {
+      const { stream } = await world.call('get', PATH, { query: { format: 'csv', ...last(DAY), ...query } });
+      const pieces = stream![Symbol.asyncIterator]();
+      const { value } = await pieces.next();
+      await pieces.return?.();
+      return value as string;
+    };
+    expect((await firstPiece({ groupBy: 'policy' })).split('\r\n')).to.have.length.above(3);
+    const { monotonic } = world.clock;
+    let turns = 0;
+    Object.assign(world.clock, { monotonic: () => ++turns * 31_000 });
+    try {
+      for (const query of [{ groupBy: 'policy' }, { groupBy: 'label', key: 'site' }, { groupBy: 'policy' }])
+        expect((await problemOf(firstPiece(query))).detail).to.include('not ready within 30 s');
+    } finally {
+      Object.assign(world.clock, { monotonic });
+    }
+    expect((await firstPiece({ groupBy: 'policy' })).split('\r\n')).to.have.length.above(3);
+  });
+
   it('answers what is not kept any more with the instant from which on it counts', async () => {
     const { shaky = '' } = ids;
     const reply = await ask({ from: wall(now - 500 * DAY), to: wall(now - 399 * DAY), computerId: shaky });
