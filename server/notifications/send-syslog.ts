@@ -40,10 +40,13 @@ async function sendDatagrams(
   });
   if (address === undefined) throw new DeliveryFailure('dns', 'the name has no address');
   const socket = createSocket(isIP(address) === 6 ? 'udp6' : 'udp4');
+  // A refusal arrives when it does, also between two datagrams: unheard it would end the process.
+  const refused = new Promise<never>((_resolve, reject) => void socket.on('error', reject));
+  refused.catch(() => undefined);
   try {
     socket.connect(port, address);
     await once(socket, 'connect', { signal });
-    for (const datagram of datagrams) await sendOne(socket, datagram);
+    for (const datagram of datagrams) await Promise.race([sendOne(socket, datagram), refused]);
   } catch (error) {
     throw toDeliveryFailure(signal.aborted ? signal.reason : error);
   } finally {

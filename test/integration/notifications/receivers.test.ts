@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { Socket as DatagramSocket } from 'node:dgram';
 import { Webhook } from 'standardwebhooks';
 import { notificationRoutes } from '../../../server/notifications/index.js';
 import { useDatabase } from '../../support/database.js';
@@ -283,6 +284,23 @@ describe('Sending notifications to real receivers', function () {
       await close();
       const { id } = await world.channel({ type: 'syslog', host, port, protocol: 'tcp' });
       expect(await test(id)).to.include({ code: 'refused', error: 'the connection was refused' });
+    });
+
+    it('hears a refusal that arrives between two datagrams', async () => {
+      const { port, close } = await startUdpSyslog();
+      await close();
+      const { id } = await world.channel({ type: 'syslog', host, port, protocol: 'udp' });
+      await world.route(id, { groupSeconds: 0 });
+      await world.tell('raised', await alertOf('web1'), await alertOf('web2'));
+      const send = DatagramSocket.prototype.send as (...args: unknown[]) => void;
+      // Over a network a refusal comes a little later than here.
+      const later = function (this: DatagramSocket, bytes: Buffer, done: (error: Error | null) => void): void {
+        send.call(this, bytes, (error: Error | null) => setImmediate(() => setImmediate(done, error)));
+      };
+      Object.assign(DatagramSocket.prototype, { send: later });
+      await world.deliver().finally(() => Object.assign(DatagramSocket.prototype, { send }));
+      const [delivery] = await world.deliveries();
+      expect(delivery).to.include({ state: 'failed', lastError: 'refused: the connection was refused' });
     });
   });
 
