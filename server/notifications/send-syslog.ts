@@ -60,11 +60,14 @@ function sendOne(socket: ReturnType<typeof createSocket>, datagram: Buffer): Pro
   });
 }
 
+/** A receiver never closes first: one that does within this time has nobody behind it, and what was written is lost. */
+const REFUSAL_MS = 250;
 /** A receiver that vanished answers with a reset; one that got everything closes its side too, or says nothing. */
 const CLOSE_MS = 2000;
 
 function writeAndClose(socket: Socket, bytes: Buffer, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
+    let isEnded = false;
     const finish = (settle: () => void): void => {
       signal.removeEventListener('abort', abort);
       socket.destroy();
@@ -72,16 +75,22 @@ function writeAndClose(socket: Socket, bytes: Buffer, signal: AbortSignal): Prom
     };
     const fail = (error: unknown): void => finish(() => reject(toDeliveryFailure(error)));
     const abort = (): void => fail(signal.reason);
-    if (socket.destroyed) return fail(new DeliveryFailure('reset', 'the receiver closed the connection'));
+    const refuse = (): void => fail(new DeliveryFailure('reset', 'the receiver closed the connection'));
+    if (socket.destroyed) return refuse();
     signal.addEventListener('abort', abort, { once: true });
     socket.once('error', fail);
+    socket.once('end', () => {
+      if (!isEnded) refuse();
+    });
     socket.once('close', (hadError: boolean) => {
       if (!hadError) finish(resolve);
     });
     // What a receiver says is of no interest, but unread it would keep the close from being seen.
     socket.resume();
-    socket.end(bytes, () => {
-      socket.setTimeout(CLOSE_MS, () => finish(resolve));
-    });
+    const end = (): void => {
+      isEnded = true;
+      socket.end(() => socket.setTimeout(CLOSE_MS, () => finish(resolve)));
+    };
+    socket.write(bytes, () => socket.setTimeout(REFUSAL_MS, end));
   });
 }

@@ -7,6 +7,7 @@ import { callerOf } from '../../support/domain-world.js';
 import { openNotificationWorld, RECEIVER_HOST, type NotificationWorld } from '../../support/notification-world.js';
 import { eventually } from '../../support/poll.js';
 import {
+  startClosingReceiver,
   startHttpsReceiver,
   startMailReceiver,
   startSilentReceiver,
@@ -215,6 +216,13 @@ describe('Sending notifications to real receivers', function () {
       expect(sent).to.be.lessThan(16 * 1024 * 1024);
     });
 
+    it('takes the status for an answer that breaks off', async () => {
+      server.answer = (_post, response) => {
+        response.writeHead(200, { 'content-length': 100 }).write('x', () => response.destroy());
+      };
+      expect(await test((await hook()).id)).to.include({ delivered: true });
+    });
+
     it('waits as long as a receiver asks', async () => {
       server.answer = (_post, response) => void response.writeHead(429, { 'retry-after': '1800' }).end();
       const { id } = await hook();
@@ -285,6 +293,14 @@ describe('Sending notifications to real receivers', function () {
       const { id } = await world.channel({ type: 'syslog', host, port, protocol: 'tcp' });
       expect(await test(id)).to.include({ code: 'refused', error: 'the connection was refused' });
     });
+
+    for (const protocol of ['tcp', 'tls'] as const)
+      it(`does not take a receiver over ${protocol} that closes at once for one that has it`, async () => {
+        const server = use(await startClosingReceiver(protocol === 'tls' ? world.tls : undefined));
+        const caPem = protocol === 'tls' ? world.tls.caPem : null;
+        const { id } = await world.channel({ type: 'syslog', host, port: server.port, protocol, caPem });
+        expect(await test(id)).to.include({ delivered: false, code: 'reset' });
+      });
 
     it('hears a refusal that arrives between two datagrams', async () => {
       const { port, close } = await startUdpSyslog();
