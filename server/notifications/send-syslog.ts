@@ -2,7 +2,7 @@ import { createSocket } from 'node:dgram';
 import { isIP, type Socket } from 'node:net';
 import { once } from 'node:events';
 import type { SyslogSettings } from './channel.js';
-import { cefOfAlert, cefOfRest, cefOfTest } from './cef-rules.js';
+import { cefOfAlert, cefOfRest, cefOfTest, severityIn, UNLISTED_SEVERITY } from './cef-rules.js';
 import { DeliveryFailure, toDeliveryFailure } from './delivery-failure.js';
 import { openTcp, openTls } from './guarded-socket.js';
 import type { Message } from './message.js';
@@ -22,12 +22,13 @@ export async function sendSyslog(context: SendContext, settings: SyslogSettings,
 function linesOf({ deps }: SendContext, { facility }: SyslogSettings, message: Message): Buffer[] {
   const { node: host, version } = deps;
   const { kind, timestamp, alerts, more } = message;
-  const line = (severity: string, text: string): Buffer =>
-    formatSyslog({ facility, severity: syslogSeverity(severity), timestamp, host, messageId: kind, text });
+  const line = (severity: string, text: string): Buffer => {
+    const told = syslogSeverity(severityIn(kind, severity));
+    return formatSyslog({ facility, severity: told, timestamp, host, messageId: kind, text });
+  };
   if (kind === 'test') return [line('info', cefOfTest(message, version))];
-  const severityOf = (severity: string): string => (kind === 'raised' || kind === 'reminder' ? severity : 'info');
-  const lines = alerts.map((alert) => line(severityOf(alert.severity), cefOfAlert(message, alert, version)));
-  return more > 0 ? [...lines, line('medium', cefOfRest(message, version))] : lines;
+  const lines = alerts.map((alert) => line(alert.severity, cefOfAlert(message, alert, version)));
+  return more > 0 ? [...lines, line(UNLISTED_SEVERITY, cefOfRest(message, version))] : lines;
 }
 
 async function sendDatagrams(

@@ -287,6 +287,24 @@ describe('Sending notifications to real receivers', function () {
         expect(events.map((event) => / externalId=(\S+) /.exec(event)?.[1])).to.have.members(alertIds);
       });
 
+    it('alarms by syslog whenever it does by CEF', async () => {
+      const server = use(await startUdpSyslog());
+      const { id } = await world.channel({ type: 'syslog', host, port: server.port, protocol: 'udp' });
+      await world.route(id, { groupSeconds: 0 });
+      const alertId = await alertOf();
+      for (const kind of ['raised', 'flapping', 'resolved'] as const) {
+        await world.tell(kind, alertId);
+        await world.deliver();
+      }
+      await eventually('all messages', () => server.lines.length === 3);
+      const told = server.lines.map((line) => /^<(\d+)>.* - (\w+) - CEF:0(?:\|[^|]*){5}\|(\d+)\|/.exec(line)?.slice(1));
+      expect(told).to.deep.equal([
+        ['131', 'raised', '8'],
+        ['131', 'flapping', '8'],
+        ['134', 'resolved', '2'],
+      ]);
+    });
+
     it('tells when nobody takes it', async () => {
       const { port, close } = await startTcpSyslog();
       await close();
