@@ -207,8 +207,8 @@ describe('the availability report', function () {
       );
     await order({ computer: ids['shaky']! }, now - 9 * HOUR, now - 8.75 * HOUR);
     await order({ policy: servers }, now - 8.75 * HOUR, now - 8.5 * HOUR);
-    await order({ label: 'site:Bonn' }, now - 8.25 * HOUR, now - 7 * HOUR);
-    await order({ label: 'site:Ulm' }, now - 8.5 * HOUR, now - 8.25 * HOUR);
+    await order({ label: 'site=Bonn' }, now - 8.25 * HOUR, now - 7 * HOUR);
+    await order({ label: 'site=Ulm' }, now - 8.5 * HOUR, now - 8.25 * HOUR);
     await order({ policy: servers }, now - 50 * HOUR, now - 49 * HOUR);
     const reply = await ask({ ...last(DAY), maintenance: 'exclude' });
     expect(of(reply, 'shaky')).to.include({ offlineSeconds: 900, maintenanceSeconds: 6300 });
