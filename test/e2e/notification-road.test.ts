@@ -50,7 +50,7 @@ describe('the road of a notification from an agent that dies to who is on call',
   const agents = () => fleets.flatMap((fleet) => fleet.agents);
   const alertOf = async (name: string) =>
     (await listAll<HeldAlert>(manager.api, '/alerts?type=computer-offline')).find(({ computerName }) =>
-      computerName.startsWith(name),
+      computerName?.startsWith(name),
     );
   const told = () => hook?.told().map(({ kind, type, computerName }) => `${kind} ${type} ${computerName}`);
   const raised = 'alert.raised computer-offline web1-00001';

@@ -3,9 +3,12 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Fleet } from '../../scripts/fleet.js';
 import {
+  accusationsOf,
   ALL_DIRECTIONS,
   alertsOf,
   computersOf,
+  degradationsBut,
+  inWords,
   rootPolicyOf,
   startDirectedFleet,
   untilOnline,
@@ -79,7 +82,7 @@ describe(`a manager that was away for longer than every deadline of ${AGENTS} ag
     await manager.api.signIn('admin', ADMIN_PASSWORD);
     const alerts = await eventually(
       'an alert',
-      async () => atLeastOne(await alertsOf(manager)),
+      async () => atLeastOne(await accusationsOf(manager)),
       FOUND_AFTER_MS + 10_000,
     );
     const noticedAt = Date.now();
@@ -89,9 +92,10 @@ describe(`a manager that was away for longer than every deadline of ${AGENTS} ag
     // The port accepts a moment before the run file says so.
     expect(deadline - backAt).to.be.within(FOUND_AFTER_MS - 3000, FOUND_AFTER_MS + 500);
     expect(noticedAt - deadline).to.be.within(-100, 1000);
-    expect((await alertsOf(manager)).map(({ type, computerName }) => `${type} ${computerName}`)).to.deep.equal([
-      `computer-offline ${stopped}`,
-    ]);
+    // It was down for longer than it may be deaf.
+    const expected = [`computer-offline ${stopped}`, 'manager-degraded'];
+    expect((await alertsOf(manager)).map(inWords).toSorted()).to.deep.equal(expected);
+    expect(await degradationsBut('process-down', manager)).to.deep.equal([]);
     await untilOnline(manager, AGENTS - 1);
   });
 
@@ -104,8 +108,9 @@ describe(`a manager that was away for longer than every deadline of ${AGENTS} ag
     await delay(FOUND_AFTER_MS);
     await manager.api.patch(path, { heartbeatIntervalSeconds: 3600 });
     await delay(2000);
-    const accused = (await alertsOf(manager)).filter(({ computerName }) => computerName !== stopped);
+    const accused = (await accusationsOf(manager)).filter(({ computerName }) => computerName !== stopped);
     expect(accused.map((alert) => JSON.stringify(alert))).to.deep.equal([]);
+    expect(await degradationsBut('process-down', manager)).to.deep.equal([]);
     const late = (await computersOf(manager)).filter(({ status, name }) => status !== 'online' && name !== stopped);
     expect(late.map(({ name, status }) => `${name} ${status}`)).to.deep.equal([]);
   });

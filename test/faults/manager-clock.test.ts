@@ -7,6 +7,7 @@ import {
   ALL_DIRECTIONS,
   alertsOf,
   computersOf,
+  inWords,
   joinFleet,
   makeToken,
   rootPolicyOf,
@@ -74,6 +75,7 @@ describe(`a manager whose wall clock is stepped under ${AGENTS} agents of all di
     removeDataDir(root);
   });
 
+  const shown = async () => (await alertsOf(manager)).map(inWords);
   const linesOf = (): number => manager.output().split('\n').length;
 
   async function step(toMs: number, meanwhile: () => Promise<unknown> = async () => undefined): Promise<void> {
@@ -114,9 +116,8 @@ describe(`a manager whose wall clock is stepped under ${AGENTS} agents of all di
     await step(0);
     await step(-DAY, () => enroll('behind'));
     await step(0);
-    expect((await alertsOf(manager)).map(({ type, computerName }) => `${type} ${computerName}`)).to.deep.equal([
-      `computer-offline ${killed}`,
-    ]);
+    // A step of the wall clock is no time in which the manager was deaf, either.
+    expect(await shown()).to.deep.equal([`computer-offline ${killed}`]);
     await untilOnline(manager, AGENTS - 1 + 3);
     console.error(JSON.stringify({ alertLateMs: lateMs, linesPerJump }));
   });
@@ -136,7 +137,7 @@ describe(`a manager whose wall clock is stepped under ${AGENTS} agents of all di
     wall.stepTo(0);
     await delay(STANDS_MS);
     expect(linesOf() - before).to.be.at.most(2 * LINES_PER_JUMP);
-    expect(await alertsOf(manager)).to.have.length(1);
+    expect(await shown()).to.deep.equal([`computer-offline ${killed}`]);
     await untilOnline(manager, AGENTS - 1 + 3);
   });
 });

@@ -1,10 +1,10 @@
 import { expect } from 'chai';
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
-import { listAll } from '../support/event-ledger.js';
 import { startFaultWorld, type FaultWorld } from '../support/fault-world.js';
 import { FAKETIME } from '../support/faketime.js';
-import { computersOf } from '../support/fleet-in-process.js';
+import { computersOf, degradationsOf } from '../support/fleet-in-process.js';
 import { call } from '../support/http-call.js';
 import { makeDataDir, removeDataDir } from '../support/manager-process.js';
 import { eventually } from '../support/poll.js';
@@ -18,19 +18,14 @@ const HOUR = 3_600_000;
 const DOWN_MS = 20_000;
 const PAUSED_MS = 30_000;
 const HOGS = 2;
+/** Ends by itself where nobody is left to end it. */
+const HOG = 'for (const end = Date.now() + 300_000; Date.now() < end; );';
 const HOGGED_MS = Number(process.env['WARDBEAT_TEST_HOGGED_SECONDS'] ?? 45) * 1000;
 /** A pause that has left the last five minutes counts no more. */
 const RESOLVED_WITHIN_MS = 330_000;
+/** What a manager may be deaf in five minutes without a word, and a second for the edges. */
+const DEAF_AT_MOST_MS = 31_000;
 const PRLIMIT = 'prlimit (util-linux)';
-
-interface DegradedAlert {
-  readonly state: string;
-  readonly computerId: string | null;
-  readonly detail: {
-    readonly deafSeconds: number;
-    readonly spans: readonly { readonly cause: string }[];
-  };
-}
 
 interface SystemAnswer {
   readonly verdicts: { readonly state: string };
@@ -53,6 +48,7 @@ describe(`what may befall a manager of ${AGENTS} real agents of all directions (
   const endHogs = () => hogs.splice(0).forEach((hog) => hog.kill('SIGKILL'));
   afterEach(endHogs);
   after(async () => {
+    endHogs();
     await world?.end();
     removeDataDir(root);
   });
@@ -60,7 +56,12 @@ describe(`what may befall a manager of ${AGENTS} real agents of all directions (
   const api = () => world.manager().api;
   const system = () => api().get<SystemAnswer>('/system');
   const deafSecondsOf = async (cause: string) => (await system()).listening.deafSecondsByCause[cause] ?? 0;
-  const degraded = () => listAll<DegradedAlert>(api(), '/alerts?type=manager-degraded');
+  const degraded = () => degradationsOf(world.manager());
+  /** Waits until the manager says of itself that it was deaf by this cause. */
+  const untilBlamed = (cause: string) =>
+    eventually(`the manager is degraded, ${cause}`, async () =>
+      (await degraded()).find(({ detail }) => detail.spans.some((span) => span.cause === cause)),
+    );
   const metric = async (name: string): Promise<number> => {
     const { text } = await call(
       { host: '127.0.0.1', port: Number(new URL(world.manager().adminUrl).port) },
@@ -105,11 +106,13 @@ describe(`what may befall a manager of ${AGENTS} real agents of all directions (
       const isTold = async () => (await metric('wardbeat_scheduler_lag_seconds')) >= PAUSED_MS / 1000 - 2;
       await eventually('the lag is told', isTold, 10_000);
     });
-    const [alert] = await degraded();
-    expect(alert).to.include({ state: 'raised', computerId: null });
-    expect(alert?.detail.deafSeconds).to.be.within(PAUSED_MS / 1000, PAUSED_MS / 1000 + 10);
-    expect(alert?.detail.spans.map(({ cause }) => cause)).to.include('paused');
-    expect(await deafSecondsOf('paused')).to.be.within(PAUSED_MS / 1000, PAUSED_MS / 1000 + 10);
+    const alert = await untilBlamed('paused');
+    console.error(JSON.stringify(alert));
+    expect(alert).to.include({ state: 'raised', computerName: null });
+    const { listening } = await system();
+    console.error(JSON.stringify(listening));
+    await eventually('the pause is counted', async () => (await deafSecondsOf('paused')) >= PAUSED_MS / 1000);
+    expect(await deafSecondsOf('paused')).to.be.at.most(PAUSED_MS / 1000 + 10);
     expect(await metric('wardbeat_deaf_seconds_total{cause="paused"}')).to.be.at.least(PAUSED_MS / 1000);
   });
 
@@ -128,7 +131,9 @@ describe(`what may befall a manager of ${AGENTS} real agents of all directions (
 
   it(`accuses nobody while ${HOGS} hogs take the processors, and finds the one that was stopped`, async () => {
     const before = (await system()).listening.deafSeconds;
-    for (let hog = 0; hog < HOGS; hog += 1) hogs.push(spawn(process.execPath, ['-e', 'for (;;);']));
+    const fleetLag = monitorEventLoopDelay();
+    fleetLag.enable();
+    for (let hog = 0; hog < HOGS; hog += 1) hogs.push(spawn(process.execPath, ['-e', HOG]));
     const killedAt = Date.now();
     const agent = await world.killOne();
     const excusedMs = async () => 1000 * ((await system()).listening.deafSeconds - before);
@@ -136,6 +141,8 @@ describe(`what may befall a manager of ${AGENTS} real agents of all directions (
       delay(HOGGED_MS),
       world.found({ agent, silentFrom: [killedAt, Date.now()], excusedMs, noticedWithinMs: HOGGED_MS }),
     ]);
+    fleetLag.disable();
+    console.error(JSON.stringify({ fleetLagMs: Math.round(fleetLag.max / 1e6) }));
     await world.nobodyElseIsAccused();
     await eventually('verdicts are made', async () => (await system()).verdicts.state === 'active');
   });
@@ -157,6 +164,7 @@ describe(`what may befall a manager of ${AGENTS} real agents of all directions (
     await world.database.stopImmediately();
     await endure(AWAY_MS, () => world.database.start());
     expect(await deafSecondsOf('database-away')).to.be.at.least(AWAY_MS / 1000 - 2);
+    if (AWAY_MS > DEAF_AT_MOST_MS) await untilBlamed('database-away');
   });
 
   it('checks its own path when all of them die at once, and then says so of every one', async () => {

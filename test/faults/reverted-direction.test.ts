@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { DirectionWorld } from '../support/direction-world.js';
+import { alertsOf, inWords } from '../support/fleet-in-process.js';
 import { freePort } from '../support/free-port.js';
 import { eventually } from '../support/poll.js';
 
@@ -30,6 +31,6 @@ describe('a direction that cannot work', function () {
     await world.manager.api.patch(`/computers/${id}`, { address: null });
     await world.inForce('managerInitiated', { id, name: 'web1' });
     await eventually('the alert resolves itself', () => world.hasAlert(id, 'settings-reverted', 'resolved'));
-    expect((await world.alertsOf(id)).filter(({ type }) => type === 'computer-offline')).to.deep.equal([]);
+    expect((await alertsOf(world.manager)).map(inWords)).to.deep.equal(['settings-reverted web1']);
   });
 });

@@ -5,7 +5,7 @@ import { createExternalPostgres, type ExternalPostgres } from './external-postgr
 import { createFakeWall, findFaketime, type FakeWall } from './faketime.js';
 import {
   ALL_DIRECTIONS,
-  alertsOf,
+  accusationsOf,
   rootPolicyOf,
   startDirectedFleet,
   untilOnline,
@@ -55,7 +55,7 @@ export interface FaultWorld {
    * it again; until all are online.
    */
   found(victim: Victim): Promise<void>;
-  /** No others than the victims so far were ever called offline, and each of them once. */
+  /** Nothing was ever said of others than the victims so far, and each of them was called offline once. */
   nobodyElseIsAccused(): Promise<void>;
   /** The manager answers, and its agent port takes reports. */
   isListening(): Promise<boolean>;
@@ -63,6 +63,7 @@ export interface FaultWorld {
   end(): Promise<void>;
 }
 
+const OFFLINE = 'computer-offline';
 const SLACK_MS = 5000;
 const NOTICED_WITHIN_MS = 5000;
 const ATTEMPT_MS = 10_000;
@@ -150,11 +151,11 @@ class World implements FaultWorld {
     const { heartbeatIntervalSeconds, heartbeatsMissedAllowed, heartbeatGraceSeconds } = this.#options.settings;
     const intervalMs = heartbeatIntervalSeconds * 1000;
     const longestMs = (heartbeatsMissedAllowed + 1) * intervalMs + heartbeatGraceSeconds * 1000;
-    const isIts = ({ computerName }: SeenAlert) => computerName === agent.name;
+    const isIts = ({ type, computerName }: SeenAlert) => type === OFFLINE && computerName === agent.name;
     const within = latest - Date.now() + longestMs + 2 * SLACK_MS + intervalMs;
     const alert = await eventually(
       `${agent.name} is called offline`,
-      async () => (await this.#offline()).find(isIts),
+      async () => (await accusationsOf(this.manager())).find(isIts),
       excusedMs ? 2 * within : within,
     );
     const noticedMs = Date.now() + this.#offsetMs - Date.parse(alert.raisedAt);
@@ -173,14 +174,14 @@ class World implements FaultWorld {
     await agent.start();
     await untilOnline(this.manager(), this.#options.agents);
     await this.nobodyElseIsAccused();
-    const [its] = (await this.#offline()).filter(isIts);
+    const its = (await accusationsOf(this.manager())).find(isIts);
     expect(its?.state, 'its alert').to.equal('resolved');
   }
 
   async nobodyElseIsAccused(): Promise<void> {
-    const accused = await this.#offline();
-    const isExpected = ({ computerName, occurrences }: SeenAlert) =>
-      occurrences === 1 && this.#victims.some(({ name }) => name === computerName);
+    const accused = await accusationsOf(this.manager());
+    const isExpected = ({ type, computerName, occurrences }: SeenAlert) =>
+      type === OFFLINE && occurrences === 1 && this.#victims.some(({ name }) => name === computerName);
     const falsely = accused.filter((alert) => !isExpected(alert)).map((alert) => JSON.stringify(alert));
     expect(falsely, 'falsely accused').to.deep.equal([]);
     expect(new Set(accused.map(({ computerName }) => computerName)).size, 'each victim once').to.equal(accused.length);
@@ -199,9 +200,5 @@ class World implements FaultWorld {
     await this.killAll();
     await this.#manager?.stop();
     await this.#database?.end();
-  }
-
-  async #offline(): Promise<readonly SeenAlert[]> {
-    return (await alertsOf(this.manager())).filter(({ type }) => type === 'computer-offline');
   }
 }

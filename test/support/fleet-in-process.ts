@@ -32,16 +32,51 @@ export interface SeenComputer {
 export interface SeenAlert {
   readonly type: string;
   readonly state: string;
-  readonly computerName: string;
+  /** Null of an alert that is about no computer, or about many. */
+  readonly computerName: string | null;
+  readonly reason: string | null;
   readonly raisedAt: string;
   readonly occurrences: number;
   readonly detail: Readonly<Record<string, unknown>>;
 }
 
+/** An alert about the manager itself. */
+export interface DegradedAlert extends SeenAlert {
+  readonly detail: {
+    readonly deafSeconds: number;
+    readonly deafSecondsByCause: Readonly<Record<string, number>>;
+    readonly spans: readonly { readonly cause: string }[];
+  };
+}
+
+type AskedManager = Pick<ManagerProcess, 'api'>;
+
 export const computersOf = ({ api }: ManagerProcess) => listAll<SeenComputer>(api, '/computers');
 /** All alerts but those of collectors: many agents in one process on a busy machine read their counters too slowly. */
-export async function alertsOf({ api }: ManagerProcess): Promise<readonly SeenAlert[]> {
+export async function alertsOf({ api }: AskedManager): Promise<readonly SeenAlert[]> {
   return (await listAll<SeenAlert>(api, '/alerts')).filter(({ type }) => type !== 'component-offline');
+}
+
+const DEGRADED = 'manager-degraded';
+
+/** What is said of computers, of one or of many together, but not what the manager says of itself. */
+export async function accusationsOf(manager: AskedManager): Promise<readonly SeenAlert[]> {
+  return (await alertsOf(manager)).filter(({ type }) => type !== DEGRADED);
+}
+
+/** What the manager says of itself. */
+export const degradationsOf = ({ api }: AskedManager) => listAll<DegradedAlert>(api, `/alerts?type=${DEGRADED}`);
+
+/** What the manager says of itself and should not, where it was deaf by this cause alone. */
+export async function degradationsBut(cause: string, manager: AskedManager): Promise<readonly DegradedAlert[]> {
+  const isOf = ({ detail: { deafSeconds, deafSecondsByCause } }: DegradedAlert) =>
+    2 * (deafSecondsByCause[cause] ?? 0) > deafSeconds;
+  return (await degradationsOf(manager)).filter((alert) => !isOf(alert));
+}
+
+/** An alert in a few words: its type, and of whom. */
+export function inWords({ type, computerName }: Pick<SeenAlert, 'type' | 'computerName'>): string {
+  return computerName === null ? type : `${type} ${computerName}`;
 }
 
 /** The id of the policy that has no parent. */
