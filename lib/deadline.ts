@@ -4,8 +4,10 @@ export interface DeadlineOptions {
   readonly clock: Pick<Clock, 'sleep'>;
   readonly milliseconds: number;
   readonly signal?: AbortSignal | undefined;
-  /** What the work is aborted with at its deadline. */
-  readonly reason: () => Error;
+  /** Asked when the time is over: how many milliseconds more there are; none at 0 or less. */
+  readonly more?: (() => number) | undefined;
+  /** What the work is aborted with at its deadline, after so many milliseconds. */
+  readonly reason: (afterMs: number) => Error;
 }
 
 /**
@@ -13,14 +15,14 @@ export interface DeadlineOptions {
  * timer never outlives it.
  */
 export async function withDeadline<T>(options: DeadlineOptions, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const { clock, milliseconds, signal, reason } = options;
+  const { signal, reason } = options;
   const limited = new AbortController();
   const timer = new AbortController();
   const forward = (): void => limited.abort(signal?.reason);
   if (signal?.aborted) forward();
   signal?.addEventListener('abort', forward, { once: true });
-  clock.sleep(milliseconds, timer.signal).then(
-    () => limited.abort(reason()),
+  waitFor(options, timer.signal).then(
+    (afterMs) => limited.abort(reason(afterMs)),
     () => undefined,
   );
   try {
@@ -29,4 +31,13 @@ export async function withDeadline<T>(options: DeadlineOptions, work: (signal: A
     timer.abort();
     signal?.removeEventListener('abort', forward);
   }
+}
+
+async function waitFor({ clock, milliseconds, more }: DeadlineOptions, signal: AbortSignal): Promise<number> {
+  let total = 0;
+  for (let left = milliseconds; left > 0; left = more?.() ?? 0) {
+    await clock.sleep(left, signal);
+    total += left;
+  }
+  return total;
 }

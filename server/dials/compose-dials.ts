@@ -1,6 +1,7 @@
 import type { CertificateAuthority } from '../../certs/certificate-authority.js';
 import type { ManagerIdentity } from '../../certs/manager-identity.js';
 import type { Log } from '../../lib/log.js';
+import { createPatience } from '../../lib/processor-wait.js';
 import { createBodyBudget } from '../../lib/body-reader.js';
 import { createPeerVerifier } from '../agent-channel/peer-identity.js';
 import type { PeerLimits } from '../agent-channel/peer-limits.js';
@@ -123,6 +124,7 @@ function composeTransport(deps: DialsDeps) {
     resolve: createNameResolver(deps.lookup),
     bodies: createBodyBudget(BODY_BYTES_HELD),
     clock: fleetClock,
+    patience: createPatience(() => fleetClock.monotonic()),
     fleet: () => fleetClock.fleet(),
     listener: deps.node,
     submit: deps.submit,

@@ -4,6 +4,7 @@ import { hostUpOf } from '../../policies/diagnosis-rules.js';
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
 import type { Clock } from '../../lib/clock.js';
 import { withDeadline } from '../../lib/deadline.js';
+import type { BeginLimit } from '../../lib/processor-wait.js';
 import { connectionFactsOf } from '../agent-channel/agent-exchange.js';
 import type { BodyBudget } from '../../lib/body-reader.js';
 import { identityOf, type PeerIdentity, type PeerVerifier } from '../agent-channel/peer-identity.js';
@@ -24,10 +25,12 @@ export interface DialTransportDeps extends ConversationDeps {
   readonly bodies: BodyBudget;
   readonly clock: Pick<Clock, 'sleep'>;
   readonly limitsMs?: DialLimits;
+  /** How long a peer may take to connect on a machine that starves us. */
+  readonly patience: BeginLimit;
 }
 
 export interface DialLimits {
-  /** Name, connection and handshake. */
+  /** Name, connection and handshake; longer, within `totalMs`, while this process itself waits for a processor. */
   readonly connectMs?: number;
   /** Everything. */
   readonly totalMs?: number;
@@ -131,8 +134,9 @@ interface Dial {
 
 async function exchange(means: Means, { computerId, target, said, speaks }: Dial, signal: AbortSignal): Promise<void> {
   const { deps } = means;
-  const reason = (): Error => new DialFailure('timeout', `not connected within ${means.connectMs} ms`);
-  const deadline = { clock: deps.clock, milliseconds: means.connectMs, signal, reason };
+  const reason = (ms: number): Error => new DialFailure('timeout', `not connected within ${Math.round(ms)} ms`);
+  const more = deps.patience(means.connectMs);
+  const deadline = { clock: deps.clock, milliseconds: means.connectMs, signal, more, reason };
   const onConnect = (): void => void (said.hasConnected = true);
   const { socket, address } = await withDeadline(deadline, (limited) => reach(means, { target, onConnect }, limited));
   const lease = deps.bodies.lease();

@@ -12,6 +12,7 @@ import { createPeerVerifier } from '../../server/agent-channel/peer-identity.js'
 import { createPeerLimits } from '../../server/agent-channel/peer-limits.js';
 import { createDialGuard } from '../../server/dials/dial-guard.js';
 import type { DialTarget } from '../../server/dials/dial-target.js';
+import { createPatience } from '../../lib/processor-wait.js';
 import { createDialTransport, type DialOutcome } from '../../server/dials/dial-transport.js';
 import { createNameResolver, type Lookup } from '../../server/dials/name-resolver.js';
 import type { Exchange } from '../../server/heartbeats/exchange.js';
@@ -67,6 +68,7 @@ export async function createDialTransportWorld(): Promise<DialTransportWorld> {
       resolve: createNameResolver(lookup),
       bodies: createBodyBudget(8 * 1024 * 1024),
       clock,
+      patience: createPatience(() => clock.monotonic()),
       fleet: trustedNow,
       listener: 'n1',
       submit: async (exchange) => {

@@ -12,7 +12,7 @@ export interface DirectedComputer {
   readonly carrierInUse: string;
   readonly listenerReachable: boolean | null;
   readonly components: readonly { readonly name: string; readonly state: string }[];
-  readonly listener: { readonly port: number | null } | null;
+  readonly listener: { readonly state: string; readonly port: number | null } | null;
   readonly lastDial: { readonly at: string; readonly result: string } | null;
 }
 

@@ -13,6 +13,7 @@ import { createPeerVerifier } from '../../../server/agent-channel/peer-identity.
 import { createPeerLimits } from '../../../server/agent-channel/peer-limits.js';
 import { createDialGuard } from '../../../server/dials/dial-guard.js';
 import { createNameResolver, type Lookup } from '../../../server/dials/name-resolver.js';
+import { createPatience, type ReadProcessorTime } from '../../../lib/processor-wait.js';
 import { createDialTransport, type DialOutcome } from '../../../server/dials/dial-transport.js';
 import type { Exchange } from '../../../server/heartbeats/exchange.js';
 import type { IdentityMismatch } from '../../../server/heartbeats/identity-mismatch.js';
@@ -36,6 +37,7 @@ describe('Dialling one agent', () => {
   const stored: Exchange[] = [];
   const mismatches: IdentityMismatch[] = [];
   let refusal: Problem | undefined;
+  let processorTime: ReadProcessorTime | undefined;
   let mismatchFailure: Error | undefined;
 
   before(async () => {
@@ -48,6 +50,7 @@ describe('Dialling one agent', () => {
     stored.length = 0;
     mismatches.length = 0;
     refusal = undefined;
+    processorTime = undefined;
     mismatchFailure = undefined;
   });
   after(() => rmSync(dir, { recursive: true, force: true }));
@@ -67,6 +70,10 @@ describe('Dialling one agent', () => {
       resolve: createNameResolver(lookup),
       bodies: createBodyBudget(8 * 1024 * 1024),
       clock,
+      patience: createPatience(
+        () => clock.monotonic(),
+        () => processorTime?.(),
+      ),
       fleet: () => clock.wall(),
       listener: 'n1',
       submit: async (exchange) => {
@@ -132,9 +139,20 @@ describe('Dialling one agent', () => {
     ['no-json', 'protocol'],
     ['no-report', 'protocol'],
     ['redirect', 'protocol'],
+    ['upgrade', 'reset'],
     ['empty', 'protocol'],
     ['other-report', 'protocol'],
   ];
+  it('gives the handshake more of the whole time while this process itself waits for a processor', async () => {
+    const told = async () => {
+      const outcome = await dial((await listen('tarpit')).port);
+      return outcome.kind === 'failed' ? outcome.failure.message : outcome.kind;
+    };
+    expect(await told()).to.equal('not connected within 300 ms');
+    processorTime = () => ({ ranMs: clock.monotonic() / 4, waitedMs: clock.monotonic() / 2 });
+    expect(await told()).to.equal('no end within 600 ms');
+  });
+
   for (const [mode, expected] of modes)
     it(`ends with "${expected}" at a listener that is ${mode}, in time`, async () => {
       const listener = await listen(mode);
