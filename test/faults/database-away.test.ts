@@ -19,7 +19,7 @@ import {
 } from '../support/manager-process.js';
 import { eventually } from '../support/poll.js';
 
-const AGENTS = 100;
+const AGENTS = Number(process.env['WARDBEAT_TEST_AGENTS'] ?? 100);
 const AWAY_SECONDS = Number(process.env['WARDBEAT_TEST_AWAY_SECONDS'] ?? 60);
 /** The load runs this long against a working database first: V8 grows its heap and compiles, which is no leak. */
 const WARM_UP_SECONDS = Number(process.env['WARDBEAT_TEST_WARM_UP_SECONDS'] ?? 30);

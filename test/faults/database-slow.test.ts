@@ -17,7 +17,7 @@ import {
 import { eventually } from '../support/poll.js';
 import { startRelay, type Relay } from '../support/relay.js';
 
-const AGENTS = 200;
+const AGENTS = Number(process.env['WARDBEAT_TEST_AGENTS'] ?? 200);
 const SLOW_MS = Number(process.env['WARDBEAT_TEST_SLOW_SECONDS'] ?? 60) * 1000;
 /** Every statement takes so much longer. */
 const STATEMENT_MS = 2000;

@@ -15,7 +15,7 @@ import {
 } from '../support/manager-process.js';
 import { eventually } from '../support/poll.js';
 
-const AGENTS = 60;
+const AGENTS = Number(process.env['WARDBEAT_TEST_AGENTS'] ?? 60);
 const SECONDS = 20;
 /** The strictest settings: the first heartbeat that is missed raises the alert. */
 const SETTINGS = { heartbeatIntervalSeconds: SECONDS, heartbeatsMissedAllowed: 0 };

@@ -12,7 +12,7 @@ import {
   type ManagerProcess,
 } from '../support/manager-process.js';
 
-const AGENTS = 200;
+const AGENTS = Number(process.env['WARDBEAT_TEST_AGENTS'] ?? 200);
 const KILLS = Number(process.env['WARDBEAT_TEST_KILLS'] ?? 20);
 const SERVING_WITHIN_MS = 3000;
 /** Every so many kills the manager is left alone until all have been heard. */

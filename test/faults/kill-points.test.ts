@@ -15,7 +15,7 @@ import {
   type ManagerProcess,
 } from '../support/manager-process.js';
 
-const AGENTS = 100;
+const AGENTS = Number(process.env['WARDBEAT_TEST_AGENTS'] ?? 100);
 const KILLS = Number(process.env['WARDBEAT_TEST_KILLS_PER_POINT'] ?? 3);
 const SETTINGS = { heartbeatIntervalSeconds: 5, heartbeatsMissedAllowed: 2 };
 const LATEST_PASS = 60;

@@ -13,7 +13,7 @@ import { FleetWorld } from '../support/fleet-world.js';
 import { makeDataDir, removeDataDir } from '../support/manager-process.js';
 import { eventually } from '../support/poll.js';
 
-const AGENTS = 200;
+const AGENTS = Number(process.env['WARDBEAT_TEST_AGENTS'] ?? 200);
 const INTERVAL_SECONDS = 5;
 const GRACE_SECONDS = 5;
 const SETTINGS = {

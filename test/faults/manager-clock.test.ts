@@ -8,7 +8,7 @@ import { makeDataDir, removeDataDir } from '../support/manager-process.js';
 import { eventually } from '../support/poll.js';
 import { skipFor } from '../support/skip.js';
 
-const AGENTS = 50;
+const AGENTS = Number(process.env['WARDBEAT_TEST_AGENTS'] ?? 50);
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const GAIN_SECONDS = Number(process.env['WARDBEAT_TEST_GAIN_SECONDS'] ?? 15);

@@ -6,7 +6,7 @@ import { FleetWorld } from '../support/fleet-world.js';
 import { makeDataDir, removeDataDir, type ManagerProcess } from '../support/manager-process.js';
 import { startRelay, type Relay } from '../support/relay.js';
 
-const AGENTS = Number(process.env['WARDBEAT_TEST_TRUTH_AGENTS'] ?? 400);
+const AGENTS = Number(process.env['WARDBEAT_TEST_AGENTS'] ?? 400);
 const WATCHED_MS = Number(process.env['WARDBEAT_TEST_TRUTH_SECONDS'] ?? 60) * 1000;
 const CUT_SHARE = 0.05;
 const SETTINGS = {

@@ -30,6 +30,7 @@ export interface SeenComputer {
 }
 
 export interface SeenAlert {
+  readonly id: string;
   readonly type: string;
   readonly state: string;
   /** Null of an alert that is about no computer, or about many. */
