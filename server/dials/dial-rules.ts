@@ -24,6 +24,8 @@ export interface DialFacts {
   readonly direction: Direction | null;
   readonly directionSince: FleetInstant | null;
   readonly isListening: boolean;
+  /** It holds a channel, over which settings reach it at once. */
+  readonly isHeld: boolean;
   readonly candidate: CandidateFacts | null;
   /** Consecutive dials that failed, and the last of them; null while the last dial was answered or there was none. */
   readonly failed: FailedDials | null;
@@ -135,7 +137,8 @@ function candidateOption({ candidate, failed }: DialFacts, { at }: Circumstances
 function standbyOptions(facts: DialFacts, circumstances: Circumstances): Option[] {
   if (!isOnStandby(facts, circumstances.at)) return [];
   const notBefore = circumstances.ignoreFailures ? Number.NEGATIVE_INFINITY : standbyRetryAt(facts);
-  const options: Option[] = isSettingsWaiting(facts) ? [{ purpose: 'settings', dueAt: circumstances.at }] : [];
+  const options: Option[] =
+    isSettingsWaiting(facts) && !facts.isHeld ? [{ purpose: 'settings', dueAt: circumstances.at }] : [];
   const overdueAt = overdueInstant(facts, circumstances.ledger);
   if (overdueAt !== undefined) options.push({ purpose: 'overdue', dueAt: overdueAt });
   return options.map(({ purpose, dueAt }) => ({ purpose, dueAt: Math.max(dueAt, notBefore) }));
