@@ -133,6 +133,7 @@ export async function composeCore({ config, edges, storage, managerUrls, overrid
     }),
     tokens,
     hints: hot.hints,
+    load: () => hot.heartbeats.batcher.load(),
     breaker,
     fleetClock,
     random,

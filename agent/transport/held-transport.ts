@@ -57,6 +57,8 @@ export interface ConnectOptions {
 const CHANNEL_PART = { name: 'channel', kind: 'agentPart', state: 'unknown' } as const;
 const LONGEST_UPGRADE_MS = 4000;
 const WHOLE_ATTEMPT_MS = 10_000;
+/** A whole policy may want channels all at once. */
+const NEWLY_WANTED_SPREAD_MS = 5000;
 
 /**
  * Keeps a channel to the manager while the settings want one, and delivers by HTTPS whenever there is none. A channel is
@@ -89,7 +91,15 @@ export class HeldTransport {
     if (open) return this.#over(open);
     const isWanted = !isLast && this.#isWanted() && mayOpen(this.#trouble, clock.boot());
     const opened = isWanted ? await this.#open(milliseconds, signal) : undefined;
-    return opened ? this.#over(opened) : https.connect(Math.max(0, end - clock.monotonic()), signal);
+    if (opened) return this.#over(opened);
+    const connection = await https.connect(Math.max(0, end - clock.monotonic()), signal);
+    return {
+      ...connection,
+      close: () => {
+        connection.close();
+        this.#openIfNewlyWanted();
+      },
+    };
   }
 
   /** Drops everything that is kept: after repeated failures nothing of it is trusted. */
@@ -124,6 +134,13 @@ export class HeldTransport {
     if (!fallback) return { state: 'closed', since: this.#changedAt, detail: this.#lastEnd };
     const { clock } = this.#deps;
     return { state: 'fallback', since: clock.wall() - (clock.boot() - fallback.sinceBoot), detail: fallback.detail };
+  }
+
+  /** The exchange that ends now brought settings that want one: the next heartbeat may be a day away. */
+  #openIfNewlyWanted(): void {
+    const { clock, random, onLost } = this.#deps;
+    const isOpenable = this.#isWanted() && !this.#usable() && mayOpen(this.#trouble, clock.boot());
+    if (isOpenable) onLost(NEWLY_WANTED_SPREAD_MS * random.fraction());
   }
 
   #isWanted(): boolean {

@@ -2,6 +2,7 @@ import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
 import { drainedReturnMs, shareOf } from '../../policies/drain-rules.js';
+import { shedRetryAfterSeconds } from '../../policies/herd-rules.js';
 import { CHANNEL_CLOSE } from '../../protocol/channel-messages.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { ManagerDrain } from '../system/drain.js';
@@ -30,16 +31,17 @@ const CLOSING_MARGIN_MS = 1000;
 /** A manager that stops without a drain is back in a few seconds, and gets its agents back one after the other. */
 const RESTART_MS = 2000;
 const RETURN_SPREAD_MS = 10_000;
-const RETRY_SECONDS = 30;
 
 export function createChannelClosing({ fleetClock, random, log, drain, held }: ChannelClosingDeps): ChannelClosing {
   let isOver = false;
   let returned = 0;
+  let refused = 0;
   return {
     assertRoom() {
       if (!isOver && !drain.period()) return;
       const detail = 'The manager is about to stop: use a request of its own for each heartbeat.';
-      throw new Problem('unavailable', { detail, retryAfterSeconds: RETRY_SECONDS });
+      refused += 1;
+      throw new Problem('unavailable', { detail, retryAfterSeconds: shedRetryAfterSeconds('channel', refused) });
     },
     endSome() {
       const period = drain.period();

@@ -1,4 +1,5 @@
 import type { Clock } from '../../lib/clock.js';
+import { SHED_FROM } from '../../policies/herd-rules.js';
 import type { WakeReason } from '../../protocol/channel-messages.js';
 
 export interface WakeQueueDeps {
@@ -20,8 +21,6 @@ export interface WakeQueue {
 
 /** Agents that were woken and have not reported yet. */
 const AT_ONCE = 256;
-/** Settings wait while this share of the queue is in use: heartbeats go first. */
-const BUSY = 0.3;
 const LOOK_AGAIN_MS = 20;
 /** Whoever does not report by then keeps nobody waiting. */
 const PATIENCE_MS = 3000;
@@ -68,7 +67,7 @@ class Queue implements WakeQueue {
   #pump(): void {
     const { clock, send, load } = this.#deps;
     for (const [id, reason] of this.#waiting) {
-      if (this.#woken.size >= AT_ONCE || load() >= BUSY) return;
+      if (this.#woken.size >= AT_ONCE || load() >= SHED_FROM.settings) return;
       this.#waiting.delete(id);
       if (!send(id, reason)) continue;
       this.#woken.delete(id);
