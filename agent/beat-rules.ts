@@ -36,10 +36,12 @@ export interface RetryFacts {
   readonly reaction: Reaction;
 }
 
-/** The delay until the next attempt: full jitter after the cap, or what the manager asked for, bounded. */
+/** The delay until the next attempt: full jitter after the cap, or up to a half more than the manager asked for, bounded. */
 export function retryDelayMs(facts: RetryFacts, random: Random): number {
   const capMs = retryCapMs(facts.intervalSeconds);
-  if (facts.retryAfterMs !== undefined) return Math.min(facts.retryAfterMs, capMs);
+  // Whole seconds put all who were turned away together on the same instants.
+  if (facts.retryAfterMs !== undefined)
+    return Math.min(Math.floor(facts.retryAfterMs * (1 + random.fraction() / 2)), capMs);
   if (facts.reaction === 'try-slowly')
     return capMs / 2 + backoffDelayMs(0, { firstMs: capMs / 2, capMs: capMs / 2 }, random);
   return backoffDelayMs(facts.failures - 1, { firstMs: Math.min(FIRST_RETRY_MS, capMs), capMs }, random);

@@ -164,6 +164,7 @@ function readStoppedStatus(directory: DataDirectory, context: CommandContext): P
       appliedFingerprint: state.settings?.fingerprint,
       candidateFingerprint: undefined,
       listener: { state: 'closed' },
+      channel: { state: 'off', since: null, detail: null },
       spool: await Spool.inspect(store),
       nextContactAt: state.progress.nextContactAt,
     });

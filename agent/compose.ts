@@ -21,6 +21,7 @@ import { Observer } from './observer.js';
 import { DurableStore, type SetAside } from './spool/durable-store.js';
 import { Spool } from './spool/spool.js';
 import { StateStore } from './state-store.js';
+import { HeldTransport } from './transport/held-transport.js';
 import { judgeManager, ManagerTransport } from './transport/manager-transport.js';
 
 /** The directory was never enrolled. */
@@ -70,8 +71,8 @@ async function composeOn(store: DurableStore, { options, identity, setAside, cle
   const lock = new ExchangeLock();
   const ways = composeWays({ options, identity, state, spool, settings, lock, loop: () => loop });
   const { transport, directions } = ways;
-  const listenerPart = () => directions.part;
-  const observer = new Observer({ clock, random, log, store, spool, state, settings, collectors, listenerPart });
+  const parts = () => [directions.part, transport.part].filter((part) => part !== undefined);
+  const observer = new Observer({ clock, random, log, store, spool, state, settings, collectors, parts });
   const incarnation = {
     computerId: identity.computerId,
     instanceId: random.uuid(),
@@ -113,6 +114,7 @@ async function composeOn(store: DurableStore, { options, identity, setAside, cle
     settings,
     observer,
     directions,
+    transport,
     listeners: ways.listeners,
     firstSettings: isNew ? firstSettings(identity, options) : undefined,
     loop,
@@ -132,7 +134,7 @@ interface WaysDeps {
 
 /** What connects agent and manager, either way. */
 function composeWays({ options, identity, state, spool, settings, lock, loop }: WaysDeps) {
-  const { clock, log, bootId, listenerPort } = options;
+  const { clock, random, log, bootId, listenerPort } = options;
   const transportOptions = { identity, clock, bootId, anchor: () => state.progress.anchor };
   const listeners = createListeners({
     options,
@@ -154,5 +156,15 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
     onChange: () => loop().replan(),
     onNews: () => loop().wake(),
   });
-  return { transport: new ManagerTransport(transportOptions), listeners, directions };
+  const transport = new HeldTransport({
+    clock,
+    random,
+    log,
+    https: new ManagerTransport(transportOptions),
+    settings: () => settings.values,
+    dialsByItself: () => directions.dialsByItself,
+    onWake: () => loop().answerWake(),
+    onLost: (returnInMs) => loop().hasten(returnInMs),
+  });
+  return { transport, listeners, directions };
 }

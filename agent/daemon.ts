@@ -16,6 +16,7 @@ import type { SetAside } from './spool/durable-store.js';
 import type { IncomingEvent } from './spool/event-intake.js';
 import type { Spool } from './spool/spool.js';
 import type { ClockMoment, StateStore } from './state-store.js';
+import type { HeldTransport } from './transport/held-transport.js';
 import { toStatus, type AgentStatus } from './status.js';
 
 export interface DaemonParts {
@@ -28,6 +29,7 @@ export interface DaemonParts {
   readonly settings: Settings;
   readonly observer: Observer;
   readonly directions: Directions;
+  readonly transport: HeldTransport;
   readonly listeners: ListenerSet;
   readonly firstSettings: SettingsOrder | undefined;
   readonly loop: HeartbeatLoop;
@@ -79,7 +81,7 @@ export class Daemon implements Lifecycle {
   }
 
   status(): AgentStatus {
-    const { identity, loop, state, settings, directions, spool } = this.#parts;
+    const { identity, loop, state, settings, directions, transport, spool } = this.#parts;
     return toStatus({
       identity,
       contact: loop.contact,
@@ -88,6 +90,7 @@ export class Daemon implements Lifecycle {
       appliedFingerprint: settings.applied?.fingerprint,
       candidateFingerprint: directions.ways.candidate?.fingerprint,
       listener: directions.listener,
+      channel: transport.status,
       spool: spool.status(),
       nextContactAt: loop.nextContactAt,
     });
@@ -153,6 +156,7 @@ export class Daemon implements Lifecycle {
     this.#watching.abort();
     await this.#watches;
     await finish();
+    this.#parts.transport.end();
     await this.#parts.listeners.destroy();
     await this.#socket?.close();
     await cleanup.unwind((name, error) => options.log.error({ name, err: error }, 'Could not close'));

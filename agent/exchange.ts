@@ -27,7 +27,7 @@ import { buildReport, carriedCount, EVENT_BYTES_PER_REPORT, type Incarnation } f
 import type { CarriedRange, ReadBatch, Spool } from './spool/spool.js';
 import type { Progress, StateStore, UnansweredReport } from './state-store.js';
 import type { Carrier } from './direction-rules.js';
-import type { ManagerTransport } from './transport/manager-transport.js';
+import type { HeldTransport } from './transport/held-transport.js';
 import type { ManagerConnection } from './transport/tls-connection.js';
 import { ManagerRefusal, TransportError } from './transport/transport-error.js';
 
@@ -40,7 +40,7 @@ export interface ExchangeDeps {
   readonly spool: Spool;
   readonly settings: Settings;
   readonly directions: Directions;
-  readonly transport: Pick<ManagerTransport, 'connect'>;
+  readonly transport: Pick<HeldTransport, 'connect'>;
   readonly observer: Observer;
 }
 
@@ -83,7 +83,8 @@ export class Exchanger {
     const begun = { boot: clock.boot(), monotonic: clock.monotonic() };
     const end = begun.monotonic + ATTEMPT_LIMIT_MS;
     await observer.observe();
-    const connection = await transport.connect(end - clock.monotonic(), options.signal);
+    const isLast = options.goodbye !== undefined;
+    const connection = await transport.connect(end - clock.monotonic(), options.signal, { isLast });
     try {
       return await this.#converse(connection, { ...options, startBoot: begun.boot, end });
     } finally {

@@ -9,6 +9,7 @@ import type { Directions } from './directions.js';
 import type { ExchangeLock } from './exchange-lock.js';
 import type { Exchanger } from './exchange.js';
 import type { StateStore } from './state-store.js';
+import type { HeldTransport } from './transport/held-transport.js';
 import type { ManagerTransport } from './transport/manager-transport.js';
 import type { ManagerConnection } from './transport/tls-connection.js';
 import { ManagerRefusal, toTransportError, TransportError } from './transport/transport-error.js';
@@ -21,7 +22,7 @@ export interface LoopDeps {
   readonly log: Log;
   readonly exchanger: Exchanger;
   readonly state: StateStore;
-  readonly transport: Pick<ManagerTransport, 'rebuild'>;
+  readonly transport: Pick<ManagerTransport, 'rebuild'> & Partial<Pick<HeldTransport, 'review'>>;
   readonly directions: Directions;
   readonly lock: ExchangeLock;
   readonly bootId: string;
@@ -31,6 +32,7 @@ export interface LoopDeps {
 
 const LONGEST_SLEEP_MS = 30_000;
 const SHORTEST_PAUSE_MS = 1000;
+const PAUSE_BETWEEN_WAKES_MS = 100;
 
 /**
  * Begins exchanges when they are due, or answers those that the manager begins, one at a time, and never gives up. Who
@@ -46,6 +48,9 @@ export class HeartbeatLoop {
   #failures = 0;
   #lastStartBoot = Number.NEGATIVE_INFINITY;
   #nextBoot = 0;
+  /** An exchange is to begin at or after this instant, whatever the one in flight is told. */
+  #askedBoot = Number.POSITIVE_INFINITY;
+  readonly #begun: (() => void)[] = [];
   /** The last exchange over whatever carrier, the last own attempt, or the start. */
   #quietSinceBoot = 0;
 
@@ -66,7 +71,7 @@ export class HeartbeatLoop {
   /** The wall time of the next attempt, Unix milliseconds. */
   get nextContactAt(): number {
     const { clock } = this.#deps;
-    return clock.wall() + Math.max(0, this.#nextBoot - clock.boot());
+    return clock.wall() + Math.max(0, Math.min(this.#nextBoot, this.#askedBoot) - clock.boot());
   }
 
   start(): void {
@@ -84,8 +89,23 @@ export class HeartbeatLoop {
 
   /** Something must be told now, if this agent may dial. */
   wake(): void {
-    const { clock } = this.#deps;
-    this.#nextBoot = Math.min(this.#nextBoot, Math.max(clock.boot(), this.#lastStartBoot + SHORTEST_PAUSE_MS));
+    this.#askFrom(this.#lastStartBoot + SHORTEST_PAUSE_MS);
+  }
+
+  /** The manager asks for an exchange; resolves once one has begun after this call. */
+  answerWake(): Promise<void> {
+    const begun = new Promise<void>((resolve) => this.#begun.push(resolve));
+    this.#askFrom(this.#lastStartBoot + PAUSE_BETWEEN_WAKES_MS);
+    return begun;
+  }
+
+  /** An exchange is due within so many milliseconds, if this agent may dial. */
+  hasten(milliseconds: number): void {
+    this.#askFrom(this.#deps.clock.boot() + milliseconds);
+  }
+
+  #askFrom(boot: number): void {
+    this.#askedBoot = Math.min(this.#askedBoot, Math.max(this.#deps.clock.boot(), boot));
     this.#wakeUp.abort();
   }
 
@@ -97,9 +117,11 @@ export class HeartbeatLoop {
   }
 
   async #answer(connection: ManagerConnection): Promise<void> {
+    this.#noteBegin();
     try {
       const { nextContactBoot } = await this.#deps.exchanger.answer(connection, { signal: this.#stop.signal });
       this.#succeeded(nextContactBoot);
+      this.#deps.transport.review?.();
       this.replan();
     } catch (error) {
       if (error instanceof ManagerRefusal) await this.#noteRefusal(error);
@@ -180,12 +202,18 @@ export class HeartbeatLoop {
   #left(): number {
     const { clock, directions, intervalSeconds } = this.#deps;
     const facts = {
-      orderedBoot: this.#nextBoot,
+      orderedBoot: Math.min(this.#nextBoot, this.#askedBoot),
       lastDialBoot: this.#lastStartBoot,
       quietSinceBoot: this.#quietSinceBoot,
       intervalMs: intervalSeconds() * 1000,
     };
     return directions.nextDialBoot(facts) - clock.boot();
+  }
+
+  /** What was asked for before is what this exchange brings; what is asked for later is not. */
+  #noteBegin(): void {
+    if (this.#askedBoot <= this.#deps.clock.boot()) this.#askedBoot = Number.POSITIVE_INFINITY;
+    for (const resolve of this.#begun.splice(0)) resolve();
   }
 
   #succeeded(nextContactBoot: number): void {
@@ -199,6 +227,7 @@ export class HeartbeatLoop {
     const { clock, exchanger } = this.#deps;
     this.#lastStartBoot = clock.boot();
     this.#quietSinceBoot = this.#lastStartBoot;
+    this.#noteBegin();
     try {
       const { nextContactBoot } = await exchanger.run({ signal });
       this.#succeeded(nextContactBoot);
@@ -226,6 +255,8 @@ export class HeartbeatLoop {
       random,
     );
     this.#nextBoot = clock.boot() + delayMs;
+    // Nothing is asked of a manager that is not there: the next attempt brings it.
+    this.#askedBoot = Number.POSITIVE_INFINITY;
     log.warn({ code: failure.code, detail: failure.message, failures: this.#failures, delayMs }, 'No contact');
     await this.#note(failure);
     this.#setContact(reaction === 'try-slowly' ? 'refused' : 'retrying');

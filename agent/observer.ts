@@ -19,8 +19,8 @@ export interface ObserverDeps {
   readonly state: StateStore;
   readonly settings: Settings;
   readonly collectors: HostCollectors;
-  /** The state of the listener; undefined where the agent is not to listen. */
-  readonly listenerPart: () => ComponentReport | undefined;
+  /** Further parts of the agent that have something to say: the listener, a channel that cannot be held. */
+  readonly parts: () => readonly ComponentReport[];
 }
 
 /** Looks at the machine and at the agent itself before each report; never throws and never waits long. */
@@ -43,12 +43,11 @@ export class Observer {
   /** The agent's own parts. Whoever reads this in a report knows that the transport works. */
   get agentParts(): readonly ComponentReport[] {
     const failing = this.#snapshot?.errors ?? [];
-    const listener = this.#deps.listenerPart();
     return [
       part('spool', this.#spoolError),
       part('collectors', failing.length > 0 ? failing.join('; ') : undefined),
       { name: 'transport', kind: 'agentPart', state: 'online' },
-      ...(listener ? [listener] : []),
+      ...this.#deps.parts(),
     ];
   }
 

@@ -5,6 +5,7 @@ import type { SettingValues } from '../policies/setting-values.js';
 import type { ListenerReport } from '../protocol/heartbeat-messages.js';
 import type { IdentityFile } from './data-directory.js';
 import type { ContactState } from './heartbeat-loop.js';
+import type { ChannelStatus } from './transport/held-transport.js';
 import type { SpoolStatus } from './spool/spool.js';
 import type { Progress } from './state-store.js';
 
@@ -27,6 +28,12 @@ export interface AgentStatus {
     readonly port: number | null;
     readonly detail: string | null;
   };
+  /** The connection that is held: `open`, `closed`, `fallback` (none can be held, and why) or `off` (none is wanted). */
+  readonly channel: {
+    readonly state: ChannelStatus['state'];
+    readonly since: string | null;
+    readonly detail: string | null;
+  };
   readonly spool: SpoolStatus;
   readonly certificate: { readonly serial: string; readonly notAfter: string };
   /** Positive: this computer's clock is ahead of the manager's. */
@@ -41,6 +48,7 @@ export interface StatusInputs {
   readonly appliedFingerprint: string | undefined;
   readonly candidateFingerprint: string | undefined;
   readonly listener: ListenerReport;
+  readonly channel: ChannelStatus;
   readonly spool: SpoolStatus;
   readonly nextContactAt: number | undefined;
 }
@@ -64,14 +72,15 @@ export function toStatus({ identity, progress, settings, spool, ...inputs }: Sta
     lastError: lastError ? { ...lastError, at: toRfc3339(lastError.at) } : null,
     settings: { applied: inputs.appliedFingerprint ?? null, candidate: inputs.candidateFingerprint ?? null },
     listener: { state: listener.state, port: listener.port ?? null, detail: listener.detail ?? null },
+    channel: { ...inputs.channel, since: instant(inputs.channel.since) },
     spool,
     certificate: { serial, notAfter: toRfc3339(notAfter) },
     clockOffsetMs: progress.clockOffsetMs ?? null,
   };
 }
 
-function instant(at: number | undefined): string | null {
-  return at === undefined ? null : toRfc3339(at);
+function instant(at: number | null | undefined): string | null {
+  return at === undefined || at === null ? null : toRfc3339(at);
 }
 
 /** For a person at a terminal. */
@@ -82,6 +91,7 @@ export function describeStatus(status: AgentStatus): string {
     ['state', status.state],
     ['direction', status.direction],
     ['listener', describeListener(status.listener)],
+    ['channel', describeChannel(status.channel)],
     ['manager', status.managerUrl ?? '-'],
     ['last exchange', status.lastExchangeAt ?? 'never'],
     ['next contact', status.nextContactAt ?? '-'],
@@ -96,6 +106,11 @@ export function describeStatus(status: AgentStatus): string {
     ['certificate', `${status.certificate.serial}, until ${status.certificate.notAfter}`],
   ];
   return lines.map(([label, text]) => `${label.padEnd(14)} ${text}`).join('\n');
+}
+
+function describeChannel({ state, since, detail }: AgentStatus['channel']): string {
+  const when = since === null ? state : `${state} since ${since}`;
+  return detail === null ? when : `${when}: ${detail}`;
 }
 
 function describeListener({ state, port, detail }: AgentStatus['listener']): string {

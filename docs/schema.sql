@@ -129,6 +129,19 @@ CREATE TABLE certificates (
 CREATE INDEX certificates_computer ON public.certificates USING btree (computer_id, serial);
 GRANT DELETE, INSERT, SELECT, UPDATE ON certificates TO wardbeat_app;
 
+CREATE TABLE channels (
+  computer_id uuid NOT NULL,
+  listener text NOT NULL,
+  generation bigint NOT NULL,
+  state text NOT NULL,
+  since_fleet_ms bigint NOT NULL,
+  reason text,
+  CONSTRAINT channels_pkey PRIMARY KEY (computer_id),
+  CONSTRAINT channels_state_check CHECK ((state = ANY (ARRAY['open'::text, 'closed'::text])))
+) WITH (fillfactor=70);
+CREATE INDEX channels_open ON public.channels USING btree (listener, computer_id) WHERE (state = 'open'::text);
+GRANT DELETE, INSERT, SELECT, UPDATE ON channels TO wardbeat_app;
+
 CREATE TABLE clock_offsets (
   fleet_ms bigint NOT NULL,
   offset_ms bigint NOT NULL,

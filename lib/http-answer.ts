@@ -29,20 +29,25 @@ export function sendProblem(response: ServerResponse, problem: Problem, requestI
     'Content-Type': 'application/problem+json',
     'Content-Length': bytes.length,
     'Cache-Control': 'no-store',
-    ...(retryAfterSeconds === undefined
-      ? {}
-      : { 'Retry-After': String(Math.min(LONGEST_RETRY_AFTER_SECONDS, Math.max(1, Math.ceil(retryAfterSeconds)))) }),
+    ...(retryAfterSeconds === undefined ? {} : { 'Retry-After': String(shownRetryAfter(retryAfterSeconds)) }),
   });
   response.end(bytes);
+}
+
+/** Whole seconds, from 1 to a minute. */
+export function shownRetryAfter(seconds: number): number {
+  return Math.min(LONGEST_RETRY_AFTER_SECONDS, Math.max(1, Math.ceil(seconds)));
 }
 
 /** Answers on a bare socket what never became a request, and closes it. */
 export function endWithProblem(socket: Duplex, problem: Problem, requestId: string): void {
   if (!socket.writable) return void socket.destroy();
   const body = JSON.stringify(toProblemDocument(problem, toInstance(requestId)));
+  const { retryAfterSeconds } = problem.facts;
+  const retry = retryAfterSeconds === undefined ? '' : `Retry-After: ${shownRetryAfter(retryAfterSeconds)}\r\n`;
   socket.end(
     `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? ''}\r\nContent-Type: application/problem+json\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+      `${retry}Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   );
   const linger = setTimeout(() => socket.destroy(), LINGER_MS).unref();
   socket.once('close', () => clearTimeout(linger)).resume();

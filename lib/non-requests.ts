@@ -13,17 +13,21 @@ export interface NonRequestDeps {
   readonly log: Log;
   /** The port as log lines call it. */
   readonly port: string;
+  /** Takes a protocol switch over; false where it is none that it knows. */
+  readonly upgrade?: ((request: IncomingMessage, socket: Duplex, head: Buffer) => boolean) | undefined;
 }
 
 /**
  * Refuses what never becomes a request of a TLS server, by a problem document where HTTP is spoken: protocol switches,
  * tunnels, unknown expectations, what is malformed or too slow.
  */
-export function refuseNonRequests(server: Server, { random, log, port }: NonRequestDeps): void {
+export function refuseNonRequests(server: Server, { random, log, port, upgrade }: NonRequestDeps): void {
   const answered = createAnsweredRequests();
   for (const event of ['request', 'checkContinue'] as const) server.prependListener(event, answered.see);
   const end = (socket: Duplex, problem: Problem): void => endWithProblem(socket, problem, random.uuid());
-  server.on('upgrade', (_request, socket) => end(socket, NO_SWITCH));
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    if (!upgrade?.(request, socket, head)) end(socket, NO_SWITCH);
+  });
   server.on('connect', (_request, socket) => end(socket, NO_PROXY));
   server.on('checkExpectation', ({ socket }: IncomingMessage) => end(socket, NO_EXPECTATION));
   server.on('clientError', ({ code }: NodeJS.ErrnoException, socket: Duplex) => {

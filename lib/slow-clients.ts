@@ -14,6 +14,8 @@ export interface SlowClientLimits {
 export interface SlowClientWatch extends Lifecycle {
   /** To be told of every request, those that wait for a `100 Continue` included. */
   readonly see: (request: IncomingMessage, response: ServerResponse) => void;
+  /** Requests follow on it no more: somebody else looks after the connection now. */
+  readonly forget: (socket: Socket) => void;
 }
 
 const BYTES_PER_SECOND = 64 * 1024;
@@ -60,6 +62,7 @@ export function createSlowClientWatch({ clock, readMs, idleMs }: SlowClientLimit
         seen.idleSince = clock.monotonic();
       });
     },
+    forget: (socket) => void watched.delete(socket),
     async start() {
       timer ??= setInterval(check, Math.min(readMs, idleMs) / CHECKS_PER_LIMIT).unref();
     },

@@ -11,9 +11,13 @@ export interface WayFacts {
   readonly failedDialAt: number | null;
 }
 
-/** How the last report came: over HTTPS that the agent dialled, or over its listener. */
-export function carrierInUse({ seenByAgentAt, seenByDialAt }: WayFacts): 'https' | 'listener' {
-  return seenByDialAt !== null && (seenByAgentAt === null || seenByDialAt > seenByAgentAt) ? 'listener' : 'https';
+/** How reports come: over the listener, over HTTPS that the agent dials, or over the channel that it holds. */
+export function carrierInUse(
+  { seenByAgentAt, seenByDialAt }: WayFacts,
+  { isHeld }: { readonly isHeld: boolean },
+): 'https' | 'channel' | 'listener' {
+  if (seenByDialAt !== null && (seenByAgentAt === null || seenByDialAt > seenByAgentAt)) return 'listener';
+  return isHeld ? 'channel' : 'https';
 }
 
 /** Whether the manager reaches the listener: as the last dial went; null where nothing listens or nobody tried. */

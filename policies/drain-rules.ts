@@ -30,6 +30,14 @@ export function drainedContactMs(usual: UsualContact, { endsAt, spreadMs }: Drai
   return Math.max(MIN_CONTACT_MS, Math.floor(endsAt + share * (latest - endsAt)) - receivedAt);
 }
 
+/**
+ * When an agent whose connection a draining manager closes at `now` holds one again, in ms: at its share (0 to 1) of the
+ * spread after the end, within 900 s.
+ */
+export function drainedReturnMs(now: number, { endsAt, spreadMs }: Drain, share: number): number {
+  return Math.min(RETRY_CAP_MS, Math.max(MIN_CONTACT_MS, Math.floor(endsAt + share * spreadMs - now)));
+}
+
 const GOLDEN_SHARE = (Math.sqrt(5) - 1) / 2;
 
 /** The share of the `n`-th who is told: however many there are, they lie evenly between 0 and 1. */

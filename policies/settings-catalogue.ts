@@ -172,18 +172,21 @@ export const SETTINGS_CATALOGUE: { readonly [K in SettingKey]: CatalogueEntry<Se
     default: 'held',
     audience: 'both',
     candidate: true,
-    description: 'held: a WebSocket kept open; perHeartbeat: connect, exchange, close.',
+    effective: true,
+    description: 'held: a WebSocket kept open, and HTTPS while there is none; perHeartbeat: connect, exchange, close.',
   }),
   pingIntervalSeconds: integerSetting('seconds', [5, 300], {
     default: 30,
     stricter: 'less',
     audience: 'both',
-    description: 'Time between the liveness checks of a held connection.',
+    effective: true,
+    description: 'Time between the liveness checks of a held connection, by both ends.',
   }),
   pongTimeoutSeconds: integerSetting('seconds', [1, 60], {
     default: 10,
     stricter: 'less',
     audience: 'both',
+    effective: true,
     description: 'How long the answer to a liveness check of a held connection may take.',
   }),
   listenerPort: integerSetting('port', [1, 65_535], {

@@ -7,6 +7,7 @@ import type { AlertWriter } from './alerts/alert.js';
 import { createNoticeJob, type NoticeJob } from './alerts/notices/notice-job.js';
 import { createAuditSealer, type AuditSealer } from './audit/audit-sealer.js';
 import { createAuditLog, type AuditLog } from './audit/index.js';
+import { createChannelWakeRelay, type ChannelWakeRelay } from './channels/index.js';
 import { createCertificateRepository, type CertificateRepository } from './certificates/certificate-repository.js';
 import { assertKnownAuthority, recordAuthority } from './certificates/known-authority.js';
 import type { Config } from './config.js';
@@ -70,6 +71,7 @@ export interface Core {
   /** Tells all who watch the computers what was stored of them. */
   readonly hints: HintRelay;
   readonly dialRequests: DialRequestRelay;
+  readonly channelWakes: ChannelWakeRelay;
   readonly breaker: DatabaseBreaker;
   readonly heartbeats: Heartbeats;
   readonly enrollment: EnrollService;
@@ -131,6 +133,7 @@ export async function composeCore({ config, edges, storage, managerUrls, overrid
     }),
     tokens,
     hints: hot.hints,
+    load: () => hot.heartbeats.batcher.load(),
     breaker,
     fleetClock,
     random,
@@ -309,7 +312,19 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker, overr
     log,
   });
   const noteMismatch = createMismatchRecorder({ ...writers, inTransaction: storage.inIngestTransaction, metrics });
-  return { metrics, drain, ...listening, verdicts, hints, dialRequests, tokens, heartbeats, noteMismatch };
+  const channelWakes = createChannelWakeRelay();
+  return {
+    metrics,
+    drain,
+    ...listening,
+    verdicts,
+    hints,
+    dialRequests,
+    channelWakes,
+    tokens,
+    heartbeats,
+    noteMismatch,
+  };
 }
 
 type Listening = Pick<Core, 'ledger' | 'selfDialler' | 'portWatch'>;

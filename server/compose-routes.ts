@@ -77,12 +77,13 @@ export function composeRoutes(deps: RoutesDeps): FeatureRoutes {
   return { routes, tokens: createEnrollmentTokenService(tokenDeps) };
 }
 
-/** An edit of one computer is told to the process that dials it, which may be another one. */
+/** An edit of one computer is told to the processes that dial it and hold its channel, which may be others. */
 function toldEverywhere({ storage, core, edges }: Pick<RoutesDeps, 'storage' | 'core' | 'edges'>): LivenessHints {
   return {
     heard: (hints) => core.hints.heard(hints),
     reconsider(computerIds) {
       core.hints.reconsider(computerIds);
+      core.channelWakes.wake(computerIds, 'standing');
       notifyDials(storage.sql, computerIds).catch((error: unknown) =>
         edges.log.debug({ err: error }, 'The dialling process could not be told of an edit'),
       );

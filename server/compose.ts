@@ -5,6 +5,7 @@ import type { ReadinessCheck } from './admin-api/readiness-check.js';
 import { composeAdminApi, type AdminApi } from './admin-api/compose-admin-api.js';
 import { createAdminServer, type AdminServer, type AdminTls } from './admin-api/admin-server.js';
 import { readAdminTls } from './admin-tls.js';
+import { composeChannels, type Channels } from './channels/index.js';
 import type { AgentServer } from './agent-channel/agent-server.js';
 import { composeAgentChannel } from './agent-channel/compose-agent-channel.js';
 import { createPeerLimits, type PeerLimits } from './agent-channel/peer-limits.js';
@@ -136,6 +137,7 @@ interface Parts {
   readonly admin: AdminServer;
   readonly agents: AgentServer;
   readonly dials: Dials;
+  readonly channels: Channels;
   readonly refusals: RefusalRecorder;
   readonly scheduler: Scheduler;
   readonly lag: LagWatch;
@@ -167,7 +169,8 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
     isDatabaseAway: () => core.breaker.isAway(),
     log: edges.log,
   });
-  const agents = composeAgents(deps, identity, { limits, refusals });
+  const channels = composeManagerChannels(deps);
+  const agents = composeAgents(deps, identity, { limits, refusals, channels });
   const dials = composeManagerDials(deps, identity, limits);
   const lag = createLagWatch(storage.fleetClock, VERDICTS_EVERY_MS);
   const checks = composeReadiness({ config, storage, core });
@@ -192,13 +195,13 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
   });
   const features = composeRoutes({ config, storage, core, edges, agentUrl, prober: dials, system });
   const tls = readAdminTls(config, identity);
-  const { api, admin } = composeAdmin({ ...deps, dials, lag, checks, deadMan }, features, tls);
+  const { api, admin } = composeAdmin({ ...deps, dials, channels, lag, checks, deadMan }, features, tls);
   const urls = () => ({
     adminUrl: config.roles.has('admin') ? admin.url() : null,
     agentUrl: config.roles.has('agents') ? agentUrl() : null,
   });
   const adminFingerprint = tls?.fingerprint ?? null;
-  return { features, api, admin, agents, dials, refusals, scheduler, lag, urls, adminFingerprint };
+  return { features, api, admin, agents, dials, channels, refusals, scheduler, lag, urls, adminFingerprint };
 }
 
 function composeDeadMan(
@@ -249,10 +252,30 @@ function composeManagerDials(
   });
 }
 
+function composeManagerChannels({ config, edges, storage, core }: PartsDeps): Channels {
+  return composeChannels({
+    ...edges,
+    fleetClock: storage.fleetClock,
+    sql: storage.sql,
+    inTransaction: storage.inJobsTransaction,
+    connect: () => createNotificationClient(storage.connection),
+    settings: core.cache,
+    node: config.node,
+    drain: core.drain,
+    load: () => core.heartbeats.batcher.load(),
+  });
+}
+
+interface AgentsShared {
+  readonly limits: PeerLimits;
+  readonly refusals: RefusalRecorder;
+  readonly channels: Channels;
+}
+
 function composeAgents(
   { config, edges, storage, core }: PartsDeps,
   identity: ManagerIdentity,
-  { limits: peerLimits, refusals }: { readonly limits: PeerLimits; readonly refusals: RefusalRecorder },
+  { limits: peerLimits, refusals, channels }: AgentsShared,
 ): AgentServer {
   return composeAgentChannel({
     authority: core.authority,
@@ -271,16 +294,17 @@ function composeAgents(
     noteMismatch: core.noteMismatch,
     noteThrottled: () => void (core.metrics.throttled += 1),
     noteRefusal: (refusal) => refusals.note(refusal),
+    channels,
   });
 }
 
-interface AdminDeps extends PartsDeps, Pick<Parts, 'dials' | 'lag'> {
+interface AdminDeps extends PartsDeps, Pick<Parts, 'dials' | 'channels' | 'lag'> {
   readonly checks: readonly ReadinessCheck[];
   readonly deadMan: DeadMan | undefined;
 }
 
 function composeAdmin(deps: AdminDeps, { routes }: FeatureRoutes, tls: AdminTls | null): Pick<Parts, 'api' | 'admin'> {
-  const { config, storage, core, dials, lag, checks, deadMan } = deps;
+  const { config, storage, core, dials, channels, lag, checks, deadMan } = deps;
   const { log, random } = deps.edges;
   const clock = storage.fleetClock;
   const api = composeAdminApi({
@@ -301,6 +325,7 @@ function composeAdmin(deps: AdminDeps, { routes }: FeatureRoutes, tls: AdminTls 
       batcher: core.heartbeats.batcher,
       ...core,
       dials: dials.metrics,
+      channels: channels.counts,
       lag: config.roles.has('jobs') ? lag : undefined,
       fleetClock: clock,
       deadMan,
@@ -329,6 +354,8 @@ async function startParts({ config, storage, core, parts, cleanup }: StartDeps):
   }
   await core.settingsWatch.start();
   cleanup.push('settings watch', () => core.settingsWatch.stop());
+  // Whether or not this process holds any: others may.
+  core.channelWakes.connect(parts.channels);
   await core.heartbeats.recorder.start();
   cleanup.push('counters', () => core.heartbeats.recorder.stop());
   await core.heartbeats.lateness.start();
@@ -350,6 +377,8 @@ async function startParts({ config, storage, core, parts, cleanup }: StartDeps):
     cleanup.push('listening ledger', () => core.ledger.close());
     core.hints.add(parts.dials);
     core.dialRequests.connect(parts.dials);
+    await parts.channels.start();
+    cleanup.push('channels', () => parts.channels.stop());
     await parts.dials.start();
     cleanup.push('dials', () => parts.dials.stop());
   }

@@ -8,11 +8,13 @@ import { withDeadline } from '../deadline.js';
 import type { Identity } from '../data-directory.js';
 import type { TimeAnchor } from '../state-store.js';
 import {
+  createConnection,
   createContext,
-  openConnection,
+  openVerified,
   parseManagerUrl,
   type ManagerAddress,
   type ManagerConnection,
+  type VerifiedSocket,
 } from './tls-connection.js';
 import { toTransportError, TransportError } from './transport-error.js';
 
@@ -56,8 +58,13 @@ export class ManagerTransport {
     this.#context = contextOf(this.#options.identity);
   }
 
-  /** Tries the URLs in turn within `milliseconds`; throws the last `TransportError`. */
+  /** Opens a connection for requests; throws the last `TransportError`. */
   async connect(milliseconds: number, signal: AbortSignal): Promise<ManagerConnection> {
+    return createConnection(await this.open(milliseconds, signal));
+  }
+
+  /** Tries the URLs in turn within `milliseconds`; throws the last `TransportError`. */
+  async open(milliseconds: number, signal: AbortSignal): Promise<VerifiedSocket> {
     const { clock } = this.#options;
     const end = clock.monotonic() + milliseconds;
     let failure = new TransportError('unknown', 'No manager URL is known');
@@ -78,11 +85,11 @@ export class ManagerTransport {
     throw failure;
   }
 
-  #open(address: ManagerAddress, milliseconds: number, outer: AbortSignal): Promise<ManagerConnection> {
+  #open(address: ManagerAddress, milliseconds: number, outer: AbortSignal): Promise<VerifiedSocket> {
     const { clock } = this.#options;
     const session = this.#sessions.get(address.url);
     return withDeadline({ clock, milliseconds, signal: outer }, (signal) =>
-      openConnection({
+      openVerified({
         address,
         signal,
         context: this.#context,

@@ -64,15 +64,28 @@ export function createContext(options: Pick<SecureContextOptions, 'key' | 'cert'
   return createSecureContext({ ...TLS_OPTIONS, ca: [], ...options });
 }
 
-/** Opens the connection and verifies the peer; nothing but the handshake is sent before. */
-export async function openConnection(options: OpenOptions): Promise<ManagerConnection> {
+/** A TLS connection to a manager of ours, before anything was sent on it. */
+export interface VerifiedSocket {
+  readonly address: ManagerAddress;
+  readonly socket: TLSSocket;
+  /** What the handshake tolerated. */
+  readonly warning: TransportError | undefined;
+}
+
+/** Opens TLS and verifies the peer; nothing but the handshake is sent before. */
+export async function openVerified(options: OpenOptions): Promise<VerifiedSocket> {
   const socket = await handshake(options);
   try {
-    return createConnection(options.address, socket, options.verify(socket));
+    return { address: options.address, socket, warning: options.verify(socket) };
   } catch (error) {
     socket.destroy();
     throw error;
   }
+}
+
+/** The same for requests that follow one another. */
+export async function openConnection(options: OpenOptions): Promise<ManagerConnection> {
+  return createConnection(await openVerified(options));
 }
 
 async function handshake({ address, ...options }: OpenOptions): Promise<TLSSocket> {
@@ -86,11 +99,7 @@ async function handshake({ address, ...options }: OpenOptions): Promise<TLSSocke
   }
 }
 
-function createConnection(
-  address: ManagerAddress,
-  socket: TLSSocket,
-  warning: TransportError | undefined,
-): ManagerConnection {
+export function createConnection({ address, socket, warning }: VerifiedSocket): ManagerConnection {
   const agent = new SingleSocketAgent(socket);
   return {
     managerUrl: address.url,

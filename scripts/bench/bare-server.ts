@@ -1,11 +1,12 @@
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { WebSocketServer } from 'ws';
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
 import type { BareServerOptions } from './load-messages.js';
 
 /**
  * A process of its own that is as little as Node can be with the same handshake and bodies: it reads the report and
- * answers filling.
+ * answers filling, over requests and over channels.
  */
 
 const KEEP_ALIVE_MS = 600_000;
@@ -27,6 +28,11 @@ function listen({ keyPem, certPem, rootPem, answerBytes }: BareServerOptions): v
     },
   );
   server.keepAliveTimeout = KEEP_ALIVE_MS;
+  const text = filling.toString('latin1');
+  const channels = new WebSocketServer({ noServer: true, perMessageDeflate: false, clientTracking: false });
+  server.on('upgrade', (request, socket, head) =>
+    channels.handleUpgrade(request, socket, head, (channel) => channel.on('message', () => channel.send(text))),
+  );
   server.listen(0, '127.0.0.1', () => process.send?.((server.address() as AddressInfo).port));
 }
 

@@ -10,6 +10,10 @@ export interface BenchAgent {
   nextReport(): string;
   /** Follows the orders that answered the last report; throws where they are not those of an accepted report. */
   follow(answer: string): void;
+  /** Whether settings were taken with the last answer that the manager does not know of yet. */
+  readonly hasNews: boolean;
+  /** That of the settings in force. */
+  readonly intervalSeconds: number;
 }
 
 export interface BenchAgentDeps {
@@ -34,7 +38,14 @@ export function createBenchAgent({ clock, random, bootId, computerId, index }: B
     factsDigest,
     components: COMPONENTS,
   };
-  const memory: Memory = { sequence: 0, sentAt: 0, reportId: '', wantsFacts: true, intervalSeconds: 60 };
+  const memory: Memory = {
+    sequence: 0,
+    sentAt: 0,
+    reportId: '',
+    wantsFacts: true,
+    intervalSeconds: 60,
+    hasNews: false,
+  };
   return {
     nextReport() {
       memory.sequence += 1;
@@ -56,6 +67,12 @@ export function createBenchAgent({ clock, random, bootId, computerId, index }: B
       return JSON.stringify(report);
     },
     follow: (answer) => follow(memory, JSON.parse(answer) as Orders, clock.wall()),
+    get hasNews() {
+      return memory.hasNews;
+    },
+    get intervalSeconds() {
+      return memory.intervalSeconds;
+    },
   };
 }
 
@@ -65,6 +82,7 @@ interface Memory {
   reportId: string;
   wantsFacts: boolean;
   intervalSeconds: number;
+  hasNews: boolean;
   carried?: Pick<Report, 'identityToken' | 'previousExchange' | 'appliedFingerprint' | 'settingsGeneration'>;
 }
 
@@ -75,6 +93,7 @@ function follow(memory: Memory, orders: Orders, receivedAt: number): void {
   const { settings } = orders;
   const appliedFingerprint = settings?.fingerprint ?? carried?.appliedFingerprint;
   memory.wantsFacts = orders.fullReport;
+  memory.hasNews = settings !== null || orders.fullReport;
   if (settings) memory.intervalSeconds = intervalOf(settings.json);
   memory.carried = {
     identityToken: orders.identityToken,

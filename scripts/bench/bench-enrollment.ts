@@ -41,23 +41,45 @@ export async function enrollFleet(manager: ManagerChild, count: number): Promise
   return { identities, rootPem };
 }
 
-async function makeToken({ adminUrl, adminPassword }: ManagerChild, uses: number): Promise<string> {
-  const api = async <T>(path: string, headers: Record<string, string>, body?: unknown) => {
-    const response = await fetch(`${adminUrl}/api/v1${path}`, {
-      method: body === undefined ? 'GET' : 'POST',
-      headers: { 'content-type': 'application/json', ...headers },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
+/** A signed-in administrator of the bench's manager. */
+export interface BenchAdmin {
+  /** The id of the policy that all agents are attached to. */
+  readonly policyId: string;
+  call<T>(method: string, path: string, body?: unknown): Promise<T>;
+}
+
+export async function signIn({ adminUrl, adminPassword }: ManagerChild): Promise<BenchAdmin> {
+  let headers: Record<string, string> = { 'content-type': 'application/json' };
+  const ask = async <T>(method: string, path: string, body?: unknown) => {
+    const text = body === undefined ? {} : { body: JSON.stringify(body) };
+    const response = await fetch(`${adminUrl}/api/v1${path}`, { method, headers, ...text });
     if (!response.ok) throw new Error(`${path} answered ${response.status}: ${await response.text()}`);
     return { response, body: (await response.json()) as T };
   };
-  const session = await api<{ csrfToken: string }>('/sessions', {}, { name: 'admin', password: adminPassword });
+  const session = await ask<{ csrfToken: string }>('POST', '/sessions', { name: 'admin', password: adminPassword });
   const cookie = session.response.headers.getSetCookie()[0]?.split(';')[0] ?? '';
-  const signedIn = { cookie, 'x-csrf-token': session.body.csrfToken };
-  const policies = await api<{ items: { id: string }[] }>('/policies', signedIn);
-  const policyId = policies.body.items[0]?.id;
+  headers = { ...headers, cookie, 'x-csrf-token': session.body.csrfToken };
+  const policies = await ask<{ items: { id: string }[] }>('GET', '/policies');
+  return {
+    policyId: policies.body.items[0]?.id ?? '',
+    async call<T>(method: string, path: string, body?: unknown) {
+      if (method !== 'PATCH') return (await ask<T>(method, path, body)).body;
+      const { response } = await ask(`GET`, path);
+      const usual = headers;
+      headers = { ...usual, 'if-match': response.headers.get('etag') ?? '' };
+      try {
+        return (await ask<T>(method, path, body)).body;
+      } finally {
+        headers = usual;
+      }
+    },
+  };
+}
+
+async function makeToken(manager: ManagerChild, uses: number): Promise<string> {
+  const { policyId, call } = await signIn(manager);
   const wanted = { policyId, uses, expiresInSeconds: TOKEN_SECONDS, ratePerSecond: ENROLL_PER_SECOND };
-  return (await api<{ token: string }>('/enrollment-tokens', signedIn, wanted)).body.token;
+  return (await call<{ token: string }>('POST', '/enrollment-tokens', wanted)).token;
 }
 
 interface Enrolling {

@@ -40,6 +40,9 @@ export interface CaseResult extends Percentiles {
   readonly target: number | null;
   readonly targetOf: TargetKind | null;
   readonly met: boolean;
+  /** Of a case about memory: resident KiB for each agent, and for each of the baseline. */
+  readonly kibEach?: number;
+  readonly baselineKibEach?: number;
 }
 
 /** The one JSON object that a bench prints. */
@@ -129,7 +132,9 @@ export function renderCases(cases: readonly CaseResult[]): string {
 }
 
 function renderCase(result: CaseResult): string {
-  const { name, agents, operations, errors, perSecond, p50Ms, p95Ms, p99Ms, baseline } = result;
+  const { name, agents, operations, errors, perSecond, p50Ms, p95Ms, p99Ms, baseline, kibEach } = result;
+  if (kibEach !== undefined)
+    return `${name}: ${kibEach} KiB for each of ${agents} agents, beside ${result.baselineKibEach} of a bare server`;
   const lines = [
     `${name}: ${operations} operations by ${agents} agents, ${errors} errors, ${perSecond}/s, ${cpuText(result.cpuMs)}`,
     `  latency p50 ${p50Ms} ms, p95 ${p95Ms} ms, p99 ${p99Ms} ms`,

@@ -37,6 +37,11 @@ export function readProcessMs(pid: number): number {
   return parseProcessStat(readFileSync(`/proc/${pid}/stat`, 'latin1')).ownMs;
 }
 
+/** Resident memory of one process, KiB (`VmRSS` of proc(5)). */
+export function readProcessKib(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? 0);
+}
+
 /**
  * What a manager and everything below it used: its descendants are its embedded PostgreSQL, postmaster, back ends and
  * background processes; back ends that ended are in the postmaster's sum.

@@ -18,7 +18,7 @@ export interface IngestCase {
   readonly carrier: Carrier;
   /** Exchanges at once. */
   readonly width: number;
-  readonly target: Target;
+  readonly target: Target | null;
   /** Of load on each side. */
   readonly seconds: number;
 }
@@ -56,7 +56,7 @@ export async function measureCase(stage: IngestStage, wanted: IngestCase): Promi
     stage.say(`${name}: slice ${done + 1} of ${slices}`);
   }
   const measured = toTally(sides.manager);
-  const baseline = { name: 'bare-https', tally: toTally(sides.bare) };
+  const baseline = { name: carrier === 'ws' ? 'bare-ws' : 'bare-https', tally: toTally(sides.bare) };
   const idleMsPerSecond = { manager: idlePerMs.manager * 1000, database: idlePerMs.database * 1000 };
   return { name, agents: stage.agents, measured, idleMsPerSecond, target, baseline };
 }

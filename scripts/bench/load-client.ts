@@ -4,15 +4,27 @@ import { createSystemClock, readBootId, type Clock } from '../../lib/clock.js';
 import { createSystemRandom } from '../../lib/random.js';
 import type { BenchFleet } from './bench-enrollment.js';
 import { createBenchAgent, type BenchAgent } from './bench-agent.js';
-import { openLoadConnection, type LoadConnection, type LoadTarget } from './load-connection.js';
-import type { LoadReply, LoadRequest, LoadSlice, Side, SliceOutcome } from './load-messages.js';
+import {
+  openLoadChannel,
+  openLoadConnection,
+  type LoadChannel,
+  type LoadConnection,
+  type LoadTarget,
+} from './load-connection.js';
+import type { Carrier, LoadReply, LoadRequest, LoadSlice, Side, SliceOutcome } from './load-messages.js';
 
 /** A process of its own that plays the agents, so that its work is not counted as the manager's. */
 
 interface Member {
   readonly agent: BenchAgent;
   readonly context: SecureContext;
-  readonly kept: Partial<Record<Side, LoadConnection>>;
+  readonly kept: Partial<Record<`${Exclude<Carrier, 'new'>} ${Side}`, LoadConnection>>;
+  readonly held: Partial<Record<Side, LoadChannel>>;
+  /** Wakes that came while an exchange was in flight. */
+  isWoken: boolean;
+  isReporting: boolean;
+  /** When it took the settings that it runs on, Unix milliseconds. */
+  appliedAt: number;
 }
 
 interface World {
@@ -27,10 +39,24 @@ const clock = createSystemClock();
 let world: World = { members: [], targets: new Map() };
 
 async function handle(request: LoadRequest): Promise<SliceOutcome | null> {
-  if (request.kind === 'run') return runSlice(world, request, clock);
-  if (request.kind === 'aim') world.targets.set(request.side, request.target);
-  else world = prepare(request.fleet);
-  return null;
+  switch (request.kind) {
+    case 'run':
+      return runSlice(world, request, clock);
+    case 'await-interval':
+      return awaitInterval(world, request);
+    case 'hold':
+      await hold(world, request);
+      return null;
+    case 'release':
+      release(world, request.side);
+      return null;
+    case 'aim':
+      world.targets.set(request.side, request.target);
+      return null;
+    case 'prepare':
+      world = prepare(request.fleet);
+      return null;
+  }
 }
 
 function prepare(fleet: BenchFleet): World {
@@ -40,6 +66,10 @@ function prepare(fleet: BenchFleet): World {
     agent: createBenchAgent({ clock, random, bootId, computerId, index }),
     context: createSecureContext({ ...TLS_OPTIONS, key: keyPem, cert: certPem, ca: fleet.rootPem }),
     kept: {},
+    held: {},
+    isWoken: false,
+    isReporting: false,
+    appliedAt: 0,
   }));
   return { members, targets: new Map() };
 }
@@ -57,7 +87,8 @@ async function runSlice({ members, targets }: World, slice: LoadSlice, { monoton
   if (!target) throw new Error(`There is no ${slice.side} to ask`);
   const counting: Counting = { latenciesMs: [], samples: [], errors: 0, reportBytes: 0, answerBytes: 0 };
   const free = [...members];
-  if (slice.carrier === 'kept') await connectAll(members, slice.side, target);
+  const { carrier, side } = slice;
+  if (carrier !== 'new') await connectAll(members, { carrier, side, target });
   const begun = monotonic();
   const work = async (): Promise<void> => {
     while (monotonic() - begun < slice.milliseconds) {
@@ -71,8 +102,81 @@ async function runSlice({ members, targets }: World, slice: LoadSlice, { monoton
   return { ...counting, elapsedMs: monotonic() - begun, latenciesMs: Float64Array.from(counting.latenciesMs) };
 }
 
-async function connectAll(members: readonly Member[], side: Side, target: LoadTarget): Promise<void> {
-  for (const member of members) member.kept[side] ??= await openLoadConnection(member.context, target);
+interface KeptKey {
+  readonly carrier: Exclude<Carrier, 'new'>;
+  readonly side: Side;
+  readonly target: LoadTarget;
+}
+
+async function connectAll(members: readonly Member[], key: KeptKey): Promise<void> {
+  for (const member of members) member.kept[`${key.carrier} ${key.side}`] ??= await openKept(member, key);
+}
+
+function openKept({ context }: Member, { carrier, target }: KeptKey): Promise<LoadConnection> {
+  return carrier === 'ws' ? openLoadChannel(context, target) : openLoadConnection(context, target);
+}
+
+const OPENING_AT_ONCE = 16;
+
+/** As real agents do: each channel begins with a report, and each wake is followed by one. */
+async function hold({ members, targets }: World, { side, count }: { side: Side; count: number }): Promise<void> {
+  const target = targets.get(side);
+  if (!target) throw new Error(`There is no ${side} to hold`);
+  const waiting = members.slice(0, count).filter(({ held }) => !held[side]);
+  const work = async (): Promise<void> => {
+    for (let member = waiting.shift(); member; member = waiting.shift()) {
+      const channel = await openLoadChannel(member.context, target);
+      member.held[side] = channel;
+      if (side === 'bare') continue;
+      const holder = member;
+      channel.onWake(() => void report(holder, channel));
+      await report(holder, channel);
+    }
+  };
+  await Promise.all(Array.from({ length: OPENING_AT_ONCE }, work));
+}
+
+async function report(member: Member, channel: LoadChannel): Promise<void> {
+  const { agent } = member;
+  member.isWoken = true;
+  if (member.isReporting) return;
+  member.isReporting = true;
+  try {
+    while (member.isWoken || agent.hasNews) {
+      member.isWoken = false;
+      const before = agent.intervalSeconds;
+      agent.follow(await channel.exchange(agent.nextReport()));
+      if (agent.intervalSeconds !== before) member.appliedAt = clock.wall();
+    }
+  } finally {
+    member.isReporting = false;
+  }
+}
+
+const LOOK_MS = 20;
+
+/** Counts whoever does not get there in time as an error. */
+async function awaitInterval(
+  { members }: World,
+  asked: { readonly intervalSeconds: number; readonly since: number; readonly withinMs: number },
+): Promise<SliceOutcome> {
+  const held = members.filter((member) => member.held.manager);
+  const isThere = ({ agent }: Member): boolean => agent.intervalSeconds === asked.intervalSeconds;
+  const until = clock.monotonic() + asked.withinMs;
+  while (!held.every(isThere) && clock.monotonic() < until) await clock.sleep(LOOK_MS);
+  const there = held.filter(isThere);
+  const latenciesMs = Float64Array.from(there.map(({ appliedAt }) => appliedAt - asked.since));
+  const errors = held.length - there.length;
+  const samples = errors > 0 ? [`${errors} of ${held.length} did not get the edit`] : [];
+  const elapsedMs = Math.max(0, ...latenciesMs);
+  return { elapsedMs, latenciesMs, errors, samples, reportBytes: 0, answerBytes: 0 };
+}
+
+function release({ members }: World, side: Side): void {
+  for (const { held } of members) {
+    held[side]?.close();
+    delete held[side];
+  }
 }
 
 interface Exchanging {
@@ -85,9 +189,10 @@ async function exchangeOnce(member: Member, { slice, target, counting }: Exchang
   const body = member.agent.nextReport();
   const begun = clock.monotonic();
   try {
-    const answer = await (slice.carrier === 'kept'
-      ? onKept(member, slice.side, { target, body })
-      : onNew(member, target, body));
+    const { carrier, side } = slice;
+    const answer = await (carrier === 'new'
+      ? onNew(member, target, body)
+      : onKept(member, { carrier, side, target }, body));
     counting.latenciesMs.push(clock.monotonic() - begun);
     if (slice.side === 'manager') member.agent.follow(answer);
     counting.reportBytes = body.length;
@@ -99,15 +204,12 @@ async function exchangeOnce(member: Member, { slice, target, counting }: Exchang
   }
 }
 
-async function onKept(
-  member: Member,
-  side: Side,
-  { target, body }: { readonly target: LoadTarget; readonly body: string },
-): Promise<string> {
-  const connection = member.kept[side] ?? (await openLoadConnection(member.context, target));
-  delete member.kept[side];
+async function onKept(member: Member, key: KeptKey, body: string): Promise<string> {
+  const name = `${key.carrier} ${key.side}` as const;
+  const connection = member.kept[name] ?? (await openKept(member, key));
+  delete member.kept[name];
   const answer = await connection.exchange(body);
-  member.kept[side] = connection;
+  member.kept[name] = connection;
   return answer;
 }
 

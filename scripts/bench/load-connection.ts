@@ -1,4 +1,7 @@
+import { randomUUID } from 'node:crypto';
 import { connect, type SecureContext, type TLSSocket } from 'node:tls';
+import { WebSocket } from 'ws';
+import { CHANNEL_SUBPROTOCOL, writeReport } from '../../protocol/channel-messages.js';
 import { AGENT_PATHS } from '../../protocol/protocol-version.js';
 
 export interface LoadTarget {
@@ -17,14 +20,18 @@ const MANAGER_NAME = 'localhost';
 const BLANK_LINE = '\r\n\r\n';
 
 /** Opens a connection; no session is offered, so nothing is resumed. */
-export function openLoadConnection(context: SecureContext, target: LoadTarget): Promise<LoadConnection> {
+export async function openLoadConnection(context: SecureContext, target: LoadTarget): Promise<LoadConnection> {
+  return createConnection(await openSocket(context, target), `${target.host}:${target.port}`);
+}
+
+function openSocket(context: SecureContext, target: LoadTarget): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ ...target, secureContext: context, servername: MANAGER_NAME });
     socket.once('error', reject);
     socket.once('secureConnect', () => {
       socket.off('error', reject);
       if (socket.isSessionReused()) reject(new Error('A session was resumed'));
-      else resolve(createConnection(socket, `${target.host}:${target.port}`));
+      else resolve(socket);
     });
   });
 }
@@ -32,6 +39,57 @@ export function openLoadConnection(context: SecureContext, target: LoadTarget): 
 interface Waiting {
   readonly resolve: (body: string) => void;
   readonly reject: (error: Error) => void;
+}
+
+/** The orders of an answer, as text; `{"type":"orders","requestId":"…","orders":` comes before them. */
+const ORDERS_START = '{"type":"orders"';
+const ORDERS_AT = `${ORDERS_START},"requestId":"","orders":`.length + 36;
+
+export interface LoadChannel extends LoadConnection {
+  /** The manager asks for an exchange. */
+  onWake(listener: () => void): void;
+}
+
+/** A held channel over a connection with a full handshake; the server may be any that answers each message by one. */
+export async function openLoadChannel(context: SecureContext, target: LoadTarget): Promise<LoadChannel> {
+  const socket = await openSocket(context, target);
+  const webSocket = new WebSocket(`wss://${target.host}:${target.port}${AGENT_PATHS.channel}`, CHANNEL_SUBPROTOCOL, {
+    createConnection: () => socket,
+    perMessageDeflate: false,
+  });
+  let waiting: Waiting | undefined;
+  let wake: () => void = () => undefined;
+  const settle = (finish: (one: Waiting) => void): void => {
+    const one = waiting;
+    waiting = undefined;
+    if (one) finish(one);
+  };
+  webSocket.on('message', (data: Buffer) => {
+    const text = data.toString('latin1');
+    if (text.startsWith('{"type":"wake"')) {
+      const { requestId } = JSON.parse(text) as { requestId: string };
+      webSocket.send(JSON.stringify({ type: 'done', requestId }));
+      return wake();
+    }
+    if (text.startsWith('{"type":"problem"')) return settle(({ reject }) => reject(new Error(`Answered ${text}`)));
+    settle(({ resolve }) => resolve(text.startsWith(ORDERS_START) ? text.slice(ORDERS_AT, -1) : text));
+  });
+  webSocket.on('close', (code) => settle(({ reject }) => reject(new Error(`The channel was closed: ${code}`))));
+  await new Promise<void>((resolve, reject) => {
+    webSocket.once('open', resolve);
+    webSocket.on('error', reject);
+    webSocket.once('unexpected-response', (_request, { statusCode }) => reject(new Error(`Answered ${statusCode}`)));
+  });
+  return {
+    onWake: (listener) => void (wake = listener),
+    exchange: (body) =>
+      new Promise((resolve, reject) => {
+        if (webSocket.readyState !== WebSocket.OPEN) return reject(new Error('The channel was closed before'));
+        waiting = { resolve, reject };
+        webSocket.send(writeReport(randomUUID(), body));
+      }),
+    close: () => webSocket.terminate(),
+  };
 }
 
 /** As little HTTP/1.1 as two servers that answer with a length need: the client shall not be what is measured. */

@@ -3,13 +3,23 @@ import type { LoadTarget } from './load-connection.js';
 
 /** `manager` answers orders that the agents follow, `bare` answers filling. */
 export type Side = 'manager' | 'bare';
-/** `new`: a connection with a full handshake for each exchange; `kept`: one for each agent. */
-export type Carrier = 'new' | 'kept';
+/** `new`: a connection with a full handshake for each exchange; `kept`: one for each agent; `ws`: a channel for each. */
+export type Carrier = 'new' | 'kept' | 'ws';
 
 /** Parent to load client; each is answered by one `LoadReply`. */
 export type LoadRequest =
   | { readonly kind: 'prepare'; readonly fleet: BenchFleet }
   | { readonly kind: 'aim'; readonly side: Side; readonly target: LoadTarget }
+  /** Opens a channel for each of the first `count` agents and leaves it to answer wakes; what is open already stays. */
+  | { readonly kind: 'hold'; readonly side: Side; readonly count: number }
+  /** Answers when each that is held runs on this interval: latencies from the instant, Unix milliseconds. */
+  | {
+      readonly kind: 'await-interval';
+      readonly intervalSeconds: number;
+      readonly since: number;
+      readonly withinMs: number;
+    }
+  | { readonly kind: 'release'; readonly side: Side }
   | LoadSlice;
 
 /** Exchanges one after another on each of `width` agents at once, until `milliseconds` are over. */

@@ -171,7 +171,8 @@ export class SimulatedAgent {
       onNews: () => loop.wake(),
     });
     const collectors = { snapshot: async () => SNAPSHOT };
-    const observer = new Observer({ ...base, store, collectors, listenerPart: () => directions.part });
+    const parts = () => (directions.part ? [directions.part] : []);
+    const observer = new Observer({ ...base, store, collectors, parts });
     const incarnation = { computerId, instanceId: random.uuid(), bootId, capabilities: [] };
     const { isReachable, deliver, note } = this.#deps;
     const transport = createWire({ computerId, link, process, isReachable, deliver, note });

@@ -1,6 +1,7 @@
 import { createServer, type Server, type ServerOptions } from 'node:https';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import type { ManagerIdentity } from '../../certs/manager-identity.js';
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
@@ -29,6 +30,16 @@ export type AgentRequestHandler = (
   response: ServerResponse,
 ) => void;
 
+export interface UpgradeRequest {
+  readonly request: IncomingMessage;
+  readonly socket: Duplex;
+  /** What came after the header. */
+  readonly head: Buffer;
+}
+
+/** Makes a held channel of a connection, or refuses to. */
+export type ChannelUpgrade = (connection: PeerConnection, upgrade: UpgradeRequest) => void;
+
 export interface AgentServerDeps {
   readonly identity: ManagerIdentity;
   /** PEM; its name is offered to clients. */
@@ -37,6 +48,8 @@ export interface AgentServerDeps {
   readonly limits: Pick<PeerLimits, 'enter' | 'leave'>;
   readonly timeouts?: AgentTimeouts | undefined;
   readonly handle: AgentRequestHandler;
+  /** Makes a held channel of a connection; without it none is served. */
+  readonly upgrade?: ChannelUpgrade | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -130,7 +143,14 @@ export function createAgentServer(deps: AgentServerDeps): AgentServer {
   };
   server.on('request', serve);
   server.on('checkContinue', serve);
-  refuseNonRequests(server, { random: deps.random, log: deps.log, port: 'agent port' });
+  const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): boolean => {
+    const connection = connections.get(socket);
+    if (!connection || !deps.upgrade || !/^websocket$/i.test(request.headers.upgrade ?? '')) return false;
+    watch.forget(socket as TLSSocket);
+    deps.upgrade(connection, { request, socket, head });
+    return true;
+  };
+  refuseNonRequests(server, { random: deps.random, log: deps.log, port: 'agent port', upgrade });
   return {
     ...lifecycleOf(server, deps, watch),
     port: () => boundPort(server),

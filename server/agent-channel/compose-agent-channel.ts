@@ -4,13 +4,17 @@ import type { Log } from '../../lib/log.js';
 import type { Random } from '../../lib/random.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { ListeningLedger } from '../listening/listening.js';
-import { createAgentRoutes, type AgentRoutesDeps } from './agent-routes.js';
+import type { Channels } from '../channels/channels.js';
+import { createAgentRoutes, noteProblem, type AgentRoutesDeps, type ComputerRefusal } from './agent-routes.js';
 import { createAgentServer, type AgentServer, type AgentTimeouts } from './agent-server.js';
 import { createBodyBudget } from '../../lib/body-reader.js';
+import { createChannelUpgrades } from './channel-upgrades.js';
 import { createPeerVerifier } from './peer-identity.js';
+import { createReportIntake, type ReportIntakeDeps } from './report-intake.js';
 import { createPeerLimits, type PeerLimits, type PeerLimitsOptions } from './peer-limits.js';
 
-export interface AgentChannelDeps extends Pick<AgentRoutesDeps, 'submit' | 'refusalOf' | 'enroll' | 'noteMismatch'> {
+export interface AgentChannelDeps
+  extends Pick<AgentRoutesDeps, 'enroll'>, Pick<ReportIntakeDeps, 'submit' | 'refusalOf' | 'noteMismatch'> {
   readonly authority: CertificateAuthority;
   readonly identity: ManagerIdentity;
   readonly fleetClock: FleetClock;
@@ -29,6 +33,8 @@ export interface AgentChannelDeps extends Pick<AgentRoutesDeps, 'submit' | 'refu
   readonly peerLimits?: PeerLimits;
   readonly timeouts?: AgentTimeouts;
   readonly noteThrottled?: () => void;
+  /** What holds channels; without it every exchange is a request. */
+  readonly channels?: Pick<Channels, 'assertRoom' | 'accept'>;
   readonly noteRefusal?: AgentRoutesDeps['noteRefusal'];
 }
 
@@ -45,22 +51,29 @@ export function composeAgentChannel(deps: AgentChannelDeps): AgentServer {
     trustedNow,
   });
   const limits = deps.peerLimits ?? createPeerLimits(deps.limits ?? {}, () => fleetClock.monotonic());
-  const handle = createAgentRoutes({
-    random,
-    log,
-    limits,
-    trustedNow,
-    fleet: () => fleetClock.fleet(),
-    bodies: createBodyBudget(deps.maxBodyBytesHeld ?? BODY_BYTES_HELD),
-    listener: deps.listener,
-    submit: deps.submit,
-    refusalOf: deps.refusalOf,
-    enroll: deps.enroll,
-    noteMismatch: deps.noteMismatch,
-    noteRefusedHeartbeat: () => listening.noteDeaf('refused-heartbeats'),
+  const bodies = createBodyBudget(deps.maxBodyBytesHeld ?? BODY_BYTES_HELD);
+  const fleet = () => fleetClock.fleet();
+  const { listener, submit, refusalOf, noteMismatch, channels } = deps;
+  const intake = createReportIntake({ log, limits, fleet, listener, submit, refusalOf, noteMismatch });
+  const notes = {
+    fleet,
     noteThrottled: () => deps.noteThrottled?.(),
-    noteRefusal: (refusal) => deps.noteRefusal?.(refusal),
+    noteRefusal: (refusal: ComputerRefusal) => deps.noteRefusal?.(refusal),
+  };
+  const shared = { random, log, limits, trustedNow, bodies, intake };
+  const handle = createAgentRoutes({
+    ...shared,
+    ...notes,
+    enroll: deps.enroll,
+    noteRefusedHeartbeat: () => listening.noteDeaf('refused-heartbeats'),
   });
+  const upgrade =
+    channels &&
+    createChannelUpgrades({
+      ...shared,
+      channels,
+      noteProblem: (connection, problem) => noteProblem(notes, connection, problem),
+    });
   return createAgentServer({
     identity: deps.identity,
     rootPem: authority.rootPem,
@@ -68,6 +81,7 @@ export function composeAgentChannel(deps: AgentChannelDeps): AgentServer {
     limits,
     timeouts: deps.timeouts,
     handle,
+    upgrade,
     clock: fleetClock,
     random,
     log,

@@ -1,4 +1,5 @@
 import type { WayFacts } from '../../policies/contact-ways.js';
+import { shownChannel, type ShownChannel } from '../channels/index.js';
 import { DIAL_ANSWERED } from '../dials/dial-requests.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { ComputerDetailDto, ComputerDto } from './computer-dto.js';
@@ -39,6 +40,25 @@ export function lastDialOf(
   const isLater = begunAt !== null && (answeredAt === null || begunAt > answeredAt);
   const at = shown(isLater ? endedAt : answeredAt);
   return at === null ? null : { at, result: isLater ? (row.last_dial_result ?? DIAL_ANSWERED) : DIAL_ANSWERED };
+}
+
+type ChannelRow = Pick<
+  OverviewRow,
+  | 'channel_state'
+  | 'channel_since_fleet_ms'
+  | 'channel_reason'
+  | 'channel_generation'
+  | 'holder_generation'
+  | 'holder_listened_fleet_ms'
+>;
+
+/** The connection that the computer holds, as it is at `now`. */
+export function channelOf(row: ChannelRow, now: FleetInstant): ShownChannel {
+  const { channel_state: state, channel_since_fleet_ms: since, channel_generation: generation } = row;
+  if (state === null || since === null || generation === null) return shownChannel(null, null, now);
+  const { holder_generation: held, holder_listened_fleet_ms: listenedUntil } = row;
+  const holder = held === null || listenedUntil === null ? null : { generation: held, listenedUntil };
+  return shownChannel({ state, since, generation, reason: row.channel_reason }, holder, now);
 }
 
 /** How the computer said that it can be reached; nothing before its first report. */

@@ -241,10 +241,11 @@ export class ComputerDto {
   @OneOf('held', 'perHeartbeat')
   connectionMode!: string;
 
-  /** How the last report came: `https` where the agent dialled, `listener` where the manager did. */
+  /** How reports come: `channel` where the agent holds a connection, `https` where it dials, `listener` where the manager does. */
   @Text({ max: 32 })
   carrierInUse!: string;
 
+  /** The connection that the agent holds: `none` where it never held one; `reason` tells why the last one ended. Never a status. */
   @IsObject()
   @Shown(FREE_OBJECT)
   channel!: { state: string; since: string | null; reason: string | null };

@@ -48,6 +48,12 @@ export interface OverviewRow extends LivenessRow {
   readonly last_dial_begun_fleet_ms: number | null;
   readonly last_dial_ended_fleet_ms: number | null;
   readonly last_dial_result: string | null;
+  readonly channel_state: 'open' | 'closed' | null;
+  readonly channel_since_fleet_ms: number | null;
+  readonly channel_reason: string | null;
+  readonly channel_generation: number | null;
+  readonly holder_generation: number | null;
+  readonly holder_listened_fleet_ms: number | null;
   readonly observed_address: string | null;
   readonly agent_version: string | null;
   readonly platform: string | null;
@@ -60,12 +66,17 @@ const COLUMNS = `${LIVENESS_COLUMNS}, computers.name, computers.address, compute
   computer_contacts.candidate_fingerprint, computer_contacts.candidate_state,
   last_dial.last_begun_fleet_ms AS last_dial_begun_fleet_ms, last_dial.last_ended_fleet_ms AS last_dial_ended_fleet_ms,
   last_dial.last_result AS last_dial_result,
+  channels.state AS channel_state, channels.since_fleet_ms AS channel_since_fleet_ms,
+  channels.reason AS channel_reason, channels.generation AS channel_generation,
+  holder.generation AS holder_generation, holder.listened_until_fleet_ms AS holder_listened_fleet_ms,
   computer_facts.observed_address, computer_facts.agent_version, computer_facts.platform`;
 
 const TABLES = `${LIVENESS_TABLES}
   JOIN policies ON policies.id = computers.policy_id
   LEFT JOIN computer_facts ON computer_facts.computer_id = computers.id
-  LEFT JOIN computer_dials AS last_dial ON last_dial.computer_id = computers.id`;
+  LEFT JOIN computer_dials AS last_dial ON last_dial.computer_id = computers.id
+  LEFT JOIN channels ON channels.computer_id = computers.id
+  LEFT JOIN listeners AS holder ON holder.node = channels.listener`;
 
 /** Conditions and their parameters, numbered as they are added. */
 export class Conditions {

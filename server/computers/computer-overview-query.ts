@@ -12,7 +12,7 @@ import type { MaintenanceSnapshot, MaintenanceView } from '../maintenance/index.
 import type { DeafSpan } from '../listening/listening.js';
 import type { PolicySettingsCache } from '../policies/cached-settings.js';
 import { settingsSubjectOf, verdictFactsOf } from '../statuses/liveness-row.js';
-import { contactsOf, lastDialOf, wayFactsOf } from './computer-contacts.js';
+import { channelOf, contactsOf, lastDialOf, wayFactsOf } from './computer-contacts.js';
 import type { ComputerDetailDto, ComputerDto } from './computer-dto.js';
 import {
   COMPUTER_ORDER,
@@ -142,10 +142,7 @@ function livenessOf(row: OverviewRow, { cache, ledger, now, shown, trustedMs }: 
   };
 }
 
-/** Until the live channel's own issue every exchange is a connection of its own. */
-const NO_CHANNEL = { state: 'none', since: null, reason: null } as const;
-
-function settingsOf(row: OverviewRow, { cache, shown }: View) {
+function settingsOf(row: OverviewRow, { cache, shown, now }: View) {
   const subject = settingsSubjectOf(row);
   const { fingerprint: desired } = cache.settingsOf(subject);
   const { settings } = cache.resolvedOfSubject(subject);
@@ -153,14 +150,15 @@ function settingsOf(row: OverviewRow, { cache, shown }: View) {
   const isReverted = row.candidate_state === 'reverted';
   const failed = isReverted ? (row.candidate_fingerprint?.toString('hex') ?? null) : null;
   const ways = wayFactsOf(row);
+  const channel = channelOf(row, now);
   return {
     settingsState: settingsState({ desired, applied, failed }),
     fingerprint: { desired, applied },
     communicationDirection: settings.communicationDirection.value,
     directionInForce: row.direction_in_force,
     connectionMode: settings.connectionMode.value,
-    carrierInUse: carrierInUse(ways),
-    channel: NO_CHANNEL,
+    carrierInUse: carrierInUse(ways, { isHeld: channel.state === 'open' }),
+    channel: { ...channel, since: shown(channel.since) },
     listenerReachable: listenerReachable(ways),
     lastDial: lastDialOf(row, shown),
   };

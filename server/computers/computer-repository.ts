@@ -43,6 +43,7 @@ const CURRENT_TABLES = [
   'computer_flaps',
   'computer_probes',
   'computer_refusals',
+  'channels',
   'heartbeat_rings',
   'lane_positions',
 ] as const;

@@ -1,5 +1,6 @@
 import type { Sql } from '../database/sql.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
+import type { ChangedPolicies } from '../policies/policy-watch.js';
 import type { ComputerSettings, SettingsCache } from '../policies/settings-cache.js';
 import { shardRange } from '../shards/shard-rules.js';
 import { countedIntervalMs, settingsSubjectOf } from '../statuses/liveness-row.js';
@@ -44,6 +45,7 @@ interface PlanRow {
   readonly last_ended_fleet_ms: FleetInstant | null;
   readonly last_result: string | null;
   readonly failures: number | null;
+  readonly is_held: boolean;
   readonly epoch: string;
   readonly counter: number;
 }
@@ -60,7 +62,8 @@ const COLUMNS = `
   encode(computer_contacts.candidate_fingerprint, 'hex') AS candidate, computer_contacts.candidate_direction,
   computer_contacts.candidate_state, computer_contacts.candidate_port, computer_contacts.candidate_since_fleet_ms,
   computer_dials.last_begun_fleet_ms, computer_dials.last_ended_fleet_ms, computer_dials.last_result,
-  computer_dials.failures, policy_forest.epoch, policy_forest.counter`;
+  computer_dials.failures, policy_forest.epoch, policy_forest.counter,
+  (channels.state = 'open' AND listeners.generation = channels.generation) IS TRUE AS is_held`;
 
 const TABLES = `computers
   JOIN computer_live ON computer_live.computer_id = computers.id
@@ -68,7 +71,9 @@ const TABLES = `computers
   JOIN policy_forest ON policy_forest.id = 1
   LEFT JOIN computer_facts ON computer_facts.computer_id = computers.id
   LEFT JOIN computer_contacts ON computer_contacts.computer_id = computers.id
-  LEFT JOIN computer_dials ON computer_dials.computer_id = computers.id`;
+  LEFT JOIN computer_dials ON computer_dials.computer_id = computers.id
+  LEFT JOIN channels ON channels.computer_id = computers.id
+  LEFT JOIN listeners ON listeners.node = channels.listener`;
 
 const READ_PLANS = `SELECT ${COLUMNS} FROM ${TABLES} WHERE computers.id = ANY($1::uuid[]) ORDER BY computers.id`;
 
@@ -165,6 +170,7 @@ function toFacts(row: PlanRow, settings: ComputerSettings): DialFacts {
     direction: row.direction,
     directionSince: row.direction_since_fleet_ms,
     isListening: row.listener_state === 'listening',
+    isHeld: row.is_held,
     candidate: toCandidate(row),
     failed: toFailed(row),
   };
@@ -183,12 +189,6 @@ function toFailed(row: PlanRow): FailedDials | null {
   return { count: Math.max(1, failures ?? 0), lastBegunAt, lastEndedAt, lastResult };
 }
 
-/** The policies' settings that changed; `fingerprints` of agents without overrides, hex, index by index. */
-export interface ChangedPolicies {
-  readonly ids: readonly string[];
-  readonly fingerprints: readonly string[];
-}
-
 /** Listening computers of a shard that may not have the settings of these policies yet; overrides are not looked into. */
 const FIND_OUTDATED = `
 SELECT computers.id FROM unnest($3::uuid[], $4::text[]) AS changed (policy_id, fingerprint)
@@ -199,6 +199,7 @@ WHERE computers.id BETWEEN $1 AND $2
   AND (computer_contacts.direction = 'managerInitiated' OR computer_contacts.listener_state = 'listening')
   AND (computers.overrides IS NOT NULL OR computers.kind <> 'agent'
     OR computer_live.applied_fingerprint IS DISTINCT FROM decode(changed.fingerprint, 'hex'))
+  AND NOT EXISTS (SELECT FROM channels WHERE channels.computer_id = computers.id AND channels.state = 'open')
 ORDER BY computers.id`;
 
 export async function findOutdated(sql: Sql, shard: number, { ids, fingerprints }: ChangedPolicies): Promise<string[]> {

@@ -24,6 +24,8 @@ export interface DialFacts {
   readonly direction: Direction | null;
   readonly directionSince: FleetInstant | null;
   readonly isListening: boolean;
+  /** It holds a channel, over which settings reach it at once. */
+  readonly isHeld: boolean;
   readonly candidate: CandidateFacts | null;
   /** Consecutive dials that failed, and the last of them; null while the last dial was answered or there was none. */
   readonly failed: FailedDials | null;
@@ -136,7 +138,8 @@ function standbyOptions(facts: DialFacts, circumstances: Circumstances): Option[
   if (!isOnStandby(facts, circumstances.at)) return [];
   const notBefore = circumstances.ignoreFailures ? Number.NEGATIVE_INFINITY : standbyRetryAt(facts);
   const options: Option[] = [];
-  if (isSettingsWaiting(facts)) options.push({ purpose: 'settings', dueAt: Math.max(circumstances.at, notBefore) });
+  if (isSettingsWaiting(facts) && !facts.isHeld)
+    options.push({ purpose: 'settings', dueAt: Math.max(circumstances.at, notBefore) });
   const overdueAt = overdueInstant(facts, circumstances.ledger);
   if (overdueAt !== undefined)
     options.push({ purpose: 'overdue', dueAt: hasFailedSilent(facts) ? Math.max(overdueAt, notBefore) : overdueAt });

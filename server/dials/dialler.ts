@@ -8,6 +8,7 @@ import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { LivenessHint, LivenessHints } from '../heartbeats/liveness-hints.js';
 import type { DeafSpan } from '../listening/listening.js';
 import type { PolicySettingsCache } from '../policies/index.js';
+import { createPolicyWatch, type PolicyWatch } from '../policies/policy-watch.js';
 import { SHARD_COUNT } from '../shards/shard-rules.js';
 import { createDialResults, type DialMetrics, type DialResult } from './dial-metrics.js';
 import { findOutdated, type DialPlan, type PlanReader } from './dial-plan-query.js';
@@ -27,7 +28,6 @@ import { DialSchedule, type Taken } from './dial-schedule.js';
 import { chooseTarget } from './dial-target.js';
 import type { DialOutcome, DialTransport } from './dial-transport.js';
 import type { OwnedDialShards } from './dial-shards.js';
-import { createPolicyWatch, type PolicyWatch } from './policy-watch.js';
 
 export interface DiallerDeps {
   readonly fleetClock: FleetClock;

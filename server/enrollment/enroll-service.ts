@@ -6,6 +6,7 @@ import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
 import { cleanName } from '../../lib/shown-name.js';
+import { SHED_FROM, shedRetryAfterSeconds } from '../../policies/herd-rules.js';
 import type { EnrollRequest, EnrollResponse } from '../../protocol/enrollment-messages.js';
 import { hashEnrollmentSecret, parseEnrollmentToken } from '../../protocol/enrollment-token.js';
 import type { SettingsOrder } from '../../protocol/heartbeat-messages.js';
@@ -36,6 +37,8 @@ export interface EnrollServiceDeps {
   readonly tokens: IdentityTokens;
   readonly hints: Pick<LivenessHints, 'reconsider'>;
   readonly breaker: DatabaseBreaker;
+  /** The share of the report queue that is in use, 0 to 1: enrollments give way first. */
+  readonly load?: () => number;
   readonly fleetClock: FleetClock;
   readonly random: Random;
   readonly metrics: IngestMetrics;
@@ -86,10 +89,20 @@ export function createEnrollService(deps: EnrollServiceDeps): EnrollService {
   const gate = createGate(deps.maxConcurrent ?? MOST_CONCURRENT, deps.maxWaiting ?? MOST_WAITING);
   return {
     async enroll(request, address) {
+      assertCalm(deps);
       const attempt = admit(deps, request, address);
       return gate(() => guarded(deps, () => enroll(deps, attempt)));
     },
   };
+}
+
+function assertCalm({ load, metrics }: EnrollServiceDeps): void {
+  if (!load || load() < SHED_FROM.enrollment) return;
+  metrics.enrollmentsRefused += 1;
+  throw new Problem('unavailable', {
+    detail: 'Heartbeats go first at this moment.',
+    retryAfterSeconds: shedRetryAfterSeconds('enrollment', metrics.enrollmentsRefused),
+  });
 }
 
 /** Who waited in line while the database went away is not made to find it out in turn. */

@@ -2,6 +2,7 @@ import type { Pool } from 'pg';
 import type { Log } from '../../lib/log.js';
 import type { Random } from '../../lib/random.js';
 import type { ContactOrder } from '../../policies/drain-rules.js';
+import { SHED_FROM, stretchedContactMs } from '../../policies/herd-rules.js';
 import { MAX_EVENTS_PER_REPORT, type Orders } from '../../protocol/heartbeat-messages.js';
 import type { AlertWriter } from '../alerts/alert.js';
 import type { DatabaseBreaker } from '../database/database-breaker.js';
@@ -55,8 +56,6 @@ export interface Heartbeats {
   readonly refusalOf: ReturnType<typeof createSenderStanding>;
 }
 
-/** From this load on events other than `control` wait at the agents: heartbeats are shed last. */
-const SHED_EVENTS_LOAD = 0.5;
 const SMALL_QUOTA = 100;
 
 export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
@@ -65,13 +64,18 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
   const facts = createFactsRepository();
   const recorder = createCountersRecorder({ sql: sqlOfClient(pool), clock: fleetClock, log });
   const lateness = createLatenessRecorder({ sql: sqlOfClient(pool), clock: fleetClock, log });
-  const isBusy = (): boolean => batcher.load() >= SHED_EVENTS_LOAD;
+  const isBusy = (): boolean => batcher.load() >= SHED_FROM.events;
   const quota = (): Orders['eventQuota'] =>
     isBusy()
       ? { maxEventsPerReport: SMALL_QUOTA, drain: false }
       : { maxEventsPerReport: MAX_EVENTS_PER_REPORT, drain: true };
+  const orderContact: ContactOrder = (usual) => {
+    const drained = deps.orderContact?.(usual) ?? usual.usualMs;
+    return drained === usual.usualMs ? stretchedContactMs(usual, batcher.load()) : drained;
+  };
   const service = createReportService({
     ...deps,
+    orderContact,
     positions,
     facts,
     recorder,

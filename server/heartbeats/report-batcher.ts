@@ -1,5 +1,6 @@
 import type { Clock } from '../../lib/clock.js';
 import { Problem } from '../../lib/problem.js';
+import { shedRetryAfterSeconds } from '../../policies/herd-rules.js';
 import type { Orders } from '../../protocol/heartbeat-messages.js';
 import type { IngestProof, ListeningLedger } from '../listening/listening.js';
 import type { DatabaseBreaker } from '../database/database-breaker.js';
@@ -62,7 +63,8 @@ const DEFAULTS: Required<BatcherOptions> = {
 const LOOKS = 12;
 /** Reports with more events than this travel in batches of their own. */
 const LIGHT_EVENTS = 50;
-const RETRY_AFTER_SECONDS = 2;
+/** A computer that did not wait for its answer. */
+const IMPATIENT_RETRY_SECONDS = 2;
 
 /** Group commit: see design.md §11. At most one report of a computer is in flight, in its order of arrival. */
 export function createReportBatcher(deps: BatcherDeps): ReportBatcher {
@@ -90,6 +92,7 @@ class Batcher {
   #heavyBatches = 0;
   #isGathering = false;
   #isDraining = false;
+  #turnedAway = 0;
 
   constructor(deps: BatcherDeps) {
     this.#deps = deps;
@@ -142,7 +145,7 @@ class Batcher {
     if ((this.#perComputer.get(identity.computerId) ?? 0) >= this.#options.maxPerComputer)
       throw new Problem('too-many-requests', {
         detail: 'Wait for the answer to the last report.',
-        retryAfterSeconds: RETRY_AFTER_SECONDS,
+        retryAfterSeconds: IMPATIENT_RETRY_SECONDS,
       });
     if (!this.#isDraining && this.#queue.length < this.#options.maxQueued) {
       if (this.#deps.breaker.admits()) return;
@@ -151,14 +154,19 @@ class Batcher {
     metrics.refused += 1;
     listening.noteDeaf('refused-heartbeats');
     const detail = this.#isDraining ? 'The manager is shutting down.' : 'Too many heartbeats are waiting.';
-    throw new Problem('unavailable', { detail, retryAfterSeconds: RETRY_AFTER_SECONDS });
+    throw new Problem('unavailable', { detail, retryAfterSeconds: this.#retryAfterSeconds() });
+  }
+
+  #retryAfterSeconds(): number {
+    this.#turnedAway += 1;
+    return shedRetryAfterSeconds('heartbeat', this.#turnedAway);
   }
 
   #databaseAway(): Problem {
     this.#deps.metrics.refused += 1;
     this.#deps.listening.noteDeaf('database-away');
     const detail = 'The report could not be stored.';
-    return new Problem('unavailable', { detail, retryAfterSeconds: RETRY_AFTER_SECONDS });
+    return new Problem('unavailable', { detail, retryAfterSeconds: this.#retryAfterSeconds() });
   }
 
   /** Who waits behind a batch that found the database away is not made to find it out in turn. */
@@ -189,7 +197,7 @@ class Batcher {
     listening.noteDeaf('refused-heartbeats');
     const detail = 'The report could not be stored in time.';
     for (const { answer } of late)
-      answer(new Problem('unavailable', { detail, retryAfterSeconds: RETRY_AFTER_SECONDS }));
+      answer(new Problem('unavailable', { detail, retryAfterSeconds: this.#retryAfterSeconds() }));
   }
 
   #leave(computerId: string): void {

@@ -2,6 +2,7 @@ import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
 import type { Orders } from '../../protocol/heartbeat-messages.js';
 import { awaitsDial } from '../../policies/candidate-rules.js';
+import { shedRetryAfterSeconds } from '../../policies/herd-rules.js';
 import type { DialRequests } from '../dials/dial-requests.js';
 import type { ListeningLedger } from '../listening/listening.js';
 import type { ForestGeneration } from '../policies/settings-cache.js';
@@ -57,7 +58,6 @@ interface Stored {
 }
 
 const CONFLICT_ATTEMPTS = 4;
-const RETRY_AFTER_SECONDS = 2;
 
 export function createReportService(deps: ReportServiceDeps): ReportService {
   const store = async (exchanges: readonly Exchange[], attempt = 1): Promise<readonly Outcome[]> => {
@@ -228,13 +228,10 @@ function refuseAll(deps: ReportServiceDeps, exchanges: readonly Exchange[], erro
   if (kind === 'bug') deps.log.error(fields, 'A batch of heartbeats failed');
   else deps.log.warn(fields, 'A batch of heartbeats could not be stored');
   if (kind === 'unknown') deps.hints.reconsider(exchanges.map(({ identity }) => identity.computerId));
-  const problem =
-    kind === 'bug'
-      ? new Problem('internal', {}, error)
-      : new Problem(
-          'unavailable',
-          { detail: 'The report could not be stored.', retryAfterSeconds: RETRY_AFTER_SECONDS },
-          error,
-        );
-  return exchanges.map(() => problem);
+  if (kind === 'bug') return exchanges.map(() => new Problem('internal', {}, error));
+  const detail = 'The report could not be stored.';
+  return exchanges.map((_, index) => {
+    const retryAfterSeconds = shedRetryAfterSeconds('heartbeat', index);
+    return new Problem('unavailable', { detail, retryAfterSeconds }, error);
+  });
 }

@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { ChannelCounts } from '../channels/index.js';
 import type { DialMetrics } from '../dials/index.js';
 import type { IngestMetrics } from '../heartbeats/ingest-metrics.js';
 import type { ReportBatcher } from '../heartbeats/report-batcher.js';
@@ -15,6 +16,7 @@ export interface MetricsDeps {
   readonly ledger: Pick<RunningListeningLedger, 'deafSecondsBy' | 'deafness'>;
   readonly verdicts: Pick<VerdictJob, 'verdictState'>;
   readonly dials: DialMetrics;
+  readonly channels: ChannelCounts;
   /** Of the verdict job; undefined where another process has it. */
   readonly lag: Pick<LagWatch, 'worstMs'> | undefined;
   readonly fleetClock: Pick<FleetClock, 'fleet'>;
@@ -46,6 +48,7 @@ export function createMetrics(deps: MetricsDeps): Registry {
   addListening(registry, deps);
   if (deps.deadMan) addDeadMan(registry, { deadMan: deps.deadMan, fleetClock: deps.fleetClock });
   addDials(registry, dials);
+  addChannels(registry, deps.channels);
   return registry;
 }
 
@@ -138,6 +141,24 @@ function addDials(registry: Registry, { results, open, scheduled, lagMs }: DialM
   const gauge = gaugesOf(registry);
   gauge('wardbeat_dials_scheduled', 'Computers in the schedule of dials', scheduled);
   gauge('wardbeat_dials_lag_seconds', 'How far the dial that is due first is behind', () => lagMs() / 1000);
+}
+
+function addChannels(registry: Registry, channels: ChannelCounts): void {
+  const gauge = gaugesOf(registry);
+  gauge('wardbeat_channels_open', 'Held connections of agents that are open here', channels.open);
+  gauge('wardbeat_channels_opened_total', 'Held connections that were opened since the start', channels.opened);
+  gauge('wardbeat_channel_wakes_total', 'Agents that were woken since the start', channels.wakes);
+  gauge('wardbeat_channel_wakes_unanswered_total', 'Wakes that ended in a timeout', channels.unansweredWakes);
+  gauge('wardbeat_channel_wakes_waiting', 'Agents that wait for their turn to be woken', channels.waiting);
+  new Gauge({
+    name: 'wardbeat_channels_ended_total',
+    help: 'Held connections that ended since the start, by why',
+    labelNames: ['reason'],
+    registers: [registry],
+    collect() {
+      for (const [reason, count] of Object.entries(channels.ended())) this.set({ reason }, count);
+    },
+  });
 }
 
 function toSnake(camel: string): string {

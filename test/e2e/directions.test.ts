@@ -23,7 +23,7 @@ describe('the three directions', function () {
 
   it('agentInitiated: the agent dials, and nothing listens', async () => {
     await world.inForce('agentInitiated', web);
-    expect((await world.heardAgain(web.id)).carrierInUse).to.equal('https');
+    expect((await world.heardAgain(web.id)).carrierInUse).to.equal('channel');
     expect(await isListening(port)).to.equal(false);
   });
 
@@ -33,6 +33,7 @@ describe('the three directions', function () {
     expect(await isListening(port)).to.equal(true);
     const shown = await world.heardAgain(web.id);
     expect(shown).to.deep.include({ status: 'online', carrierInUse: 'listener', listenerReachable: true });
+    await eventually('its channel is closed', async () => (await world.computer(web.id)).channel.state === 'closed');
     expect(shown.lastDial?.result).to.equal('answered');
   });
 

@@ -11,7 +11,14 @@ import { certificatesOf } from '../../certs/pem.js';
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
 import { createSystemClock } from '../../lib/clock.js';
 import { createSystemRandom } from '../../lib/random.js';
+import { WebSocketServer, type WebSocket } from 'ws';
 import { readBy } from '../../lib/schema.js';
+import {
+  CHANNEL_SUBPROTOCOL,
+  readAgentMessage,
+  writeManagerMessage,
+  type ReportMessage,
+} from '../../protocol/channel-messages.js';
 import { parseBoundedJson } from '../../lib/bounded-json.js';
 import { enrollRequestSchema, type EnrollResponse } from '../../protocol/enrollment-messages.js';
 import { formatEnrollmentToken } from '../../protocol/enrollment-token.js';
@@ -34,7 +41,15 @@ export type Fault =
     }
   /** Stored, then the connection is cut. */
   | { readonly kind: 'lose-reply' }
+  /** Stored; a channel reads and says nothing more. */
+  | { readonly kind: 'silence' }
   | { readonly kind: 'orders'; readonly orders: Partial<Orders> };
+
+const NO_UPGRADE_BODY = JSON.stringify({ type: '/problems/unavailable', status: 503, detail: 'no channels here' });
+const NO_UPGRADE =
+  'HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 3600\r\n' +
+  `Connection: close\r\nContent-Length: ${NO_UPGRADE_BODY.length}\r\n\r\n${NO_UPGRADE_BODY}`;
+const PAGE = 'HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: 4\r\n\r\n<hr>';
 
 /** A manager in miniature for tests of the agent: real TLS, real schemas, everything in memory. */
 export class FakeManager {
@@ -52,6 +67,12 @@ export class FakeManager {
   settings: SettingValues = catalogueDefaults();
   /** Whether enrollments are answered with the settings. */
   tellsSettings = false;
+  /** How upgrades are answered: `none` asks for none within the hour, `page` is a middlebox, `cut` closes the connection. */
+  upgrades: 'none' | 'page' | 'cut' | 'channels' = 'none';
+  readonly channels = new Set<WebSocket>();
+  /** Reports over channels, of all. */
+  channelReports = 0;
+  readonly #webSockets = new WebSocketServer({ noServer: true, handleProtocols: () => CHANNEL_SUBPROTOCOL });
   /** Whether proven candidates are committed. */
   commits = true;
   readonly secret = 'ab'.repeat(32);
@@ -117,6 +138,7 @@ export class FakeManager {
       },
       (request, response) => void this.#answer(request, response),
     );
+    server.on('upgrade', (upgrade, socket, head) => this.#upgrade(upgrade, socket as TLSSocket, head));
     server.on('connection', () => (this.dials += 1));
     server.on('secureConnection', (socket: TLSSocket) => {
       this.connections += 1;
@@ -131,10 +153,48 @@ export class FakeManager {
     const server = this.#server;
     this.#server = undefined;
     if (!server) return;
+    for (const channel of this.channels) channel.terminate();
     await new Promise<void>((resolve) => {
       server.close(() => resolve());
       server.closeAllConnections();
     });
+  }
+
+  #upgrade(request: IncomingMessage, socket: TLSSocket, head: Buffer): void {
+    socket.on('error', () => undefined);
+    if (this.upgrades === 'cut') return void socket.destroy();
+    if (this.upgrades === 'none') return void socket.end(NO_UPGRADE);
+    if (this.upgrades === 'page') return void socket.end(PAGE);
+    this.#webSockets.handleUpgrade(request, socket, head, (channel) => {
+      this.channels.add(channel);
+      channel.on('close', () => this.channels.delete(channel));
+      channel.on('message', (data: Buffer) => {
+        const message = readAgentMessage(data);
+        if (message.type === 'done') this.dones += 1;
+        if (message.type === 'report') this.#answerOver(channel, message);
+      });
+    });
+  }
+
+  dones = 0;
+
+  #answerOver(channel: WebSocket, { requestId, body }: ReportMessage): void {
+    this.channelReports += 1;
+    const fault = this.faults.shift();
+    if (fault?.kind === 'problem') {
+      const problem = { type: `/problems/${fault.code}`, status: fault.status, detail: fault.code };
+      return channel.send(writeManagerMessage({ type: 'problem', requestId, problem }));
+    }
+    const orders = this.take(body, { dialledBy: 'agent' });
+    if (fault?.kind === 'lose-reply') return channel.terminate();
+    if (fault?.kind === 'silence') return channel.pause();
+    channel.send(writeManagerMessage({ type: 'orders', requestId, orders }));
+  }
+
+  /** Asks every agent that holds a channel for an exchange. */
+  wake(): void {
+    for (const channel of this.channels)
+      channel.send(writeManagerMessage({ type: 'wake', requestId: createSystemRandom().uuid(), reason: 'settings' }));
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -70,7 +70,7 @@ export interface PostOptions {
 export async function startAgentPort(
   pool: pg.Pool,
   limits: EnrollLimitsOptions = {},
-  peers: Pick<AgentChannelDeps, 'limits' | 'timeouts' | 'noteRefusal'> = {},
+  peers: Pick<AgentChannelDeps, 'limits' | 'timeouts' | 'noteRefusal' | 'channels'> = {},
 ): Promise<AgentPort> {
   const dir = mkdtempSync(join(tmpdir(), 'wardbeat-authority-'));
   const random = createSystemRandom();

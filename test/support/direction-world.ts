@@ -10,6 +10,7 @@ export interface DirectedComputer {
   readonly settingsState: string;
   readonly communicationDirection: string;
   readonly carrierInUse: string;
+  readonly channel: { readonly state: string; readonly since: string | null; readonly reason: string | null };
   readonly listenerReachable: boolean | null;
   readonly components: readonly { readonly name: string; readonly state: string }[];
   readonly listener: { readonly state: string; readonly port: number | null } | null;
@@ -20,6 +21,8 @@ interface AgentStatus {
   readonly state: string;
   readonly lastError: { readonly code: string } | null;
   readonly direction: string;
+  readonly connectionMode: string;
+  readonly channel: { readonly state: string; readonly detail: string | null };
   readonly settings: { readonly applied: string | null; readonly candidate: string | null };
 }
 
@@ -43,8 +46,9 @@ export class DirectionWorld {
     return this.#manager;
   }
 
-  static async start(): Promise<DirectionWorld> {
-    const manager = await startManager();
+  /** `env` is the manager's. */
+  static async start(env: Readonly<Record<string, string>> = {}): Promise<DirectionWorld> {
+    const manager = await startManager({ env });
     await manager.api.signIn('admin', ADMIN_PASSWORD);
     return new DirectionWorld(manager);
   }
@@ -53,6 +57,12 @@ export class DirectionWorld {
   async restartManager(): Promise<void> {
     await this.#manager.stop();
     this.#manager = await startManager({ dataDir: this.#manager.dataDir });
+    await this.#manager.api.signIn('admin', ADMIN_PASSWORD);
+  }
+
+  /** The next life of a manager that has ended. */
+  async replaceManager(env: Readonly<Record<string, string>>): Promise<void> {
+    this.#manager = await startManager({ dataDir: this.#manager.dataDir, env });
     await this.#manager.api.signIn('admin', ADMIN_PASSWORD);
   }
 

@@ -17,6 +17,7 @@ import { Maintenance0000000000018 } from './0018-maintenance.js';
 import { Notifications0000000000019 } from './0019-notifications.js';
 import { Diagnosis0000000000020 } from './0020-diagnosis.js';
 import { KeptNames0000000000022 } from './0022-kept-names.js';
+import { Channels0000000000023 } from './0023-channels.js';
 
 /** Every migration, oldest first. */
 export const MIGRATIONS = [
@@ -39,4 +40,5 @@ export const MIGRATIONS = [
   Notifications0000000000019,
   Diagnosis0000000000020,
   KeptNames0000000000022,
+  Channels0000000000023,
 ] as const;

@@ -37,7 +37,7 @@ describe('retries', () => {
     ['fourth failure', { failures: 4, intervalSeconds: 60, reaction: 'repeat' }, 0.5, 4000],
     ['capped by the interval', { failures: 40, intervalSeconds: 60, reaction: 'repeat' }, 0.5, 30_000],
     ['capped at 900 s', { failures: 40, intervalSeconds: 86_400, reaction: 'repeat' }, 0.5, 450_000],
-    ['Retry-After', { failures: 1, intervalSeconds: 60, retryAfterMs: 7000, reaction: 'repeat' }, 0.5, 7000],
+    ['Retry-After', { failures: 1, intervalSeconds: 60, retryAfterMs: 7000, reaction: 'repeat' }, 0.5, 8750],
     ['a long Retry-After', { failures: 1, intervalSeconds: 60, retryAfterMs: 1e9, reaction: 'repeat' }, 0.5, 60_000],
     ['unwanted, soonest', { failures: 1, intervalSeconds: 60, reaction: 'try-slowly' }, 0, 30_000],
     ['unwanted, middle', { failures: 1, intervalSeconds: 60, reaction: 'try-slowly' }, 0.5, 45_000],

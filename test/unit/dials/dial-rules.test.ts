@@ -20,6 +20,7 @@ const base: DialFacts = {
   direction: 'bidirectional',
   directionSince: 0,
   isListening: true,
+  isHeld: false,
   candidate: null,
   failed: null,
 };

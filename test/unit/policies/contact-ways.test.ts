@@ -38,7 +38,10 @@ describe('the ways to a computer', () => {
   for (const [name, changes, expected] of cases)
     it(`are told apart: ${name}`, () => {
       const facts = ways(changes);
-      expect([carrierInUse(facts), listenerReachable(facts), agentDialled(facts)]).to.deep.equal(expected);
+      const shown = carrierInUse(facts, { isHeld: false });
+      expect([shown, listenerReachable(facts), agentDialled(facts)]).to.deep.equal(expected);
+      const held = shown === 'https' ? 'channel' : shown;
+      expect(carrierInUse(facts, { isHeld: true })).to.equal(held);
       const isHeard = facts.lastSeenAt !== null;
       expect(losesOnlyWay('agent', facts)).to.equal(isHeard && expected[1] !== true);
       expect(losesOnlyWay('listener', facts)).to.equal(isHeard && expected[2] === false);

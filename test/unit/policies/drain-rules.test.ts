@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { drainedContactMs, shareOf } from '../../../policies/drain-rules.js';
+import { drainedContactMs, drainedReturnMs, shareOf } from '../../../policies/drain-rules.js';
 
 const SECOND = 1000;
 
@@ -20,6 +20,13 @@ describe('when agents come back after a drain', () => {
     expect(order(0, 60_000)).to.equal(60_000);
     expect(order(1000, 5000, { ...minute, intervalMs: 5000 })).to.equal(5000);
     expect(order(30_000, 20_000)).to.equal(20_000);
+  });
+
+  it('is at their share of the spread for those whose connection is closed, and never more than 900 s away', () => {
+    expect(drainedReturnMs(10_000, drain, 0)).to.equal(20_000);
+    expect(drainedReturnMs(10_000, drain, 0.5)).to.equal(35_000);
+    expect(drainedReturnMs(70_000, drain, 0)).to.equal(1000);
+    expect(drainedReturnMs(0, { endsAt: 900_000, spreadMs: 900_000 }, 0.5)).to.equal(900_000);
   });
 
   it('is never before the end, and at most an interval or 900 s after the usual', () => {

@@ -1,5 +1,10 @@
-import type { PolicySettingsCache } from '../policies/index.js';
-import type { ChangedPolicies } from './dial-plan-query.js';
+import type { PolicySettingsCache } from './cached-settings.js';
+
+/** The policies whose settings changed; `fingerprints` of agents without overrides, hex, index by index. */
+export interface ChangedPolicies {
+  readonly ids: readonly string[];
+  readonly fingerprints: readonly string[];
+}
 
 export interface PolicyWatch {
   /** The policies whose settings or locks differ from those last accepted. */

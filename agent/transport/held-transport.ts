@@ -1,0 +1,268 @@
+import type { Clock } from '../../lib/clock.js';
+import type { Log } from '../../lib/log.js';
+import type { Random } from '../../lib/random.js';
+import { CHANNEL_CLOSE } from '../../protocol/channel-messages.js';
+import type { ComponentReport } from '../../protocol/heartbeat-messages.js';
+import {
+  afterLiving,
+  afterLoss,
+  afterOpening,
+  afterRefusal,
+  mayOpen,
+  NO_TROUBLE,
+  SHORT_LIFE_MS,
+  type ChannelTrouble,
+} from '../channel-rules.js';
+import { sleepUnlessAborted, withDeadline } from '../deadline.js';
+import { upgradeToChannel, type AgentChannel, type ChannelEnds } from './agent-channel.js';
+import type { ManagerTransport } from './manager-transport.js';
+import type { ManagerConnection } from './tls-connection.js';
+import { ManagerRefusal, toTransportError } from './transport-error.js';
+
+/** What of the settings in force decides about channels. */
+export interface ChannelSettings {
+  readonly connectionMode: 'held' | 'perHeartbeat';
+  readonly heartbeatIntervalSeconds: number;
+  readonly pingIntervalSeconds: number;
+  readonly pongTimeoutSeconds: number;
+}
+
+export interface HeldTransportDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly https: Pick<ManagerTransport, 'connect' | 'open' | 'rebuild'>;
+  readonly settings: () => ChannelSettings;
+  /** Whether this agent opens connections at all. */
+  readonly dialsByItself: () => boolean;
+  /** The manager asks for an exchange: resolves once one has begun. */
+  readonly onWake: () => Promise<void>;
+  /** An exchange is due in so many milliseconds, so that a channel is opened with it. */
+  readonly onLost: (returnInMs: number) => void;
+}
+
+/** `open`; `closed` while HTTPS delivers; `fallback`: upgrades fail, and are tried anew hourly; `off`: none is wanted. */
+export interface ChannelStatus {
+  readonly state: 'open' | 'closed' | 'fallback' | 'off';
+  /** Unix milliseconds; of a state that began. */
+  readonly since: number | null;
+  readonly detail: string | null;
+}
+
+export interface ConnectOptions {
+  /** A goodbye opens no channel that would be closed at once. */
+  readonly isLast?: boolean;
+}
+
+const CHANNEL_PART = { name: 'channel', kind: 'agentPart', state: 'unknown' } as const;
+const LONGEST_UPGRADE_MS = 4000;
+const WHOLE_ATTEMPT_MS = 10_000;
+/** A whole policy may want channels all at once. */
+const NEWLY_WANTED_SPREAD_MS = 5000;
+
+/**
+ * Keeps a channel to the manager while the settings want one, and delivers by HTTPS whenever there is none. A channel is
+ * opened by the exchange that first uses it; what makes none live is remembered by agent/channel-rules.ts.
+ */
+export class HeldTransport {
+  readonly #deps: HeldTransportDeps;
+  #channel: AgentChannel | undefined;
+  #trouble: ChannelTrouble = NO_TROUBLE;
+  /** Of the present channel or the last one; wall time. */
+  #changedAt: number | null = null;
+  #lastEnd: string | null = null;
+  #isEnding = false;
+
+  constructor(deps: HeldTransportDeps) {
+    this.#deps = deps;
+  }
+
+  /** A connection for the reports of one exchange; `close` leaves a channel open. */
+  async connect(
+    milliseconds: number,
+    signal: AbortSignal,
+    { isLast = false }: ConnectOptions = {},
+  ): Promise<ManagerConnection> {
+    const { clock, https } = this.#deps;
+    const end = clock.monotonic() + milliseconds;
+    this.review();
+    if (this.#channel?.isStale) this.#channel.destroy();
+    const open = this.#usable();
+    if (open) return this.#over(open);
+    const isWanted = !isLast && this.#isWanted() && mayOpen(this.#trouble, clock.boot());
+    const opened = isWanted ? await this.#open(milliseconds, signal) : undefined;
+    if (opened) return this.#over(opened);
+    const connection = await https.connect(Math.max(0, end - clock.monotonic()), signal);
+    return {
+      ...connection,
+      close: () => {
+        connection.close();
+        this.#openIfNewlyWanted();
+      },
+    };
+  }
+
+  /** Drops everything that is kept: after repeated failures nothing of it is trusted. */
+  rebuild(): void {
+    this.#channel?.destroy();
+    this.#deps.https.rebuild();
+  }
+
+  /** Ends a channel that the settings in force do not want. */
+  review(): void {
+    if (!this.#isWanted()) this.#channel?.close(CHANNEL_CLOSE.done, 'not wanted');
+  }
+
+  /** No channel any more. */
+  end(): void {
+    this.#isEnding = true;
+    this.#channel?.close(CHANNEL_CLOSE.done, 'goodbye');
+  }
+
+  /** For the report, while none can be held where one is wanted. */
+  get part(): ComponentReport | undefined {
+    const { fallback } = this.#trouble;
+    if (!fallback || !this.#isWanted() || this.#usable()) return undefined;
+    const detail = `no channel can be held, each heartbeat opens a connection: ${fallback.detail}; tried hourly`;
+    return { ...CHANNEL_PART, detail: detail.slice(0, 1024) };
+  }
+
+  get status(): ChannelStatus {
+    if (this.#usable()) return { state: 'open', since: this.#changedAt, detail: null };
+    if (!this.#isWanted()) return { state: 'off', since: null, detail: null };
+    const { fallback } = this.#trouble;
+    if (!fallback) return { state: 'closed', since: this.#changedAt, detail: this.#lastEnd };
+    const { clock } = this.#deps;
+    return { state: 'fallback', since: clock.wall() - (clock.boot() - fallback.sinceBoot), detail: fallback.detail };
+  }
+
+  /** The exchange that ends now brought settings that want one: the next heartbeat may be a day away. */
+  #openIfNewlyWanted(): void {
+    const { clock, random, onLost } = this.#deps;
+    const isOpenable = this.#isWanted() && !this.#usable() && mayOpen(this.#trouble, clock.boot());
+    if (isOpenable) onLost(NEWLY_WANTED_SPREAD_MS * random.fraction());
+  }
+
+  #isWanted(): boolean {
+    const { settings, dialsByItself } = this.#deps;
+    return !this.#isEnding && settings().connectionMode === 'held' && dialsByItself();
+  }
+
+  #usable(): AgentChannel | undefined {
+    return this.#channel?.isOpen ? this.#channel : undefined;
+  }
+
+  /** Undefined where the manager was reached and no channel came about. Throws `TransportError` where it was not. */
+  async #open(milliseconds: number, signal: AbortSignal): Promise<AgentChannel | undefined> {
+    const { clock, https } = this.#deps;
+    const verified = await https.open(milliseconds, signal);
+    const limit = { clock, milliseconds: Math.min(milliseconds / 2, LONGEST_UPGRADE_MS), signal };
+    try {
+      const channel = await withDeadline(limit, (bounded) =>
+        upgradeToChannel(
+          verified,
+          {
+            ...this.#deps,
+            rhythm: this.#deps.settings,
+            onEnd: (ended) => this.#ended(channel, ended),
+          },
+          bounded,
+        ),
+      );
+      this.#opened(channel);
+      return channel;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      this.#refused(error);
+      return undefined;
+    }
+  }
+
+  #opened(channel: AgentChannel): void {
+    const { log } = this.#deps;
+    const { fallback } = this.#trouble;
+    this.#channel = channel;
+    this.#changed(null);
+    this.#trouble = afterOpening(this.#trouble);
+    void this.#watchLife(channel);
+    if (fallback) log.info({ managerUrl: channel.managerUrl }, 'A channel is open again');
+    else log.debug({ managerUrl: channel.managerUrl }, 'A channel is open');
+  }
+
+  #refused(error: unknown): void {
+    const { clock, random, log, onLost } = this.#deps;
+    const failure = error instanceof ManagerRefusal ? error : toTransportError(error);
+    const isKnown = this.#trouble.fallback !== undefined;
+    const detail = `${failure.code}: ${failure.message}`.slice(0, 512);
+    const retryAfterMs = failure instanceof ManagerRefusal ? failure.facts.retryAfterMs : undefined;
+    const nowBoot = clock.boot();
+    this.#trouble = afterRefusal(this.#trouble, { nowBoot, detail, retryAfterMs, chance: random.fraction() });
+    this.#changed(detail);
+    const facts = { code: failure.code, detail: failure.message };
+    if (!this.#trouble.fallback) {
+      log.debug(facts, 'No channel came about: HTTPS delivers');
+      onLost(this.#trouble.notBeforeBoot - nowBoot);
+    } else if (!isKnown) log.warn(facts, 'No channel can be held: each heartbeat opens a connection of its own');
+  }
+
+  /** A channel that has lived for a while proves that nothing in between is against it. */
+  async #watchLife(channel: AgentChannel): Promise<void> {
+    await sleepUnlessAborted(this.#deps.clock, SHORT_LIFE_MS, channel.ended);
+    if (this.#channel === channel && channel.isOpen) this.#trouble = afterLiving(this.#trouble);
+  }
+
+  #ended(channel: AgentChannel, { code, reason }: ChannelEnds): void {
+    if (this.#channel !== channel) return;
+    const { clock, random, settings, log, onLost } = this.#deps;
+    const livedMs = this.#changedAt === null ? 0 : clock.wall() - this.#changedAt;
+    this.#channel = undefined;
+    this.#changed(`ended with ${code}${reason === '' ? '' : `: ${reason}`}`.slice(0, 512));
+    if (!this.#isWanted()) return;
+    const intervalMs = settings().heartbeatIntervalSeconds * 1000;
+    const lost = { nowBoot: clock.boot(), livedMs, code, reason, intervalMs, chance: random.fraction() };
+    const { trouble, returnInMs } = afterLoss(this.#trouble, lost);
+    if (trouble.fallback && !this.#trouble.fallback)
+      log.warn(
+        { detail: trouble.fallback.detail },
+        'No channel can be held: each heartbeat opens a connection of its own',
+      );
+    this.#trouble = trouble;
+    log.debug({ code, reason, returnInMs }, 'The channel ended: HTTPS delivers');
+    if (returnInMs !== undefined) onLost(returnInMs);
+  }
+
+  #changed(end: string | null): void {
+    this.#changedAt = this.#deps.clock.wall();
+    this.#lastEnd = end;
+  }
+
+  /** Where the channel fails under a report, the same bytes go over HTTPS within the same attempt. */
+  #over(channel: AgentChannel): ManagerConnection {
+    const { https } = this.#deps;
+    let fallen: ManagerConnection | undefined;
+    return {
+      get managerUrl() {
+        return fallen ? fallen.managerUrl : channel.managerUrl;
+      },
+      carrier: { kind: 'dial' },
+      get warning() {
+        return fallen ? fallen.warning : channel.warning;
+      },
+      post: async (path, body, signal) => {
+        if (!fallen) {
+          try {
+            return await channel.exchange(body, signal);
+          } catch (error) {
+            if (error instanceof ManagerRefusal || signal.aborted) throw error;
+          }
+        }
+        fallen ??= await https.connect(WHOLE_ATTEMPT_MS, signal);
+        return fallen.post(path, body, signal);
+      },
+      close: () => {
+        fallen?.close();
+        this.review();
+      },
+    };
+  }
+}
