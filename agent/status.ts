@@ -57,8 +57,7 @@ export function toStatus({ identity, progress, settings, spool, ...inputs }: Sta
     state: inputs.contact,
     direction: settings.communicationDirection,
     connectionMode: settings.connectionMode,
-    managerUrl: progress.managerUrl ?? identity.managerUrls[0] ?? null,
-    proxy: null,
+    ...whereOf(progress, identity),
     lastExchangeAt: instant(progress.lastExchangeAt),
     nextContactAt: instant(inputs.nextContactAt),
     lastError: lastError ? { ...lastError, at: toRfc3339(lastError.at) } : null,
@@ -68,6 +67,10 @@ export function toStatus({ identity, progress, settings, spool, ...inputs }: Sta
     certificate: { serial, notAfter: toRfc3339(notAfter) },
     clockOffsetMs: progress.clockOffsetMs ?? null,
   };
+}
+
+function whereOf({ managerUrl, proxy = null }: Progress, { managerUrls }: StatusInputs['identity']) {
+  return { managerUrl: managerUrl ?? managerUrls[0] ?? null, proxy };
 }
 
 function instant(at: number | undefined): string | null {
@@ -83,6 +86,7 @@ export function describeStatus(status: AgentStatus): string {
     ['direction', status.direction],
     ['listener', describeListener(status.listener)],
     ['manager', status.managerUrl ?? '-'],
+    ['proxy', status.proxy ?? 'none'],
     ['last exchange', status.lastExchangeAt ?? 'never'],
     ['next contact', status.nextContactAt ?? '-'],
     ['last error', lastError ? `${lastError.code} at ${lastError.at}: ${lastError.detail}` : 'none'],
