@@ -337,11 +337,13 @@ function proxyChange(before: Progress, { managerUrl, proxy, warning }: ManagerCo
   const from = before.proxy ?? null;
   const to = proxy ?? null;
   if (managerUrl === undefined || from === to) return undefined;
+  // Where the former way failed in an attempt of its own, that is the last error.
+  const failure = warning ? { code: warning.code, detail: warning.message } : before.lastError;
   return {
     kind: 'proxy-changed',
     severity: to === null ? 'medium' : 'info',
     message: `The manager is reached ${throughText(to)} now, and was ${throughText(from)}`,
-    data: { from, to, ...(warning ? { code: warning.code, detail: warning.message } : {}) },
+    data: { from, to, ...(failure ? { code: failure.code, detail: failure.detail } : {}) },
   };
 }
 

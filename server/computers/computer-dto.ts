@@ -251,6 +251,10 @@ export class ComputerDto {
   @Text({ max: 32 })
   carrierInUse!: string;
 
+  /** The URL of the proxy that the agent's own connections go through, by its own word; null for none. */
+  @Shown(NULLABLE_TEXT)
+  proxyInUse!: string | null;
+
   @IsObject()
   @Shown(FREE_OBJECT)
   channel!: { state: string; since: string | null; reason: string | null };

@@ -49,6 +49,7 @@ export interface OverviewRow extends LivenessRow {
   readonly last_dial_ended_fleet_ms: number | null;
   readonly last_dial_result: string | null;
   readonly observed_address: string | null;
+  readonly proxy_in_use: string | null;
   readonly agent_version: string | null;
   readonly platform: string | null;
 }
@@ -60,7 +61,7 @@ const COLUMNS = `${LIVENESS_COLUMNS}, computers.name, computers.address, compute
   computer_contacts.candidate_fingerprint, computer_contacts.candidate_state,
   last_dial.last_begun_fleet_ms AS last_dial_begun_fleet_ms, last_dial.last_ended_fleet_ms AS last_dial_ended_fleet_ms,
   last_dial.last_result AS last_dial_result,
-  computer_facts.observed_address, computer_facts.agent_version, computer_facts.platform`;
+  computer_facts.observed_address, computer_facts.proxy_in_use, computer_facts.agent_version, computer_facts.platform`;
 
 const TABLES = `${LIVENESS_TABLES}
   JOIN policies ON policies.id = computers.policy_id

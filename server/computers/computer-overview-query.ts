@@ -160,6 +160,7 @@ function settingsOf(row: OverviewRow, { cache, shown }: View) {
     directionInForce: row.direction_in_force,
     connectionMode: settings.connectionMode.value,
     carrierInUse: carrierInUse(ways),
+    proxyInUse: row.proxy_in_use,
     channel: NO_CHANNEL,
     listenerReachable: listenerReachable(ways),
     lastDial: lastDialOf(row, shown),

@@ -23,7 +23,7 @@ export type Mischief =
   | 'closes-after-200'
   | 'silent-after-200'
   | 'own-certificate'
-  /** Serves until so many bytes came from the manager, then resets. */
+  /** Serves the handshake (TLS 1.3), then lets through nothing of the manager's. */
   | 'dies-mid-exchange'
   | 'silent-mid-exchange';
 
@@ -41,9 +41,6 @@ export interface AskedConnect {
   readonly target: string;
   readonly authorization: string | undefined;
 }
-
-/** Bytes of a handshake and a little more. */
-const DIES_AFTER_BYTES = 3000;
 
 /** A proxy that misbehaves on command, and notes what came to it in plain text. */
 export class RogueProxy {
@@ -142,17 +139,20 @@ export class RogueProxy {
     const { hostname, port } = new URL(`tcp://${target}`);
     const server = connect({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) });
     this.#keep(server);
-    let bytes = 0;
+    const seen = { helloOfServer: false, flightOfClient: false };
     server.once('connect', () => client.write(answerOf('200 Connection established')));
     server.once('error', () => client.end(answerOf('502 Bad gateway')));
     server.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-      if (dies === undefined || bytes < DIES_AFTER_BYTES) return void client.write(chunk);
+      seen.helloOfServer = true;
+      if (dies === undefined || !seen.flightOfClient) return void client.write(chunk);
       if (dies === 'silence') return undefined;
       server.destroy();
       return void client.resetAndDestroy();
     });
-    client.on('data', (chunk: Buffer) => void server.write(chunk));
+    client.on('data', (chunk: Buffer) => {
+      seen.flightOfClient ||= seen.helloOfServer;
+      server.write(chunk);
+    });
     client.once('close', () => server.destroy());
     server.once('close', () => dies !== 'silence' && client.destroySoon());
   }
