@@ -50,14 +50,22 @@ export function readSecret(directory: Folder, name: string): ProxySecret {
 
 function readSecrets(directory: Folder): Record<string, unknown> {
   const path = secretsFile(directory);
-  const text = readIfThere(path);
-  if (text === undefined) return {};
-  if ((statSync(path).mode & 0o077) !== 0)
-    throw new TransportError('proxy-credential', `${path} can be read by others: chmod 600 it`);
+  try {
+    const text = readIfThere(path);
+    if (text === undefined) return {};
+    if ((statSync(path).mode & 0o077) === 0) return toSecrets(path, text);
+  } catch (error) {
+    const { code = 'no JSON object' } = error as NodeJS.ErrnoException;
+    throw new TransportError('proxy-credential', `${path} cannot be read: ${code}`);
+  }
+  throw new TransportError('proxy-credential', `${path} can be read by others: chmod 600 it`);
+}
+
+/** What stands there is told nowhere. */
+function toSecrets(path: string, text: string): Record<string, unknown> {
   const all = parseOrUndefined(text);
-  // What stands there is told nowhere.
-  if (!isPlainObject(all)) throw new TransportError('proxy-credential', `${path} is no JSON object`);
-  return all;
+  if (isPlainObject(all)) return all;
+  throw new UnusableFile(path, 'is no JSON object', 'mend or remove it');
 }
 
 function parseOrUndefined(text: string): unknown {
@@ -68,10 +76,11 @@ function parseOrUndefined(text: string): unknown {
   }
 }
 
-/** Adds a secret, or replaces the one of that name. */
+/** Adds a secret, or replaces the one of that name; from then on nobody else can read the file. Throws `UnusableFile`. */
 export function writeSecret(directory: Folder, name: string, secret: ProxySecret): void {
-  const all = { ...readSecrets(directory), [name]: secret };
-  writeDurably(secretsFile(directory), `${JSON.stringify(all, undefined, 2)}\n`);
+  const path = secretsFile(directory);
+  const all = { ...toSecrets(path, readIfThere(path) ?? '{}'), [name]: secret };
+  writeDurably(path, `${JSON.stringify(all, undefined, 2)}\n`);
 }
 
 function readIfThere(path: string): string | undefined {
