@@ -24,7 +24,7 @@ export function readFlags(argv: readonly string[], table: FlagTable): ReadFlags 
   const switches = new Set<string>();
   const faults: string[] = [];
   for (const token of tokens) {
-    if (token.kind === 'positional') faults.push(`unexpected argument "${token.value}"`);
+    if (token.kind === 'positional') faults.push(`unexpected argument "${withoutUserInfo(token.value)}"`);
     if (token.kind !== 'option') continue;
     const fault = readOption(token, { table, values, switches });
     if (fault) faults.push(fault);
@@ -53,4 +53,9 @@ function readOption(
   if (values.has(name)) return `${rawName} is given twice`;
   values.set(name, value);
   return undefined;
+}
+
+/** The text as it may be shown: whatever may be a user and a password of a URL is left out. */
+export function withoutUserInfo(text: string): string {
+  return text.includes('@') ? `…@${text.slice(text.lastIndexOf('@') + 1)}` : text;
 }

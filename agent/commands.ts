@@ -22,6 +22,9 @@ import { enrollDirectory } from './enroll-directory.js';
 import { EXIT, explainFailure, type ExitCode } from './exit-codes.js';
 import { ownerOf } from './identity-check.js';
 import { AgentNotRunning, callAgent } from './local-socket/socket-client.js';
+import type { GivenProxies } from './proxies/proxy-arguments.js';
+import { runProxyCommand } from './proxies/proxy-commands.js';
+import { readLocalProxies, readSecret, writeLocalProxies, writeSecret } from './proxies/proxy-files.js';
 import { DurableStore, StoreInUse } from './spool/durable-store.js';
 import { Spool } from './spool/spool.js';
 import { StateStore } from './state-store.js';
@@ -59,6 +62,8 @@ async function runCommand(command: AgentCommand, context: CommandContext): Promi
       return runStatus(command, context);
     case 'emit':
       return runEmit(command, context);
+    case 'proxy':
+      return runProxyCommand(command, { ...context, bootId: readBootId() });
     case 'help':
       context.print(USAGE);
       return EXIT.ok;
@@ -69,7 +74,7 @@ async function runCommand(command: AgentCommand, context: CommandContext): Promi
 }
 
 async function runEnroll(command: EnrollCommand, context: CommandContext): Promise<ExitCode> {
-  const { directory, manager, token, name } = command;
+  const { directory, manager, token, name, proxies } = command;
   const { computerId, policy, ...identity } = await enrollDirectory({
     directory,
     manager,
@@ -80,10 +85,28 @@ async function runEnroll(command: EnrollCommand, context: CommandContext): Promi
     agentVersion: AGENT_VERSION,
     platform: platform(),
     machineId: await readMachineIdDigest(),
+    ...enrollmentRoute(directory, proxies),
   });
   if (command.json) context.print(JSON.stringify({ computerId, name: identity.name, policy }));
   else context.print(`Enrolled as ${identity.name} (${computerId}) under policy ${policy.name}`);
   return EXIT.ok;
+}
+
+/** Proxies that were given count from the enrollment on; those set before count for it too. */
+function enrollmentRoute(directory: DataDirectory, given: GivenProxies | undefined) {
+  const local = given ?? readLocalProxies(directory);
+  if (!local) return {};
+  const secret = given?.secret;
+  return {
+    local,
+    secretOf: (wanted: string) => (secret?.name === wanted ? secret.value : readSecret(directory, wanted)),
+    ...(given ? { onEnrolled: () => keepProxies(directory, given) } : {}),
+  };
+}
+
+function keepProxies(directory: DataDirectory, { proxies, direct, secret }: GivenProxies): void {
+  if (secret) writeSecret(directory, secret.name, secret.value);
+  writeLocalProxies(directory, { proxies, direct });
 }
 
 /** Holds the directory's lock meanwhile. */

@@ -18,11 +18,13 @@ import { firstSettings } from './first-settings.js';
 import { ownerOf } from './identity-check.js';
 import { createListeners } from './listener/compose-listener.js';
 import { Observer } from './observer.js';
+import { ProxyControl } from './proxies/proxy-control.js';
 import { DurableStore, type SetAside } from './spool/durable-store.js';
 import { Spool } from './spool/spool.js';
-import { StateStore } from './state-store.js';
+import { StateStore, type Progress } from './state-store.js';
 import { HeldTransport } from './transport/held-transport.js';
-import { judgeManager, ManagerTransport } from './transport/manager-transport.js';
+import { judgeManager, ManagerTransport, type TransportOptions } from './transport/manager-transport.js';
+import type { KnownPath } from './transport/route-rules.js';
 
 /** The directory was never enrolled. */
 export class NotEnrolled extends Error {}
@@ -116,6 +118,7 @@ async function composeOn(store: DurableStore, { options, identity, setAside, cle
     directions,
     transport,
     listeners: ways.listeners,
+    proxies: ways.proxies,
     firstSettings: isNew ? firstSettings(identity, options) : undefined,
     loop,
   });
@@ -135,7 +138,22 @@ interface WaysDeps {
 /** What connects agent and manager, either way. */
 function composeWays({ options, identity, state, spool, settings, lock, loop }: WaysDeps) {
   const { clock, random, log, bootId, listenerPort } = options;
-  const transportOptions = { identity, clock, bootId, anchor: () => state.progress.anchor };
+  const proxies: ProxyControl = new ProxyControl({
+    directory: options.directory,
+    log,
+    settings: () => settings.values,
+    tryOut: (route) => loop().tryOut(route),
+    onChange: () => directions.rerouted(),
+  });
+  const transportOptions: TransportOptions = {
+    identity,
+    clock,
+    bootId,
+    anchor: () => state.progress.anchor,
+    routes: () => directions.routes,
+    known: () => knownPath(state.progress),
+    secretOf: (name) => proxies.secretOf(name),
+  };
   const listeners = createListeners({
     options,
     identity,
@@ -153,18 +171,26 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
     listeners,
     lock,
     listenerPort,
+    localProxies: () => proxies.local,
+    failureOver: (route) => https.failureOver(route),
     onChange: () => loop().replan(),
     onNews: () => loop().wake(),
   });
+  const https = new ManagerTransport(transportOptions);
   const transport = new HeldTransport({
     clock,
     random,
     log,
-    https: new ManagerTransport(transportOptions),
+    https,
     settings: () => settings.values,
+    routes: () => directions.routes,
     dialsByItself: () => directions.dialsByItself,
     onWake: () => loop().answerWake(),
     onLost: (returnInMs) => loop().hasten(returnInMs),
   });
-  return { transport, listeners, directions };
+  return { transport, listeners, directions, proxies };
+}
+
+function knownPath({ managerUrl, proxy = null }: Progress): KnownPath | undefined {
+  return managerUrl === undefined ? undefined : { managerUrl, proxy };
 }

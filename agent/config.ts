@@ -3,9 +3,10 @@ import { hostname } from 'node:os';
 
 import type { FieldError } from '../lib/problem.js';
 import { SEVERITIES, type Severity } from '../protocol/heartbeat-messages.js';
-import { readFlags, type FlagTable, type ReadFlags } from './arguments.js';
+import { readFlags, withoutUserInfo, type FlagTable, type ReadFlags } from './arguments.js';
 import { dataDirectory, type DataDirectory } from './data-directory.js';
 import { EMIT_KINDS, MAX_EMIT_COUNT } from './local-socket/local-requests.js';
+import { PROXY_SWITCHES, PROXY_VALUES, readGivenProxies, type GivenProxies } from './proxies/proxy-arguments.js';
 import { MAX_MESSAGE_LENGTH, spoolableData } from './spool/event-intake.js';
 import { toStorableCut } from './storable.js';
 import { parseManagerUrl, type ManagerAddress } from './transport/tls-connection.js';
@@ -19,6 +20,19 @@ export interface EnrollCommand {
   readonly manager: ManagerAddress;
   readonly token: string;
   readonly name: string;
+  readonly json: boolean;
+  /** Instead of those that were set before. */
+  readonly proxies: GivenProxies | undefined;
+}
+
+export interface ProxyCommand {
+  readonly command: 'proxy';
+  readonly action: (typeof PROXY_ACTIONS)[number];
+  readonly directory: DataDirectory;
+  /** Of `set`. */
+  readonly given: GivenProxies | undefined;
+  /** Untried. */
+  readonly force: boolean;
   readonly json: boolean;
 }
 
@@ -51,7 +65,7 @@ export interface HelpCommand {
   readonly command: 'help' | 'version';
 }
 
-export type AgentCommand = EnrollCommand | RunCommand | StatusCommand | EmitCommand | HelpCommand;
+export type AgentCommand = EnrollCommand | RunCommand | StatusCommand | EmitCommand | ProxyCommand | HelpCommand;
 
 /** What stands outside the arguments. */
 export interface Surroundings {
@@ -70,9 +84,12 @@ export class UsageError extends Error {
 
 export const USAGE = `wardbeat-agent COMMAND [--dir DIR]
   enroll --manager URL (--token-file F | --token - | --token T) [--name NAME] [--json]
+         [--proxy URL[,URL…] [--credential NAME --secret-file F] [--no-direct]]
   run    [--no-clock-detection] [--listener-port P]
   status [--json]
   emit   --kind detection|log|metric --severity ${SEVERITIES.join('|')} --message M [--data JSON] [--count N]
+  proxy  set URL[,URL…] [--credential NAME [--secret-file F]] [--no-direct] [--force]
+  proxy  list [--json] | clear [--force] | test [--json]
 DIR is agent-data unless given. WARDBEAT_ENROLLMENT_TOKEN or WARDBEAT_ENROLLMENT_TOKEN_FILE serve as the token too.`;
 
 const ASKS: ReadonlyMap<string, HelpCommand['command']> = new Map([
@@ -84,7 +101,8 @@ const ASKS: ReadonlyMap<string, HelpCommand['command']> = new Map([
 ]);
 const STDIN = 0;
 const DEFAULT_DIRECTORY = 'agent-data';
-const LATER: readonly string[] = ['proxy', 'release'];
+const LATER: readonly string[] = ['release'];
+const PROXY_ACTIONS = ['set', 'list', 'clear', 'test'] as const;
 
 const SECRET_NAMES = ['WARDBEAT_ENROLLMENT_TOKEN'];
 
@@ -108,16 +126,26 @@ export function parseCommand(argv: readonly string[], around: Surroundings): Age
   if (LATER.includes(command)) throw new UsageError([`"${command}" is not available in this version`]);
   const parser = Object.hasOwn(PARSERS, command) ? PARSERS[command] : undefined;
   if (!parser) throw new UsageError([command === '' ? 'a command is missing' : `unknown command "${command}"`]);
-  const flags = readFlags(rest, { values: [...parser.flags.values, 'dir'], switches: parser.flags.switches });
+  const [words, flagged] = splitWords(command, rest);
+  const flags = readFlags(flagged, { values: [...parser.flags.values, 'dir'], switches: parser.flags.switches });
   const faults = [...flags.faults];
   const given = flags.values.get('dir') ?? DEFAULT_DIRECTORY;
   if (given === '') faults.push('--dir must not be empty');
-  const parsed = parser.parse({ flags, directory: dataDirectory(given), around, faults });
+  const parsed = parser.parse({ words, flags, directory: dataDirectory(given), around, faults });
   if (faults.length > 0) throw new UsageError(faults);
   return parsed;
 }
 
+/** What stands before the first flag, where a command takes such words, and the rest. */
+function splitWords(command: string, argv: readonly string[]): [readonly string[], readonly string[]] {
+  if (command !== 'proxy') return [[], argv];
+  const first = argv.findIndex((argument) => argument.startsWith('-'));
+  return first < 0 ? [argv, []] : [argv.slice(0, first), argv.slice(first)];
+}
+
 interface Parsing {
+  /** What stands before the flags of `proxy`. */
+  readonly words: readonly string[];
   readonly flags: ReadFlags;
   readonly directory: DataDirectory;
   readonly around: Surroundings;
@@ -132,8 +160,15 @@ interface CommandParser {
 
 const PARSERS: Readonly<Record<string, CommandParser>> = {
   enroll: {
-    flags: { values: ['manager', 'token', 'token-file', 'name', 'proxy'], switches: ['json'] },
+    flags: {
+      values: ['manager', 'token', 'token-file', 'name', 'proxy', ...PROXY_VALUES],
+      switches: ['json', ...PROXY_SWITCHES],
+    },
     parse: parseEnroll,
+  },
+  proxy: {
+    flags: { values: [...PROXY_VALUES], switches: ['json', 'force', ...PROXY_SWITCHES] },
+    parse: parseProxyCommand,
   },
   run: { flags: { values: ['listener-port'], switches: ['no-clock-detection'] }, parse: parseRun },
   status: {
@@ -148,8 +183,11 @@ function parseEnroll({ flags, directory, around, faults }: Parsing): AgentComman
   const url = values.get('manager');
   const manager = url === undefined ? undefined : parseManagerUrl(url);
   if (url === undefined) faults.push('--manager URL is missing');
-  else if (!manager) faults.push(`--manager must be https://host:port, not "${url}"`);
-  if (values.has('proxy')) faults.push('--proxy is not available in this version');
+  else if (!manager) faults.push(`--manager must be https://host:port, not "${withoutUserInfo(url)}"`);
+  const list = values.get('proxy');
+  if (list === undefined && [...PROXY_VALUES].some((name) => values.has(name)))
+    faults.push('--credential and --secret-file go with --proxy');
+  const { readFile } = around;
   const name = toStorableCut(values.get('name') ?? around.hostname, 253);
   if (name === '') faults.push('--name must not be empty');
   return {
@@ -159,6 +197,26 @@ function parseEnroll({ flags, directory, around, faults }: Parsing): AgentComman
     token: readToken(flags, around, faults),
     name,
     json: switches.has('json'),
+    proxies: list === undefined ? undefined : readGivenProxies({ list, flags, readFile, faults }),
+  };
+}
+
+function parseProxyCommand({ words, flags, directory, around, faults }: Parsing): ProxyCommand {
+  const [word, ...others] = words;
+  const action = PROXY_ACTIONS.find((one) => one === word);
+  if (!action) faults.push(`proxy must be followed by ${PROXY_ACTIONS.join(', ')}`);
+  const list = action === 'set' ? others[0] : undefined;
+  const more = action === 'set' ? others.slice(1) : others;
+  faults.push(...more.map((one) => `unexpected argument "${withoutUserInfo(one)}"`));
+  if (action === 'set' && list === undefined) faults.push('proxy set needs URL[,URL…]');
+  const { readFile } = around;
+  return {
+    command: 'proxy',
+    action: action ?? 'list',
+    directory,
+    given: list === undefined ? undefined : readGivenProxies({ list, flags, readFile, faults }),
+    force: flags.switches.has('force'),
+    json: flags.switches.has('json'),
   };
 }
 

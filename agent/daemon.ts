@@ -12,6 +12,7 @@ import type { SettingsOrder } from '../protocol/heartbeat-messages.js';
 import { createLocalHandler } from './local-socket/local-requests.js';
 import { serveLocalSocket, type LocalSocketServer } from './local-socket/socket-server.js';
 import type { Observer } from './observer.js';
+import { listProxies, type ProxyChange, type ProxyControl } from './proxies/proxy-control.js';
 import type { SetAside } from './spool/durable-store.js';
 import type { IncomingEvent } from './spool/event-intake.js';
 import type { Spool } from './spool/spool.js';
@@ -31,6 +32,7 @@ export interface DaemonParts {
   readonly directions: Directions;
   readonly transport: HeldTransport;
   readonly listeners: ListenerSet;
+  readonly proxies: ProxyControl;
   readonly firstSettings: SettingsOrder | undefined;
   readonly loop: HeartbeatLoop;
 }
@@ -110,7 +112,7 @@ export class Daemon implements Lifecycle {
       folder: options.directory.path,
       name: options.directory.socketName,
       log: options.log,
-      handle: createLocalHandler({ spool, status: () => this.status() }),
+      handle: createLocalHandler({ spool, status: () => this.status(), proxies: this.#proxies() }),
     });
     await directions.start(firstSettings);
     loop.start();
@@ -119,6 +121,16 @@ export class Daemon implements Lifecycle {
     if (options.clockDetection) watches.push(watchClock(options.clock, signal, (event) => this.#reportClock(event)));
     this.#watches = Promise.all(watches);
     options.log.info({ computerId: this.computerId, directory: options.directory.path }, 'Agent started');
+  }
+
+  #proxies() {
+    const { proxies, settings, state, identity } = this.#parts;
+    const enrolledUrls = identity.managerUrls;
+    return {
+      list: () =>
+        listProxies({ local: proxies.local, settings: settings.values, inUse: state.progress.proxy, enrolledUrls }),
+      change: (change: ProxyChange) => proxies.change(change),
+    };
   }
 
   async #reportChangeWhileAway(): Promise<void> {

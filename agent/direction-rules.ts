@@ -1,5 +1,6 @@
 import type { CommunicationDirection, SettingValues } from '../policies/setting-values.js';
 import type { CandidateReport } from '../protocol/heartbeat-messages.js';
+import { routeKey, type Route } from './transport/route-rules.js';
 
 /** A candidate that was not proven by then is reverted; counted by the boot clock. */
 export const CANDIDATE_LIMIT_MS = 120_000;
@@ -7,6 +8,8 @@ export const CANDIDATE_LIMIT_MS = 120_000;
 export const REVERTED_KEPT_MS = 3_600_000;
 /** The least time after which an agent that nobody dialled dials once itself. */
 export const SHORTEST_FALLBACK_MS = 3_600_000;
+/** So long after an exchange over the old route the new one is tried again. */
+export const PROOF_RETRY_MS = 10_000;
 const FALLBACK_INTERVALS = 10;
 const LINGERING_INTERVALS = 2;
 
@@ -15,6 +18,8 @@ export interface Way {
   readonly direction: CommunicationDirection;
   readonly listenerPort: number;
   readonly allowedSources: readonly string[];
+  /** How connections of the agent's own go. */
+  readonly route: Route;
 }
 
 /** Over what the side that will dial proves the new way. */
@@ -28,6 +33,8 @@ export interface Candidate {
   readonly deadlineBoot: number;
   /** The agent was told at its enrollment not to dial: it does not before the deadline. */
   readonly holdsDials: boolean;
+  /** The last exchange that came about over another route than the one to be proven. */
+  readonly missedBoot?: number | undefined;
 }
 
 export type RevertReason = NonNullable<CandidateReport['reason']>;
@@ -51,19 +58,31 @@ export interface Ways {
 
 /** The connection that an exchange came over. */
 export type Carrier =
-  | { readonly kind: 'dial' }
+  /** `route`: of `routeKey`; absent where there is only one. */
+  | { readonly kind: 'dial'; readonly route?: string | undefined }
   /** `admittedBy` answers whether a list of allowed sources lets this peer in. */
   | { readonly kind: 'listener'; readonly port: number; readonly admittedBy: (sources: readonly string[]) => boolean };
 
-export function wayOf(values: SettingValues, listenerPort = values.listenerPort): Way {
-  return { direction: values.communicationDirection, listenerPort, allowedSources: values.listenerAllowedSources };
+export function wayOf(
+  values: SettingValues,
+  more: { readonly listenerPort?: number | undefined; readonly route: Route },
+): Way {
+  const { communicationDirection: direction, listenerAllowedSources: allowedSources } = values;
+  return { direction, listenerPort: more.listenerPort ?? values.listenerPort, allowedSources, route: more.route };
 }
 
-/** Undefined where the change can be put in force at once: the side that will dial does so already. */
+/**
+ * Undefined where the change can be put in force at once: the side that will dial does so already, and in the same way. An
+ * agent that waits to be dialled proves no route: it needs one only when nobody dials it.
+ */
 export function proofNeeded(from: Way, to: Way): Proof | undefined {
   const was = from.direction === 'managerInitiated';
-  if (to.direction !== 'managerInitiated') return was ? 'dial' : undefined;
+  if (to.direction !== 'managerInitiated') return was || !isSameRoute(from, to) ? 'dial' : undefined;
   return was && isSameListener(from, to) ? undefined : 'listener';
+}
+
+function isSameRoute(from: Way, to: Way): boolean {
+  return routeKey(from.route) === routeKey(to.route);
 }
 
 function isSameListener(from: Way, to: Way): boolean {
@@ -109,7 +128,8 @@ function isReverted({ reverted }: Ways, fingerprint: string, nowBoot: number): b
 
 /** Whether an exchange over this carrier is one over the candidate's new way. */
 export function proves({ way, proof }: Candidate, carrier: Carrier): boolean {
-  if (carrier.kind === 'dial') return proof === 'dial';
+  if (carrier.kind === 'dial')
+    return proof === 'dial' && (carrier.route === undefined || carrier.route === routeKey(way.route));
   return proof === 'listener' && carrier.port === way.listenerPort && carrier.admittedBy(way.allowedSources);
 }
 
@@ -118,6 +138,23 @@ export interface Commit {
   readonly carrier: Carrier;
   readonly nowBoot: number;
   readonly intervalMs: number;
+}
+
+/** Whether the exchange that goes on over this carrier cannot prove a candidate that is to be proven by a dial. */
+export function needsAnotherDial({ candidate }: Ways, carrier: Carrier): boolean {
+  return candidate?.proof === 'dial' && carrier.kind === 'dial' && !proves(candidate, carrier);
+}
+
+/** An exchange came about, but over another route than the candidate's. */
+export function missCandidate(ways: Ways, nowBoot: number): Ways {
+  return ways.candidate ? { ...ways, candidate: { ...ways.candidate, missedBoot: nowBoot } } : ways;
+}
+
+/** The list of an operator at the computer changed: the same settings lead elsewhere now. */
+export function reroute(ways: Ways, route: { readonly inForce: Route; readonly candidate: Route | undefined }): Ways {
+  const { inForce, candidate } = ways;
+  const proving = candidate && route.candidate && { ...candidate, way: { ...candidate.way, route: route.candidate } };
+  return { ...ways, inForce: { ...inForce, route: route.inForce }, ...(proving ? { candidate: proving } : {}) };
 }
 
 /** The ways after the manager stored the exchange that proved the candidate; undefined where it proved nothing. */
@@ -209,6 +246,7 @@ export function nextDialBoot(ways: Ways, facts: DialFacts): number {
   const { candidate } = ways;
   if (candidate?.holdsDials) return candidate.deadlineBoot;
   if (candidate?.proof === 'dial' && facts.lastDialBoot < candidate.beganBoot) return candidate.beganBoot;
+  if (candidate?.missedBoot !== undefined) return Math.min(facts.orderedBoot, candidate.missedBoot + PROOF_RETRY_MS);
   if (dialsByItself(ways) || facts.isListenerUntold) return facts.orderedBoot;
   return facts.quietSinceBoot + fallbackMs(facts.intervalMs);
 }

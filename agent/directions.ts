@@ -1,5 +1,6 @@
 import type { Clock } from '../lib/clock.js';
 import type { Log } from '../lib/log.js';
+import type { SettingValues } from '../policies/setting-values.js';
 import { LISTENER_PART } from '../protocol/component-parts.js';
 import type { CandidateReport, ComponentReport, ListenerReport, Orders } from '../protocol/heartbeat-messages.js';
 import type { SettingsOrder } from '../protocol/heartbeat-messages.js';
@@ -13,9 +14,12 @@ import {
   isListenerUntold,
   listenerWishes,
   listens,
+  missCandidate,
+  needsAnotherDial,
   nextChangeBoot,
   nextDialBoot,
   offerWay,
+  reroute,
   revertCandidate,
   wayOf,
   type Candidate,
@@ -31,6 +35,9 @@ import type { DirectionReport } from './report-builder.js';
 import type { IncomingEvent } from './spool/event-intake.js';
 import type { Spool } from './spool/spool.js';
 import type { StateStore } from './state-store.js';
+import type { Routes } from './transport/manager-transport.js';
+import { routeOf, type LocalProxies, type Route } from './transport/route-rules.js';
+import type { TransportError } from './transport/transport-error.js';
 
 export interface DirectionsDeps {
   readonly clock: Clock;
@@ -43,6 +50,10 @@ export interface DirectionsDeps {
   readonly lock: ExchangeLock;
   /** Instead of the settings' one. */
   readonly listenerPort: number | undefined;
+  /** What an operator at the computer set instead of the policy's proxies. */
+  readonly localProxies: () => LocalProxies | undefined;
+  /** Why a route could not be proven so far. */
+  readonly failureOver: (route: Route) => TransportError | undefined;
   /** Who dials, or where to listen, is another now. */
   readonly onChange: () => void;
   /** The manager is to hear of something now. */
@@ -64,7 +75,31 @@ export class Directions {
 
   constructor(deps: DirectionsDeps) {
     this.#deps = deps;
-    this.#ways = { inForce: wayOf(deps.settings.values, deps.listenerPort) };
+    this.#ways = { inForce: this.#wayOf(deps.settings.values) };
+  }
+
+  #wayOf(values: SettingValues): Way {
+    const { listenerPort, localProxies } = this.#deps;
+    return wayOf(values, { listenerPort, route: routeOf(values, localProxies()) });
+  }
+
+  /** What connections of the agent's own go over. */
+  get routes(): Routes {
+    const { inForce, candidate } = this.#ways;
+    return { inForce: inForce.route, ...(candidate?.proof === 'dial' ? { candidate: candidate.way.route } : {}) };
+  }
+
+  /** The operator's own list changed. */
+  rerouted(): void {
+    const { settings, localProxies } = this.#deps;
+    const local = localProxies();
+    const candidate = this.#candidate && routeOf(this.#candidate.values, local);
+    this.#setWays(reroute(this.#ways, { inForce: routeOf(settings.values, local), candidate }));
+  }
+
+  /** Whether what is to be proven needs a connection of its own, over another route than this one. */
+  needsAnotherDial(carrier: Carrier): boolean {
+    return needsAnotherDial(this.#ways, carrier);
   }
 
   get ways(): Ways {
@@ -111,7 +146,8 @@ export class Directions {
 
   /** Carries out what orders say of settings. */
   async follow(orders: Orders, carrier: Carrier): Promise<void> {
-    if (orders.committed !== undefined) await this.#commit(orders.committed, carrier);
+    if (this.needsAnotherDial(carrier)) this.#ways = missCandidate(this.#ways, this.#deps.clock.boot());
+    else if (orders.committed !== undefined) await this.#commit(orders.committed, carrier);
     const { retryCandidate } = orders;
     if (retryCandidate !== undefined) this.#ways = forgetReverted(this.#ways, retryCandidate);
     if (orders.settings) await this.#offer(orders.settings, { isFirst: false });
@@ -119,10 +155,10 @@ export class Directions {
   }
 
   async #offer(order: SettingsOrder, { isFirst }: { readonly isFirst: boolean }): Promise<void> {
-    const { clock, settings, listenerPort } = this.#deps;
+    const { clock, settings } = this.#deps;
     const checked = await settings.examine(order);
     if (!checked) return;
-    const way = wayOf(checked.values, listenerPort);
+    const way = this.#wayOf(checked.values);
     const { kind, ways } = offerWay(forgetExpired(this.#ways, clock.boot()), {
       fingerprint: order.fingerprint,
       way,
@@ -201,10 +237,16 @@ export class Directions {
     const { candidate } = this.#ways;
     const nowBoot = this.#deps.clock.boot();
     if (nowBoot < nextChangeBoot(this.#ways)) return;
-    if (candidate && nowBoot >= candidate.deadlineBoot)
-      await this.#revert(candidate.proof === 'dial' ? 'manager-not-reached' : 'not-dialled', DEADLINE_DETAIL);
+    if (candidate && nowBoot >= candidate.deadlineBoot) await this.#revertLate(candidate);
     this.#setWays(forgetExpired(this.#ways, nowBoot));
     await this.#listen();
+  }
+
+  async #revertLate({ proof, way }: Candidate): Promise<void> {
+    if (proof === 'listener') return this.#revert('not-dialled', DEADLINE_DETAIL);
+    const failure = this.#deps.failureOver(way.route);
+    const why = failure ? `: ${failure.code}: ${failure.message}` : '';
+    await this.#revert('manager-not-reached', `${DEADLINE_DETAIL}${why}`);
   }
 
   async #revert(reason: RevertReason, detail: string): Promise<void> {

@@ -24,7 +24,9 @@ import {
 } from './data-directory.js';
 import { withDeadline } from './deadline.js';
 import { readKey } from './identity-check.js';
-import { createContext, openConnection, type ManagerAddress } from './transport/tls-connection.js';
+import { noSecret, openRoute, RouteChooser, type RouteMeans } from './transport/route.js';
+import { routeOf, type LocalProxies } from './transport/route-rules.js';
+import { createConnection, createContext, type ManagerAddress } from './transport/tls-connection.js';
 import { toTransportError, TransportError } from './transport/transport-error.js';
 
 export interface EnrollmentOptions {
@@ -37,6 +39,11 @@ export interface EnrollmentOptions {
   readonly platform: string;
   readonly machineId?: string | undefined;
   readonly clock: Clock;
+  /** Proxies on the way; directly without them. */
+  readonly local?: LocalProxies | undefined;
+  readonly secretOf?: RouteMeans['secretOf'];
+  /** The manager was reached and has enrolled the key; the identity is about to be written. */
+  readonly onEnrolled?: () => void;
 }
 
 /** The token is not one. */
@@ -94,15 +101,21 @@ interface Asking {
 }
 
 async function ask(request: EnrollRequest, { options, fingerprint, signal }: Asking): Promise<EnrollResponse> {
-  const connection = await openConnection({
-    address: options.manager,
+  const { manager, clock, local, secretOf = noSecret } = options;
+  const route = routeOf({ managerUrls: [manager.url], proxies: [], proxyFallbackDirect: true }, local);
+  const { socket, path, warning } = await openRoute({
+    chooser: new RouteChooser(route, { enrolledUrls: [] }),
+    means: { clock, secretOf },
+    milliseconds: ATTEMPT_LIMIT_MS,
     context: createContext({}),
-    verify: (socket) => {
-      verifyUnknownManager(socket, { fingerprint, at: options.clock.wall() });
+    verify: (peer) => {
+      verifyUnknownManager(peer, { fingerprint, at: clock.wall() });
       return undefined;
     },
     signal,
   });
+  const address = path.manager;
+  const connection = createConnection({ socket, address, proxy: path.proxy?.url, route: undefined, warning });
   try {
     const answer = await connection.post(AGENT_PATHS.enroll, JSON.stringify(request), signal);
     return readAnswer(answer);
@@ -184,6 +197,7 @@ function keep(answer: EnrollResponse, { options, key, token }: Keeping): Identit
     enrolledWith: { managerUrl: options.manager.url, tokenDigest: hashEnrollmentSecret(secret).toString('hex') },
   };
   const intermediates = others.filter((der) => !der.equals(rootDer)).map((der) => new X509Certificate(der).toString());
+  options.onEnrolled?.();
   writeIdentity(options.directory, {
     ...identity,
     certificatePem: joinPemBundle([leaf.toString(), ...intermediates]),

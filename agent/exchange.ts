@@ -23,11 +23,13 @@ import {
 import { withDeadline } from './deadline.js';
 import type { Directions } from './directions.js';
 import type { Observer } from './observer.js';
+import type { IncomingEvent } from './spool/event-intake.js';
 import { buildReport, carriedCount, EVENT_BYTES_PER_REPORT, type Incarnation } from './report-builder.js';
 import type { CarriedRange, ReadBatch, Spool } from './spool/spool.js';
 import type { Progress, StateStore, UnansweredReport } from './state-store.js';
 import type { Carrier } from './direction-rules.js';
 import type { HeldTransport } from './transport/held-transport.js';
+import type { Route } from './transport/route-rules.js';
 import type { ManagerConnection } from './transport/tls-connection.js';
 import { ManagerRefusal, TransportError } from './transport/transport-error.js';
 
@@ -51,6 +53,8 @@ export interface ExchangeOutcome {
 
 export interface ExchangeOptions {
   readonly signal: AbortSignal;
+  /** To be tried out: neither in force nor a candidate of the settings. */
+  readonly over?: Route | undefined;
   readonly goodbye?: GoodbyeReason;
 }
 
@@ -83,8 +87,9 @@ export class Exchanger {
     const begun = { boot: clock.boot(), monotonic: clock.monotonic() };
     const end = begun.monotonic + ATTEMPT_LIMIT_MS;
     await observer.observe();
-    const isLast = options.goodbye !== undefined;
-    const connection = await transport.connect(end - clock.monotonic(), options.signal, { isLast });
+    const { signal, goodbye, over } = options;
+    const isLast = goodbye !== undefined;
+    const connection = await transport.connect(end - clock.monotonic(), signal, { isLast, over });
     try {
       return await this.#converse(connection, { ...options, startBoot: begun.boot, end });
     } finally {
@@ -109,7 +114,7 @@ export class Exchanger {
     let attempt = { startBoot, end };
     let nextContactBoot = startBoot + this.#deps.settings.values.heartbeatIntervalSeconds * 1000;
     for (let reports = 1; ; reports += 1) {
-      const round = await this.#nextRound(goodbye);
+      const round = await this.#nextRound(goodbye, connection);
       const orders = await this.#send(connection, round, { signal, end: attempt.end });
       if (orders) nextContactBoot = nextContactAt(attempt.startBoot, orders.nextContactInMs);
       const again = orders ? await this.#follow(orders, round, { carrier: connection.carrier, goodbye }) : true;
@@ -120,30 +125,33 @@ export class Exchanger {
     }
   }
 
-  async #nextRound(goodbye: GoodbyeReason | undefined): Promise<Round> {
+  async #nextRound(goodbye: GoodbyeReason | undefined, connection: ManagerConnection): Promise<Round> {
     const { state } = this.#deps;
     if (state.unanswered) return { report: state.unanswered, isOld: true, isGoodbye: false };
-    const report = await this.#buildAndKeep(goodbye);
+    const report = await this.#buildAndKeep(goodbye, proxyTold(connection, state.progress));
     return { report, isOld: false, isGoodbye: goodbye !== undefined };
   }
 
   /** A disk that fails costs the events of this report, never the heartbeat. */
-  async #buildAndKeep(goodbye: GoodbyeReason | undefined): Promise<UnansweredReport> {
+  async #buildAndKeep(goodbye: GoodbyeReason | undefined, proxy: string | undefined): Promise<UnansweredReport> {
     const { state, spool, log, observer } = this.#deps;
     try {
       const batches = await spool.read({ maxEvents: this.#maxEvents, maxBytes: EVENT_BYTES_PER_REPORT });
-      const report = this.#build(batches, goodbye);
+      const report = this.#build(batches, { goodbye, proxy });
       await state.keepUnanswered(report);
       spool.carry(report.ranges);
       return report;
     } catch (error) {
       log.warn({ err: error }, 'The spool cannot be used: this report goes without events');
       observer.spoolFailed(error);
-      return this.#build([], goodbye);
+      return this.#build([], { goodbye, proxy });
     }
   }
 
-  #build(batches: readonly ReadBatch[], goodbye: GoodbyeReason | undefined): UnansweredReport {
+  #build(
+    batches: readonly ReadBatch[],
+    more: { readonly goodbye: GoodbyeReason | undefined; readonly proxy: string | undefined },
+  ): UnansweredReport {
     const { clock, random, incarnation, state, settings, directions, observer } = this.#deps;
     const reduced = this.#reducedReports > 0;
     if (reduced) this.#reducedReports -= 1;
@@ -162,7 +170,7 @@ export class Exchanger {
       batches,
       full: this.#fullReport,
       reduced,
-      goodbye,
+      ...more,
     });
   }
 
@@ -215,9 +223,11 @@ export class Exchanger {
   async #settle(
     orders: Orders,
     { report }: Round,
-    { sentAt, connection: { managerUrl, warning } }: { sentAt: number; connection: ManagerConnection },
+    { sentAt, connection }: { sentAt: number; connection: ManagerConnection },
   ): Promise<void> {
     const { clock, state, spool, incarnation } = this.#deps;
+    const { managerUrl, warning } = connection;
+    const before = state.progress;
     const receivedAt = clock.wall();
     const { managerReceivedAt, managerSentAt } = orders;
     const progress: Partial<Progress> = {
@@ -228,7 +238,7 @@ export class Exchanger {
       lastExchangeAt: receivedAt,
       nextContactAt: receivedAt + orders.nextContactInMs,
       clockOffsetMs: clockAheadMs({ sentAt, managerReceivedAt, managerSentAt, receivedAt }),
-      ...(managerUrl === undefined ? {} : { managerUrl }),
+      ...(managerUrl === undefined ? {} : { managerUrl, proxy: connection.proxy ?? null }),
       anchor: { bootId: incarnation.bootId, boot: clock.boot(), managerWall: managerSentAt },
       lastError: warning ? { code: warning.code, at: receivedAt, detail: warning.message } : null,
       refusal: null,
@@ -238,6 +248,8 @@ export class Exchanger {
       for (const { lane, epoch, position } of orders.acknowledged) await spool.acknowledge(lane, epoch, position);
     });
     await this.#despiteDisk(() => state.settle(progress));
+    const event = proxyChange(before, connection);
+    if (event) await this.#despiteDisk(() => spool.append('control', event));
   }
 
   /** The manager has the report already: a disk that fails now costs a repeat, not the heartbeat. */
@@ -266,11 +278,13 @@ export class Exchanger {
     round: Round,
     { carrier, goodbye }: { carrier: Carrier; goodbye: GoodbyeReason | undefined },
   ): Promise<boolean> {
+    const { directions } = this.#deps;
     if (goodbye !== undefined) return !round.isGoodbye;
     this.#maxEvents = orders.eventQuota.maxEventsPerReport;
     const isChanged = await this.#followSettings(orders, carrier);
     const wantsFacts = orders.fullReport && round.report.factsDigest === null;
     this.#fullReport = wantsFacts;
+    if (isChanged && directions.needsAnotherDial(carrier)) return false;
     if (isChanged || wantsFacts || orders.effect === 'older' || this.#isStale(round)) return true;
     return this.#drainsOn(orders, round);
   }
@@ -313,6 +327,30 @@ function blamedRanges({ facts }: ManagerRefusal, { ranges }: UnansweredReport): 
 /** What is older than what the manager knows it does not store. */
 function toldPort({ listenerPort }: UnansweredReport, { effect }: Orders): Partial<Progress> {
   return listenerPort === undefined || effect === 'older' ? {} : { toldListenerPort: listenerPort };
+}
+
+/** Of a connection that the manager opened what the agent's own last one went through. */
+function proxyTold({ managerUrl, proxy }: ManagerConnection, progress: Progress): string | undefined {
+  return managerUrl === undefined ? (progress.proxy ?? undefined) : proxy;
+}
+
+/** Told once: what the agent's own connections go through is another than before. */
+function proxyChange(before: Progress, { managerUrl, proxy, warning }: ManagerConnection): IncomingEvent | undefined {
+  const from = before.proxy ?? null;
+  const to = proxy ?? null;
+  if (managerUrl === undefined || from === to) return undefined;
+  // Where the former way failed in an attempt of its own, that is the last error.
+  const failure = warning ? { code: warning.code, detail: warning.message } : before.lastError;
+  return {
+    kind: 'proxy-changed',
+    severity: to === null ? 'medium' : 'info',
+    message: `The manager is reached ${throughText(to)} now, and was ${throughText(from)}`,
+    data: { from, to, ...(failure ? { code: failure.code, detail: failure.detail } : {}) },
+  };
+}
+
+function throughText(proxy: string | null): string {
+  return proxy === null ? 'without a proxy' : `through ${proxy}`;
 }
 
 function acknowledgesSome(acknowledged: Orders['acknowledged'], { ranges }: UnansweredReport): boolean {

@@ -11,6 +11,7 @@ import type { Exchanger } from './exchange.js';
 import type { StateStore } from './state-store.js';
 import type { HeldTransport } from './transport/held-transport.js';
 import type { ManagerTransport } from './transport/manager-transport.js';
+import type { Route } from './transport/route-rules.js';
 import type { ManagerConnection } from './transport/tls-connection.js';
 import { ManagerRefusal, toTransportError, TransportError } from './transport/transport-error.js';
 
@@ -107,6 +108,16 @@ export class HeartbeatLoop {
   #askFrom(boot: number): void {
     this.#askedBoot = Math.min(this.#askedBoot, Math.max(this.#deps.clock.boot(), boot));
     this.#wakeUp.abort();
+  }
+
+  /** Runs one exchange over a route that is not in force, after the one in flight; throws what it came to. */
+  async tryOut(over: Route): Promise<void> {
+    await this.#deps.lock.run(async () => {
+      if (this.#leaving) throw new TransportError('unknown', 'The agent is stopping');
+      const { nextContactBoot } = await this.#deps.exchanger.run({ signal: this.#stop.signal, over });
+      this.#succeeded(nextContactBoot);
+    });
+    this.replan();
   }
 
   /** Runs an exchange over a connection of the manager's; undefined where another one is in flight. */

@@ -49,6 +49,8 @@ export interface ReportInputs {
   /** Only what liveness needs, after the manager refused more. */
   readonly reduced: boolean;
   readonly goodbye?: GoodbyeReason | undefined;
+  /** The URL of the proxy that the agent's own connections go through. */
+  readonly proxy?: string | undefined;
 }
 
 /** Builds a report and what the agent must remember of it until it is answered. */
@@ -63,7 +65,7 @@ export function buildReport(inputs: ReportInputs): UnansweredReport {
     counters: reduced ? {} : snapshot.counters,
     ...settingsPart(inputs),
     ...inputs.directions,
-    ...(progress.lastError ? { lastTransportError: progress.lastError } : {}),
+    ...transportPart(inputs),
     lanes: inputs.batches.map(({ lane, epoch, events }) => ({ lane, epoch, events })),
     ...(inputs.goodbye ? { goodbye: { reason: inputs.goodbye } } : {}),
   };
@@ -104,6 +106,10 @@ function settingsPart({ applied, settings }: ReportInputs) {
     ...(applied ? { appliedFingerprint: applied.fingerprint, settingsGeneration: applied.generation } : {}),
     intervalSeconds: settings.heartbeatIntervalSeconds,
   };
+}
+
+function transportPart({ progress: { lastError }, proxy }: ReportInputs) {
+  return { ...(lastError ? { lastTransportError: lastError } : {}), ...(proxy === undefined ? {} : { proxy }) };
 }
 
 function toRange({ lane, epoch, events }: ReadBatch): CarriedRange[] {

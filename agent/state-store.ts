@@ -70,6 +70,8 @@ export interface Progress {
   /** Milliseconds this computer's wall clock is ahead of the manager's. */
   readonly clockOffsetMs?: number;
   readonly managerUrl?: string;
+  /** The URL of the proxy in use, null for none. */
+  readonly proxy?: string | null;
   readonly anchor?: TimeAnchor;
   /** Null after an exchange without any. */
   readonly lastError?: LastError | null;

@@ -65,8 +65,7 @@ export function toStatus({ identity, progress, settings, spool, ...inputs }: Sta
     state: inputs.contact,
     direction: settings.communicationDirection,
     connectionMode: settings.connectionMode,
-    managerUrl: progress.managerUrl ?? identity.managerUrls[0] ?? null,
-    proxy: null,
+    ...whereOf(progress, identity),
     lastExchangeAt: instant(progress.lastExchangeAt),
     nextContactAt: instant(inputs.nextContactAt),
     lastError: lastError ? { ...lastError, at: toRfc3339(lastError.at) } : null,
@@ -77,6 +76,10 @@ export function toStatus({ identity, progress, settings, spool, ...inputs }: Sta
     certificate: { serial, notAfter: toRfc3339(notAfter) },
     clockOffsetMs: progress.clockOffsetMs ?? null,
   };
+}
+
+function whereOf({ managerUrl, proxy = null }: Progress, { managerUrls }: StatusInputs['identity']) {
+  return { managerUrl: managerUrl ?? managerUrls[0] ?? null, proxy };
 }
 
 function instant(at: number | null | undefined): string | null {
@@ -93,6 +96,7 @@ export function describeStatus(status: AgentStatus): string {
     ['listener', describeListener(status.listener)],
     ['channel', describeChannel(status.channel)],
     ['manager', status.managerUrl ?? '-'],
+    ['proxy', status.proxy ?? 'none'],
     ['last exchange', status.lastExchangeAt ?? 'never'],
     ['next contact', status.nextContactAt ?? '-'],
     ['last error', lastError ? `${lastError.code} at ${lastError.at}: ${lastError.detail}` : 'none'],

@@ -1,9 +1,12 @@
+import type { Socket } from 'node:net';
 import { connect, type SecureContext, type TLSSocket } from 'node:tls';
 import { connectionReset } from './network-error.js';
 
 export interface TlsTarget {
   readonly host: string;
   readonly port: number;
+  /** A connection that leads there already, through a proxy; a new one unless given. It ends with the TLS one. */
+  readonly socket?: Socket | undefined;
   /** A name to ask for (RFC 6066); none for an IP address. */
   readonly servername?: string;
   readonly context: SecureContext;
@@ -25,11 +28,13 @@ export function openTlsSocket({
   onSession,
   onConnect,
   signal,
+  socket: tunnel,
   ...where
 }: TlsTarget): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const socket = connect({
       ...where,
+      ...(tunnel ? { socket: tunnel } : {}),
       ...(session ? { session } : {}),
       secureContext: context,
       ALPNProtocols: ['http/1.1'],
@@ -39,6 +44,7 @@ export function openTlsSocket({
     const fail = (error: unknown): void => {
       signal.removeEventListener('abort', abort);
       socket.destroy();
+      tunnel?.destroy();
       reject((signal.aborted ? signal.reason : error) as Error);
     };
     const closed = (): void => fail(connectionReset('the connection was closed during the handshake'));

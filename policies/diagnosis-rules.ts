@@ -189,7 +189,8 @@ const AGENT_REASONS: Readonly<Record<string, StatusReason>> = {
 function agentErrorFinding({ agentError, lastSeenAt }: DiagnosisFacts): Finding | undefined {
   if (!agentError || lastSeenAt === null || Math.abs(lastSeenAt - agentError.at) > RECENT_MS) return undefined;
   const { code } = agentError;
-  const reason = Object.hasOwn(AGENT_REASONS, code) ? AGENT_REASONS[code] : reachReason(code);
+  const known = Object.hasOwn(AGENT_REASONS, code) ? AGENT_REASONS[code] : reachReason(code);
+  const reason = code.startsWith('proxy-') ? 'proxy-failed' : known;
   return reason ? found(reason, 'low') : undefined;
 }
 
@@ -258,6 +259,9 @@ export const ADVICE: Readonly<Record<StatusReason, readonly string[]>> = {
   'tls-not-yet-valid': ['The certificate is not valid yet: correct the clock that is behind.'],
   'tls-unknown-ca': [
     'Somebody else answers, or decrypts between the two: exempt this traffic from inspection. An agent of another manager is enrolled anew.',
+  ],
+  'proxy-failed': [
+    'Check the proxies of its policy, and the secrets that they name. On the machine: wardbeat-agent proxy test, proxy set.',
   ],
   'clock-skew': ["Correct the computer's clock: it is outside the dates of the certificates."],
   duplicate: ['Two machines use one identity: find the copy, and enroll it as a computer of its own.'],

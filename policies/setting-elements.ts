@@ -7,7 +7,8 @@ export const LIST_MAX = 100;
 const URL_MAX = 2048;
 const WEEK_MINUTES = 7 * 24 * 60;
 const MAC = /^[0-9a-f]{2}(?:([:-])[0-9a-f]{2})(?:\1[0-9a-f]{2}){4}$/i;
-const CREDENTIAL = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
+/** The name of a secret. */
+export const CREDENTIAL_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 
 /** A string for which `check` returns nothing, or what the string must be. */
 function checkedString(max: number, check: (value: string) => string | undefined): Schema<string> {
@@ -74,7 +75,11 @@ export const proxy: Schema<ProxySetting> = strict(
   object({
     url: proxyUrl,
     credential: optional(
-      string({ min: 1, max: 128, pattern: { source: CREDENTIAL, says: 'a name of letters, digits, ".", "_", "-"' } }),
+      string({
+        min: 1,
+        max: 128,
+        pattern: { source: CREDENTIAL_NAME, says: 'a name of letters, digits, ".", "_", "-"' },
+      }),
     ),
   }),
 );

@@ -207,6 +207,7 @@ export const SETTINGS_CATALOGUE: { readonly [K in SettingKey]: CatalogueEntry<Se
     default: [],
     audience: 'agent',
     candidate: true,
+    effective: true,
     description: 'Ordered https URLs of managers; empty means the one enrolled with.',
   }),
   proxies: listSetting(
@@ -215,6 +216,7 @@ export const SETTINGS_CATALOGUE: { readonly [K in SettingKey]: CatalogueEntry<Se
       default: [],
       audience: 'agent',
       candidate: true,
+      effective: true,
       description: 'Ordered HTTP proxies {url, credential?}; the credential names a secret, a URL has no user info.',
     },
   ),
@@ -222,6 +224,7 @@ export const SETTINGS_CATALOGUE: { readonly [K in SettingKey]: CatalogueEntry<Se
     default: true,
     audience: 'agent',
     candidate: true,
+    effective: true,
     description: 'Whether the agent connects directly when every proxy fails.',
   }),
   eventRateLimitPerMinute: integerSetting('eventsPerMinute', [0, 100_000], {

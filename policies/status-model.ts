@@ -29,6 +29,7 @@ export const STATUS_REASONS = {
   'tls-expired': 'A certificate had expired.',
   'tls-not-yet-valid': 'A certificate was not yet valid.',
   'tls-unknown-ca': 'A certificate was issued by an unknown authority.',
+  'proxy-failed': 'No proxy let the agent through.',
   'clock-skew': "The computer's clock is outside the dates of the certificates.",
   duplicate: 'Another machine uses the same identity.',
   throttled: 'The manager asked the agent to wait.',

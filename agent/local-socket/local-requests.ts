@@ -1,6 +1,12 @@
 import { Problem } from '../../lib/problem.js';
 import { integer, object, oneOf, optional, readBy, string, type Schema } from '../../lib/schema.js';
 import { SEVERITIES } from '../../protocol/heartbeat-messages.js';
+import {
+  proxyChangeSchema,
+  type ProxyChange,
+  type ProxyChangeResult,
+  type ProxyList,
+} from '../proxies/proxy-control.js';
 import { MAX_MESSAGE_LENGTH } from '../spool/event-intake.js';
 import type { AppendedRange, Spool } from '../spool/spool.js';
 import type { AgentStatus } from '../status.js';
@@ -25,14 +31,20 @@ const emitSchema = object({
   count: optional(integer(1, MAX_EMIT_COUNT)),
 });
 
-/** The operations of the local socket: `emit` answers after the records are durable, `status` at once. */
+/**
+ * The operations of the local socket: `emit` answers after the records are durable, `status` and `proxies` at once,
+ * `proxy-change` after its trial.
+ */
 export function createLocalHandler(deps: {
   readonly spool: Spool;
   readonly status: () => AgentStatus;
-}): (request: unknown) => Promise<AppendedRange | AgentStatus> {
+  readonly proxies: { list(): ProxyList; change(change: ProxyChange): Promise<ProxyChangeResult> };
+}): (request: unknown) => Promise<AppendedRange | AgentStatus | ProxyList | ProxyChangeResult> {
   return async (request) => {
     const { op } = readBy(requestSchema, request);
     if (op === 'status') return deps.status();
+    if (op === 'proxies') return deps.proxies.list();
+    if (op === 'proxy-change') return deps.proxies.change(readBy(proxyChangeSchema, request));
     if (op !== 'emit') throw new Problem('request-invalid', { detail: `There is no operation "${op}".` });
     const { kind, severity, message, data, count } = readBy(emitSchema, request);
     return deps.spool.append(kind, { kind, severity, message, data }, count ?? 1);

@@ -166,6 +166,15 @@ export class AgentChannel {
     return this.#verified.warning;
   }
 
+  get proxy(): string | undefined {
+    return this.#verified.proxy;
+  }
+
+  /** Of `routeKey`. */
+  get route(): string | undefined {
+    return this.#verified.route;
+  }
+
   /** Whether a report may be sent on it. */
   get isOpen(): boolean {
     return this.#webSocket.readyState === WebSocket.OPEN;

@@ -15,7 +15,8 @@ import {
 } from '../channel-rules.js';
 import { sleepUnlessAborted, withDeadline } from '../deadline.js';
 import { upgradeToChannel, type AgentChannel, type ChannelEnds } from './agent-channel.js';
-import type { ManagerTransport } from './manager-transport.js';
+import type { ManagerTransport, Routes } from './manager-transport.js';
+import { routeKey, type Route } from './route-rules.js';
 import type { ManagerConnection } from './tls-connection.js';
 import { ManagerRefusal, toTransportError } from './transport-error.js';
 
@@ -33,6 +34,7 @@ export interface HeldTransportDeps {
   readonly log: Log;
   readonly https: Pick<ManagerTransport, 'connect' | 'open' | 'rebuild'>;
   readonly settings: () => ChannelSettings;
+  readonly routes: () => Routes;
   /** Whether this agent opens connections at all. */
   readonly dialsByItself: () => boolean;
   /** The manager asks for an exchange: resolves once one has begun. */
@@ -52,6 +54,8 @@ export interface ChannelStatus {
 export interface ConnectOptions {
   /** A goodbye opens no channel that would be closed at once. */
   readonly isLast?: boolean;
+  /** A route that is neither in force nor a candidate: one exchange over it, by HTTPS. */
+  readonly over?: Route | undefined;
 }
 
 const CHANNEL_PART = { name: 'channel', kind: 'agentPart', state: 'unknown' } as const;
@@ -81,12 +85,14 @@ export class HeldTransport {
   async connect(
     milliseconds: number,
     signal: AbortSignal,
-    { isLast = false }: ConnectOptions = {},
+    { isLast = false, over }: ConnectOptions = {},
   ): Promise<ManagerConnection> {
     const { clock, https } = this.#deps;
     const end = clock.monotonic() + milliseconds;
     this.review();
+    if (over) return https.connect(milliseconds, signal, over);
     if (this.#channel?.isStale) this.#channel.destroy();
+    if (this.#isRouteUnproven()) return https.connect(milliseconds, signal);
     const open = this.#usable();
     if (open) return this.#over(open);
     const isWanted = !isLast && this.#isWanted() && mayOpen(this.#trouble, clock.boot());
@@ -108,9 +114,18 @@ export class HeldTransport {
     this.#deps.https.rebuild();
   }
 
-  /** Ends a channel that the settings in force do not want. */
+  /** Ends a channel that the settings in force do not want, or lead another way. */
   review(): void {
-    if (!this.#isWanted()) this.#channel?.close(CHANNEL_CLOSE.done, 'not wanted');
+    const channel = this.#channel;
+    if (!this.#isWanted()) channel?.close(CHANNEL_CLOSE.done, 'not wanted');
+    else if (channel && channel.route !== routeKey(this.#deps.routes().inForce))
+      channel.close(CHANNEL_CLOSE.done, 'another route');
+  }
+
+  /** Only a connection of its own can prove another route. */
+  #isRouteUnproven(): boolean {
+    const { inForce, candidate } = this.#deps.routes();
+    return candidate !== undefined && routeKey(candidate) !== routeKey(inForce);
   }
 
   /** No channel any more. */
@@ -244,7 +259,12 @@ export class HeldTransport {
       get managerUrl() {
         return fallen ? fallen.managerUrl : channel.managerUrl;
       },
-      carrier: { kind: 'dial' },
+      get proxy() {
+        return fallen ? fallen.proxy : channel.proxy;
+      },
+      get carrier() {
+        return fallen ? fallen.carrier : { kind: 'dial' as const, route: channel.route };
+      },
       get warning() {
         return fallen ? fallen.warning : channel.warning;
       },

@@ -4,19 +4,19 @@ import type { SecureContext, TLSSocket } from 'node:tls';
 import { certificatesOf } from '../../certs/pem.js';
 import { peerCertificates, verifyPeerPath } from '../../certs/verify-path.js';
 import type { Clock } from '../../lib/clock.js';
-import { withDeadline } from '../deadline.js';
 import type { Identity } from '../data-directory.js';
 import type { TimeAnchor } from '../state-store.js';
-import {
-  createConnection,
-  createContext,
-  openVerified,
-  parseManagerUrl,
-  type ManagerAddress,
-  type ManagerConnection,
-  type VerifiedSocket,
-} from './tls-connection.js';
-import { toTransportError, TransportError } from './transport-error.js';
+import { noSecret, openRoute, RouteChooser, type OpenedRoute, type RouteMeans } from './route.js';
+import { routeKey, type KnownPath, type Path, type Route } from './route-rules.js';
+import { createConnection, createContext, type ManagerConnection, type VerifiedSocket } from './tls-connection.js';
+import { PROXY_CODES, toTransportError, TransportError } from './transport-error.js';
+
+/** The routes of the agent's own connections at this moment. */
+export interface Routes {
+  readonly inForce: Route;
+  /** To be proven: tried first, and the one in force behind it. */
+  readonly candidate?: Route | undefined;
+}
 
 export interface TransportOptions {
   readonly identity: Identity;
@@ -24,83 +24,141 @@ export interface TransportOptions {
   readonly bootId: string;
   /** The last instant that the manager told, if any. */
   readonly anchor: () => TimeAnchor | undefined;
+  /** Directly to the managers enrolled with, unless given. */
+  readonly routes?: () => Routes;
+  /** What the last exchange over a connection of the agent's own came over. */
+  readonly known?: () => KnownPath | undefined;
+  readonly secretOf?: RouteMeans['secretOf'];
+  readonly proxyRoots?: string | undefined;
 }
 
-const SHORTEST_SHARE_MS = 2000;
+export const DIRECT_ROUTE: Route = { managerUrls: [], proxies: [], fallbackDirect: true };
 
 /**
- * Opens connections to the managers of an ordered list. Each attempt begins at the URL that worked last, or at the one
- * after the last that failed. TLS sessions are resumed between exchanges; `rebuild` forgets all that is kept.
+ * Opens connections to the managers, over the route in force or its candidate. TLS sessions are resumed between exchanges;
+ * `rebuild` forgets all that is kept but for the path that worked last.
  */
 export class ManagerTransport {
   readonly #options: TransportOptions;
-  #addresses: readonly ManagerAddress[];
   #context: SecureContext;
-  #cursor = 0;
+  readonly #choosers = new Map<string, RouteChooser>();
   #sessions = new Map<string, Buffer>();
   /** By URL, what the last full handshake showed: a resumed session proves its key again, and its dates are judged anew. */
   readonly #judges = new Map<string, () => TransportError | undefined>();
+  #candidateFailure: { readonly key: string; readonly error: TransportError } | undefined;
+  /** An exchange over the candidate's route died: the next one is to come through. */
+  #leavesOutCandidate = false;
 
   constructor(options: TransportOptions) {
     this.#options = options;
-    this.#addresses = parseAddresses(options.identity.managerUrls);
     this.#context = contextOf(options.identity);
   }
 
-  get managerUrl(): string {
-    return this.#addresses[this.#cursor % this.#addresses.length]?.url ?? '';
+  /** How the candidate's route failed the last time. */
+  failureOver(route: Route): TransportError | undefined {
+    return this.#candidateFailure?.key === routeKey(route) ? this.#candidateFailure.error : undefined;
   }
 
   /** Drops TLS sessions and context; names are resolved anew at every connection anyway. */
   rebuild(): void {
     this.#sessions = new Map();
-    this.#addresses = parseAddresses(this.#options.identity.managerUrls);
     this.#context = contextOf(this.#options.identity);
   }
 
-  /** Opens a connection for requests; throws the last `TransportError`. */
-  async connect(milliseconds: number, signal: AbortSignal): Promise<ManagerConnection> {
-    return createConnection(await this.open(milliseconds, signal));
+  /** A connection for exchanges; throws `TransportError`. `only` is a route that is neither in force nor a candidate. */
+  async connect(milliseconds: number, signal: AbortSignal, only?: Route): Promise<ManagerConnection> {
+    return createConnection(await this.open(milliseconds, signal, only));
   }
 
-  /** Tries the URLs in turn within `milliseconds`; throws the last `TransportError`. */
-  async open(milliseconds: number, signal: AbortSignal): Promise<VerifiedSocket> {
+  /** The verified socket beneath a connection. Tries all that may be tried within `milliseconds`. */
+  async open(milliseconds: number, signal: AbortSignal, only?: Route): Promise<VerifiedSocket> {
+    const { opened, route } = await this.#openBest(milliseconds, signal, only);
+    const { socket, path, warning } = opened;
+    return {
+      socket,
+      address: path.manager,
+      proxy: path.proxy?.url,
+      route: route.key,
+      warning,
+      onFailure: (error) => this.#failed(route, path, error),
+    };
+  }
+
+  async #openBest(
+    milliseconds: number,
+    signal: AbortSignal,
+    only: Route | undefined,
+  ): Promise<{ readonly opened: OpenedRoute; readonly route: RouteChooser }> {
+    const { inForce, candidate } = only ? { inForce: only } : this.#routes();
+    const isTried = candidate !== undefined && !this.#leavesOutCandidate;
+    this.#leavesOutCandidate = false;
+    if (!isTried) return this.#openOver(this.#chooserOf(inForce), milliseconds, signal);
     const { clock } = this.#options;
     const end = clock.monotonic() + milliseconds;
-    let failure = new TransportError('unknown', 'No manager URL is known');
-    for (let left = this.#addresses.length; left > 0; left -= 1) {
-      const remaining = end - clock.monotonic();
-      const address = this.#addresses[this.#cursor % this.#addresses.length];
-      if (!address || remaining <= 0) break;
-      const share = Math.min(remaining, Math.max(SHORTEST_SHARE_MS, remaining / left));
-      try {
-        return await this.#open(address, share, signal);
-      } catch (error) {
-        failure = toTransportError(error);
-        this.#cursor = (this.#cursor + 1) % this.#addresses.length;
-        this.#sessions.delete(address.url);
-        if (signal.aborted) break;
-      }
+    const route = this.#chooserOf(candidate);
+    try {
+      return await this.#openOver(route, milliseconds / 2, signal);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      const failure = toTransportError(error);
+      this.#candidateFailure = { key: route.key, error: failure };
+      const old = await this.#openOver(this.#chooserOf(inForce), end - clock.monotonic(), signal);
+      return { ...old, opened: { ...old.opened, warning: old.opened.warning ?? failure } };
     }
-    throw failure;
   }
 
-  #open(address: ManagerAddress, milliseconds: number, outer: AbortSignal): Promise<VerifiedSocket> {
-    const { clock } = this.#options;
-    const session = this.#sessions.get(address.url);
-    return withDeadline({ clock, milliseconds, signal: outer }, (signal) =>
-      openVerified({
-        address,
-        signal,
-        context: this.#context,
-        session,
-        verify: (socket) => this.#verify(socket, address),
-        onSession: (fresh) => this.#sessions.set(address.url, fresh),
-      }),
-    );
+  #routes(): Routes {
+    const { inForce, candidate } = this.#options.routes?.() ?? { inForce: DIRECT_ROUTE };
+    return candidate && routeKey(candidate) !== routeKey(inForce) ? { inForce, candidate } : { inForce };
   }
 
-  #verify(socket: TLSSocket, { url }: ManagerAddress): TransportError | undefined {
+  /** The choices of routes that are no more are forgotten. */
+  #chooserOf(route: Route): RouteChooser {
+    const key = routeKey(route);
+    const { inForce, candidate } = this.#routes();
+    const current = new Set([key, routeKey(inForce), ...(candidate ? [routeKey(candidate)] : [])]);
+    for (const other of this.#choosers.keys()) if (!current.has(other)) this.#choosers.delete(other);
+    const { identity, known } = this.#options;
+    const chooser =
+      this.#choosers.get(key) ?? new RouteChooser(route, { enrolledUrls: identity.managerUrls, known: known?.() });
+    this.#choosers.set(key, chooser);
+    return chooser;
+  }
+
+  async #openOver(
+    chooser: RouteChooser,
+    milliseconds: number,
+    signal: AbortSignal,
+  ): Promise<{ opened: OpenedRoute; route: RouteChooser }> {
+    const { clock, secretOf = noSecret, proxyRoots } = this.#options;
+    const opened = await openRoute({
+      chooser,
+      means: { clock, secretOf, proxyRoots },
+      milliseconds,
+      signal,
+      context: this.#context,
+      sessionOf: ({ manager }) => this.#sessions.get(manager.url),
+      onSession: ({ manager }, session) => this.#sessions.set(manager.url, session),
+      onFailure: (path, failure) => this.#forgetSession(path, failure),
+      verify: (socket, path) => this.#verify(socket, path),
+    });
+    return { opened, route: chooser };
+  }
+
+  /** A handshake that failed is not tried with the same session again. */
+  #forgetSession({ manager: { url } }: Path, { code }: TransportError): void {
+    if (!PROXY_CODES.some((one) => one === code)) this.#sessions.delete(url);
+  }
+
+  #failed(route: RouteChooser, path: Path, error: TransportError): void {
+    route.failed(path, error);
+    const { candidate } = this.#routes();
+    if (!candidate || routeKey(candidate) !== route.key) return;
+    this.#candidateFailure = { key: route.key, error };
+    this.#leavesOutCandidate = true;
+  }
+
+  #verify(socket: TLSSocket, { manager: { url } }: Path): TransportError | undefined {
     const judge = (socket.isSessionReused() ? this.#judges.get(url) : undefined) ?? judgeManager(socket, this.#options);
     this.#judges.set(url, judge);
     return judge();
@@ -120,10 +178,6 @@ export function judgeManager(socket: TLSSocket, options: TransportOptions): () =
 
 function contextOf({ keyPem, certificatePem, rootPem }: Identity): SecureContext {
   return createContext({ key: keyPem, cert: certificatePem, ca: rootPem });
-}
-
-function parseAddresses(urls: readonly string[]): ManagerAddress[] {
-  return urls.map(parseManagerUrl).filter((address) => address !== undefined);
 }
 
 interface VerifyFacts {

@@ -1,46 +1,16 @@
-import { isIP } from 'node:net';
 import { createSecureContext, type SecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
 
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
 import { parseBoundedJson } from '../../lib/bounded-json.js';
 import { isPlainObject } from '../../lib/schema.js';
 import { postOverSocket, SingleSocketAgent, type AnswerPart, type SocketAnswer } from '../../lib/socket-post.js';
-import { openTlsSocket } from '../../lib/tls-client.js';
 import type { Carrier } from '../direction-rules.js';
+import type { ManagerAddress } from './manager-address.js';
 import { ManagerRefusal, toTransportError, TransportError } from './transport-error.js';
 
-/** `https://host:port` of a manager's agent port. */
-export interface ManagerAddress {
-  readonly url: string;
-  readonly host: string;
-  readonly port: number;
-}
+export { parseManagerUrl, type ManagerAddress } from './manager-address.js';
 
-const DEFAULT_AGENT_PORT = 4120;
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
-
-/** Undefined for anything but an https URL without path, query and user info. */
-export function parseManagerUrl(text: string): ManagerAddress | undefined {
-  if (!URL.canParse(text)) return undefined;
-  const url = new URL(text);
-  const isBare = url.pathname === '/' && url.search === '' && url.hash === '' && url.username === '';
-  if (url.protocol !== 'https:' || !isBare || url.password !== '') return undefined;
-  const port = url.port === '' ? (/:443\/?$/.test(text) ? 443 : DEFAULT_AGENT_PORT) : Number(url.port);
-  const host = url.hostname.replace(/^\[|\]$/g, '');
-  return { url: `https://${url.hostname}:${port}`, host, port };
-}
-
-export interface OpenOptions {
-  readonly address: ManagerAddress;
-  /** Made once by `createContext`: parsing key and certificates costs more than a resumed handshake. */
-  readonly context: SecureContext;
-  /** A TLS session to resume. */
-  readonly session?: Buffer | undefined;
-  /** Called at the end of the handshake, before any byte of a request: throws where the peer is no manager of ours; answers what it tolerated. */
-  readonly verify: (socket: TLSSocket) => TransportError | undefined;
-  readonly onSession?: (session: Buffer) => void;
-  readonly signal: AbortSignal;
-}
 
 export interface Answer {
   readonly status: number;
@@ -51,8 +21,10 @@ export interface Answer {
 export interface ManagerConnection {
   /** Where it leads; undefined where the manager opened it. */
   readonly managerUrl: string | undefined;
+  /** The proxy that it leads through. */
+  readonly proxy?: string | undefined;
   readonly carrier: Carrier;
-  /** What the handshake tolerated. */
+  /** What the handshake tolerated, or how the ways failed that were tried before this one. */
   readonly warning: TransportError | undefined;
   /** Sends JSON text; answers the JSON of a 2xx, throws `ManagerRefusal` or `TransportError`. */
   post(path: string, body: string, signal: AbortSignal): Promise<unknown>;
@@ -66,47 +38,28 @@ export function createContext(options: Pick<SecureContextOptions, 'key' | 'cert'
 
 /** A TLS connection to a manager of ours, before anything was sent on it. */
 export interface VerifiedSocket {
-  readonly address: ManagerAddress;
   readonly socket: TLSSocket;
+  readonly address: ManagerAddress;
+  readonly proxy: string | undefined;
+  /** Of `routeKey`. */
+  readonly route: string | undefined;
   /** What the handshake tolerated. */
   readonly warning: TransportError | undefined;
+  /** The connection failed: the next one is to be another. */
+  readonly onFailure?: (error: TransportError) => void;
 }
 
-/** Opens TLS and verifies the peer; nothing but the handshake is sent before. */
-export async function openVerified(options: OpenOptions): Promise<VerifiedSocket> {
-  const socket = await handshake(options);
-  try {
-    return { address: options.address, socket, warning: options.verify(socket) };
-  } catch (error) {
-    socket.destroy();
-    throw error;
-  }
-}
-
-/** The same for requests that follow one another. */
-export async function openConnection(options: OpenOptions): Promise<ManagerConnection> {
-  return createConnection(await openVerified(options));
-}
-
-async function handshake({ address, ...options }: OpenOptions): Promise<TLSSocket> {
-  const { host, port } = address;
-  const { context, session, onSession, signal } = options;
-  const name = isIP(host) === 0 ? { servername: host } : {};
-  try {
-    return await openTlsSocket({ host, port, ...name, context, session, onSession, signal });
-  } catch (error) {
-    throw toTransportError(error);
-  }
-}
-
-export function createConnection({ address, socket, warning }: VerifiedSocket): ManagerConnection {
+/** Requests over a socket whose peer was verified. */
+export function createConnection(verified: VerifiedSocket): ManagerConnection {
+  const { socket, address, proxy, route, warning, onFailure } = verified;
   const agent = new SingleSocketAgent(socket);
   return {
     managerUrl: address.url,
-    carrier: { kind: 'dial' },
+    proxy,
+    carrier: { kind: 'dial', route },
     warning,
     async post(path, body, signal) {
-      const { status, headers, bytes } = await send({ agent, address, path, body, signal });
+      const { status, headers, bytes } = await send({ agent, address, path, body, signal }, onFailure);
       if (status >= 200 && status < 300) return parseAnswer(bytes);
       throw toRefusal(problemOf(bytes), { status, retryAfter: headers['retry-after'] });
     },
@@ -126,11 +79,16 @@ interface Sending {
   readonly signal: AbortSignal;
 }
 
-async function send({ address: { host, port }, ...sending }: Sending): Promise<SocketAnswer> {
+async function send(
+  { address: { host, port }, ...sending }: Sending,
+  onFailure: VerifiedSocket['onFailure'],
+): Promise<SocketAnswer> {
   try {
     return await postOverSocket({ host, port, ...sending, admit: admitPart });
   } catch (error) {
-    throw toTransportError(error);
+    const failure = toTransportError(error);
+    onFailure?.(failure);
+    throw failure;
   }
 }
 

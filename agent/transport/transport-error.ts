@@ -1,8 +1,24 @@
 import { networkFaultOf } from '../../lib/network-error.js';
 import { DeadlinePassed } from '../deadline.js';
 
+/**
+ * What became of a proxy: no connection to it; it refused to go on; it wants other credentials; it did not answer in time;
+ * its own certificate is not good; it did not reach the manager; the secret that its setting names is not there.
+ */
+export const PROXY_CODES = [
+  'proxy-unreachable',
+  'proxy-refused',
+  'proxy-auth',
+  'proxy-timeout',
+  'proxy-tls',
+  'proxy-no-route',
+  'proxy-credential',
+] as const;
+export type ProxyCode = (typeof PROXY_CODES)[number];
+
 /** Codes of design.md §5 "offline because", and `tls-refused`, `unreachable`, `protocol` beside them. */
 export type TransportCode =
+  | ProxyCode
   | 'dns'
   | 'refused'
   | 'timeout'

@@ -167,6 +167,8 @@ export class SimulatedAgent {
       ...base,
       listeners,
       listenerPort: undefined,
+      localProxies: () => undefined,
+      failureOver: () => undefined,
       onChange: () => loop.replan(),
       onNews: () => loop.wake(),
     });

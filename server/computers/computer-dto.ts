@@ -245,6 +245,10 @@ export class ComputerDto {
   @Text({ max: 32 })
   carrierInUse!: string;
 
+  /** The URL of the proxy that the agent's own connections go through, by its own word; null for none. */
+  @Shown(NULLABLE_TEXT)
+  proxyInUse!: string | null;
+
   /** The connection that the agent holds: `none` where it never held one; `reason` tells why the last one ended. Never a status. */
   @IsObject()
   @Shown(FREE_OBJECT)

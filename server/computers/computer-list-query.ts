@@ -55,6 +55,7 @@ export interface OverviewRow extends LivenessRow {
   readonly holder_generation: number | null;
   readonly holder_listened_fleet_ms: number | null;
   readonly observed_address: string | null;
+  readonly proxy_in_use: string | null;
   readonly agent_version: string | null;
   readonly platform: string | null;
 }
@@ -69,7 +70,7 @@ const COLUMNS = `${LIVENESS_COLUMNS}, computers.name, computers.address, compute
   channels.state AS channel_state, channels.since_fleet_ms AS channel_since_fleet_ms,
   channels.reason AS channel_reason, channels.generation AS channel_generation,
   holder.generation AS holder_generation, holder.listened_until_fleet_ms AS holder_listened_fleet_ms,
-  computer_facts.observed_address, computer_facts.agent_version, computer_facts.platform`;
+  computer_facts.observed_address, computer_facts.proxy_in_use, computer_facts.agent_version, computer_facts.platform`;
 
 const TABLES = `${LIVENESS_TABLES}
   JOIN policies ON policies.id = computers.policy_id

@@ -158,6 +158,7 @@ function settingsOf(row: OverviewRow, { cache, shown, now }: View) {
     directionInForce: row.direction_in_force,
     connectionMode: settings.connectionMode.value,
     carrierInUse: carrierInUse(ways, { isHeld: channel.state === 'open' }),
+    proxyInUse: row.proxy_in_use,
     channel: { ...channel, since: shown(channel.since) },
     listenerReachable: listenerReachable(ways),
     lastDial: lastDialOf(row, shown),

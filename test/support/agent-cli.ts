@@ -47,7 +47,7 @@ export function startAgent(dir: string, args: readonly string[] = []): RunningAg
 /** Enrolls a new agent in `dir` with a token file and answers its computer id. */
 export async function enrollAgent(
   dir: string,
-  options: { manager: string; token: string; name: string },
+  options: { manager: string; token: string; name: string; more?: readonly string[] },
 ): Promise<string> {
   const tokenFile = join(dir, '..', `token-${options.name}`);
   writeFileSync(tokenFile, options.token, { mode: 0o600 });
@@ -62,6 +62,7 @@ export async function enrollAgent(
     '--name',
     options.name,
     '--json',
+    ...(options.more ?? []),
   ];
   const answer = await runAgentCli(args);
   if (answer.code !== 0) throw new Error(`enroll ended with ${answer.code}: ${answer.stderr}`);

@@ -4,9 +4,9 @@ import type { AgentOptions } from '../../agent/agent-options.js';
 import { composeAgent } from '../../agent/compose.js';
 import type { Daemon } from '../../agent/daemon.js';
 import type { DataDirectory } from '../../agent/data-directory.js';
-import { enroll } from '../../agent/enroll.js';
+import { enroll, type EnrollmentOptions } from '../../agent/enroll.js';
 import { parseManagerUrl } from '../../agent/transport/tls-connection.js';
-import { createSystemClock, readBootId, type Clock } from '../../lib/clock.js';
+import { createSystemClock, readBootId } from '../../lib/clock.js';
 import { createLog } from '../../lib/log.js';
 import { createSystemRandom } from '../../lib/random.js';
 
@@ -20,7 +20,7 @@ interface Enrolling {
 export function enrollInProcess(
   directory: DataDirectory,
   { url, token }: Enrolling,
-  clock: Clock = createSystemClock(),
+  more: Partial<Pick<EnrollmentOptions, 'clock' | 'local' | 'onEnrolled'>> = {},
 ): ReturnType<typeof enroll> {
   return enroll({
     directory,
@@ -29,7 +29,8 @@ export function enrollInProcess(
     name: basename(directory.path),
     agentVersion: '0.1.0',
     platform: 'test',
-    clock,
+    clock: createSystemClock(),
+    ...more,
   });
 }
 

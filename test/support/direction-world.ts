@@ -36,6 +36,7 @@ interface Alert {
 export class DirectionWorld {
   readonly #root = makeDataDir();
   readonly #agents: RunningAgent[] = [];
+  readonly #outputs = new Map<string, RunningAgent>();
   #manager: ManagerProcess;
 
   private constructor(manager: ManagerProcess) {
@@ -83,16 +84,22 @@ export class DirectionWorld {
     return this.manager.api.patch(`/policies/${policyId}/settings`, settings);
   }
 
-  async enroll(policyId: string, name: string): Promise<string> {
+  async enroll(policyId: string, name: string, more: readonly string[] = []): Promise<string> {
     const request = { policyId, uses: 1, expiresInSeconds: 600 };
     const { token } = await this.manager.api.post<{ token: string }>('/enrollment-tokens', request);
-    return enrollAgent(this.#directoryOf(name), { manager: this.manager.agentUrl, token, name });
+    return enrollAgent(this.directoryOf(name), { manager: this.manager.agentUrl, token, name, more });
   }
 
   run(name: string, args: readonly string[] = []): RunningAgent {
-    const agent = startAgent(this.#directoryOf(name), args);
+    const agent = startAgent(this.directoryOf(name), args);
     this.#agents.push(agent);
+    this.#outputs.set(name, agent);
     return agent;
+  }
+
+  /** What the agent of that name printed. */
+  output(name: string): string {
+    return this.#outputs.get(name)?.output() ?? '';
   }
 
   computer(id: string): Promise<DirectedComputer> {
@@ -108,9 +115,7 @@ export class DirectionWorld {
   }
 
   async statusOf(name: string): Promise<AgentStatus> {
-    return JSON.parse(
-      (await runAgentCli(['status', '--dir', this.#directoryOf(name), '--json'])).stdout,
-    ) as AgentStatus;
+    return JSON.parse((await runAgentCli(['status', '--dir', this.directoryOf(name), '--json'])).stdout) as AgentStatus;
   }
 
   /** Both ends say that the direction is in force. */
@@ -136,7 +141,7 @@ export class DirectionWorld {
     });
   }
 
-  #directoryOf(name: string): string {
+  directoryOf(name: string): string {
     return join(this.#root, name);
   }
 }

@@ -5,51 +5,14 @@ import type { AgentOptions } from '../../../agent/agent-options.js';
 import type { Daemon } from '../../../agent/daemon.js';
 import { dataDirectory } from '../../../agent/data-directory.js';
 import { CANDIDATE_LIMIT_MS, SHORTEST_FALLBACK_MS } from '../../../agent/direction-rules.js';
-import { createSystemClock, type Clock } from '../../../lib/clock.js';
 import { settingsDocument } from '../../../policies/fingerprint.js';
 import type { CommunicationDirection } from '../../../policies/setting-values.js';
 import { FakeManager } from '../../support/agent-fake-manager.js';
 import { composeInProcess, enrollInProcess } from '../../support/agent-in-process.js';
 import { temporaryFolder, until } from '../../support/agent-process.js';
 import { freePort, isListening, occupy } from '../../support/free-port.js';
+import { jumpingClock } from '../../support/jumping-clock.js';
 import { dial, type DialledExchange } from '../../support/listener-dialer.js';
-
-const system = createSystemClock();
-
-interface JumpingClock extends Clock {
-  jump(ms: number): void;
-  isSleeping(ms: number): boolean;
-}
-
-/** The machine's clocks, whose boot clock can be set on: that wakes who sleeps. */
-function jumpingClock(): JumpingClock {
-  let ahead = 0;
-  let jumped = new AbortController();
-  const sleeping: number[] = [];
-  return {
-    wall: () => system.wall() + ahead,
-    monotonic: () => system.monotonic(),
-    boot: () => system.boot() + ahead,
-    async sleep(ms, signal) {
-      const { signal: wake } = jumped;
-      const either = signal ? AbortSignal.any([wake, signal]) : wake;
-      sleeping.push(ms);
-      try {
-        await system.sleep(ms, either);
-      } catch (error) {
-        if (!wake.aborted || signal?.aborted) throw error;
-      } finally {
-        sleeping.splice(sleeping.indexOf(ms), 1);
-      }
-    },
-    isSleeping: (ms) => sleeping.includes(ms),
-    jump(ms) {
-      ahead += ms;
-      jumped.abort();
-      jumped = new AbortController();
-    },
-  };
-}
 
 describe('the directions of an agent', function () {
   this.timeout(20_000);

@@ -34,7 +34,8 @@ describe('the command line of the agent', () => {
   const rows: readonly [string, readonly string[], number][] = [
     ['no command', [], 1],
     ['unknown command', ['dance'], 1],
-    ['a later command', ['proxy', 'set'], 1],
+    ['a later command', ['release'], 1],
+    ['a proxy set without a list', ['proxy', 'set'], 1],
     ['a prototype name', ['constructor'], 1],
     ['enroll without anything', ['enroll'], 2],
     ['a plain http manager', ['enroll', '--manager', 'http://x:1', '--token-file', 'token-file'], 1],

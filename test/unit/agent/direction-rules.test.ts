@@ -21,12 +21,20 @@ import {
   type Ways,
   type Way,
 } from '../../../agent/direction-rules.js';
+import { routeKey, type Route } from '../../../agent/transport/route-rules.js';
 import { DIRECTIONS, type CommunicationDirection } from '../../../policies/setting-values.js';
 
 const INTERVAL_MS = 60_000;
+const DIRECT: Route = { managerUrls: [], proxies: [], fallbackDirect: true };
 
 function way(direction: CommunicationDirection, listenerPort = 4118, ...allowedSources: string[]): Way {
-  return { direction, listenerPort, allowedSources };
+  return { direction, listenerPort, allowedSources, route: DIRECT };
+}
+
+const PROXIED: Route = { managerUrls: [], proxies: [{ url: 'http://proxy:3128' }], fallbackDirect: true };
+
+function over(route: Route): Carrier {
+  return { kind: 'dial', route: routeKey(route) };
 }
 
 const BOTH = way('bidirectional');
@@ -61,6 +69,11 @@ describe('a change of direction', () => {
     ['agentInitiated to bidirectional', AGENT, BOTH, undefined],
     ['bidirectional on another port', BOTH, way('bidirectional', 5000), undefined],
     ['agentInitiated on another port', AGENT, way('agentInitiated', 5000), undefined],
+    ['agentInitiated through another proxy', AGENT, { ...AGENT, route: PROXIED }, 'dial'],
+    ['bidirectional through another proxy', BOTH, { ...BOTH, route: PROXIED }, 'dial'],
+    ['bidirectional to agentInitiated through a proxy', BOTH, { ...AGENT, route: PROXIED }, 'dial'],
+    ['managerInitiated with another proxy, which it does not use', MANAGER, { ...MANAGER, route: PROXIED }, undefined],
+    ['bidirectional to managerInitiated with a proxy', BOTH, { ...MANAGER, route: PROXIED }, 'listener'],
   ];
   for (const [name, from, to, proof] of proofs)
     it(`${name} needs ${proof === undefined ? 'no proof' : `a proof by ${proof}`}`, () => {
@@ -78,6 +91,9 @@ describe('a change of direction', () => {
     ['other sources by a peer among them', MANAGER, way('managerInitiated', 4118, 'x'), listener(), true],
     ['other sources not by another peer', MANAGER, way('managerInitiated', 4118, 'x'), listener(4118, false), false],
     ['dialling by a dial of the agent', MANAGER, AGENT, DIAL, true],
+    ['another route by a dial over it', AGENT, { ...AGENT, route: PROXIED }, over(PROXIED), true],
+    ['another route not by a dial over the old one', AGENT, { ...AGENT, route: PROXIED }, over(DIRECT), false],
+    ['another route not by a dial of the manager', BOTH, { ...BOTH, route: PROXIED }, listener(), false],
     ['dialling not by a dial of the manager', MANAGER, AGENT, listener(), false],
   ];
   for (const [name, from, to, carrier, isProof] of carriers)
@@ -213,9 +229,10 @@ describe('whatever is offered, proven, and however long it takes', () => {
     direction: fc.constantFrom(...DIRECTIONS),
     listenerPort: port,
     allowedSources: fc.constantFrom<string[]>([], ['10.0.0.0/8']),
+    route: fc.constantFrom(DIRECT, PROXIED),
   });
   const anyCarrier = fc.oneof(
-    fc.constant(DIAL),
+    fc.constantFrom(DIAL, over(DIRECT), over(PROXIED)),
     fc.record({ at: port, admitted: fc.boolean() }).map(({ at, admitted }) => listener(at, admitted)),
   );
   const fingerprint = fc.constantFrom('a', 'b', 'c');

@@ -294,6 +294,7 @@ describe('the diagnosis of a computer', () => {
     ['a clock at the begin of the certificate', { clockOffsetMs: SEEN - DAY - NOW }, ['unknown', 'low', null]],
     ['an unknown clock', { clockOffsetMs: null }, ['unknown', 'low', null]],
 
+    ["the agent's proxies", { agentError: { code: 'proxy-auth', at: SEEN } }, ['proxy-failed', 'low', null]],
     ["the agent's own error", { agentError: { code: 'dns', at: SEEN } }, ['dns', 'low', null]],
     [
       "the agent's own error of an unreachable manager",
