@@ -1,6 +1,9 @@
 import { CleanupStack } from '../lib/lifecycle.js';
 import type { AgentOptions } from './agent-options.js';
 import { Settings } from './apply-settings.js';
+import { COMMANDS_CAPABILITY } from '../protocol/command-messages.js';
+import { CommandJournal } from './commands/command-journal.js';
+import { composeAgentCommands } from './commands/compose-agent-commands.js';
 import { createHostCollectors, systemSources } from './collectors/host-collectors.js';
 import { Daemon } from './daemon.js';
 import {
@@ -64,59 +67,55 @@ async function composeOn(store: DurableStore, { options, identity, setAside, cle
   const state = await StateStore.open(store, { owner: ownerOf(identity), firstSequence: Math.floor(clock.wall()) });
   const spool = await Spool.open({ store, clock, random, maxMegabytes: 256 });
   const settings = new Settings(state, spool);
-  const collectors = options.collectors ?? createHostCollectors({ clock, sources: systemSources(directory.path) });
+  const makeCollectors = () =>
+    options.collectors ?? createHostCollectors({ clock, sources: systemSources(directory.path) });
+  const journal = await CommandJournal.open(store);
   // A lost database does not make an agent new.
   const isNew = state.progress.lastExchangeAt === undefined && setAside === undefined;
   const lock = new ExchangeLock();
   const ways = composeWays({ options, identity, state, spool, settings, lock, loop: () => loop });
   const { transport, directions } = ways;
   const listenerPart = () => directions.part;
-  const observer = new Observer({ clock, random, log, store, spool, state, settings, collectors, listenerPart });
+  const base = { clock, random, log, state, spool, settings, directions, transport, lock, bootId };
+  const observer = new Observer({ ...base, store, journal, makeCollectors, listenerPart });
   const incarnation = {
     computerId: identity.computerId,
     instanceId: random.uuid(),
     bootId,
-    capabilities: options.clockDetection ? ['clockChangeEvents'] : [],
+    capabilities: [...(options.clockDetection ? ['clockChangeEvents'] : []), COMMANDS_CAPABILITY],
   };
-  const exchanger = new Exchanger({
-    clock,
-    random,
-    log,
-    incarnation,
-    state,
-    spool,
-    settings,
-    directions,
-    transport,
+  const commands = composeAgentCommands({
+    ...base,
+    options,
+    identity,
+    journal,
     observer,
+    instanceId: incarnation.instanceId,
+    tellAll: () => exchanger.tellAll(),
+    wake: () => loop.wake(),
+    status: () => daemon.status(),
   });
+  const exchanger: Exchanger = new Exchanger({ ...base, incarnation, observer, commands: commands.runner });
   const loop: HeartbeatLoop = new HeartbeatLoop({
-    clock,
-    random,
-    log,
+    ...base,
     exchanger,
-    state,
-    transport,
-    directions,
-    lock,
-    bootId,
     intervalSeconds: () => settings.values.heartbeatIntervalSeconds,
+    hasNews: () => commands.runner.tellings.length > 0,
     onStateChange: options.onStateChange,
   });
-  return new Daemon({
+  const daemon: Daemon = new Daemon({
+    ...base,
     options,
     identity,
     setAside,
     cleanup,
-    state,
-    spool,
-    settings,
     observer,
-    directions,
+    loop,
+    commands,
     listeners: ways.listeners,
     firstSettings: isNew ? firstSettings(identity, options) : undefined,
-    loop,
   });
+  return daemon;
 }
 
 interface WaysDeps {

@@ -2,13 +2,14 @@ import type { CleanupStack, Lifecycle } from '../lib/lifecycle.js';
 import type { AgentOptions } from './agent-options.js';
 import { AGENT_VERSION } from './agent-version.js';
 import type { Settings } from './apply-settings.js';
+import type { AgentCommands } from './commands/compose-agent-commands.js';
 import { changeWhileAway, watchClock } from './clock-watch.js';
 import type { Directions } from './directions.js';
 import type { Identity } from './data-directory.js';
 import { sleepUnlessAborted } from './deadline.js';
 import type { HeartbeatLoop } from './heartbeat-loop.js';
 import type { ListenerSet } from './listener/listener-set.js';
-import type { SettingsOrder } from '../protocol/heartbeat-messages.js';
+import type { GoodbyeReason, SettingsOrder } from '../protocol/heartbeat-messages.js';
 import { createLocalHandler } from './local-socket/local-requests.js';
 import { serveLocalSocket, type LocalSocketServer } from './local-socket/socket-server.js';
 import type { Observer } from './observer.js';
@@ -31,6 +32,7 @@ export interface DaemonParts {
   readonly listeners: ListenerSet;
   readonly firstSettings: SettingsOrder | undefined;
   readonly loop: HeartbeatLoop;
+  readonly commands: AgentCommands;
 }
 
 const LOOK_AT_COMPONENTS_MS = 10_000;
@@ -57,8 +59,8 @@ export class Daemon implements Lifecycle {
     return this.#starting;
   }
 
-  stop(): Promise<void> {
-    this.#stopping ??= this.#stop();
+  stop(reason: GoodbyeReason = 'shutdown'): Promise<void> {
+    this.#stopping ??= this.#stop(reason);
     return this.#stopping;
   }
 
@@ -107,9 +109,15 @@ export class Daemon implements Lifecycle {
       folder: options.directory.path,
       name: options.directory.socketName,
       log: options.log,
-      handle: createLocalHandler({ spool, status: () => this.status() }),
+      handle: createLocalHandler({
+        spool,
+        status: () => this.status(),
+        isCollecting: () => this.#parts.state.stoppedCollection === undefined,
+      }),
     });
     await directions.start(firstSettings);
+    await this.#parts.observer.observe();
+    await this.#parts.commands.runner.start();
     loop.start();
     const { signal } = this.#watching;
     const watches = [this.#watchComponents(signal), directions.watch(signal)];
@@ -135,12 +143,12 @@ export class Daemon implements Lifecycle {
     }
   }
 
-  async #stop(): Promise<void> {
+  async #stop(reason: GoodbyeReason): Promise<void> {
     const { loop } = this.#parts;
     await this.#starting?.catch(() => undefined);
     await this.#end(async () => {
       await this.#report({ kind: 'agent-stopped', severity: 'info', message: 'The agent was stopped' });
-      await loop.leave('shutdown');
+      await loop.leave(reason);
     });
   }
 
@@ -148,6 +156,7 @@ export class Daemon implements Lifecycle {
     const { cleanup, options } = this.#parts;
     this.#watching.abort();
     await this.#watches;
+    await this.#parts.commands.stop();
     await finish();
     await this.#parts.listeners.destroy();
     await this.#socket?.close();

@@ -1,4 +1,5 @@
 import type { CommunicationDirection, SettingValues } from '../policies/setting-values.js';
+import type { CommandResult } from '../protocol/command-messages.js';
 import type {
   CandidateReport,
   ComponentReport,
@@ -49,12 +50,16 @@ export interface ReportInputs {
   /** Only what liveness needs, after the manager refused more. */
   readonly reduced: boolean;
   readonly goodbye?: GoodbyeReason | undefined;
+  /** What became of commands. */
+  readonly tellings: readonly CommandResult[];
+  readonly isCollecting: boolean;
 }
 
 /** Builds a report and what the agent must remember of it until it is answered. */
 export function buildReport(inputs: ReportInputs): UnansweredReport {
   const { snapshot, progress, reduced, incarnation } = inputs;
   const withFacts = !reduced && (inputs.full || progress.acknowledgedFacts !== snapshot.factsDigest);
+  const tellings = reduced ? [] : inputs.tellings;
   const report: Report = {
     ...identityPart(inputs),
     factsDigest: snapshot.factsDigest,
@@ -65,7 +70,7 @@ export function buildReport(inputs: ReportInputs): UnansweredReport {
     ...inputs.directions,
     ...(progress.lastError ? { lastTransportError: progress.lastError } : {}),
     lanes: inputs.batches.map(({ lane, epoch, events }) => ({ lane, epoch, events })),
-    ...(inputs.goodbye ? { goodbye: { reason: inputs.goodbye } } : {}),
+    ...doingsPart(inputs, tellings),
   };
   return {
     reportId: inputs.reportId,
@@ -77,6 +82,7 @@ export function buildReport(inputs: ReportInputs): UnansweredReport {
     listenerPort: inputs.directions.listener.port ?? null,
     bootId: incarnation.bootId,
     builtAtBoot: inputs.boot,
+    tells: tellings.map(({ id, state }) => ({ id, state })),
   };
 }
 
@@ -103,6 +109,14 @@ function settingsPart({ applied, settings }: ReportInputs) {
   return {
     ...(applied ? { appliedFingerprint: applied.fingerprint, settingsGeneration: applied.generation } : {}),
     intervalSeconds: settings.heartbeatIntervalSeconds,
+  };
+}
+
+function doingsPart({ isCollecting, goodbye }: ReportInputs, tellings: readonly CommandResult[]) {
+  return {
+    ...(tellings.length > 0 ? { commandResults: tellings } : {}),
+    ...(isCollecting ? {} : { collection: 'stopped' as const }),
+    ...(goodbye ? { goodbye: { reason: goodbye } } : {}),
   };
 }
 

@@ -29,11 +29,15 @@ const emitSchema = object({
 export function createLocalHandler(deps: {
   readonly spool: Spool;
   readonly status: () => AgentStatus;
+  /** Stopped, nothing is taken in. */
+  readonly isCollecting: () => boolean;
 }): (request: unknown) => Promise<AppendedRange | AgentStatus> {
   return async (request) => {
     const { op } = readBy(requestSchema, request);
     if (op === 'status') return deps.status();
     if (op !== 'emit') throw new Problem('request-invalid', { detail: `There is no operation "${op}".` });
+    if (!deps.isCollecting())
+      throw new Problem('collection-stopped', { detail: 'The manager has stopped collection on this computer.' });
     const { kind, severity, message, data, count } = readBy(emitSchema, request);
     return deps.spool.append(kind, { kind, severity, message, data }, count ?? 1);
   };

@@ -7,6 +7,7 @@ import type { Random } from '../../lib/random.js';
 import { isPlainObject, readBy, type Schema } from '../../lib/schema.js';
 import { enrollRequestSchema, type EnrollRequest, type EnrollResponse } from '../../protocol/enrollment-messages.js';
 import { MAX_REPORT_BYTES, reportSchema, type Orders } from '../../protocol/heartbeat-messages.js';
+import { MAX_UPLOAD_BODY_BYTES, uploadPartSchema, type UploadPart } from '../../protocol/upload-messages.js';
 import { AGENT_PATHS, NEWEST_PROTOCOL_VERSION, OLDEST_PROTOCOL_VERSION } from '../../protocol/protocol-version.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { Exchange } from '../heartbeats/exchange.js';
@@ -36,6 +37,8 @@ export interface AgentRoutesDeps {
   /** Why a computer's reports are refused whatever they say; undefined where they are not. Asked for bad reports only. */
   readonly refusalOf: (identity: Exchange['identity']) => Promise<Problem | undefined>;
   readonly enroll: (request: EnrollRequest, address: string | null) => Promise<EnrollResponse>;
+  /** Stores a part of a file that a command of this computer brings; throws a Problem. */
+  readonly upload: (computerId: string, part: UploadPart) => Promise<unknown>;
   readonly noteMismatch: (mismatch: IdentityMismatch) => Promise<void>;
   /** A heartbeat was turned away before it was read. */
   readonly noteRefusedHeartbeat: () => void;
@@ -67,6 +70,7 @@ export function createAgentRoutes(deps: AgentRoutesDeps): AgentRequestHandler {
   const routes = new Map<string, Route>([
     [AGENT_PATHS.heartbeat, (call) => heartbeat(deps, call)],
     [AGENT_PATHS.enroll, (call) => enroll(deps, call)],
+    [AGENT_PATHS.upload, (call) => upload(deps, call)],
   ]);
   return (connection, request, response) => {
     const requestId = deps.random.uuid();
@@ -88,7 +92,8 @@ async function answer(routes: ReadonlyMap<string, Route>, call: Call): Promise<u
   if (isAdminPath(path))
     throw new Problem('forbidden', { detail: 'A certificate proves a computer and no role; use the admin port.' });
   const route = routes.get(path);
-  if (!route) throw new Problem('route-not-found', { detail: 'The agent port serves enrollment and heartbeats.' });
+  if (!route)
+    throw new Problem('route-not-found', { detail: 'The agent port serves enrollment, heartbeats and uploads.' });
   if (call.request.method !== 'POST') throw new Problem('method-not-allowed', { detail: 'Use POST.' });
   return route(call);
 }
@@ -188,6 +193,16 @@ async function refuseMismatch(deps: AgentRoutesDeps, mismatch: Mismatch): Promis
 function enroll(deps: AgentRoutesDeps, call: Call): Promise<EnrollResponse> {
   return withBody(deps, { ...call, maxBytes: MAX_ENROLL_BYTES, onOverload: () => undefined }, (body) =>
     deps.enroll(readMessage(enrollRequestSchema, body), call.connection.address),
+  );
+}
+
+async function upload(deps: AgentRoutesDeps, call: Call): Promise<unknown> {
+  const identity = identityOf(call.connection.peer, deps.trustedNow());
+  deps.limits.admitRequest(identity.computerId);
+  const refusal = await deps.refusalOf(identity);
+  if (refusal) throw refusal;
+  return withBody(deps, { ...call, maxBytes: MAX_UPLOAD_BODY_BYTES, onOverload: () => undefined }, (body) =>
+    deps.upload(identity.computerId, readMessage(uploadPartSchema, body)),
   );
 }
 

@@ -10,7 +10,10 @@ import { createBodyBudget } from '../../lib/body-reader.js';
 import { createPeerVerifier } from './peer-identity.js';
 import { createPeerLimits, type PeerLimits, type PeerLimitsOptions } from './peer-limits.js';
 
-export interface AgentChannelDeps extends Pick<AgentRoutesDeps, 'submit' | 'refusalOf' | 'enroll' | 'noteMismatch'> {
+export interface AgentChannelDeps extends Pick<
+  AgentRoutesDeps,
+  'submit' | 'refusalOf' | 'enroll' | 'upload' | 'noteMismatch'
+> {
   readonly authority: CertificateAuthority;
   readonly identity: ManagerIdentity;
   readonly fleetClock: FleetClock;
@@ -56,6 +59,7 @@ export function composeAgentChannel(deps: AgentChannelDeps): AgentServer {
     submit: deps.submit,
     refusalOf: deps.refusalOf,
     enroll: deps.enroll,
+    upload: deps.upload,
     noteMismatch: deps.noteMismatch,
     noteRefusedHeartbeat: () => listening.noteDeaf('refused-heartbeats'),
     noteThrottled: () => deps.noteThrottled?.(),

@@ -44,6 +44,8 @@ interface PlanRow {
   readonly last_ended_fleet_ms: FleetInstant | null;
   readonly last_result: string | null;
   readonly failures: number | null;
+  readonly has_commands: boolean;
+  readonly awaits_results: boolean;
   readonly epoch: string;
   readonly counter: number;
 }
@@ -55,6 +57,7 @@ const COLUMNS = `
   computer_live.confirmed_interval_ms, computer_live.delivered_interval_ms,
   encode(computer_live.applied_fingerprint, 'hex') AS applied,
   encode(computer_live.delivered_fingerprint, 'hex') AS delivered,
+  computer_live.has_commands, computer_live.awaits_results,
   computer_contacts.direction, computer_contacts.direction_since_fleet_ms,
   computer_contacts.listener_state, computer_contacts.listener_port,
   encode(computer_contacts.candidate_fingerprint, 'hex') AS candidate, computer_contacts.candidate_direction,
@@ -167,6 +170,7 @@ function toFacts(row: PlanRow, settings: ComputerSettings): DialFacts {
     isListening: row.listener_state === 'listening',
     candidate: toCandidate(row),
     failed: toFailed(row),
+    commands: { areWaiting: row.has_commands, areAwaited: row.awaits_results },
   };
 }
 

@@ -22,6 +22,7 @@ const base: DialFacts = {
   isListening: true,
   candidate: null,
   failed: null,
+  commands: { areWaiting: false, areAwaited: false },
 };
 
 const decide = (changes: Partial<DialFacts>, at: number, ignoreFailures = false) => {
