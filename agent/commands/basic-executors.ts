@@ -81,6 +81,7 @@ function ping({ clock, instanceId }: BasicExecutorsDeps): Readonly<Record<string
   return {
     version: AGENT_VERSION,
     instanceId,
+    pid: process.pid,
     agentTime: Math.round(clock.wall()),
     uptimeMs: Math.round(clock.boot()),
   };

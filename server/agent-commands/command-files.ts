@@ -33,7 +33,7 @@ const UPLOADING: readonly string[] = ['collect-diagnostics', 'upload-logs'];
 
 /** Takes parts of files from agents: of their own commands only, while these are open. A part may come again. */
 export function createUploads({ inTransaction, clock }: UploadDeps) {
-  return (computerId: string, part: UploadPart): Promise<{ readonly stored: number }> => {
+  return async (computerId: string, part: UploadPart): Promise<{ readonly stored: number }> => {
     assertPart(part);
     return inTransaction(async (sql) => {
       await assertExpected(sql, computerId, part.commandId);

@@ -76,11 +76,11 @@ export class DirectionWorld {
   async enroll(policyId: string, name: string): Promise<string> {
     const request = { policyId, uses: 1, expiresInSeconds: 600 };
     const { token } = await this.manager.api.post<{ token: string }>('/enrollment-tokens', request);
-    return enrollAgent(this.#directoryOf(name), { manager: this.manager.agentUrl, token, name });
+    return enrollAgent(this.directoryOf(name), { manager: this.manager.agentUrl, token, name });
   }
 
   run(name: string, args: readonly string[] = []): RunningAgent {
-    const agent = startAgent(this.#directoryOf(name), args);
+    const agent = startAgent(this.directoryOf(name), args);
     this.#agents.push(agent);
     return agent;
   }
@@ -98,9 +98,7 @@ export class DirectionWorld {
   }
 
   async statusOf(name: string): Promise<AgentStatus> {
-    return JSON.parse(
-      (await runAgentCli(['status', '--dir', this.#directoryOf(name), '--json'])).stdout,
-    ) as AgentStatus;
+    return JSON.parse((await runAgentCli(['status', '--dir', this.directoryOf(name), '--json'])).stdout) as AgentStatus;
   }
 
   /** Both ends say that the direction is in force. */
@@ -125,7 +123,7 @@ export class DirectionWorld {
     });
   }
 
-  #directoryOf(name: string): string {
+  directoryOf(name: string): string {
     return join(this.#root, name);
   }
 }
