@@ -4,6 +4,7 @@ import type { Random } from '../lib/random.js';
 import type { HostCollectors } from './collectors/host-collectors.js';
 import type { CommunicationDirection } from '../policies/setting-values.js';
 import type { DataDirectory } from './data-directory.js';
+import type { LogTail } from './log-tail.js';
 import type { ListenerTimeouts } from './listener/listener-server.js';
 import type { ContactState } from './heartbeat-loop.js';
 
@@ -21,5 +22,9 @@ export interface AgentOptions {
   readonly listenerTimeouts?: ListenerTimeouts;
   /** How an agent that has never been in contact begins, whatever its enrollment said. */
   readonly firstDirection?: CommunicationDirection;
+  /** The last lines of the log, where it is this agent's own. */
+  readonly logTail?: LogTail;
+  /** Ends this process so that another takes its place; absent where the agent is a part of another process. */
+  readonly restart?: () => void;
   readonly onStateChange?: (state: ContactState) => void;
 }

@@ -65,6 +65,13 @@ export class Settings {
     return this.#values;
   }
 
+  /** Reads again what is stored. */
+  reload(): void {
+    this.#values = valuesOf(this.#state.settings);
+    this.#spool.setMaxMegabytes(this.#values.spoolMaxMegabytes);
+    this.#refused = undefined;
+  }
+
   get applied(): AppliedSettings | undefined {
     return this.#state.settings;
   }

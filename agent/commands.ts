@@ -20,6 +20,7 @@ import {
 import { readIdentity, type DataDirectory } from './data-directory.js';
 import { enrollDirectory } from './enroll-directory.js';
 import { EXIT, explainFailure, type ExitCode } from './exit-codes.js';
+import { LogTail } from './log-tail.js';
 import { ownerOf } from './identity-check.js';
 import { AgentNotRunning, callAgent } from './local-socket/socket-client.js';
 import type { GivenProxies } from './proxies/proxy-arguments.js';
@@ -38,6 +39,8 @@ export interface CommandContext {
   readonly complain: (text: string) => void;
   /** Resolves when the process is asked to end. */
   readonly untilAskedToStop: () => Promise<void>;
+  /** Starts another process like this one, which ends. */
+  readonly startAnother?: () => void;
 }
 
 /** Runs one command line to its end. */
@@ -125,7 +128,10 @@ async function withDirectory<T>(
 
 async function runAgent(command: RunCommand, context: CommandContext): Promise<ExitCode> {
   const { clock, random } = context;
-  const log = createLog({ name: 'wardbeat-agent', level: command.logLevel, toStderr: true });
+  const logTail = new LogTail();
+  const log = createLog({ name: 'wardbeat-agent', level: command.logLevel, toStderr: true, onLine: logTail.add });
+  let restart = (): void => undefined;
+  const askedToRestart = new Promise<'restart'>((resolve) => (restart = () => resolve('restart')));
   const daemon = await composeAgent({
     directory: command.directory,
     clock,
@@ -133,11 +139,14 @@ async function runAgent(command: RunCommand, context: CommandContext): Promise<E
     log,
     bootId: readBootId(),
     clockDetection: command.clockDetection,
+    logTail,
+    restart,
     ...(command.listenerPort === undefined ? {} : { listenerPort: command.listenerPort }),
   });
   await daemon.start();
-  await context.untilAskedToStop();
-  await daemon.stop();
+  const reason = await Promise.race([context.untilAskedToStop().then(() => 'shutdown' as const), askedToRestart]);
+  await daemon.stop(reason);
+  if (reason === 'restart' && !command.isSupervised) context.startAnother?.();
   return EXIT.ok;
 }
 

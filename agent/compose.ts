@@ -1,6 +1,9 @@
 import { CleanupStack } from '../lib/lifecycle.js';
 import type { AgentOptions } from './agent-options.js';
 import { Settings } from './apply-settings.js';
+import { COMMANDS_CAPABILITY } from '../protocol/command-messages.js';
+import { CommandJournal } from './commands/command-journal.js';
+import { composeAgentCommands } from './commands/compose-agent-commands.js';
 import { createHostCollectors, systemSources } from './collectors/host-collectors.js';
 import { Daemon } from './daemon.js';
 import {
@@ -67,61 +70,60 @@ async function composeOn(store: DurableStore, { options, identity, setAside, cle
   const state = await StateStore.open(store, { owner: ownerOf(identity), firstSequence: Math.floor(clock.wall()) });
   const spool = await Spool.open({ store, clock, random, maxMegabytes: 256 });
   const settings = new Settings(state, spool);
-  const collectors = options.collectors ?? createHostCollectors({ clock, sources: systemSources(directory.path) });
+  const makeCollectors = () =>
+    options.collectors ?? createHostCollectors({ clock, sources: systemSources(directory.path) });
+  const journal = await CommandJournal.open(store);
   // A lost database does not make an agent new.
   const isNew = state.progress.lastExchangeAt === undefined && setAside === undefined;
   const lock = new ExchangeLock();
   const ways = composeWays({ options, identity, state, spool, settings, lock, loop: () => loop });
-  const { transport, directions } = ways;
+  const { https, transport, directions } = ways;
   const parts = () => [directions.part, transport.part].filter((part) => part !== undefined);
-  const observer = new Observer({ clock, random, log, store, spool, state, settings, collectors, parts });
+  const base = { clock, random, log, state, spool, settings, directions, transport, lock, bootId };
+  const observer = new Observer({ ...base, store, journal, makeCollectors, parts });
   const incarnation = {
     computerId: identity.computerId,
     instanceId: random.uuid(),
     bootId,
-    capabilities: options.clockDetection ? ['clockChangeEvents'] : [],
+    capabilities: [...(options.clockDetection ? ['clockChangeEvents'] : []), COMMANDS_CAPABILITY],
   };
-  const exchanger = new Exchanger({
-    clock,
-    random,
-    log,
-    incarnation,
-    state,
-    spool,
-    settings,
-    directions,
-    transport,
+  const commands = composeAgentCommands({
+    ...base,
+    transport: {
+      connect: (milliseconds, signal) => https.connect(milliseconds, signal),
+      rebuild: () => transport.rebuild(),
+    },
+    options,
+    identity,
+    journal,
     observer,
+    instanceId: incarnation.instanceId,
+    tellAll: () => exchanger.tellAll(),
+    wake: () => loop.wake(),
+    status: () => daemon.status(),
   });
+  const exchanger: Exchanger = new Exchanger({ ...base, incarnation, observer, commands: commands.runner });
   const loop: HeartbeatLoop = new HeartbeatLoop({
-    clock,
-    random,
-    log,
+    ...base,
     exchanger,
-    state,
-    transport,
-    directions,
-    lock,
-    bootId,
     intervalSeconds: () => settings.values.heartbeatIntervalSeconds,
+    hasNews: () => commands.runner.tellings.length > 0,
     onStateChange: options.onStateChange,
   });
-  return new Daemon({
+  const daemon: Daemon = new Daemon({
+    ...base,
     options,
     identity,
     setAside,
     cleanup,
-    state,
-    spool,
-    settings,
     observer,
-    directions,
-    transport,
+    loop,
+    commands,
     listeners: ways.listeners,
     proxies: ways.proxies,
     firstSettings: isNew ? firstSettings(identity, options) : undefined,
-    loop,
   });
+  return daemon;
 }
 
 interface WaysDeps {
@@ -188,7 +190,7 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
     onWake: () => loop().answerWake(),
     onLost: (returnInMs) => loop().hasten(returnInMs),
   });
-  return { transport, listeners, directions, proxies };
+  return { https, transport, listeners, directions, proxies };
 }
 
 function knownPath({ managerUrl, proxy = null }: Progress): KnownPath | undefined {

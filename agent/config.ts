@@ -43,6 +43,8 @@ export interface RunCommand {
   /** Instead of the one in the settings. */
   readonly listenerPort: number | undefined;
   readonly logLevel: LogLevel;
+  /** Something starts the agent again when it ends. */
+  readonly isSupervised: boolean;
 }
 
 export interface StatusCommand {
@@ -72,6 +74,7 @@ export interface Surroundings {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly readFile: (path: string) => string;
   readonly hostname: string;
+  readonly pid?: number;
   readonly warn: (text: string) => void;
 }
 
@@ -114,6 +117,7 @@ export function processSurroundings(warn: (text: string) => void): Surroundings 
     env,
     readFile: (path) => readFileSync(path === '-' ? STDIN : path, 'utf8'),
     hostname: hostname(),
+    pid: process.pid,
     warn,
   };
 }
@@ -255,7 +259,13 @@ function parseRun({ flags, directory, around, faults }: Parsing): AgentCommand {
     clockDetection: !flags.switches.has('no-clock-detection'),
     listenerPort: parsePort(flags.values.get('listener-port'), faults),
     logLevel: level,
+    isSupervised: isSupervised(around),
   };
+}
+
+/** systemd names the process that it started; PID 1 of a container is its runtime's to start; others say so themselves. */
+function isSupervised({ env, pid }: Surroundings): boolean {
+  return env['WARDBEAT_SUPERVISED'] === '1' || pid === 1 || env['SYSTEMD_EXEC_PID'] === String(pid);
 }
 
 function parsePort(text: string | undefined, faults: string[]): number | undefined {

@@ -2,13 +2,14 @@ import type { CleanupStack, Lifecycle } from '../lib/lifecycle.js';
 import type { AgentOptions } from './agent-options.js';
 import { AGENT_VERSION } from './agent-version.js';
 import type { Settings } from './apply-settings.js';
+import type { AgentCommands } from './commands/compose-agent-commands.js';
 import { changeWhileAway, watchClock } from './clock-watch.js';
 import type { Directions } from './directions.js';
 import type { Identity } from './data-directory.js';
 import { sleepUnlessAborted } from './deadline.js';
 import type { HeartbeatLoop } from './heartbeat-loop.js';
 import type { ListenerSet } from './listener/listener-set.js';
-import type { SettingsOrder } from '../protocol/heartbeat-messages.js';
+import type { GoodbyeReason, SettingsOrder } from '../protocol/heartbeat-messages.js';
 import { createLocalHandler } from './local-socket/local-requests.js';
 import { serveLocalSocket, type LocalSocketServer } from './local-socket/socket-server.js';
 import type { Observer } from './observer.js';
@@ -35,6 +36,7 @@ export interface DaemonParts {
   readonly proxies: ProxyControl;
   readonly firstSettings: SettingsOrder | undefined;
   readonly loop: HeartbeatLoop;
+  readonly commands: AgentCommands;
 }
 
 const LOOK_AT_COMPONENTS_MS = 10_000;
@@ -61,8 +63,8 @@ export class Daemon implements Lifecycle {
     return this.#starting;
   }
 
-  stop(): Promise<void> {
-    this.#stopping ??= this.#stop();
+  stop(reason: GoodbyeReason = 'shutdown'): Promise<void> {
+    this.#stopping ??= this.#stop(reason);
     return this.#stopping;
   }
 
@@ -112,9 +114,16 @@ export class Daemon implements Lifecycle {
       folder: options.directory.path,
       name: options.directory.socketName,
       log: options.log,
-      handle: createLocalHandler({ spool, status: () => this.status(), proxies: this.#proxies() }),
+      handle: createLocalHandler({
+        spool,
+        status: () => this.status(),
+        isCollecting: () => this.#parts.state.stoppedCollection === undefined,
+        proxies: this.#proxies(),
+      }),
     });
     await directions.start(firstSettings);
+    await this.#parts.observer.observe();
+    await this.#parts.commands.runner.start();
     loop.start();
     const { signal } = this.#watching;
     const watches = [this.#watchComponents(signal), directions.watch(signal)];
@@ -154,12 +163,12 @@ export class Daemon implements Lifecycle {
     }
   }
 
-  async #stop(): Promise<void> {
+  async #stop(reason: GoodbyeReason): Promise<void> {
     const { loop } = this.#parts;
     await this.#starting?.catch(() => undefined);
     await this.#end(async () => {
       await this.#report({ kind: 'agent-stopped', severity: 'info', message: 'The agent was stopped' });
-      await loop.leave('shutdown');
+      await loop.leave(reason);
     });
   }
 
@@ -167,6 +176,7 @@ export class Daemon implements Lifecycle {
     const { cleanup, options } = this.#parts;
     this.#watching.abort();
     await this.#watches;
+    await this.#parts.commands.stop();
     await finish();
     this.#parts.transport.end();
     await this.#parts.listeners.destroy();

@@ -20,6 +20,7 @@ import {
   reactionTo,
   sequenceAfterOlder,
 } from './beat-rules.js';
+import type { CommandExchange } from './commands/command-runner.js';
 import { withDeadline } from './deadline.js';
 import type { Directions } from './directions.js';
 import type { Observer } from './observer.js';
@@ -44,6 +45,7 @@ export interface ExchangeDeps {
   readonly directions: Directions;
   readonly transport: Pick<HeldTransport, 'connect'>;
   readonly observer: Observer;
+  readonly commands: CommandExchange;
 }
 
 export interface ExchangeOutcome {
@@ -58,6 +60,13 @@ export interface ExchangeOptions {
   readonly goodbye?: GoodbyeReason;
 }
 
+/** What orders came by. */
+interface Following {
+  readonly connection: ManagerConnection;
+  readonly goodbye: GoodbyeReason | undefined;
+  readonly signal: AbortSignal;
+}
+
 /** One report on its way. */
 interface Round {
   readonly report: UnansweredReport;
@@ -67,6 +76,10 @@ interface Round {
 }
 
 const REDUCED_REPORTS = 10;
+/** How long an exchange stays for the results of commands that it brought. */
+const RESULTS_WAIT_MS = 1000;
+/** How long, once a file was sent that a command waited for. */
+const PUMPED_WAIT_MS = 100;
 
 /** Runs exchanges, one at a time (the loop's lock): reports until nothing is left to say, over one connection. */
 export class Exchanger {
@@ -106,6 +119,11 @@ export class Exchanger {
     return this.#converse(connection, { signal, startBoot, end });
   }
 
+  /** The next report tells everything, whatever the manager knows. */
+  tellAll(): void {
+    this.#fullReport = true;
+  }
+
   async #converse(
     connection: ManagerConnection,
     { signal, goodbye, startBoot, end }: ExchangeOptions & { startBoot: number; end: number },
@@ -117,7 +135,7 @@ export class Exchanger {
       const round = await this.#nextRound(goodbye, connection);
       const orders = await this.#send(connection, round, { signal, end: attempt.end });
       if (orders) nextContactBoot = nextContactAt(attempt.startBoot, orders.nextContactInMs);
-      const again = orders ? await this.#follow(orders, round, { carrier: connection.carrier, goodbye }) : true;
+      const again = orders ? await this.#follow(orders, round, { connection, goodbye, signal }) : true;
       if (!again) return { nextContactBoot };
       if (reports >= MAX_REPORTS_PER_EXCHANGE)
         return { nextContactBoot: nextContactWithBacklog(nextContactBoot, clock.boot()) };
@@ -152,7 +170,7 @@ export class Exchanger {
     batches: readonly ReadBatch[],
     more: { readonly goodbye: GoodbyeReason | undefined; readonly proxy: string | undefined },
   ): UnansweredReport {
-    const { clock, random, incarnation, state, settings, directions, observer } = this.#deps;
+    const { clock, random, incarnation, state, settings, directions, observer, commands } = this.#deps;
     const reduced = this.#reducedReports > 0;
     if (reduced) this.#reducedReports -= 1;
     return buildReport({
@@ -171,6 +189,8 @@ export class Exchanger {
       full: this.#fullReport,
       reduced,
       ...more,
+      tellings: commands.tellings,
+      isCollecting: state.stoppedCollection === undefined,
     });
   }
 
@@ -247,6 +267,8 @@ export class Exchanger {
     await this.#despiteDisk(async () => {
       for (const { lane, epoch, position } of orders.acknowledged) await spool.acknowledge(lane, epoch, position);
     });
+    const { tells } = report;
+    if (tells && orders.effect !== 'older') await this.#despiteDisk(() => this.#deps.commands.told(tells));
     await this.#despiteDisk(() => state.settle(progress));
     const event = proxyChange(before, connection);
     if (event) await this.#despiteDisk(() => spool.append('control', event));
@@ -273,20 +295,34 @@ export class Exchanger {
   }
 
   /** Carries the orders out; whether another report belongs to this exchange. */
-  async #follow(
-    orders: Orders,
-    round: Round,
-    { carrier, goodbye }: { carrier: Carrier; goodbye: GoodbyeReason | undefined },
-  ): Promise<boolean> {
-    const { directions } = this.#deps;
+  async #follow(orders: Orders, round: Round, { connection, goodbye, signal }: Following): Promise<boolean> {
     if (goodbye !== undefined) return !round.isGoodbye;
     this.#maxEvents = orders.eventQuota.maxEventsPerReport;
-    const isChanged = await this.#followSettings(orders, carrier);
+    const isChanged = await this.#followSettings(orders, connection.carrier);
+    const hasResults = await this.#followCommands(orders, connection, signal);
     const wantsFacts = orders.fullReport && round.report.factsDigest === null;
     this.#fullReport = wantsFacts;
-    if (isChanged && directions.needsAnotherDial(carrier)) return false;
-    if (isChanged || wantsFacts || orders.effect === 'older' || this.#isStale(round)) return true;
+    if (isChanged && this.#deps.directions.needsAnotherDial(connection.carrier)) return false;
+    if (hasResults || isChanged || wantsFacts || orders.effect === 'older' || this.#isStale(round)) return true;
     return this.#drainsOn(orders, round);
+  }
+
+  /** Keeps the commands, and stays a moment for their results; whether a further report tells something of them. */
+  async #followCommands(
+    { commands, managerSentAt }: Orders,
+    connection: ManagerConnection,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { commands: runner } = this.#deps;
+    if (commands.length > 0) {
+      await this.#despiteDisk(() => runner.take(commands, managerSentAt));
+      await runner.quiet(RESULTS_WAIT_MS, signal);
+    }
+    if (connection.carrier.kind === 'listener') {
+      await runner.pump(connection, signal);
+      await runner.quiet(PUMPED_WAIT_MS, signal);
+    }
+    return runner.tellings.length > 0 && this.#reducedReports === 0;
   }
 
   /** Whether other settings are in force or being proven now. */

@@ -28,6 +28,8 @@ export interface LoopDeps {
   readonly lock: ExchangeLock;
   readonly bootId: string;
   readonly intervalSeconds: () => number;
+  /** Something came up during an exchange that it did not tell. */
+  readonly hasNews: () => boolean;
   readonly onStateChange?: ((state: ContactState) => void) | undefined;
 }
 
@@ -232,6 +234,7 @@ export class HeartbeatLoop {
     this.#nextBoot = nextContactBoot;
     this.#quietSinceBoot = this.#deps.clock.boot();
     this.#setContact('online');
+    if (this.#deps.hasNews()) this.wake();
   }
 
   async #attempt(signal: AbortSignal): Promise<void> {

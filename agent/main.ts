@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+import { spawn } from 'node:child_process';
+
 import { createSystemClock } from '../lib/clock.js';
 import { createSystemRandom } from '../lib/random.js';
 import { runCommandLine } from './commands.js';
@@ -20,6 +22,14 @@ function untilAskedToStop(): Promise<void> {
   });
 }
 
+/** The same program with the same arguments; the directory's lock is free by now. */
+function startAnother(): void {
+  const args = [...process.execArgv, ...process.argv.slice(1)];
+  const child = spawn(process.execPath, args, { stdio: 'inherit', detached: true });
+  child.on('error', (error) => complain(`wardbeat-agent: cannot be started again: ${error.message}`));
+  child.unref();
+}
+
 // Overwrites the arguments, so that a token among them stays in the process list for the start of the process only.
 const argv = process.argv.slice(2);
 if (argv[0] === 'enroll') process.title = 'wardbeat-agent enroll';
@@ -31,4 +41,5 @@ process.exitCode = await runCommandLine(argv, {
   print: (text) => void process.stdout.write(`${text}\n`),
   complain,
   untilAskedToStop,
+  startAnother,
 });

@@ -5,6 +5,7 @@ import type { Random } from '../lib/random.js';
 import type { ComponentReport } from '../protocol/heartbeat-messages.js';
 import type { Settings } from './apply-settings.js';
 import type { HostCollectors, HostSnapshot } from './collectors/host-collectors.js';
+import type { CommandJournal } from './commands/command-journal.js';
 import { ComponentWatch } from './component-watch.js';
 import type { Store } from './spool/durable-store.js';
 import type { Spool } from './spool/spool.js';
@@ -18,7 +19,9 @@ export interface ObserverDeps {
   readonly spool: Spool;
   readonly state: StateStore;
   readonly settings: Settings;
-  readonly collectors: HostCollectors;
+  readonly journal: Pick<CommandJournal, 'rewrite'>;
+  /** Made anew by the command `restart-collector`. */
+  readonly makeCollectors: () => HostCollectors;
   /** Further parts of the agent that have something to say: the listener, a channel that cannot be held. */
   readonly parts: () => readonly ComponentReport[];
 }
@@ -27,11 +30,13 @@ export interface ObserverDeps {
 export class Observer {
   readonly #deps: ObserverDeps;
   readonly #watch = new ComponentWatch();
+  #collectors: HostCollectors;
   #snapshot: HostSnapshot | undefined;
   #spoolError: string | undefined;
 
   constructor(deps: ObserverDeps) {
     this.#deps = deps;
+    this.#collectors = deps.makeCollectors();
   }
 
   /** The last look; `observe` comes first. */
@@ -51,6 +56,11 @@ export class Observer {
     ];
   }
 
+  /** What hangs or failed is left behind. */
+  restartCollectors(): void {
+    this.#collectors = this.#deps.makeCollectors();
+  }
+
   spoolFailed(error: unknown): void {
     this.#spoolError = error instanceof Error ? error.message : String(error);
   }
@@ -59,9 +69,9 @@ export class Observer {
   readonly observe = shareRun(() => this.#observe());
 
   async #observe(): Promise<void> {
-    const { collectors, settings, spool, log } = this.#deps;
+    const { settings, spool, log } = this.#deps;
     await this.#mendStore();
-    this.#snapshot = await collectors.snapshot(settings.values.componentsWatched);
+    this.#snapshot = await this.#look();
     const components = [...this.agentParts, ...this.#snapshot.components];
     try {
       const { communicationDirection } = settings.values;
@@ -70,6 +80,21 @@ export class Observer {
       log.warn({ err: error }, 'A component event cannot be spooled');
       this.spoolFailed(error);
     }
+  }
+
+  /** Stopped, nothing is gathered but the facts, which say what machine this is. */
+  async #look(): Promise<HostSnapshot> {
+    const { settings, state } = this.#deps;
+    const { componentsWatched } = settings.values;
+    if (!state.stoppedCollection) return this.#collectors.snapshot(componentsWatched);
+    const snapshot = await this.#collectors.snapshot([]);
+    const components = componentsWatched.map(({ name, kind }): ComponentReport => ({
+      name,
+      kind,
+      state: 'unknown',
+      detail: 'collection is stopped',
+    }));
+    return { ...snapshot, counters: {}, components };
   }
 
   async #mendStore(): Promise<void> {
@@ -90,6 +115,7 @@ export class Observer {
     if (!setAside) return spool.reload();
     const lost = spool.reset(random);
     await state.rewrite();
+    await this.#deps.journal.rewrite();
     await spool.append('control', {
       kind: 'spool-set-aside',
       severity: 'high',

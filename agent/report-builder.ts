@@ -1,4 +1,5 @@
 import type { CommunicationDirection, SettingValues } from '../policies/setting-values.js';
+import type { CommandResult } from '../protocol/command-messages.js';
 import type {
   CandidateReport,
   ComponentReport,
@@ -51,12 +52,16 @@ export interface ReportInputs {
   readonly goodbye?: GoodbyeReason | undefined;
   /** The URL of the proxy that the agent's own connections go through. */
   readonly proxy?: string | undefined;
+  /** What became of commands. */
+  readonly tellings: readonly CommandResult[];
+  readonly isCollecting: boolean;
 }
 
 /** Builds a report and what the agent must remember of it until it is answered. */
 export function buildReport(inputs: ReportInputs): UnansweredReport {
   const { snapshot, progress, reduced, incarnation } = inputs;
   const withFacts = !reduced && (inputs.full || progress.acknowledgedFacts !== snapshot.factsDigest);
+  const tellings = reduced ? [] : inputs.tellings;
   const report: Report = {
     ...identityPart(inputs),
     factsDigest: snapshot.factsDigest,
@@ -67,7 +72,7 @@ export function buildReport(inputs: ReportInputs): UnansweredReport {
     ...inputs.directions,
     ...transportPart(inputs),
     lanes: inputs.batches.map(({ lane, epoch, events }) => ({ lane, epoch, events })),
-    ...(inputs.goodbye ? { goodbye: { reason: inputs.goodbye } } : {}),
+    ...doingsPart(inputs, tellings),
   };
   return {
     reportId: inputs.reportId,
@@ -79,6 +84,7 @@ export function buildReport(inputs: ReportInputs): UnansweredReport {
     listenerPort: inputs.directions.listener.port ?? null,
     bootId: incarnation.bootId,
     builtAtBoot: inputs.boot,
+    tells: tellings.map(({ id, state }) => ({ id, state })),
   };
 }
 
@@ -110,6 +116,14 @@ function settingsPart({ applied, settings }: ReportInputs) {
 
 function transportPart({ progress: { lastError }, proxy }: ReportInputs) {
   return { ...(lastError ? { lastTransportError: lastError } : {}), ...(proxy === undefined ? {} : { proxy }) };
+}
+
+function doingsPart({ isCollecting, goodbye }: ReportInputs, tellings: readonly CommandResult[]) {
+  return {
+    ...(tellings.length > 0 ? { commandResults: tellings } : {}),
+    ...(isCollecting ? {} : { collection: 'stopped' as const }),
+    ...(goodbye ? { goodbye: { reason: goodbye } } : {}),
+  };
 }
 
 function toRange({ lane, epoch, events }: ReadBatch): CarriedRange[] {

@@ -1,4 +1,6 @@
 import type { SettingsGeneration } from '../protocol/heartbeat-messages.js';
+import type { ToldState } from '../protocol/command-messages.js';
+import { ALL_COMMANDS } from './commands/command-keys.js';
 import type { Store, StoreOperation } from './spool/durable-store.js';
 import type { CarriedRange } from './spool/spool.js';
 
@@ -31,6 +33,8 @@ export interface UnansweredReport {
   /** Boot clock, milliseconds. */
   readonly builtAtBoot: number;
   readonly bootId: string;
+  /** What it tells of commands; absent in one of an older agent. */
+  readonly tells?: readonly { readonly id: string; readonly state: ToldState }[];
 }
 
 export interface LastError {
@@ -83,9 +87,17 @@ const SETTINGS = 's!settings';
 const CANDIDATE = 's!candidate';
 const PROGRESS = 's!progress';
 const UNANSWERED = 's!unanswered';
+/** Present while collection is stopped. */
+const COLLECTION = 's!collection';
 /** Whose settings, progress and report these are. */
 const OWNER = 's!owner';
 const NOBODY = 'nobody';
+
+/** Collection was stopped by a command and is until another starts it. */
+export interface StoppedCollection {
+  /** Wall clock, Unix milliseconds. */
+  readonly since: number;
+}
 
 export interface StateOptions {
   /** Of `ownerOf`. */
@@ -102,6 +114,7 @@ export class StateStore {
   #candidate: StoredCandidate | undefined;
   #progress: Progress;
   #unanswered: UnansweredReport | undefined;
+  #stoppedCollection: StoppedCollection | undefined;
 
   private constructor(store: Store, loaded: Loaded) {
     this.#store = store;
@@ -110,6 +123,7 @@ export class StateStore {
     this.#candidate = loaded.candidate;
     this.#progress = loaded.progress;
     this.#unanswered = loaded.unanswered;
+    this.#stoppedCollection = loaded.stoppedCollection;
   }
 
   /** What another identity left is forgotten, but for the sequence, which never goes back. */
@@ -121,6 +135,7 @@ export class StateStore {
       candidate: parse<StoredCandidate>(await store.get(CANDIDATE)),
       progress: parse<Progress>(await store.get(PROGRESS)) ?? { sequence: firstSequence },
       unanswered: parse<UnansweredReport>(await store.get(UNANSWERED)),
+      stoppedCollection: parse<StoppedCollection>(await store.get(COLLECTION)),
     });
   }
 
@@ -143,6 +158,16 @@ export class StateStore {
 
   get unanswered(): UnansweredReport | undefined {
     return this.#unanswered;
+  }
+
+  /** Undefined while everything is gathered. */
+  get stoppedCollection(): StoppedCollection | undefined {
+    return this.#stoppedCollection;
+  }
+
+  async setCollection(stopped: StoppedCollection | undefined): Promise<void> {
+    await this.#store.write([putOrDelete(COLLECTION, stopped)], { durable: true });
+    this.#stoppedCollection = stopped;
   }
 
   /** The one sync write of a heartbeat: the report and its sequence are on disk before a byte of it leaves. */
@@ -191,6 +216,7 @@ export class StateStore {
     if (this.#settings) operations.push(put(SETTINGS, this.#settings));
     if (this.#candidate) operations.push(put(CANDIDATE, this.#candidate));
     if (this.#unanswered) operations.push(put(UNANSWERED, this.#unanswered));
+    if (this.#stoppedCollection) operations.push(put(COLLECTION, this.#stoppedCollection));
     await this.#store.write(operations, { durable: true });
   }
 }
@@ -201,6 +227,7 @@ interface Loaded {
   readonly candidate: StoredCandidate | undefined;
   readonly progress: Progress;
   readonly unanswered: UnansweredReport | undefined;
+  readonly stoppedCollection: StoppedCollection | undefined;
 }
 
 function parse<T>(text: string | undefined): T | undefined {
@@ -231,7 +258,11 @@ async function own(store: Store, owner: string, firstSequence: number): Promise<
 async function forgetting(store: Store, firstSequence: number): Promise<StoreOperation[]> {
   const before = parse<Progress>(await store.get(PROGRESS));
   const sequence = Math.max(before?.sequence ?? 0, firstSequence);
+  const commands: StoreOperation[] = [];
+  await store.scan(ALL_COMMANDS, (key) => commands.push({ type: 'del', key }) > 0);
   return [
+    ...commands,
+    { type: 'del', key: COLLECTION },
     { type: 'del', key: SETTINGS },
     { type: 'del', key: CANDIDATE },
     { type: 'del', key: UNANSWERED },

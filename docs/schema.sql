@@ -149,6 +149,59 @@ CREATE TABLE clock_offsets (
 );
 GRANT DELETE, INSERT, SELECT, UPDATE ON clock_offsets TO wardbeat_app;
 
+CREATE TABLE command_file_parts (
+  command_id uuid NOT NULL,
+  part smallint NOT NULL,
+  data bytea NOT NULL,
+  CONSTRAINT command_file_parts_pkey PRIMARY KEY (command_id, part)
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON command_file_parts TO wardbeat_app;
+
+CREATE TABLE command_files (
+  command_id uuid NOT NULL,
+  content_type text NOT NULL,
+  bytes integer NOT NULL,
+  sha256 bytea NOT NULL,
+  parts smallint NOT NULL,
+  stored_fleet_ms bigint NOT NULL,
+  CONSTRAINT command_files_pkey PRIMARY KEY (command_id)
+);
+CREATE INDEX command_files_stored ON public.command_files USING btree (stored_fleet_ms);
+GRANT DELETE, INSERT, SELECT, UPDATE ON command_files TO wardbeat_app;
+
+CREATE TABLE commands (
+  id uuid NOT NULL,
+  computer_id uuid NOT NULL,
+  number integer NOT NULL,
+  type text NOT NULL,
+  args jsonb NOT NULL,
+  priority smallint NOT NULL,
+  state text NOT NULL,
+  is_due boolean NOT NULL,
+  idempotency_key text,
+  request_digest bytea NOT NULL,
+  operation_id uuid,
+  created_by text NOT NULL,
+  queued_fleet_ms bigint NOT NULL,
+  not_before_fleet_ms bigint,
+  expires_fleet_ms bigint NOT NULL,
+  delivered_fleet_ms bigint,
+  acknowledged_fleet_ms bigint,
+  started_fleet_ms bigint,
+  ended_fleet_ms bigint,
+  reason text,
+  detail text,
+  result jsonb,
+  CONSTRAINT commands_pkey PRIMARY KEY (id)
+);
+CREATE INDEX commands_ended ON public.commands USING btree (ended_fleet_ms) WHERE (ended_fleet_ms IS NOT NULL);
+CREATE INDEX commands_expiring ON public.commands USING btree (expires_fleet_ms, id) WHERE (state = ANY (ARRAY['queued'::text, 'delivered'::text, 'running'::text]));
+CREATE UNIQUE INDEX commands_idempotency ON public.commands USING btree (computer_id, idempotency_key) WHERE (idempotency_key IS NOT NULL);
+CREATE UNIQUE INDEX commands_number ON public.commands USING btree (computer_id, number);
+CREATE INDEX commands_open ON public.commands USING btree (computer_id) WHERE (state = ANY (ARRAY['queued'::text, 'delivered'::text, 'running'::text]));
+CREATE INDEX commands_waiting ON public.commands USING btree (not_before_fleet_ms, id) WHERE ((state = 'queued'::text) AND (NOT is_due));
+GRANT DELETE, INSERT, SELECT, UPDATE ON commands TO wardbeat_app;
+
 CREATE TABLE computer_components (
   computer_id uuid NOT NULL,
   kind text NOT NULL,
@@ -175,6 +228,7 @@ CREATE TABLE computer_contacts (
   candidate_reason text,
   candidate_detail text,
   candidate_since_fleet_ms bigint,
+  collection text,
   CONSTRAINT computer_contacts_pkey PRIMARY KEY (computer_id),
   CONSTRAINT computer_contacts_candidate_direction_check CHECK ((candidate_direction = ANY (ARRAY['bidirectional'::text, 'managerInitiated'::text, 'agentInitiated'::text]))),
   CONSTRAINT computer_contacts_candidate_state_check CHECK ((candidate_state = ANY (ARRAY['proving'::text, 'reverted'::text]))),
@@ -249,6 +303,8 @@ CREATE TABLE computer_live (
   seen_by_dial_fleet_ms bigint,
   clock_sampled_fleet_ms bigint,
   is_clock_drifting boolean NOT NULL DEFAULT false,
+  has_commands boolean NOT NULL DEFAULT false,
+  awaits_results boolean NOT NULL DEFAULT false,
   CONSTRAINT computer_live_pkey PRIMARY KEY (computer_id)
 ) WITH (fillfactor=70, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0);
 GRANT DELETE, INSERT, SELECT, UPDATE ON computer_live TO wardbeat_app;
@@ -628,6 +684,37 @@ CREATE TABLE notification_told (
 CREATE INDEX notification_told_alert ON public.notification_told USING btree (alert_id, route_id);
 CREATE INDEX notification_told_next ON public.notification_told USING btree (next_fleet_ms, route_id, alert_id) WHERE (next_fleet_ms IS NOT NULL);
 GRANT DELETE, INSERT, SELECT, UPDATE ON notification_told TO wardbeat_app;
+
+CREATE TABLE operation_targets (
+  operation_id uuid NOT NULL,
+  computer_id uuid NOT NULL,
+  computer_name text NOT NULL,
+  state text NOT NULL,
+  reason text,
+  command_id uuid,
+  CONSTRAINT operation_targets_pkey PRIMARY KEY (operation_id, computer_id)
+);
+CREATE INDEX operation_targets_waiting ON public.operation_targets USING btree (operation_id, computer_id) WHERE (state = 'waiting'::text);
+GRANT DELETE, INSERT, SELECT, UPDATE ON operation_targets TO wardbeat_app;
+
+CREATE TABLE operations (
+  id uuid NOT NULL,
+  state text NOT NULL,
+  filter jsonb NOT NULL,
+  action jsonb NOT NULL,
+  per_second integer NOT NULL,
+  idempotency_key text,
+  request_digest bytea NOT NULL,
+  matched integer NOT NULL,
+  created_fleet_ms bigint NOT NULL,
+  created_by jsonb NOT NULL,
+  queued_fleet_ms bigint,
+  CONSTRAINT operations_pkey PRIMARY KEY (id),
+  CONSTRAINT operations_idempotency_key_key UNIQUE (idempotency_key)
+);
+CREATE INDEX operations_created ON public.operations USING btree (created_fleet_ms, id);
+CREATE INDEX operations_running ON public.operations USING btree (created_fleet_ms, id) WHERE (state = 'queueing'::text);
+GRANT DELETE, INSERT, SELECT, UPDATE ON operations TO wardbeat_app;
 
 CREATE TABLE policies (
   id uuid NOT NULL,

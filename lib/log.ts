@@ -25,11 +25,24 @@ export function escapeUnseen(line: string): string {
   return line.replace(UNSEEN, (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
-export function createLog(options: { name: string; level: LevelWithSilent; toStderr?: boolean }): Log {
+export interface LogOptions {
+  readonly name: string;
+  readonly level: LevelWithSilent;
+  readonly toStderr?: boolean;
+  /** Told of every line that is written. */
+  readonly onLine?: (line: string) => void;
+}
+
+export function createLog(options: LogOptions): Log {
   const base = { name: options.name, level: options.level, redact: { paths: REDACTED, censor: '[redacted]' } };
   const serializers = { err: (error: unknown) => (error instanceof Error ? errorFacts(error) : error) };
+  const streamWrite = (line: string): string => {
+    const shown = escapeUnseen(line);
+    options.onLine?.(shown);
+    return shown;
+  };
   return pino(
-    { ...base, serializers, timestamp: pino.stdTimeFunctions.isoTime, hooks: { streamWrite: escapeUnseen } },
+    { ...base, serializers, timestamp: pino.stdTimeFunctions.isoTime, hooks: { streamWrite } },
     pino.destination({ fd: options.toStderr ? 2 : 1, sync: true }),
   );
 }

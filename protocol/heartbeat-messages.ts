@@ -13,6 +13,7 @@ import {
   uuid,
   type TypeOf,
 } from '../lib/schema.js';
+import { commandResultSchema, MAX_COMMANDS_PER_ORDERS, MAX_RESULTS_PER_REPORT } from './command-messages.js';
 
 /** The spool's lanes, each with its own quota and acknowledged position (design: a backlog of logs never holds back a detection). */
 export const LANES = ['control', 'detection', 'log', 'metric'] as const;
@@ -127,7 +128,10 @@ export const reportSchema = object({
   lastTransportError: optional(transportErrorSchema),
   proxy: optional(string({ max: 2048 })),
   lanes: array(laneBatchSchema, LANES.length),
-  commandResults: optional(array(json(65_536), 100)),
+  /** What became of commands; each is told until a report that carried it was answered. */
+  commandResults: optional(array(commandResultSchema, MAX_RESULTS_PER_REPORT)),
+  /** Whether components, counters and what programs hand in are gathered; never heartbeats, which go on. */
+  collection: optional(oneOf('running', 'stopped')),
   goodbye: optional(object({ reason: oneOf(...GOODBYE_REASONS), expectedBackMs: optional(durationMs) })),
 });
 export type Report = TypeOf<typeof reportSchema>;
@@ -162,7 +166,8 @@ export const ordersSchema = object({
   settingsGeneration: generationSchema,
   committed: optional(sha256Hex),
   retryCandidate: optional(sha256Hex),
-  commands: array(json(65_536), 100),
+  /** Each is read by `commandOrderSchema` on its own, so that one of a newer manager spoils no others. */
+  commands: array(json(65_536), 5 * MAX_COMMANDS_PER_ORDERS),
   nextContactInMs: durationMs,
   identityToken: string({ max: 256 }),
   eventQuota: object({ maxEventsPerReport: integer(0, MAX_EVENTS_PER_REPORT), drain: boolean }),

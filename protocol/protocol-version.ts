@@ -8,6 +8,7 @@ export const AGENT_PATHS = {
   enroll: '/agent/v1/enroll',
   heartbeat: '/agent/v1/heartbeat',
   channel: '/agent/v1/channel',
+  upload: '/agent/v1/uploads',
 } as const;
 
 /** Paths on the agent's listener. */

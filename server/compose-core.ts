@@ -10,6 +10,7 @@ import { createAuditLog, type AuditLog } from './audit/index.js';
 import { createChannelWakeRelay, type ChannelWakeRelay } from './channels/index.js';
 import { createCertificateRepository, type CertificateRepository } from './certificates/certificate-repository.js';
 import { assertKnownAuthority, recordAuthority } from './certificates/known-authority.js';
+import { composeCommands, type CommandParts } from './compose-commands.js';
 import type { Config } from './config.js';
 import type { Edges } from './edges.js';
 import { createEnrollLimits } from './enrollment/enroll-limits.js';
@@ -84,6 +85,7 @@ export interface Core {
   readonly journal: ManagerJournal;
   readonly drain: ManagerDrain;
   readonly notifications: Notifications;
+  readonly commands: CommandParts;
 }
 
 export interface CoreDeps {
@@ -149,7 +151,9 @@ export async function composeCore({ config, edges, storage, managerUrls, overrid
   });
   const sealer = composeSealer({ config, edges, storage });
   const calm = composeCalm({ config, edges, storage, cache, writers, ledger: hot.ledger });
-  return { authority, cache, settingsWatch, enrollment, breaker, sealer, ...calm, ...writers, ...hot };
+  const { audit } = writers;
+  const commands = composeCommands({ config, edges, storage, audit, dialRequests: hot.dialRequests });
+  return { authority, cache, settingsWatch, enrollment, breaker, sealer, commands, ...calm, ...writers, ...hot };
 }
 
 /** What stands between an alert and those it is told: incidents, maintenance, notices, channels. */

@@ -2,6 +2,7 @@ import { composeAlerts } from './alerts/compose-alerts.js';
 import type { RouteDefinition } from './admin-api/route.js';
 import { composeComputers } from './computers/compose-computers.js';
 import { computerDependents } from './computers/index.js';
+import { commandRoutes } from './agent-commands/index.js';
 import type { Core } from './compose-core.js';
 import type { Edges } from './edges.js';
 import { createTokenDependents } from './enrollment/token-dependents.js';
@@ -17,6 +18,7 @@ import { latenessRoutes } from './heartbeats/lateness-routes.js';
 import type { Config } from './config.js';
 import type { Storage } from './open-storage.js';
 import { maintenanceRoutes } from './maintenance/index.js';
+import { operationRoutes } from './operations/index.js';
 import { composePolicies } from './policies/index.js';
 import { notificationRoutes, routingDependents } from './notifications/index.js';
 import { composePreviews } from './previews/index.js';
@@ -58,6 +60,8 @@ export function composeRoutes(deps: RoutesDeps): FeatureRoutes {
     ...policies.routes,
     ...latenessRoutes({ sql, clock, assertPolicyVisible: policies.assertVisible }),
     ...computers.routes,
+    ...commandRoutes({ ...shared, isHeld: () => false, wake: (ids) => core.commands.wake(ids) }),
+    ...operationRoutes(shared),
     ...maintenanceRoutes({ ...shared, maintenance }),
     ...composeDiagnosis({ ...shared, spans, prober, maintenance }).routes,
     ...composePreviews({ ...shared, spans }).routes,

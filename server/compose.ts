@@ -248,6 +248,7 @@ function composeManagerDials(
     node: config.node,
     allowedCidrs: config.dialAllowedCidrs,
     submit: (exchange) => core.heartbeats.batcher.submit(exchange),
+    upload: core.commands.upload,
     noteMismatch: core.noteMismatch,
   });
 }
@@ -291,6 +292,7 @@ function composeAgents(
     submit: (exchange) => core.heartbeats.batcher.submit(exchange),
     refusalOf: core.heartbeats.refusalOf,
     enroll: (request, address) => core.enrollment.enroll(request, address),
+    upload: core.commands.upload,
     noteMismatch: core.noteMismatch,
     noteThrottled: () => void (core.metrics.throttled += 1),
     noteRefusal: (refusal) => refusals.note(refusal),
@@ -351,6 +353,7 @@ async function startParts({ config, storage, core, parts, cleanup }: StartDeps):
     cleanup.push('audit seals', () => core.sealer.close());
     cleanup.push('notifications in flight', () => core.notifications.deliverer.close());
     cleanup.push('notices', () => core.notices.close());
+    cleanup.push('commands', () => core.commands.job.release());
   }
   await core.settingsWatch.start();
   cleanup.push('settings watch', () => core.settingsWatch.stop());

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 
+import { AGENT_PATHS, PROTOCOL_VERSION } from '../../protocol/protocol-version.js';
 import type { ListenerCall } from '../../protocol/listener-messages.js';
 import type { Carrier } from '../direction-rules.js';
 import { toRefusal, type ManagerConnection } from '../transport/tls-connection.js';
@@ -35,7 +36,7 @@ export class DialledConnection implements ManagerConnection {
     this.warning = warning;
   }
 
-  post(_path: string, body: string, signal: AbortSignal): Promise<unknown> {
+  post(path: string, body: string, signal: AbortSignal): Promise<unknown> {
     const call = this.#call;
     this.#call = undefined;
     return new Promise((resolve, reject) => {
@@ -52,17 +53,17 @@ export class DialledConnection implements ManagerConnection {
         resolve: (orders) => settle(() => resolve(orders)),
         reject: (error) => settle(() => reject(error as Error)),
       };
-      sendReport(call, body);
+      sendReport(call, path === AGENT_PATHS.upload ? asUpload(body) : body);
     });
   }
 
   /** Takes the call that answers the report; false where no report waits for one. */
-  deliver({ orders, problem }: ListenerCall, call: ServerResponse): boolean {
+  deliver({ orders, uploaded, problem }: ListenerCall, call: ServerResponse): boolean {
     const report = this.#report;
     if (!report || this.#call) return false;
     this.#call = call;
     if (problem) report.reject(toRefusal(problem, { ...problem, retryAfter: problem.retryAfterSeconds }));
-    else report.resolve(orders);
+    else report.resolve(orders ?? uploaded);
     return true;
   }
 
@@ -82,6 +83,11 @@ export class DialledConnection implements ManagerConnection {
   close(): void {
     this.lose();
   }
+}
+
+/** In place of a report (protocol/listener-messages.ts). */
+function asUpload(body: string): string {
+  return `{"protocolVersion":${PROTOCOL_VERSION},"upload":${body}}`;
 }
 
 function sendReport(call: ServerResponse, body: string): void {

@@ -73,7 +73,7 @@ export function createListenerCalls(deps: ListenerCallsDeps): ListenerCalls {
       assertJsonBody(arrival.request, MAX_LISTENER_CALL_BYTES);
       if (arrival.request.headers.expect !== undefined) arrival.response.writeContinue();
       const call = readCall(await readBody(arrival.request, MAX_LISTENER_CALL_BYTES, lease), deps.computerId);
-      if (call.orders || call.problem) goOn(arrival, call);
+      if (call.orders || call.uploaded || call.problem) goOn(arrival, call);
       else begin(deps, arrival);
     } finally {
       lease.release();

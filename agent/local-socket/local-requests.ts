@@ -38,6 +38,8 @@ const emitSchema = object({
 export function createLocalHandler(deps: {
   readonly spool: Spool;
   readonly status: () => AgentStatus;
+  /** Stopped, nothing is taken in. */
+  readonly isCollecting: () => boolean;
   readonly proxies: { list(): ProxyList; change(change: ProxyChange): Promise<ProxyChangeResult> };
 }): (request: unknown) => Promise<AppendedRange | AgentStatus | ProxyList | ProxyChangeResult> {
   return async (request) => {
@@ -46,6 +48,8 @@ export function createLocalHandler(deps: {
     if (op === 'proxies') return deps.proxies.list();
     if (op === 'proxy-change') return deps.proxies.change(readBy(proxyChangeSchema, request));
     if (op !== 'emit') throw new Problem('request-invalid', { detail: `There is no operation "${op}".` });
+    if (!deps.isCollecting())
+      throw new Problem('collection-stopped', { detail: 'The manager has stopped collection on this computer.' });
     const { kind, severity, message, data, count } = readBy(emitSchema, request);
     return deps.spool.append(kind, { kind, severity, message, data }, count ?? 1);
   };

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { Settings } from '../../agent/apply-settings.js';
 import type { HostSnapshot } from '../../agent/collectors/host-collectors.js';
+import { CommandJournal } from '../../agent/commands/command-journal.js';
+import { CommandRunner } from '../../agent/commands/command-runner.js';
 import { Directions } from '../../agent/directions.js';
 import { ExchangeLock } from '../../agent/exchange-lock.js';
 import { Exchanger } from '../../agent/exchange.js';
@@ -172,15 +174,31 @@ export class SimulatedAgent {
       onChange: () => loop.replan(),
       onNews: () => loop.wake(),
     });
-    const collectors = { snapshot: async () => SNAPSHOT };
+    const makeCollectors = () => ({ snapshot: async () => SNAPSHOT });
+    const journal = await CommandJournal.open(store);
     const parts = () => (directions.part ? [directions.part] : []);
-    const observer = new Observer({ ...base, store, collectors, parts });
+    const observer = new Observer({ ...base, store, journal, makeCollectors, parts });
     const incarnation = { computerId, instanceId: random.uuid(), bootId, capabilities: [] };
     const { isReachable, deliver, note } = this.#deps;
     const transport = createWire({ computerId, link, process, isReachable, deliver, note });
-    const exchanger = new Exchanger({ ...base, incarnation, directions, transport, observer });
+    const commands = new CommandRunner({
+      clock,
+      log,
+      journal,
+      executors: {},
+      managerNow: () => clock.wall(),
+      onNews: () => undefined,
+    });
+    const exchanger = new Exchanger({ ...base, incarnation, directions, transport, observer, commands });
     const intervalSeconds = () => settings.values.heartbeatIntervalSeconds;
-    const loop: HeartbeatLoop = new HeartbeatLoop({ ...base, exchanger, transport, directions, intervalSeconds });
+    const loop: HeartbeatLoop = new HeartbeatLoop({
+      ...base,
+      exchanger,
+      transport,
+      directions,
+      intervalSeconds,
+      hasNews: () => false,
+    });
     await directions.start(undefined);
     void directions.watch(new AbortController().signal);
     return { process, loop, spool };

@@ -6,7 +6,9 @@ import type { Random } from '../../lib/random.js';
 import { enrollRequestSchema, type EnrollRequest, type EnrollResponse } from '../../protocol/enrollment-messages.js';
 import { MAX_REPORT_BYTES, type Orders } from '../../protocol/heartbeat-messages.js';
 import { AGENT_PATHS } from '../../protocol/protocol-version.js';
+import { MAX_UPLOAD_BODY_BYTES, uploadPartSchema, type UploadPart } from '../../protocol/upload-messages.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
+import type { Exchange } from '../heartbeats/exchange.js';
 import type { AgentRequestHandler, PeerConnection } from './agent-server.js';
 import { sendJson, sendProblem } from '../../lib/http-answer.js';
 import { ClientGone, discardBody, readBody, type BodyBudget } from '../../lib/body-reader.js';
@@ -28,6 +30,10 @@ export interface AgentRoutesDeps {
   readonly trustedNow: () => number;
   readonly intake: ReportIntake;
   readonly enroll: (request: EnrollRequest, address: string | null) => Promise<EnrollResponse>;
+  /** Why nothing is taken of a computer, whatever it says; undefined where it is. */
+  readonly refusalOf: (identity: Exchange['identity']) => Promise<Problem | undefined>;
+  /** Stores a part of a file that a command of this computer brings; throws a Problem. */
+  readonly upload: (computerId: string, part: UploadPart) => Promise<unknown>;
   /** A heartbeat was turned away before it was read. */
   readonly noteRefusedHeartbeat: () => void;
   /** A computer or an address went over its own limits, which makes nobody deaf. */
@@ -58,6 +64,7 @@ export function createAgentRoutes(deps: AgentRoutesDeps): AgentRequestHandler {
   const routes = new Map<string, Route>([
     [AGENT_PATHS.heartbeat, (call) => heartbeat(deps, call)],
     [AGENT_PATHS.enroll, (call) => enroll(deps, call)],
+    [AGENT_PATHS.upload, (call) => upload(deps, call)],
   ]);
   return (connection, request, response) => {
     const requestId = deps.random.uuid();
@@ -79,7 +86,8 @@ async function answer(routes: ReadonlyMap<string, Route>, call: Call): Promise<u
   if (isAdminPath(path))
     throw new Problem('forbidden', { detail: 'A certificate proves a computer and no role; use the admin port.' });
   const route = routes.get(path);
-  if (!route) throw new Problem('route-not-found', { detail: 'The agent port serves enrollment and heartbeats.' });
+  if (!route)
+    throw new Problem('route-not-found', { detail: 'The agent port serves enrollment, heartbeats and uploads.' });
   if (call.request.method !== 'POST') throw new Problem('method-not-allowed', { detail: 'Use POST.' });
   return route(call);
 }
@@ -131,6 +139,16 @@ async function heartbeat(deps: AgentRoutesDeps, call: Call): Promise<Orders> {
 function enroll(deps: AgentRoutesDeps, call: Call): Promise<EnrollResponse> {
   return withBody(deps, { ...call, maxBytes: MAX_ENROLL_BYTES, onOverload: () => undefined }, (body) =>
     deps.enroll(readMessage(enrollRequestSchema, parseBoundedJson(body)), call.connection.address),
+  );
+}
+
+async function upload(deps: AgentRoutesDeps, call: Call): Promise<unknown> {
+  const identity = identityOf(call.connection.peer, deps.trustedNow());
+  deps.limits.admitRequest(identity.computerId);
+  const refusal = await deps.refusalOf(identity);
+  if (refusal) throw refusal;
+  return withBody(deps, { ...call, maxBytes: MAX_UPLOAD_BODY_BYTES, onOverload: () => undefined }, (body) =>
+    deps.upload(identity.computerId, readMessage(uploadPartSchema, parseBoundedJson(body))),
   );
 }
 

@@ -268,6 +268,10 @@ export class ComputerDto {
   @Shown(NULLABLE_TEXT)
   platform!: string | null;
 
+  /** `stopped` by command: no components, counters and handed-in events are gathered; heartbeats go on. */
+  @OneOf('running', 'stopped')
+  collection!: string;
+
   @IsArray()
   @Shown({ type: 'array', items: { type: 'string' } })
   flags!: readonly string[];

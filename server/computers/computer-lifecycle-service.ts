@@ -2,6 +2,7 @@ import { createLedger } from '../../policies/listening-ledger.js';
 import type { PowerState } from '../../policies/status-model.js';
 import { judge } from '../../policies/verdict-rules.js';
 import { invalidFields, Problem } from '../../lib/problem.js';
+import { endCommandsOf } from '../agent-commands/command-repository.js';
 import type { AlertWriter } from '../alerts/alert.js';
 import type { CertificateRepository } from '../certificates/certificate-repository.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
@@ -108,6 +109,7 @@ async function revoke(deps: ComputerLifecycleDeps, act: Act): Promise<void> {
   const settled = { since: at.fleet, offlineAt: null, offlineAlert: null };
   await deps.statuses.apply(act.sql, [{ ...transition, ...settled }], at.fleet);
   await clearDrift(act.sql, computer.id);
+  await endCommandsOf(act.sql, computer.id, { reason: 'computer-revoked', at: at.fleet });
   await auditComputer({ ...deps, manager }, { caller, action: 'computer.revoked', before: computer, after: computer });
 }
 
@@ -118,6 +120,7 @@ async function remove(deps: ComputerLifecycleDeps, act: Act, ifMatch: number | u
   await deps.certificates.revokeOf(act.sql, computer.id, { reason: 'computer-removed', at: at.wall.getTime() });
   await deps.alerts.keepName(act.sql, computer);
   await deps.alerts.resolveOfComputers(act.sql, [{ computerId: computer.id, at: at.fleet }]);
+  await endCommandsOf(act.sql, computer.id, { reason: 'computer-removed', at: at.fleet });
   await act.repository.remove(computer.id);
   await auditComputer({ ...deps, manager }, { caller, action: 'computer.deleted', before: computer });
 }

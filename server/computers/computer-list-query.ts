@@ -43,6 +43,7 @@ export interface OverviewRow extends LivenessRow {
   readonly seen_by_agent_fleet_ms: number | null;
   readonly seen_by_dial_fleet_ms: number | null;
   readonly listener_state: 'closed' | 'listening' | 'failed' | null;
+  readonly collection: 'running' | 'stopped' | null;
   readonly candidate_fingerprint: Buffer | null;
   readonly candidate_state: 'proving' | 'reverted' | null;
   readonly last_dial_begun_fleet_ms: number | null;
@@ -64,7 +65,7 @@ const COLUMNS = `${LIVENESS_COLUMNS}, computers.name, computers.address, compute
   computers.power_source, computers.enrolled_fleet_ms, policies.name AS policy_name, computer_status.flags,
   computer_live.applied_fingerprint, computer_live.clock_offset_ms,
   computer_live.seen_by_agent_fleet_ms, computer_live.seen_by_dial_fleet_ms, computer_contacts.listener_state,
-  computer_contacts.candidate_fingerprint, computer_contacts.candidate_state,
+  computer_contacts.collection, computer_contacts.candidate_fingerprint, computer_contacts.candidate_state,
   last_dial.last_begun_fleet_ms AS last_dial_begun_fleet_ms, last_dial.last_ended_fleet_ms AS last_dial_ended_fleet_ms,
   last_dial.last_result AS last_dial_result,
   channels.state AS channel_state, channels.since_fleet_ms AS channel_since_fleet_ms,

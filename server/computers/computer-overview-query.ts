@@ -122,6 +122,7 @@ function recordOf(row: OverviewRow, { shown }: View) {
     },
     agentVersion: row.agent_version,
     platform: row.platform,
+    collection: row.collection ?? 'running',
     flags: row.flags,
   };
 }

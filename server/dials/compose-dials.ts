@@ -25,7 +25,7 @@ import type { Dials } from './dials.js';
 import { createFarewells } from './farewells.js';
 import { createProber } from './prober.js';
 
-export interface DialsDeps extends Pick<ConversationDeps, 'submit' | 'noteMismatch'> {
+export interface DialsDeps extends Pick<ConversationDeps, 'submit' | 'upload' | 'noteMismatch'> {
   readonly authority: CertificateAuthority;
   readonly identity: ManagerIdentity;
   readonly fleetClock: FleetClock;
@@ -128,6 +128,7 @@ function composeTransport(deps: DialsDeps) {
     fleet: () => fleetClock.fleet(),
     listener: deps.node,
     submit: deps.submit,
+    upload: deps.upload,
     limits: deps.limits,
     noteMismatch: deps.noteMismatch,
     log,

@@ -4,7 +4,8 @@ import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
 import { isPlainObject, readBy } from '../../lib/schema.js';
 import { reportSchema, type Orders, type Report } from '../../protocol/heartbeat-messages.js';
-import type { ListenerCall } from '../../protocol/listener-messages.js';
+import { listenerUploadSchema, type ListenerCall } from '../../protocol/listener-messages.js';
+import type { UploadPart } from '../../protocol/upload-messages.js';
 import { OLDEST_PROTOCOL_VERSION, NEWEST_PROTOCOL_VERSION, PROTOCOL_VERSION } from '../../protocol/protocol-version.js';
 import type { ConnectionFacts } from '../agent-channel/agent-exchange.js';
 import type { PeerIdentity } from '../agent-channel/peer-identity.js';
@@ -20,6 +21,8 @@ export interface ConversationDeps {
   /** This process's name in the listening ledger. */
   readonly listener: string;
   readonly submit: (exchange: Exchange) => Promise<Orders>;
+  /** Stores a part of a file that a command of this computer brings; throws a Problem. */
+  readonly upload: (computerId: string, part: UploadPart) => Promise<unknown>;
   readonly limits: Pick<PeerLimits, 'admitEvents' | 'pace'>;
   readonly noteMismatch: (mismatch: IdentityMismatch) => Promise<void>;
   readonly log: Log;
@@ -61,7 +64,12 @@ export async function converse(deps: ConversationDeps, speaking: Speaking, said:
     const bytes = await connection.post(JSON.stringify(call), signal);
     said.told = said.problem;
     if (bytes === null) return;
-    const answer = await store(deps, speaking, bytes);
+    const message = parseAnswer(bytes);
+    if (isPlainObject(message) && message['upload'] !== undefined) {
+      call = { ...greeting, ...(await takeUpload(deps, identity.computerId, message)) };
+      continue;
+    }
+    const answer = await store(deps, speaking, { bytes, message });
     said.problem = answer instanceof Problem ? answer : undefined;
     if (!(answer instanceof Problem)) {
       said.reports += 1;
@@ -71,12 +79,37 @@ export async function converse(deps: ConversationDeps, speaking: Speaking, said:
   }
 }
 
-async function store(deps: ConversationDeps, speaking: Speaking, bytes: Buffer): Promise<Orders | Problem> {
+/** A part of a file, for agents that open no connections. */
+async function takeUpload(
+  { upload }: ConversationDeps,
+  computerId: string,
+  message: unknown,
+): Promise<Pick<ListenerCall, 'uploaded' | 'problem'>> {
+  try {
+    const { upload: part } = readBy(listenerUploadSchema, message);
+    await upload(computerId, part);
+    return { uploaded: { part: part.part } };
+  } catch (error) {
+    if (error instanceof Problem) return { problem: toCallProblem(error) };
+    throw error;
+  }
+}
+
+interface Answered {
+  readonly bytes: Buffer;
+  readonly message: unknown;
+}
+
+async function store(
+  deps: ConversationDeps,
+  speaking: Speaking,
+  { bytes, message }: Answered,
+): Promise<Orders | Problem> {
   const receivedAt = Math.floor(deps.fleet());
   const { computerId, serial } = speaking.identity;
   const { address, tls } = speaking.facts;
   try {
-    const report = readReport(bytes);
+    const report = readReport(message);
     if (report.computerId !== undefined && report.computerId !== computerId) {
       await noteMismatch(deps, { computerId, claimedId: report.computerId, address, receivedAt });
       return new Problem('identity-mismatch', { detail: 'The report names another computer than the certificate.' });
@@ -106,14 +139,16 @@ async function noteMismatch({ log, ...deps }: ConversationDeps, mismatch: Identi
   await deps.noteMismatch(mismatch);
 }
 
-/** Throws `DialFailure` for what is no report at all, a Problem for one that is refused. */
-function readReport(bytes: Buffer): Report {
-  let value: unknown;
+function parseAnswer(bytes: Buffer): unknown {
   try {
-    value = parseBoundedJson(bytes);
+    return parseBoundedJson(bytes);
   } catch (error) {
     throw new DialFailure('protocol', 'the answer is no JSON that is taken', error);
   }
+}
+
+/** Throws `DialFailure` for what is no report at all, a Problem for one that is refused. */
+function readReport(value: unknown): Report {
   const version = isPlainObject(value) ? value['protocolVersion'] : undefined;
   if (!Number.isInteger(version)) throw new DialFailure('protocol', 'the answer is no report');
   if (!isSpoken(version as number))

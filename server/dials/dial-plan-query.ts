@@ -46,6 +46,8 @@ interface PlanRow {
   readonly last_result: string | null;
   readonly failures: number | null;
   readonly is_held: boolean;
+  readonly has_commands: boolean;
+  readonly awaits_results: boolean;
   readonly epoch: string;
   readonly counter: number;
 }
@@ -57,6 +59,7 @@ const COLUMNS = `
   computer_live.confirmed_interval_ms, computer_live.delivered_interval_ms,
   encode(computer_live.applied_fingerprint, 'hex') AS applied,
   encode(computer_live.delivered_fingerprint, 'hex') AS delivered,
+  computer_live.has_commands, computer_live.awaits_results,
   computer_contacts.direction, computer_contacts.direction_since_fleet_ms,
   computer_contacts.listener_state, computer_contacts.listener_port,
   encode(computer_contacts.candidate_fingerprint, 'hex') AS candidate, computer_contacts.candidate_direction,
@@ -173,6 +176,7 @@ function toFacts(row: PlanRow, settings: ComputerSettings): DialFacts {
     isHeld: row.is_held,
     candidate: toCandidate(row),
     failed: toFailed(row),
+    commands: { areWaiting: row.has_commands, areAwaited: row.awaits_results },
   };
 }
 

@@ -1,10 +1,10 @@
 /** How the rest of the manager asks for a dial before its time. */
 export interface DialRequests {
   /**
-   * Asks that the listeners of these computers be dialled at once: to prove a candidate, or to bring settings. A hint:
+   * Asks that the listeners of these computers be dialled at once: to prove a candidate, to bring settings or commands. A hint:
    * it never fails, may be repeated, and what is lost is found by the dialler's own schedule.
    */
-  request(computerIds: readonly string[], why: 'candidate' | 'settings'): void;
+  request(computerIds: readonly string[], why: 'candidate' | 'settings' | 'commands'): void;
 }
 
 /** What the last dial came to where it brought a report; anything else is the code of a failure. */

@@ -29,6 +29,15 @@ export interface DialFacts {
   readonly candidate: CandidateFacts | null;
   /** Consecutive dials that failed, and the last of them; null while the last dial was answered or there was none. */
   readonly failed: FailedDials | null;
+  readonly commands: CommandFacts;
+}
+
+/** What of its commands a dial would be for. */
+export interface CommandFacts {
+  /** Some are to be delivered. */
+  readonly areWaiting: boolean;
+  /** The agent has some whose results are not told. */
+  readonly areAwaited: boolean;
 }
 
 export interface CandidateFacts {
@@ -46,7 +55,7 @@ export interface FailedDials {
 }
 
 /** What a dial is for: it decides at which port the agent is called. */
-export type DialPurpose = 'heartbeat' | 'candidate' | 'settings' | 'overdue';
+export type DialPurpose = 'heartbeat' | 'candidate' | 'settings' | 'commands' | 'overdue';
 
 export type DialDecision =
   | { readonly kind: 'dial'; readonly purpose: DialPurpose; readonly dueAt: FleetInstant }
@@ -72,6 +81,9 @@ const HEARTBEAT_BACKOFF_CAP_MS = 900_000;
 const UNREACHABLE_BACKOFF = { firstMs: 10_000, capMs: 3_600_000 };
 const LONGEST_CATCH_UP_MS = 60_000;
 const OVERDUE_MS = 2000;
+/** From one report to the dial for commands, or for the results of those that run. */
+const DELIVERY_MS = 500;
+const RESULTS_MS = 2000;
 const FRACTIONS = 2 ** 20;
 
 interface Option {
@@ -104,8 +116,15 @@ function isHeartbeatDialled({ direction, desired, lastSeenAt }: DialFacts): bool
 function heartbeatOption(facts: DialFacts, { at, ignoreFailures }: Circumstances): Option | undefined {
   if (!isHeartbeatDialled(facts)) return undefined;
   const ordered = facts.contactDueAt ?? facts.enrolledAt ?? at;
-  const dueAt = isSettingsWaiting(facts) ? Math.min(ordered, at) : ordered;
+  const wanted = Math.min(ordered, commandsDueAt(facts));
+  const dueAt = isSettingsWaiting(facts) ? Math.min(wanted, at) : wanted;
   return { purpose: 'heartbeat', dueAt: ignoreFailures ? dueAt : Math.max(dueAt, heartbeatRetryAt(facts)) };
+}
+
+/** Who is only ever dialled is dialled for its commands and for their results; soon after one report for the next. */
+function commandsDueAt({ commands: { areWaiting, areAwaited }, lastSeenAt }: DialFacts): FleetInstant {
+  if (lastSeenAt === null || (!areWaiting && !areAwaited)) return Number.POSITIVE_INFINITY;
+  return lastSeenAt + (areWaiting ? DELIVERY_MS : RESULTS_MS);
 }
 
 /**
@@ -140,6 +159,9 @@ function standbyOptions(facts: DialFacts, circumstances: Circumstances): Option[
   const options: Option[] = [];
   if (isSettingsWaiting(facts) && !facts.isHeld)
     options.push({ purpose: 'settings', dueAt: Math.max(circumstances.at, notBefore) });
+  // Results come by the agent's own connection.
+  const commandsAt = facts.commands.areWaiting && !facts.isHeld ? commandsDueAt(facts) : Number.POSITIVE_INFINITY;
+  if (Number.isFinite(commandsAt)) options.push({ purpose: 'commands', dueAt: Math.max(commandsAt, notBefore) });
   const overdueAt = overdueInstant(facts, circumstances.ledger);
   if (overdueAt !== undefined)
     options.push({ purpose: 'overdue', dueAt: hasFailedSilent(facts) ? Math.max(overdueAt, notBefore) : overdueAt });

@@ -1,4 +1,5 @@
 import type { Pool } from 'pg';
+import { createReportCommands } from '../agent-commands/report-commands.js';
 import type { Log } from '../../lib/log.js';
 import type { Random } from '../../lib/random.js';
 import type { ContactOrder } from '../../policies/drain-rules.js';
@@ -84,6 +85,7 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     events: createEventWriter({ random, fleetClock }),
     components: createComponentRepository(),
     contacts: createContactsRepository(),
+    commands: createReportCommands(),
     steps: createClockStepRepository(),
     dials: deps.dials ?? NO_DIAL_REQUESTS,
     standings: createStandingRepository({ random, fleetClock }),

@@ -20,6 +20,7 @@ const TOLD = [
   ['candidate_port', 'integer'],
   ['candidate_reason', 'text'],
   ['candidate_detail', 'text'],
+  ['collection', 'text'],
 ] as const;
 const NAMES = TOLD.map(([name]) => name);
 const CANDIDATE = ['candidate_fingerprint', 'candidate_direction', 'candidate_state'] as const;
@@ -81,8 +82,8 @@ export function createContactsRepository(): ContactsRepository {
 }
 
 /** In the order of `TOLD`. */
-function toldBy({ report: { direction, listener, candidate } }: Exchange): readonly unknown[] {
-  return [direction ?? null, ...listenerOf(listener), ...candidateOf(candidate)];
+function toldBy({ report: { direction, listener, candidate, collection } }: Exchange): readonly unknown[] {
+  return [direction ?? null, ...listenerOf(listener), ...candidateOf(candidate), collection ?? null];
 }
 
 function listenerOf(listener: Exchange['report']['listener']): readonly unknown[] {

@@ -40,6 +40,8 @@ interface LockedRow {
   readonly clock_error_ms: string | null;
   readonly clock_sampled_fleet_ms: string | null;
   readonly is_clock_drifting: boolean;
+  readonly has_commands: boolean;
+  readonly awaits_results: boolean;
   readonly kind: 'agent' | 'appliance';
   readonly policy_id: string;
   readonly overrides: string | null;
@@ -76,6 +78,8 @@ const COLUMNS: readonly Column[] = [
   { name: 'clock_error_ms', type: 'bigint', valueOf: (row) => row.clockErrorMs },
   { name: 'clock_sampled_fleet_ms', type: 'bigint', valueOf: (row) => row.clockSampledAt },
   { name: 'is_clock_drifting', type: 'boolean', valueOf: (row) => row.isClockDrifting },
+  { name: 'has_commands', type: 'boolean', valueOf: (row) => row.hasCommands },
+  { name: 'awaits_results', type: 'boolean', valueOf: (row) => row.awaitsResults },
 ];
 
 /** Rows are locked in id order: unordered batches deadlock. */
@@ -168,6 +172,8 @@ function toLocked(row: LockedRow): LockedComputer {
     clockErrorMs: toInstant(row.clock_error_ms),
     clockSampledAt: toInstant(row.clock_sampled_fleet_ms),
     isClockDrifting: row.is_clock_drifting,
+    hasCommands: row.has_commands,
+    awaitsResults: row.awaits_results,
   };
   const subject = { kind: row.kind, policyId: row.policy_id, overrides: row.overrides };
   return { live, subject, isRevoked: row.is_revoked };

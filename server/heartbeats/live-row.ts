@@ -36,6 +36,10 @@ export interface LiveRow {
   readonly clockSampledAt: FleetInstant | null;
   /** It stands beside the manager's: `clock-drift` is open, or an open `clock-changed` covers it. */
   readonly isClockDrifting: boolean;
+  /** Commands are due that the agent has not told it has. */
+  readonly hasCommands: boolean;
+  /** The agent has commands whose results are not told yet. */
+  readonly awaitsResults: boolean;
 }
 
 /** What a batch reads of a computer when it locks its row. */

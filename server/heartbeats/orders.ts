@@ -32,7 +32,7 @@ export function buildOrders(
     settingsGeneration: generation,
     ...(work.committed === null ? {} : { committed: work.committed }),
     ...(work.retried === null ? {} : { retryCandidate: work.retried }),
-    commands: [],
+    commands: work.commands.orders,
     nextContactInMs: work.nextContactInMs,
     identityToken: tokens.tokenOf(live.computerId, generation.epoch, tokenN),
     eventQuota: quota(),

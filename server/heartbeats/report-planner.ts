@@ -1,3 +1,5 @@
+import { NO_COMMANDS, type CommandPlan } from '../agent-commands/command-rules.js';
+import type { CommandBackground, ReportCommands } from '../agent-commands/report-commands.js';
 import { Problem } from '../../lib/problem.js';
 import type { ContactOrder } from '../../policies/drain-rules.js';
 import type { LanePositionRepository } from '../events/lane-position-repository.js';
@@ -9,7 +11,7 @@ import type { ContactsRepository } from './contacts-repository.js';
 import type { FactsRepository, StoredState } from './facts-repository.js';
 import type { LockedBatch } from './heartbeat-repository.js';
 import type { HotSession } from './hot-session.js';
-import type { LockedComputer } from './live-row.js';
+import type { LiveRow, LockedComputer } from './live-row.js';
 import { repeatContactMs } from '../../policies/heartbeat-rules.js';
 import { acceptReport, classifyReport, repeatReport, standingOf, type Classification } from './report-rules.js';
 import { laneKeysOf, takeLanes, type LaneAdmission, type ReportWork } from './report-work.js';
@@ -21,6 +23,7 @@ export interface PlannerDeps {
   readonly positions: LanePositionRepository;
   readonly facts: FactsRepository;
   readonly contacts: Pick<ContactsRepository, 'findReaddressed'>;
+  readonly commands: Pick<ReportCommands, 'read' | 'plan'>;
   /** Under load the lanes that can wait are left for later. */
   readonly admits: LaneAdmission;
   /** When agents come back while the manager drains. */
@@ -44,6 +47,7 @@ interface Background {
   readonly states: ReadonlyMap<string, StoredState>;
   /** Computers that may try again what they reverted. */
   readonly readdressed: ReadonlySet<string>;
+  readonly commands: CommandBackground;
 }
 
 export interface Plan {
@@ -81,8 +85,16 @@ export async function planReports(
       // An edit of the address makes the state one to look at anew.
       known.filter(({ isStateNew, classification }) => isStateNew || classification === 'repeat').map(exchangeOf),
     ),
+    commands: await deps.commands.read(session, known.flatMap(commandReportOf)),
   };
   return { works: classified.map((report) => plan(deps, report, background)), generation };
+}
+
+/** What is older than the stored report neither tells of commands nor is given any. */
+function commandReportOf({ exchange, locked, classification }: Classified) {
+  if (!locked || classification === 'older') return [];
+  const { hasCommands, awaitsResults } = locked.live;
+  return [{ exchange, hasCommands, awaitsResults }];
 }
 
 const exchangeOf = ({ exchange }: Classified): Exchange => exchange;
@@ -108,7 +120,12 @@ function plan(deps: PlannerDeps, report: Classified, background: Background): Re
   const shared = { exchange, live, settings, lanes, fullReport: live.stateDigest === null };
   if (classification === 'repeat') {
     const circumstances = { settings, now: background.now, isReaddressed: background.readdressed.has(live.computerId) };
-    return { ...shared, effect: 'repeat', ...repeatReport(live, exchange, circumstances) };
+    const repetition = repeatReport(live, exchange, circumstances);
+    const commands = planCommandsOf(deps, { exchange, live, isRepeat: true }, background);
+    // What delivers commands stores the row, which finds out whether the computer was revoked meanwhile.
+    const kept = repetition.next ?? (commands.changed.length > 0 ? live : null);
+    const next = kept && withFlags(kept, commands);
+    return { ...shared, effect: 'repeat', ...repetition, next, commands };
   }
   const nextContactInMs = repeatContactMs(live.contactDueAt ?? background.now, background.now);
   return {
@@ -119,20 +136,35 @@ function plan(deps: PlannerDeps, report: Classified, background: Background): Re
     carriesSettings: false,
     committed: null,
     retried: null,
+    commands: NO_COMMANDS,
   };
+}
+
+function planCommandsOf(
+  deps: PlannerDeps,
+  { exchange, live, isRepeat }: { readonly exchange: Exchange; readonly live: LiveRow; readonly isRepeat: boolean },
+  { commands, now }: Background,
+): CommandPlan {
+  const { hasCommands, awaitsResults } = live;
+  return deps.commands.plan({ exchange, hasCommands, awaitsResults, isRepeat, now }, commands);
+}
+
+function withFlags(row: LiveRow, { hasCommands, awaitsResults }: CommandPlan): LiveRow {
+  return { ...row, hasCommands, awaitsResults };
 }
 
 function accept(
   deps: PlannerDeps,
   report: Classified & { readonly locked: LockedComputer; readonly settings: ComputerSettings },
-  { now, positions, states, readdressed }: Background,
+  background: Background,
 ): ReportWork {
+  const { now, positions, states, readdressed } = background;
   const { exchange, locked, settings, digest, isStateNew } = report;
   const { computerId } = exchange.identity;
   const { factsDigest, facts } = exchange.report;
   const stored = states.get(computerId);
   const fullReport = isStateNew && facts === undefined && stored?.factsDigest !== factsDigest;
-  const acceptance = acceptReport(locked.live, exchange, {
+  const accepted = acceptReport(locked.live, exchange, {
     settings,
     now,
     clock: deps.fleetClock,
@@ -142,9 +174,11 @@ function accept(
     revertedBefore: stored?.reverted ?? null,
     orderContact: deps.orderContact,
   });
+  const commands = planCommandsOf(deps, { exchange, live: locked.live, isRepeat: false }, background);
+  const acceptance = { ...accepted, next: withFlags(accepted.next, commands) };
   const { nextContactInMs, carriesSettings, committed, retried } = acceptance;
   const lanes = takeLanes(exchange, positions, deps.admits);
-  const orders = { nextContactInMs, carriesSettings, committed, retried, fullReport };
+  const orders = { nextContactInMs, carriesSettings, committed, retried, fullReport, commands };
   const { policyId } = locked.subject;
   return {
     exchange,

@@ -144,6 +144,8 @@ export function acceptReport(row: LiveRow, exchange: Exchange, circumstances: Ci
     stateDigest,
     answeredAt: now,
     ...clock.columns,
+    hasCommands: row.hasCommands,
+    awaitsResults: row.awaitsResults,
   };
   return {
     next,

@@ -1,3 +1,4 @@
+import type { ReportCommands } from '../agent-commands/report-commands.js';
 import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
 import type { Orders } from '../../protocol/heartbeat-messages.js';
@@ -38,6 +39,7 @@ export interface ReportServiceDeps extends PlannerDeps, EffectsDeps, OrdersDeps 
   readonly positions: PlannerDeps['positions'];
   readonly facts: PlannerDeps['facts'];
   readonly contacts: EffectsDeps['contacts'];
+  readonly commands: ReportCommands;
 }
 
 export type Outcome = Orders | Problem;
@@ -93,6 +95,10 @@ async function storeOnce(deps: ReportServiceDeps, exchanges: readonly Exchange[]
       return standing ? [{ work, standing }] : [];
     });
     const moved = await storeEffects(deps, session, accepted);
+    await deps.commands.store(
+      session,
+      kept.flatMap((work) => (work.effect === 'refused' ? [] : [work.commands])),
+    );
     return { works: kept, generation, moved };
   });
 }
@@ -129,6 +135,7 @@ function publish(deps: ReportServiceDeps, { works, generation, moved }: Stored):
   deps.hints.heard(steady.map(({ acceptance }) => toHint(acceptance.next)));
   if (moved.size > 0) deps.hints.reconsider([...moved]);
   requestDials(deps, accepted);
+  requestForCommands(deps, accepted);
   for (const work of accepted) noteReceipt(deps, work, generation);
   return works.map((work) => {
     count(deps.metrics, work);
@@ -147,6 +154,15 @@ function requestDials({ dials }: ReportServiceDeps, accepted: readonly AcceptedW
     waiting.map(({ live }) => live.computerId),
     'candidate',
   );
+}
+
+/** Whoever is only ever dialled is dialled again for commands that did not fit, and for results. */
+function requestForCommands({ dials }: ReportServiceDeps, accepted: readonly AcceptedWork[]): void {
+  const ids = accepted
+    .filter(({ exchange }) => exchange.report.direction === 'managerInitiated')
+    .filter(({ commands: { hasCommands, awaitsResults } }) => hasCommands || awaitsResults)
+    .map(({ live }) => live.computerId);
+  if (ids.length > 0) dials.request(ids, 'commands');
 }
 
 function toHint(row: LiveRow) {

@@ -1,3 +1,4 @@
+import type { CommandPlan } from '../agent-commands/command-rules.js';
 import type { Problem } from '../../lib/problem.js';
 import type { AgentEvent, Lane } from '../../protocol/heartbeat-messages.js';
 import { NOTHING_ACKNOWLEDGED } from '../../protocol/heartbeat-messages.js';
@@ -29,6 +30,7 @@ interface KnownWork extends WorkBase {
   /** The fingerprint of the candidate that is to be tried again. */
   readonly retried: string | null;
   readonly fullReport: boolean;
+  readonly commands: CommandPlan;
 }
 
 /** A report whose effects are stored. */

@@ -44,6 +44,8 @@ function reportDigestOf({ report, receivedAt, identity }: Exchange, standing: Ca
     candidateState(report),
     standing,
     Math.floor(receivedAt / DAY_MS + phase),
+    // Absent from most, whose digests it leaves as they are.
+    ...(report.collection === undefined ? [] : [report.collection]),
   ];
   return sha256(state).subarray(0, STATE_BYTES);
 }

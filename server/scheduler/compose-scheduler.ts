@@ -1,5 +1,6 @@
 import type { NoticeJob } from '../alerts/notices/notice-job.js';
 import type { AuditSealer } from '../audit/audit-sealer.js';
+import type { CommandJob } from '../agent-commands/index.js';
 import type { Config } from '../config.js';
 import type { Edges } from '../edges.js';
 import type { ManagerJournal } from '../events/manager-journal.js';
@@ -44,6 +45,7 @@ export interface SchedulerParts {
   readonly incidents: IncidentJob;
   readonly statusNudge: StatusNudge;
   readonly notices: NoticeJob;
+  readonly commands: { readonly job: CommandJob };
   readonly journal: ManagerJournal;
   readonly drain: ManagerDrain;
   /** Undefined where none is configured. */
@@ -62,7 +64,19 @@ export function composeScheduler(parts: SchedulerParts): Scheduler {
     log: edges.log,
     cron: createNodeCronPort({ log: edges.log, wall: () => fleetClock.wall() }),
     jobs: hasJobs
-      ? [...cronJobs({ inTransaction, fleetClock, verdicts, sealer, incidents, notices, lag }), ...notifications.jobs]
+      ? [
+          ...cronJobs({
+            inTransaction,
+            fleetClock,
+            verdicts,
+            sealer,
+            incidents,
+            notices,
+            lag,
+            commands: parts.commands,
+          }),
+          ...notifications.jobs,
+        ]
       : [],
     monotonicJobs: monotonicJobs(parts, { hasJobs, hasAgents: config.roles.has('agents') }),
     onJobChange: createJobWatch({ journal, clock: fleetClock }),

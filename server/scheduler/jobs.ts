@@ -1,4 +1,5 @@
 import type { Clock } from '../../lib/clock.js';
+import type { CommandJob } from '../agent-commands/index.js';
 import type { NoticeJob } from '../alerts/notices/notice-job.js';
 import type { AuditSealer } from '../audit/audit-sealer.js';
 import type { HotTransaction } from '../database/hot-transaction.js';
@@ -23,6 +24,7 @@ export interface JobsDeps {
   /** Told of every run of the verdict job. */
   readonly lag?: Pick<LagWatch, 'began'>;
   readonly notices: Pick<NoticeJob, 'run'>;
+  readonly commands: { readonly job: Pick<CommandJob, 'run' | 'tidy'> };
 }
 
 export const VERDICTS = 'verdicts';
@@ -36,10 +38,12 @@ export function cronJobs(deps: JobsDeps): Job[] {
     { name: AUDIT_SEALS, cron: '* * * * * *', run: (signal) => deps.sealer.run(signal) },
     { name: INCIDENTS, cron: '* * * * * *', run: (signal) => deps.incidents.run(signal) },
     { name: 'notices', cron: '* * * * * *', run: (signal) => deps.notices.run(signal) },
+    { name: 'commands', cron: '* * * * * *', run: (signal) => deps.commands.job.run(signal) },
     { name: 'partitions', cron: '0 7 0 * * *', run: () => keepPartitions(deps) },
     { name: 'expired-sessions', cron: '30 */10 * * * *', run: () => deleteExpiredSessions(deps) },
     { name: 'lane-positions', cron: '0 37 3 * * *', run: () => deleteLanePositions(deps) },
     { name: 'lateness', cron: '0 47 3 * * *', run: () => deleteOldLateness(deps) },
+    { name: 'command-log', cron: '0 51 3 * * *', run: () => deps.commands.job.tidy() },
   ];
 }
 

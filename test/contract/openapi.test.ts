@@ -72,7 +72,7 @@ const MEMBERS: Readonly<Record<string, string>> = {
 };
 
 /** What an operator may change, by the first part of the path. */
-const OPERATORS_PARTS = ['policies', 'computers', 'alerts', 'maintenance-windows'];
+const OPERATORS_PARTS = ['policies', 'computers', 'alerts', 'maintenance-windows', 'commands', 'operations'];
 /** An administrator's, although the part is an operator's. */
 const ADMINISTRATORS = ['post /computers/{id}/revoke', 'delete /computers/{id}'];
 /** What is served before anybody signs in. */

@@ -33,7 +33,7 @@ const DEMANDED: readonly (readonly [RegExp, Permission])[] = [
   [/ \/(enrollment-tokens|api-keys|users|system|notification-(channels|routes|deliveries))\b/, 'administrator'],
   [/^POST .*\/revoke$/, 'administrator'],
   [/^DELETE \/computers\/\{id\}$/, 'administrator'],
-  [/ \/(policies|computers|alerts|maintenance-windows)\b/, 'operator'],
+  [/ \/(policies|computers|alerts|maintenance-windows|commands|operations)\b/, 'operator'],
 ];
 
 function demanded({ method, path }: Pick<Operation, 'method' | 'path'>): Permission {
@@ -52,6 +52,9 @@ const BODIES: Readonly<Record<string, object>> = {
   'PATCH /computers/{id}': { name: 'x' },
   'PATCH /computers/{id}/settings': { heartbeatIntervalSeconds: 60 },
   'PUT /computers/{id}/power-state': { state: 'running' },
+  'POST /computers/{id}/commands': { type: 'ping' },
+  'POST /commands/{id}/cancel': {},
+  'POST /operations/{id}/cancel': {},
   'POST /alerts/{id}/acknowledge': {},
   'POST /alerts/{id}/dismiss': {},
   'POST /alerts/{id}/snooze': { until: new Date(Date.now() + 3_600_000).toISOString() },

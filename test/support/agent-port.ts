@@ -11,12 +11,14 @@ import { openManagerIdentity } from '../../certs/manager-identity.js';
 import { createLog } from '../../lib/log.js';
 import { createSystemRandom } from '../../lib/random.js';
 import { formatEnrollmentToken, hashEnrollmentSecret } from '../../protocol/enrollment-token.js';
+import { createUploads } from '../../server/agent-commands/index.js';
 import { createAuditLog } from '../../server/audit/index.js';
 import { composeAgentChannel, type AgentChannelDeps } from '../../server/agent-channel/compose-agent-channel.js';
 import type { AgentServer } from '../../server/agent-channel/agent-server.js';
 import { createCertificateRepository } from '../../server/certificates/certificate-repository.js';
 import { createDatabaseBreaker } from '../../server/database/database-breaker.js';
 import { createPoolUnitOfWork } from '../../server/database/in-transaction.js';
+import { sqlOfClient } from '../../server/database/sql.js';
 import { createEnrollLimits, type EnrollLimitsOptions } from '../../server/enrollment/enroll-limits.js';
 import { createEnrollRepository } from '../../server/enrollment/enroll-repository.js';
 import { createEnrollService, type EnrollService } from '../../server/enrollment/enroll-service.js';
@@ -110,6 +112,7 @@ export async function startAgentPort(
     submit: (exchange) => world.batcher.submit(exchange),
     refusalOf: world.refusalOf,
     enroll: (request, address) => enrollment.enroll(request, address),
+    upload: createUploads({ inTransaction: (work) => inTransaction((client) => work(sqlOfClient(client))), clock }),
     noteMismatch: createMismatchRecorder({
       inTransaction,
       audit,

@@ -76,6 +76,7 @@ export async function createDialTransportWorld(): Promise<DialTransportWorld> {
         return ordersFor(exchange);
       },
       limits: createPeerLimits({}, () => clock.monotonic()),
+      upload: () => Promise.reject(new Error('No file is awaited')),
       noteMismatch: async (mismatch) => void mismatches.push(mismatch),
       log,
       limitsMs: { connectMs: 1000, totalMs: 2000 },

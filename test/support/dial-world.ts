@@ -134,6 +134,7 @@ export class DialWorld {
         this.exchanges.push(exchange);
         return orders;
       },
+      upload: () => Promise.reject(new Error('No file is awaited')),
       noteMismatch: async (mismatch) => void this.mismatches.push(mismatch),
     });
     if (!isApart) {

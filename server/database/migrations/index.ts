@@ -18,6 +18,7 @@ import { Notifications0000000000019 } from './0019-notifications.js';
 import { Diagnosis0000000000020 } from './0020-diagnosis.js';
 import { KeptNames0000000000022 } from './0022-kept-names.js';
 import { Channels0000000000023 } from './0023-channels.js';
+import { Commands0000000000024 } from './0024-commands.js';
 
 /** Every migration, oldest first. */
 export const MIGRATIONS = [
@@ -41,4 +42,5 @@ export const MIGRATIONS = [
   Diagnosis0000000000020,
   KeptNames0000000000022,
   Channels0000000000023,
+  Commands0000000000024,
 ] as const;

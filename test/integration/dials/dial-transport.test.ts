@@ -82,6 +82,7 @@ describe('Dialling one agent', () => {
         return ordersFor(exchange);
       },
       limits: createPeerLimits({}, () => clock.monotonic()),
+      upload: () => Promise.reject(new Error('No file is awaited')),
       noteMismatch: async (mismatch) => {
         if (mismatchFailure) throw mismatchFailure;
         mismatches.push(mismatch);

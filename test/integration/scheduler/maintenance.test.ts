@@ -88,6 +88,7 @@ describe('housekeeping', () => {
       sealer: { run: async () => {} },
       incidents: { run: async () => {} },
       notices: { run: async () => {} },
+      commands: { job: { run: async () => {}, tidy: async () => {} } },
     });
     const monotonicJobs = clockJobs({ inTransaction: world.inTransaction, fleetClock });
     const scheduler = createScheduler({

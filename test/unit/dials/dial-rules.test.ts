@@ -23,6 +23,7 @@ const base: DialFacts = {
   isHeld: false,
   candidate: null,
   failed: null,
+  commands: { areWaiting: false, areAwaited: false },
 };
 
 const decide = (changes: Partial<DialFacts>, at: number, ignoreFailures = false) => {

@@ -30,6 +30,8 @@ const ROW: LiveRow = {
   clockErrorMs: 10,
   clockSampledAt: NOW - 2 * MINUTE,
   isClockDrifting: false,
+  hasCommands: false,
+  awaitsResults: false,
   seenByAgentAt: null,
   seenByDialAt: null,
 };

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { createReportCommands } from '../../../server/agent-commands/report-commands.js';
 import type { FactsRepository } from '../../../server/heartbeats/facts-repository.js';
 import type { HotSession } from '../../../server/heartbeats/hot-session.js';
 import type { LiveRow } from '../../../server/heartbeats/live-row.js';
@@ -18,6 +19,8 @@ const ROW = {
   stateDigest: null,
   clockOffsetMs: null,
   isClockDrifting: false,
+  hasCommands: false,
+  awaitsResults: false,
 } as unknown as LiveRow;
 
 /** The settings of a generation, told by their fingerprint. */
@@ -50,6 +53,7 @@ describe('planning a batch', () => {
       },
       facts: { readStates: async () => new Map() } as unknown as FactsRepository,
       contacts: { findReaddressed: async () => new Set<string>() },
+      commands: createReportCommands(),
       admits: () => true,
     } as unknown as PlannerDeps;
     const exchange = toExchange(ID, NOW, { ...steadyReport(NOW), sequence: 1 });

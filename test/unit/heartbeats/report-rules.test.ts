@@ -53,6 +53,8 @@ const row = (changes: Partial<LiveRow> = {}): LiveRow => ({
   clockErrorMs: 5,
   clockSampledAt: NOW - 120_000,
   isClockDrifting: false,
+  hasCommands: false,
+  awaitsResults: false,
   ...changes,
 });
 

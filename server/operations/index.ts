@@ -1,0 +1,2 @@
+export { createOperationFeed } from './operation-feed.js';
+export { operationRoutes } from './operation-routes.js';

@@ -1,0 +1,168 @@
+import { Transform, Type } from 'class-transformer';
+import { ArrayMaxSize, IsArray, IsIn, IsObject, ValidateNested } from 'class-validator';
+import { Integer, isUuid, OneOf, Optional, Text, Uuid } from '../admin-api/dto.js';
+import { refTo } from '../admin-api/dto-schemas.js';
+import { PlainPageQuery } from '../admin-api/page.js';
+import { Checked, Instant, Shown } from '../admin-api/shown.js';
+import { CommandActionBody } from '../agent-commands/index.js';
+import { splitList } from '../computers/index.js';
+import { STATUSES } from '../statuses/status.js';
+import { OPERATION_STATES, TARGET_STATES, type OperationState, type TargetState } from './operation.js';
+
+const MOST_IDS = 1000;
+const MOST_FILTERS = 16;
+const COUNT_MAX = 2_147_483_647;
+const NULLABLE_TEXT = { type: ['string', 'null'] } as const;
+const NULLABLE_INSTANT = { type: ['string', 'null'], format: 'date-time' } as const;
+const COUNT = { type: 'integer', minimum: 0 } as const;
+
+const idsFault = (value: unknown): string | undefined =>
+  Array.isArray(value) && value.length > 0 && value.length <= MOST_IDS && value.every(isUuid)
+    ? undefined
+    : `must be a list of 1 to ${MOST_IDS} lower-case UUIDs`;
+const labelsFault = (value: unknown): string | undefined =>
+  Array.isArray(value) && value.every((text) => typeof text === 'string' && text.length <= 320 && !text.includes('\0'))
+    ? undefined
+    : 'must be a list of key, key:value or key=value';
+
+/** All that is given must hold; an empty filter is every computer that is not revoked. */
+export class BulkFilterBody {
+  @Optional()
+  @IsArray({ message: 'must be a list' })
+  @ArrayMaxSize(MOST_FILTERS)
+  @IsIn([...STATUSES], { each: true, message: `must be one of ${STATUSES.join(', ')}` })
+  @Shown({ type: 'array', items: { type: 'string', enum: [...STATUSES] } })
+  status?: string[];
+
+  /** The policy and all below it. */
+  @Optional()
+  @Uuid()
+  policyId?: string;
+
+  @Optional()
+  @Checked('isLabelList', labelsFault)
+  @Shown({ type: 'array', maxItems: MOST_FILTERS, items: { type: 'string' } })
+  label?: string[];
+
+  /** Part of the name. */
+  @Optional()
+  @Text({ min: 1, max: 256 })
+  q?: string;
+
+  @Optional()
+  @Checked('isIdList', idsFault)
+  @Shown({ type: 'array', maxItems: MOST_IDS, items: { type: 'string', format: 'uuid' } })
+  computerIds?: string[];
+}
+
+export class BulkActionBody {
+  /** Queued for every computer. */
+  @IsObject({ message: 'must be an object' })
+  @ValidateNested()
+  @Type(() => CommandActionBody)
+  command!: CommandActionBody;
+}
+
+export class BulkBody {
+  @IsObject({ message: 'must be an object' })
+  @ValidateNested()
+  @Type(() => BulkFilterBody)
+  filter!: BulkFilterBody;
+
+  @IsObject({ message: 'must be an object' })
+  @ValidateNested()
+  @Type(() => BulkActionBody)
+  action!: BulkActionBody;
+
+  /** Only answers how many computers match. */
+  @Optional()
+  @Checked('isFlag', (value) => (typeof value === 'boolean' ? undefined : 'must be true or false'))
+  @Shown({ type: 'boolean' })
+  dryRun?: boolean;
+
+  /** Commands that are queued each second; 50 unless given. */
+  @Optional()
+  @Integer(1, 500)
+  perSecond?: number;
+
+  /** The same key again answers the operation that is there. */
+  @Optional()
+  @Text({ min: 1, max: 128 })
+  idempotencyKey?: string;
+}
+
+export class TargetsQuery extends PlainPageQuery {
+  @Optional()
+  @Transform(({ value }: { value: unknown }) => splitList(value))
+  @ArrayMaxSize(TARGET_STATES.length)
+  @IsIn([...TARGET_STATES], { each: true, message: `must be one of ${TARGET_STATES.join(', ')}` })
+  @Shown({ type: 'array', items: { type: 'string', enum: [...TARGET_STATES] } })
+  state?: TargetState[];
+}
+
+export class OperationDto {
+  @Uuid()
+  id!: string;
+
+  @OneOf(...OPERATION_STATES)
+  state!: OperationState;
+
+  @IsObject()
+  @Shown(refTo(BulkFilterBody))
+  filter!: object;
+
+  @IsObject()
+  @Shown(refTo(BulkActionBody))
+  action!: object;
+
+  @Integer(1, 500)
+  perSecond!: number;
+
+  /** The computers that matched when it began. */
+  @Integer(0, COUNT_MAX)
+  matched!: number;
+
+  /** How many of them are where. */
+  @Shown({
+    type: 'object',
+    required: [...TARGET_STATES],
+    properties: Object.fromEntries(TARGET_STATES.map((state) => [state, COUNT])),
+  })
+  progress!: Readonly<Record<TargetState, number>>;
+
+  @Instant()
+  createdAt!: string;
+
+  @Text({ max: 128 })
+  createdBy!: string;
+
+  /** The last command was queued, or it was cancelled. */
+  @Shown(NULLABLE_INSTANT)
+  queuedAt!: string | null;
+}
+
+export class OperationTargetDto {
+  @Uuid()
+  computerId!: string;
+
+  @Text({ max: 253 })
+  computerName!: string;
+
+  @OneOf(...TARGET_STATES)
+  state!: TargetState;
+
+  @Shown(NULLABLE_TEXT)
+  reason!: string | null;
+
+  @Shown(NULLABLE_TEXT)
+  detail!: string | null;
+
+  @Shown({ type: ['string', 'null'], format: 'uuid' })
+  commandId!: string | null;
+
+  @Shown({})
+  result!: unknown;
+
+  @Shown(NULLABLE_INSTANT)
+  endedAt!: string | null;
+}

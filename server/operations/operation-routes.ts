@@ -1,0 +1,164 @@
+import { toRfc3339 } from '../../lib/clock.js';
+import { Problem } from '../../lib/problem.js';
+import { pageSchemaOf, refTo } from '../admin-api/dto-schemas.js';
+import { mapPage, parsePage, PlainPageQuery } from '../admin-api/page.js';
+import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
+import { BulkBody, OperationDto, OperationTargetDto, TargetsQuery } from './operation-dto.js';
+import {
+  findOperation,
+  listOperations,
+  listTargets,
+  OPERATION_ORDER,
+  readProgress,
+  TARGET_ORDER,
+  type TargetRow,
+} from './operation-repository.js';
+import { createOperationService, type OperationServiceDeps } from './operation-service.js';
+import { operationStateOf, type Operation, type OperationProgress } from './operation.js';
+
+const tag = 'operations';
+
+/** Operations on many computers. */
+export function operationRoutes(deps: OperationServiceDeps): RouteDefinition[] {
+  return [...beginningRoutes(deps), ...readingRoutes(deps)];
+}
+
+const DRY_RUN = {
+  type: 'object',
+  required: ['matched', 'sample'],
+  properties: {
+    matched: { type: 'integer', minimum: 0 },
+    sample: {
+      type: 'array',
+      maxItems: 10,
+      items: { type: 'object', properties: { id: { type: 'string', format: 'uuid' }, name: { type: 'string' } } },
+    },
+  },
+};
+const BULK_ANSWER = { free: { oneOf: [refTo(OperationDto), { ...DRY_RUN, description: 'with dryRun' }] } };
+
+function beginningRoutes(deps: OperationServiceDeps): RouteDefinition[] {
+  const operations = createOperationService(deps);
+  return [
+    defineRoute({
+      method: 'post',
+      path: '/computers/bulk',
+      permission: 'operator',
+      tag,
+      summary: 'Queue a command for every computer that a filter matches, at a pace; dryRun counts them',
+      body: BulkBody,
+      reply: { status: 202, body: BULK_ANSWER },
+      async handle({ actor, scope, body }) {
+        const { filter, action, perSecond, idempotencyKey } = body;
+        const request = { filter: { ...filter }, command: { ...action.command }, perSecond, idempotencyKey };
+        const caller = { actor, scope };
+        if (body.dryRun) return { status: 200, body: await operations.rehearse(caller, request) };
+        const { operation, isNew } = await operations.begin(caller, request);
+        return { status: isNew ? 202 : 200, body: await show(deps, operation) };
+      },
+    }),
+    defineRoute({
+      method: 'post',
+      path: '/operations/:id/cancel',
+      permission: 'operator',
+      tag,
+      summary: 'Queue no further commands of an operation; those that are queued go on',
+      reply: { status: 200, body: OperationDto },
+      async handle({ actor, scope, params }) {
+        return { body: await show(deps, await operations.cancel({ actor, scope }, params['id'] ?? '')) };
+      },
+    }),
+  ];
+}
+
+function readingRoutes(deps: OperationServiceDeps): RouteDefinition[] {
+  const { sql } = deps;
+  const get = async (id = ''): Promise<Operation> => {
+    const operation = await findOperation(sql, id);
+    if (!operation) throw new Problem('operation-not-found');
+    return operation;
+  };
+  return [
+    defineRoute({
+      method: 'get',
+      path: '/operations',
+      permission: 'auditor',
+      tag,
+      summary: 'List operations, the newest first',
+      query: PlainPageQuery,
+      reply: { status: 200, body: pageSchemaOf(OperationDto) },
+      async handle({ query }) {
+        const page = await listOperations(sql, parsePage(query, OPERATION_ORDER));
+        const ids = page.items.map(({ id }) => id);
+        const progress = await readProgress(sql, ids);
+        return { body: mapPage(page, (operation) => toDto(deps, operation, progressOf(progress, operation.id))) };
+      },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/operations/:id',
+      permission: 'auditor',
+      tag,
+      summary: 'How far an operation is',
+      reply: { status: 200, body: OperationDto },
+      async handle({ params }) {
+        return { body: await show(deps, await get(params['id'])) };
+      },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/operations/:id/targets',
+      permission: 'auditor',
+      tag,
+      summary: 'What became of it on each computer',
+      query: TargetsQuery,
+      reply: { status: 200, body: pageSchemaOf(OperationTargetDto) },
+      async handle({ params, query }) {
+        const { id } = await get(params['id']);
+        const asked = { page: parsePage(query, TARGET_ORDER), states: query.state ?? [] };
+        return { body: mapPage(await listTargets(sql, id, asked), (row) => toTarget(deps, row)) };
+      },
+    }),
+  ];
+}
+
+async function show(deps: OperationServiceDeps, operation: Operation): Promise<OperationDto> {
+  return toDto(deps, operation, progressOf(await readProgress(deps.sql, [operation.id]), operation.id));
+}
+
+function progressOf(all: ReadonlyMap<string, OperationProgress>, id: string): OperationProgress {
+  const progress = all.get(id);
+  if (!progress) throw new Error('The progress of an operation was not read');
+  return progress;
+}
+
+function toDto({ clock }: OperationServiceDeps, operation: Operation, progress: OperationProgress): OperationDto {
+  const shown = (at: number): string => toRfc3339(clock.toWall(at));
+  const { id, filter, action, perSecond, matched, createdAt, createdBy, queuedAt } = operation;
+  return {
+    id,
+    state: operationStateOf(operation, progress),
+    filter,
+    action: { command: action.command },
+    perSecond,
+    matched,
+    progress,
+    createdAt: shown(createdAt),
+    createdBy: createdBy.name,
+    queuedAt: queuedAt === null ? null : shown(queuedAt),
+  };
+}
+
+function toTarget({ clock }: OperationServiceDeps, row: TargetRow): OperationTargetDto {
+  const { state, reason, detail, result } = row;
+  return {
+    computerId: row.computer_id,
+    computerName: row.computer_name,
+    state,
+    reason,
+    detail,
+    result,
+    commandId: row.command_id,
+    endedAt: row.ended_fleet_ms === null ? null : toRfc3339(clock.toWall(Number(row.ended_fleet_ms))),
+  };
+}

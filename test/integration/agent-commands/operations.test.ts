@@ -1,0 +1,99 @@
+import { expect } from 'chai';
+import { startCommandWorld, type CommandWorld } from '../../support/command-world.js';
+import { useDatabase } from '../../support/database.js';
+import { problemOf } from '../../support/domain-world.js';
+
+interface ShownOperation {
+  readonly id: string;
+  readonly state: string;
+  readonly matched: number;
+  readonly progress: Readonly<Record<string, number>>;
+}
+interface ShownTarget {
+  readonly computerId: string;
+  readonly state: string;
+  readonly reason: string | null;
+  readonly commandId: string | null;
+}
+
+describe('operations on many computers', () => {
+  const database = useDatabase();
+  let world: CommandWorld;
+  let fleet: string[];
+
+  before(async () => {
+    world = await startCommandWorld(database);
+    fleet = await world.addComputers(25);
+    await world.pool.query(`UPDATE computers SET name = 'db' WHERE id = ANY($1::uuid[])`, [fleet.slice(0, 5)]);
+  });
+
+  const ping = { command: { type: 'ping' } };
+  const bulk = (body: object) =>
+    world.call<ShownOperation>('post', '/computers/bulk', { body: { filter: { q: 'web' }, action: ping, ...body } });
+  const show = async (id: string) =>
+    (await world.call<ShownOperation>('get', '/operations/:id', { params: { id } })).body;
+  const targets = async (id: string, query: object = {}) =>
+    (await world.call<{ items: ShownTarget[] }>('get', '/operations/:id/targets', { params: { id }, query })).body
+      .items;
+
+  it('only count with dryRun', async () => {
+    const { status, body } = await bulk({ dryRun: true });
+    expect([status, body.matched]).to.deep.equal([200, 20]);
+    const { rows } = await world.pool.query('SELECT 1 FROM operations');
+    expect(rows).to.deep.equal([]);
+  });
+
+  it('refuse a bad command with its pointer', async () => {
+    const { errors } = await problemOf(bulk({ action: { command: { type: 'ping', args: { x: 1 } } }, dryRun: true }));
+    expect(errors.map(({ pointer }) => pointer)).to.deep.equal(['#/action/command/args/x']);
+  });
+
+  it('queue at their pace, tell their progress, and what became of each', async () => {
+    const { status, body } = await bulk({ perSecond: 8, idempotencyKey: 'all' });
+    expect([status, body.state, body.matched, body.progress['waiting']]).to.deep.equal([202, 'queueing', 20, 20]);
+    expect((await bulk({ perSecond: 8, idempotencyKey: 'all' })).body.id).to.equal(body.id);
+    expect((await problemOf(bulk({ perSecond: 9, idempotencyKey: 'all' }))).code).to.equal('idempotency-key-reused');
+    const [gone = '', revoked = ''] = fleet.slice(-2);
+    await world.pool.query('DELETE FROM computer_live WHERE computer_id = $1', [gone]);
+    await world.pool.query(`UPDATE computer_status SET status = 'revoked' WHERE computer_id = $1`, [revoked]);
+    const queued = [];
+    for (let second = 0; second < 4; second += 1) {
+      world.woken.length = 0;
+      await world.runJob();
+      queued.push(world.woken.length);
+    }
+    expect(queued).to.deep.equal([8, 8, 2, 0]);
+    expect(await show(body.id)).to.deep.include({ state: 'running' });
+    const skipped = await targets(body.id, { state: ['skipped'] });
+    expect(skipped.map(({ computerId, reason }) => [computerId, reason])).to.have.deep.members([
+      [gone, 'computer-removed'],
+      [revoked, 'computer-revoked'],
+    ]);
+    const waiting = await targets(body.id, { state: ['queued'] });
+    for (const [index, { computerId, commandId }] of waiting.entries()) {
+      await world.beat(computerId);
+      const state = index === 0 ? 'failed' : 'succeeded';
+      await world.beat(computerId, { commandResults: [{ id: commandId ?? '', state, reason: 'timeout' }] });
+    }
+    const { state, progress } = await show(body.id);
+    expect(state).to.equal('finished');
+    expect(progress).to.deep.include({ succeeded: 17, failed: 1, skipped: 2, waiting: 0, queued: 0 });
+    expect(await targets(body.id, { state: ['failed'] })).to.have.length(1);
+    const audited = world.audit.entries.map(({ action }) => action);
+    expect(audited.filter((action) => action === 'operation.begun')).to.have.length(1);
+    expect(audited.filter((action) => action === 'command.queued')).to.have.length(18);
+  });
+
+  it('are for those that matched when they began, and end early when cancelled', async () => {
+    const { body } = await bulk({ filter: { computerIds: fleet.slice(0, 4) }, perSecond: 1 });
+    await world.runJob();
+    const { body: ended } = await world.call<ShownOperation>('post', '/operations/:id/cancel', {
+      params: { id: body.id },
+    });
+    expect([ended.state, ended.progress['queued'], ended.progress['skipped']]).to.deep.equal(['cancelled', 1, 3]);
+    await world.runJob();
+    expect((await show(body.id)).progress['queued']).to.equal(1);
+    const { body: none } = await bulk({ filter: { q: 'nobody is called so' } });
+    expect([none.state, none.matched]).to.deep.equal(['finished', 0]);
+  });
+});
