@@ -1,5 +1,6 @@
 import { createCommandJob, createUploads, type CommandJob, type Wake } from './agent-commands/index.js';
 import type { AuditLog } from './audit/audit.js';
+import type { ChannelWakes } from './channels/index.js';
 import type { Config } from './config.js';
 import { notifyDials } from './dials/index.js';
 import type { DialRequests } from './dials/dial-requests.js';
@@ -21,13 +22,22 @@ export interface CommandPartsDeps {
   readonly storage: Storage;
   readonly audit: AuditLog;
   readonly dialRequests: DialRequests;
+  readonly channelWakes: ChannelWakes;
 }
 
 /** What commands need beside the routes: the job, the way to agents, and their uploads. */
-export function composeCommands({ config, edges, storage, audit, dialRequests }: CommandPartsDeps): CommandParts {
+export function composeCommands({
+  config,
+  edges,
+  storage,
+  audit,
+  dialRequests,
+  channelWakes,
+}: CommandPartsDeps): CommandParts {
   const { fleetClock: clock, inJobsTransaction: inTransaction } = storage;
   const { random, log } = edges;
   const wake: Wake = (computerIds) => {
+    channelWakes.wake(computerIds, 'commands');
     if (config.roles.has('agents')) return dialRequests.request(computerIds, 'commands');
     notifyDials(storage.sql, computerIds).catch((error: unknown) =>
       log.debug({ err: error }, 'The dialling process could not be told of commands'),

@@ -152,7 +152,14 @@ export async function composeCore({ config, edges, storage, managerUrls, overrid
   const sealer = composeSealer({ config, edges, storage });
   const calm = composeCalm({ config, edges, storage, cache, writers, ledger: hot.ledger });
   const { audit } = writers;
-  const commands = composeCommands({ config, edges, storage, audit, dialRequests: hot.dialRequests });
+  const commands = composeCommands({
+    config,
+    edges,
+    storage,
+    audit,
+    dialRequests: hot.dialRequests,
+    channelWakes: hot.channelWakes,
+  });
   return { authority, cache, settingsWatch, enrollment, breaker, sealer, commands, ...calm, ...writers, ...hot };
 }
 

@@ -60,7 +60,7 @@ export function composeRoutes(deps: RoutesDeps): FeatureRoutes {
     ...policies.routes,
     ...latenessRoutes({ sql, clock, assertPolicyVisible: policies.assertVisible }),
     ...computers.routes,
-    ...commandRoutes({ ...shared, isHeld: () => false, wake: (ids) => core.commands.wake(ids) }),
+    ...commandRoutes({ ...shared, wake: (ids) => core.commands.wake(ids) }),
     ...operationRoutes(shared),
     ...maintenanceRoutes({ ...shared, maintenance }),
     ...composeDiagnosis({ ...shared, spans, prober, maintenance }).routes,

@@ -16,6 +16,8 @@ export interface CommandTarget {
   readonly contactDueAt: number | null;
   readonly direction: string | null;
   readonly isListening: boolean;
+  /** The agent holds a channel to some process of the manager. */
+  readonly isHeld: boolean;
   readonly lastDial: string | null;
 }
 
@@ -28,6 +30,7 @@ interface TargetRow {
   readonly direction: string | null;
   readonly listener_state: string | null;
   readonly last_result: string | null;
+  readonly is_held: boolean;
 }
 
 /** A computer of the scope. */
@@ -36,10 +39,13 @@ export async function findTarget(sql: Sql, scope: Scope, computerId: string): Pr
   const [row] = await sql.query<TargetRow>(
     `SELECT computers.id AS computer_id, computer_status.status, computers.enrolled_fleet_ms,
        computer_live.last_seen_fleet_ms, computer_live.contact_due_fleet_ms, computer_contacts.direction,
-       computer_contacts.listener_state, computer_dials.last_result
+       computer_contacts.listener_state, computer_dials.last_result,
+       (channels.state = 'open' AND listeners.generation = channels.generation) IS TRUE AS is_held
      FROM ${STANDING_TABLES}
      LEFT JOIN computer_contacts ON computer_contacts.computer_id = computers.id
      LEFT JOIN computer_dials ON computer_dials.computer_id = computers.id
+     LEFT JOIN channels ON channels.computer_id = computers.id
+     LEFT JOIN listeners ON listeners.node = channels.listener
      WHERE computers.id = $1 AND ${visible.sql}`,
     [computerId, ...visible.parameters],
   );
@@ -53,6 +59,7 @@ export async function findTarget(sql: Sql, scope: Scope, computerId: string): Pr
     contactDueAt: instant(row.contact_due_fleet_ms),
     direction: row.direction,
     isListening: row.listener_state === 'listening',
+    isHeld: row.is_held,
     lastDial: row.last_result,
   };
 }
@@ -61,15 +68,13 @@ const IN_CONTACT: ReadonlySet<Status> = new Set(['online', 'late']);
 
 export interface DeliveryDeps {
   readonly clock: Pick<FleetClock, 'fleet' | 'toWall'>;
-  /** Whether the agent holds a connection to some manager process. */
-  readonly isHeld: (computerId: string) => boolean;
 }
 
 /** When a command that is still queued reaches its agent; null for one that did, or never will. */
 export function deliveryTo(
   target: CommandTarget,
   { state, notBefore }: Pick<Command, 'state' | 'notBefore'>,
-  { clock, isHeld }: DeliveryDeps,
+  { clock }: DeliveryDeps,
 ): Delivery | null {
   if (state !== 'queued') return null;
   const wall = (instant: number | null): number | null => (instant === null ? null : clock.toWall(instant));
@@ -78,7 +83,7 @@ export function deliveryTo(
     notBefore: wall(notBefore),
     isEnrolled: target.enrolledAt !== null || target.lastSeenAt !== null,
     isInContact: IN_CONTACT.has(target.status),
-    isHeld: isHeld(target.computerId),
+    isHeld: target.isHeld,
     isDialled: isDialled(target),
     nextContactAt: wall(target.contactDueAt),
   });

@@ -40,7 +40,7 @@ export async function startCommandWorld(database: TestDatabase) {
   const inHot: Parameters<typeof createUploads>[0]['inTransaction'] = (work, options) =>
     inPoolTransaction((client) => work(sqlOfClient(client)), options);
   const sql = sqlOfClient(pool);
-  const shared = { clock, random, sql, inTransaction, audit, wake, isHeld: () => false };
+  const shared = { clock, random, sql, inTransaction, audit, wake };
   const ingest = createIngestWorld(pool, { clock });
   const job = createCommandJob({
     job: createClaimedJob({ name: 'commands', owner: 'node-1', inTransaction: inHot, fleetClock: clock }),
