@@ -59,7 +59,6 @@ const ABOUT_THE_REPORT: ReadonlySet<string> = new Set([
   'content-type-unsupported',
   'body-too-large',
   'protocol-version-unsupported',
-  'identity-mismatch',
 ]);
 
 async function takeReport(deps: ReportIntakeDeps, arrived: ArrivedReport): Promise<Orders> {

@@ -116,6 +116,7 @@ async function remove(deps: ComputerLifecycleDeps, act: Act, ifMatch: number | u
   if (ifMatch !== undefined && ifMatch !== computer.revision) throw new Problem('revision-stale');
   await sayFarewell(deps, act);
   await deps.certificates.revokeOf(act.sql, computer.id, { reason: 'computer-removed', at: at.wall.getTime() });
+  await deps.alerts.keepName(act.sql, computer);
   await deps.alerts.resolveOfComputers(act.sql, [{ computerId: computer.id, at: at.fleet }]);
   await act.repository.remove(computer.id);
   await auditComputer({ ...deps, manager }, { caller, action: 'computer.deleted', before: computer });

@@ -137,11 +137,18 @@ function candidateOption({ candidate, failed }: DialFacts, { at }: Circumstances
 function standbyOptions(facts: DialFacts, circumstances: Circumstances): Option[] {
   if (!isOnStandby(facts, circumstances.at)) return [];
   const notBefore = circumstances.ignoreFailures ? Number.NEGATIVE_INFINITY : standbyRetryAt(facts);
-  const options: Option[] =
-    isSettingsWaiting(facts) && !facts.isHeld ? [{ purpose: 'settings', dueAt: circumstances.at }] : [];
+  const options: Option[] = [];
+  if (isSettingsWaiting(facts) && !facts.isHeld)
+    options.push({ purpose: 'settings', dueAt: Math.max(circumstances.at, notBefore) });
   const overdueAt = overdueInstant(facts, circumstances.ledger);
-  if (overdueAt !== undefined) options.push({ purpose: 'overdue', dueAt: overdueAt });
-  return options.map(({ purpose, dueAt }) => ({ purpose, dueAt: Math.max(dueAt, notBefore) }));
+  if (overdueAt !== undefined)
+    options.push({ purpose: 'overdue', dueAt: hasFailedSilent(facts) ? Math.max(overdueAt, notBefore) : overdueAt });
+  return options;
+}
+
+/** What failed before the last report says nothing of this silence: each gets one dial that may explain it. */
+function hasFailedSilent({ failed, lastSeenAt }: DialFacts): boolean {
+  return failed !== null && (lastSeenAt === null || failed.lastEndedAt > lastSeenAt);
 }
 
 /** The old way stays usable for two intervals after a change of direction. */

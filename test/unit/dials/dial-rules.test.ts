@@ -95,6 +95,15 @@ describe('Deciding whether to dial', () => {
     );
   });
 
+  it('looks once at each silence, whatever failed before the last report', () => {
+    const heard = { lastSeenAt: 100_000, contactDueAt: 160_000 };
+    const before = { ...heard, failed: failedAt(99_000, { count: 9 }) };
+    expect(decide(before, 162_499)).to.equal('wait 162500');
+    expect(decide(before, 162_500)).to.equal('overdue');
+    expect(decide({ ...before, ...outdated }, 162_499)).to.match(/^wait/);
+    expect(decide({ ...heard, failed: failedAt(162_600, { count: 10 }) }, 163_000)).to.match(/^wait/);
+  });
+
   it('never waits longer than an interval to dial again for a heartbeat, and is there when the next miss is due', () => {
     const facts = fc.record({
       count: fc.integer({ min: 1, max: 1000 }),
