@@ -176,6 +176,7 @@ export class CommandRunner implements CommandExchange {
   async #execute({ order: { id, type, args } }: JournalEntry): Promise<CommandOutcome | undefined> {
     const { clock, log } = this.#deps;
     const began = clock.monotonic();
+    log.info({ commandId: id, type }, 'A command begins');
     const outcome = await this.#outcomeOf(id, type, args);
     if (!outcome || this.#stop.signal.aborted) return undefined;
     const { state, reason } = outcome;
