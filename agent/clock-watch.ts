@@ -3,7 +3,7 @@ import { toRfc3339 } from '../lib/clock.js';
 import { clockEvents, type ClockReading } from './beat-rules.js';
 import { sleepUnlessAborted } from './deadline.js';
 import type { IncomingEvent } from './spool/event-intake.js';
-import type { Progress } from './state-store.js';
+import type { ClockMoment, Progress } from './state-store.js';
 
 /** The agent's event code of a changed clock. */
 export const CLOCK_CHANGE_CODE = 5004;
@@ -33,22 +33,28 @@ export async function watchClock(
   }
 }
 
-/** What the durable state remembers of the last exchange. */
-export type LastReading = Pick<Progress, 'lastExchangeAt' | 'anchor'>;
+/** What the durable state remembers of the clocks. */
+export type LastReadings = Pick<Progress, 'lastExchangeAt' | 'anchor' | 'clockTold'>;
 
 /**
  * The event of a wall clock that was set while no agent ran, under the same boot of the kernel; undefined where it was
  * not, or where nothing is there to compare with. The boot clock tells how long the agent was away.
  */
-export function changeWhileAway(
-  { lastExchangeAt, anchor }: LastReading,
-  now: { readonly bootId: string; readonly wall: number; readonly boot: number },
-): IncomingEvent | undefined {
-  if (lastExchangeAt === undefined || anchor?.bootId !== now.bootId) return undefined;
-  const before = { wall: lastExchangeAt, boot: anchor.boot, monotonic: anchor.boot };
+export function changeWhileAway(readings: LastReadings, now: ClockMoment): IncomingEvent | undefined {
+  const last = lastOf(readings, now.bootId);
+  if (!last) return undefined;
+  const before = { wall: last.wall, boot: last.boot, monotonic: last.boot };
   const after = { wall: now.wall, boot: now.boot, monotonic: now.boot };
   const { stepMs } = clockEvents(before, after);
   return stepMs === 0 ? undefined : stepEvent(before, after, Math.round(stepMs));
+}
+
+function lastOf({ lastExchangeAt, anchor, clockTold }: LastReadings, bootId: string): ClockMoment | undefined {
+  const exchanged = lastExchangeAt !== undefined && anchor ? { ...anchor, wall: lastExchangeAt } : undefined;
+  const [last] = [exchanged, clockTold]
+    .filter((moment) => moment?.bootId === bootId)
+    .toSorted((a, b) => (b?.boot ?? 0) - (a?.boot ?? 0));
+  return last;
 }
 
 function hasEvents(before: ClockReading, after: ClockReading): boolean {

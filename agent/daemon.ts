@@ -16,7 +16,7 @@ import type { Observer } from './observer.js';
 import type { SetAside } from './spool/durable-store.js';
 import type { IncomingEvent } from './spool/event-intake.js';
 import type { Spool } from './spool/spool.js';
-import type { StateStore } from './state-store.js';
+import type { ClockMoment, StateStore } from './state-store.js';
 import { toStatus, type AgentStatus } from './status.js';
 
 export interface DaemonParts {
@@ -121,7 +121,7 @@ export class Daemon implements Lifecycle {
     loop.start();
     const { signal } = this.#watching;
     const watches = [this.#watchComponents(signal), directions.watch(signal)];
-    if (options.clockDetection) watches.push(watchClock(options.clock, signal, (event) => this.#reportNow(event)));
+    if (options.clockDetection) watches.push(watchClock(options.clock, signal, (event) => this.#reportClock(event)));
     this.#watches = Promise.all(watches);
     options.log.info({ computerId: this.computerId, directory: options.directory.path }, 'Agent started');
   }
@@ -129,9 +129,13 @@ export class Daemon implements Lifecycle {
   async #reportChangeWhileAway(): Promise<void> {
     const { options, state } = this.#parts;
     if (!options.clockDetection) return;
-    const now = { bootId: options.bootId, wall: options.clock.wall(), boot: options.clock.boot() };
-    const event = changeWhileAway(state.progress, now);
-    if (event) await this.#report(event);
+    const event = changeWhileAway(state.progress, this.#clockMoment());
+    if (event) await this.#reportClock(event);
+  }
+
+  #clockMoment(): ClockMoment {
+    const { bootId, clock } = this.#parts.options;
+    return { bootId, wall: clock.wall(), boot: clock.boot() };
   }
 
   /** Between heartbeats, so that a component's event bears the time of the change. */
@@ -164,9 +168,16 @@ export class Daemon implements Lifecycle {
     options.log.info('Agent stopped');
   }
 
-  async #reportNow(event: IncomingEvent): Promise<void> {
+  /** Now, and noted: started again before an exchange, the agent would tell the same once more. */
+  async #reportClock(event: IncomingEvent): Promise<void> {
+    const { state, loop, options } = this.#parts;
     await this.#report(event);
-    this.#parts.loop.wake();
+    loop.wake();
+    try {
+      await state.note({ clockTold: this.#clockMoment() });
+    } catch (error) {
+      options.log.warn({ err: error }, 'That a change of the clock was told cannot be stored');
+    }
   }
 
   /** A disk that fails must not end the agent. */

@@ -200,8 +200,8 @@ export interface DialFacts {
   /** The last exchange over whatever carrier, the last own attempt, or the start. */
   readonly quietSinceBoot: number;
   readonly intervalMs: number;
-  /** The manager would dial another port than the one that is open: nobody but the agent can tell it. */
-  readonly isPortUntold: boolean;
+  /** The manager would dial in vain and was not told so: nobody but the agent can tell it. */
+  readonly isListenerUntold: boolean;
 }
 
 /** When the agent dials next: always a finite instant, so that no setting loses it. */
@@ -209,22 +209,23 @@ export function nextDialBoot(ways: Ways, facts: DialFacts): number {
   const { candidate } = ways;
   if (candidate?.holdsDials) return candidate.deadlineBoot;
   if (candidate?.proof === 'dial' && facts.lastDialBoot < candidate.beganBoot) return candidate.beganBoot;
-  if (dialsByItself(ways) || facts.isPortUntold) return facts.orderedBoot;
+  if (dialsByItself(ways) || facts.isListenerUntold) return facts.orderedBoot;
   return facts.quietSinceBoot + fallbackMs(facts.intervalMs);
 }
 
-export interface PortFacts {
-  /** Where the listener in force is open; undefined where it is not. */
-  readonly boundPort: number | undefined;
-  /** The port in the last report that the manager answered, null where that one named none; undefined before any. */
+export interface ListenerFacts {
+  /** Where a report would say that the agent listens, null where nowhere; undefined before the port was tried. */
+  readonly openPort: number | null | undefined;
+  /** The same of the last report that the manager answered; undefined before any. */
   readonly toldPort: number | null | undefined;
   /** The setting, which the manager dials where no port was told. */
   readonly settingPort: number;
 }
 
-/** Whether an agent that waits to be dialled waits where its manager does not dial. */
-export function isPortUntold({ direction }: Way, { boundPort, toldPort, settingPort }: PortFacts): boolean {
-  return direction === 'managerInitiated' && boundPort !== undefined && boundPort !== (toldPort ?? settingPort);
+/** Whether an agent that is to be dialled waits where its manager does not dial, or nowhere and has not said so. */
+export function isListenerUntold({ direction }: Way, { openPort, toldPort, settingPort }: ListenerFacts): boolean {
+  if (direction !== 'managerInitiated' || openPort === undefined) return false;
+  return openPort === null ? toldPort !== null : openPort !== (toldPort ?? settingPort);
 }
 
 export function fallbackMs(intervalMs: number): number {

@@ -10,7 +10,7 @@ import {
   dialsByItself,
   forgetExpired,
   forgetReverted,
-  isPortUntold,
+  isListenerUntold,
   listenerWishes,
   listens,
   nextChangeBoot,
@@ -75,15 +75,14 @@ export class Directions {
     return dialsByItself(this.#ways);
   }
 
-  nextDialBoot(facts: Omit<DialFacts, 'isPortUntold'>): number {
-    return nextDialBoot(this.#ways, { ...facts, isPortUntold: this.#isPortUntold });
+  nextDialBoot(facts: Omit<DialFacts, 'isListenerUntold'>): number {
+    return nextDialBoot(this.#ways, { ...facts, isListenerUntold: this.#isListenerUntold });
   }
 
-  get #isPortUntold(): boolean {
+  get #isListenerUntold(): boolean {
     const { inForce } = this.#ways;
-    const state = this.#stateOf(inForce);
-    return isPortUntold(inForce, {
-      boundPort: state?.state === 'listening' ? state.port : undefined,
+    return isListenerUntold(inForce, {
+      openPort: this.#stateOf(inForce) && (this.listener.port ?? null),
       toldPort: this.#deps.state.progress.toldListenerPort,
       settingPort: this.#deps.settings.values.listenerPort,
     });
@@ -235,7 +234,7 @@ export class Directions {
 
   /** Tells of a listener in force that cannot be opened: once, until it can, or cannot for another reason. */
   async listenersChanged(): Promise<void> {
-    if (this.#isPortUntold) this.#deps.onNews();
+    if (this.#isListenerUntold) this.#deps.onNews();
     const { inForce } = this.#ways;
     const state = listens(inForce) ? this.#stateOf(inForce) : undefined;
     const failure = state?.state === 'failed' ? state.detail : undefined;

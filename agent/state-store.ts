@@ -51,6 +51,13 @@ export interface TimeAnchor {
   readonly managerWall: number;
 }
 
+/** Wall clock and boot clock at one moment, milliseconds. */
+export interface ClockMoment {
+  readonly bootId: string;
+  readonly wall: number;
+  readonly boot: number;
+}
+
 export interface Progress {
   /** Of the last report that was built. */
   readonly sequence: number;
@@ -62,6 +69,8 @@ export interface Progress {
   /** Wall clock, Unix milliseconds. */
   readonly lastExchangeAt?: number;
   readonly nextContactAt?: number;
+  /** When an event of a clock was spooled last: what was before has been told. */
+  readonly clockTold?: ClockMoment;
   /** Milliseconds this computer's wall clock is ahead of the manager's. */
   readonly clockOffsetMs?: number;
   readonly managerUrl?: string;

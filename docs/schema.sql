@@ -42,6 +42,7 @@ CREATE TABLE alerts (
   assignee text,
   snoozed_until_fleet_ms bigint,
   is_flapping boolean NOT NULL DEFAULT false,
+  computer_name text,
   CONSTRAINT alerts_pkey PRIMARY KEY (id),
   CONSTRAINT alerts_state_check CHECK ((state = ANY (ARRAY['raised'::text, 'acknowledged'::text, 'resolved'::text, 'dismissed'::text])))
 );

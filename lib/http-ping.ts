@@ -1,6 +1,6 @@
 import { request as requestHttp, type IncomingMessage } from 'node:http';
 import { request as requestHttps } from 'node:https';
-import { networkFaultOf } from './network-error.js';
+import { connectionReset, networkFaultOf } from './network-error.js';
 
 /** Why a ping was not taken; says nothing of the URL, which may be a secret. */
 export class PingFailure extends Error {
@@ -44,6 +44,8 @@ function open(url: URL, signal: AbortSignal): Promise<IncomingMessage> {
     asked.once('response', resolve);
     // Stays: what comes after the answer must not end the process.
     asked.on('error', reject);
+    // All that Node reports of a peer that switches protocols unasked.
+    asked.once('close', () => reject(connectionReset('no answer')));
     asked.end();
   });
 }

@@ -67,7 +67,11 @@ export function postOverSocket({ agent, host, port, path, body, ...rest }: Socke
       headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
     });
     outgoing.on('error', fail);
+    // Node reports no error of a peer that switches protocols unasked: it closes the connection.
+    const unanswered = (): void => fail(connectionReset('the connection ended without an answer'));
+    outgoing.on('close', unanswered);
     outgoing.on('response', (response) => {
+      outgoing.off('close', unanswered);
       const { statusCode: status = 0, headers } = response;
       const chunks: Buffer[] = [];
       let totalBytes = 0;

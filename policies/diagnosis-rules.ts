@@ -44,7 +44,7 @@ export interface DiagnosisFacts {
   /** The last of each code. */
   readonly refusals: readonly { readonly code: RefusalCode; readonly at: number }[];
   readonly dials: readonly DialObservation[];
-  /** The manager reached the listener before, or nobody but the manager ever opens a connection. */
+  /** The agent listens: the manager reached it before, or nobody but the manager ever opens a connection. */
   readonly isWayProven: boolean;
   readonly certificate: { readonly notBefore: number; readonly notAfter: number } | null;
   /** The agent's clock less the fleet clock. */
@@ -68,7 +68,6 @@ type Finding = Pick<Diagnosis, 'reason' | 'confidence'>;
 const SETTLED: Readonly<Partial<Record<Status, StatusReason>>> = {
   revoked: 'revoked',
   stopped: 'power-stopped',
-  online: 'in-contact',
 };
 
 /** Why a computer has its status: of all findings the surest one, of equal ones the first in the order of `findingsOf`. */
@@ -76,7 +75,8 @@ export function diagnose(facts: DiagnosisFacts): Diagnosis {
   const hostUp = hostUpNow(facts);
   const settled = SETTLED[facts.status];
   if (settled) return { reason: settled, confidence: 'high', hostUp };
-  const [best] = findingsOf(facts).toSorted((a, b) => rankOf(b) - rankOf(a));
+  const findings = facts.status === 'online' ? freshFindings(facts) : findingsOf(facts);
+  const [best] = findings.toSorted((a, b) => rankOf(b) - rankOf(a));
   return { ...(best ?? nothingFound(facts)), hostUp };
 }
 
@@ -95,11 +95,22 @@ function findingsOf(facts: DiagnosisFacts): Finding[] {
   ].filter((finding) => finding !== undefined);
 }
 
+/** What was seen since the last report of one whose next is not overdue; one that announced its return is waited for. */
+function freshFindings(facts: DiagnosisFacts): Finding[] {
+  const goodbye = goodbyeFinding(facts);
+  if (goodbye) return WAITED_FOR.has(goodbye.reason) ? [] : [goodbye];
+  const dial = facts.isWayProven ? dialFinding(facts) : undefined;
+  return [refusalFinding(facts), dial].filter((finding) => finding !== undefined);
+}
+
+const WAITED_FOR: ReadonlySet<StatusReason> = new Set(['goodbye-restart', 'goodbye-update']);
+
 function found(reason: StatusReason, confidence: Confidence): Finding {
   return { reason, confidence };
 }
 
 function nothingFound({ status, statusReason, isEnrolled }: DiagnosisFacts): Finding {
+  if (status === 'online') return found('in-contact', 'high');
   if (status === 'pending') return found('never-seen', isEnrolled ? 'low' : 'high');
   if (status !== 'late') return found('unknown', 'low');
   return statusReason === 'absence-allowed' ? found('absence-allowed', 'high') : found('heartbeat-missed', 'low');
@@ -191,12 +202,13 @@ const OF_THIS_MACHINE: ReadonlySet<RefusalCode> = new Set([
 ]);
 
 function hostUpNow(facts: DiagnosisFacts): boolean | null {
-  if (facts.status === 'online') return true;
+  const wasJustHeard = facts.status === 'online';
+  if (wasJustHeard && !facts.isWayProven) return true;
   const since = silentSince(facts);
   const refusals = facts.refusals.filter(({ code, at }) => OF_THIS_MACHINE.has(code) && at > since);
   const dial = lastDialOf(facts);
   if (refusals.some(({ at }) => !dial || at >= dial.at)) return true;
-  return dial?.hostUp ?? null;
+  return dial?.hostUp ?? (wasJustHeard || null);
 }
 
 const ANSWERS: ReadonlySet<string> = new Set([

@@ -76,7 +76,7 @@ export interface WindowTarget {
   readonly computerId: string | null;
   /** The policy and all below it. */
   readonly policyId: string | null;
-  /** `key`, or `key:value`. */
+  /** `key`, or `key=value`. */
   readonly label: string | null;
 }
 
@@ -97,7 +97,7 @@ export function isAimedAt({ computerId, policyId, label }: WindowTarget, compute
 
 /** Every way in which a window may name one of a computer's labels. */
 export function labelTexts(labels: Readonly<Record<string, string>>): string[] {
-  return Object.entries(labels).flatMap(([key, value]) => [key, `${key}:${value}`]);
+  return Object.entries(labels).flatMap(([key, value]) => [key, `${key}=${value}`]);
 }
 
 export interface OneOffWindow extends Span {

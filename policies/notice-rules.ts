@@ -1,7 +1,7 @@
 import type { Ledger } from './listening-ledger.js';
 import { returnAllowance } from './heartbeat-rules.js';
 
-/** What the recipients of an alert's notifications know of it. */
+/** What it was decided to tell the recipients of an alert's notifications; whether it arrived is the deliveries' matter. */
 export const TOLD = ['nothing', 'open', 'closed'] as const;
 export type Told = (typeof TOLD)[number];
 

@@ -90,15 +90,24 @@ export const watchedComponent: Schema<WatchedComponent> = strict(
 
 const MONTHS = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec'];
 const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
-const CRON_FIELDS: readonly { min: number; max: number; names: readonly string[] }[] = [
+/** Days of each month, in a leap year. */
+const MONTH_DAYS = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+
+interface CronField {
+  readonly min: number;
+  readonly max: number;
+  readonly names: readonly string[];
+}
+
+const DAY_FIELD: CronField = { min: 1, max: 31, names: [] };
+const MONTH_FIELD: CronField = { min: 1, max: 12, names: MONTHS };
+const CRON_FIELDS: readonly CronField[] = [
   { min: 0, max: 59, names: [] },
   { min: 0, max: 23, names: [] },
-  { min: 1, max: 31, names: [] },
-  { min: 1, max: 12, names: MONTHS },
+  DAY_FIELD,
+  MONTH_FIELD,
   { min: 0, max: 7, names: DAYS },
 ];
-
-type CronField = (typeof CRON_FIELDS)[number];
 
 function cronNumber(text: string, { min, max, names }: CronField): number | undefined {
   const named = names.indexOf(text.toLowerCase());
@@ -131,6 +140,29 @@ function isCron(text: string): boolean {
   );
 }
 
+function cronValues(text: string, field: CronField): number[] {
+  return text.split(',').flatMap((part) => {
+    const [range = '', step = '1'] = part.split('/');
+    const bounds = range.split('-').map((bound) => cronNumber(bound, field) ?? Number.NaN);
+    const [first = field.min, last = first] = range === '*' ? [field.min, field.max] : bounds;
+    const count = Math.floor((last - first) / Number(step)) + 1;
+    return Array.from({ length: count }, (_, index) => first + index * Number(step));
+  });
+}
+
+/** Whether any of its months has one of its days, in a leap year at least. A day of the week that is named comes anyway. */
+function isEverDue(cron: string): boolean {
+  const [, , days = '', months = '', weekdays] = cron.split(' ');
+  if (weekdays !== '*' || days === '*') return true;
+  const longest = Math.max(...cronValues(months, MONTH_FIELD).map((month) => MONTH_DAYS[month - 1] ?? 0));
+  return Math.min(...cronValues(days, DAY_FIELD)) <= longest;
+}
+
+function cronFault(text: string): string | undefined {
+  if (!isCron(text)) return 'must be a cron expression of five fields: minute hour day month weekday';
+  return isEverDue(text) ? undefined : 'never comes: none of its months has such a day';
+}
+
 function isTimeZone(text: string): boolean {
   if (!/^[A-Za-z][A-Za-z0-9_+/-]*$/.test(text)) return false;
   try {
@@ -143,9 +175,7 @@ function isTimeZone(text: string): boolean {
 export const maintenanceWindow: Schema<MaintenanceWindow> = strict(
   ['cron', 'durationMinutes', 'timeZone'],
   object({
-    cron: checkedString(128, (text) =>
-      isCron(text) ? undefined : 'must be a cron expression of five fields: minute hour day month weekday',
-    ),
+    cron: checkedString(128, cronFault),
     durationMinutes: integer(1, WEEK_MINUTES),
     timeZone: checkedString(64, (text) =>
       isTimeZone(text) ? undefined : 'must be an IANA time zone such as Europe/Berlin',

@@ -22,7 +22,7 @@ export const STATUS_REASONS = {
   'goodbye-update': 'The agent said that it was being updated and did not come back in time.',
   'goodbye-uninstall': 'The agent said that it was being uninstalled.',
   suspended: 'The agent said that the machine was being suspended.',
-  dns: "The manager's name could not be resolved.",
+  dns: 'A name could not be resolved.',
   refused: 'The connection was refused.',
   timeout: 'The connection or the exchange timed out.',
   reset: 'The connection was reset.',

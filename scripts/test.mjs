@@ -1,12 +1,20 @@
-// `npm test`: builds, then runs unit, contract and integration tests beside the short end-to-end tests, which mostly wait.
+// `npm test`: builds, then runs all tests but the drills, in groups beside each other: most of them wait most of the time.
 import { spawn, spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 
-const GROUPS = [['unit', 'contract', 'integration'], ['e2e']];
+const TESTS = 'dist/test';
+const SUITES = /^(unit|contract|integration|e2e)\/.*\.test\.js$/;
+
+/** Three groups of about the same duration. */
+function groupOf(file) {
+  if (/^(e2e\/[a-h]|integration\/agent\/)/.test(file)) return 1;
+  return /^(e2e|integration\/database)\//.test(file) ? 2 : 0;
+}
 const SUMMARY = /^(\d+) passed, (\d+) failed, (\d+) skipped$/m;
 
 /** Runs a group; its output is shown at once, or whole at its end. */
-function run(suites, { isLive }) {
-  const specs = suites.map((name) => `dist/test/${name}/**/*.test.js`);
+function run(files, { isLive }) {
+  const specs = files.map((file) => `${TESTS}/${file}`);
   const reporter = ['--reporter', 'dist/test/support/summary-reporter.js'];
   const args = ['--enable-source-maps', 'node_modules/mocha/bin/mocha.js', ...reporter, ...specs];
   const colour = process.stdout.isTTY ? { FORCE_COLOR: '1' } : {};
@@ -25,7 +33,9 @@ function run(suites, { isLive }) {
 
 const build = spawnSync('node_modules/.bin/tsc', ['-p', 'tsconfig.json'], { stdio: 'inherit' });
 if (build.status !== 0) process.exit(1);
-const [first, ...others] = GROUPS.map((suites, index) => run(suites, { isLive: index === 0 }));
+const files = readdirSync(TESTS, { recursive: true }).filter((file) => SUITES.test(file));
+const groups = [0, 1, 2].map((group) => files.filter((file) => groupOf(file) === group).sort());
+const [first, ...others] = groups.map((group, index) => run(group, { isLive: index === 0 }));
 const results = [await first];
 for (const other of others) {
   const result = await other;

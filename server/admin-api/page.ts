@@ -181,6 +181,31 @@ export function pageOf<Row>(
   return { items, next };
 }
 
+/** The order of a list by name, or by when its rows were made. */
+export function namedOrder(list: string, table: string): ListOrder {
+  return {
+    list,
+    keys: {
+      name: { column: `${table}.name`, type: 'text' },
+      createdAt: { column: `${table}.created_at`, type: 'timestamptz' },
+    },
+    default: 'name',
+    id: `${table}.id`,
+  };
+}
+
+interface NamedRow {
+  readonly id: string;
+  readonly name: string;
+  readonly createdAt: Date;
+}
+
+/** `pageOf` in a `namedOrder`. */
+export function pageOfNamed<Row extends NamedRow>(rows: readonly Row[], page: PageRequest): Page<Row> {
+  const isByName = page.key === page.order.keys['name'];
+  return pageOf(rows, page, ({ id, name, createdAt }) => [isByName ? name : createdAt.toISOString(), id]);
+}
+
 /** The same page with every row turned into what the API shows. */
 export function mapPage<Row, Item>(page: Page<Row>, toItem: (row: Row) => Item): Page<Item> {
   return { items: page.items.map(toItem), next: page.next };

@@ -1,4 +1,5 @@
 import { ValidateBy } from 'class-validator';
+import { parseRfc3339 } from '../../lib/clock.js';
 import { Schema } from './dto.js';
 
 /** Describes a member of an answer whose schema no validator tells, such as one that may be null. */
@@ -21,6 +22,22 @@ export function Checked(name: string, faultOf: (value: unknown) => string | unde
     },
   });
   return (target, member) => void validate(target, String(member));
+}
+
+/** An instant that a request gives: RFC 3339. `schema` adds to how it is described. */
+export function GivenInstant(schema: Readonly<Record<string, unknown>> = {}): PropertyDecorator {
+  const check = Checked('isInstant', instantFault);
+  const show = Shown({ type: 'string', format: 'date-time', ...schema });
+  return (target, member) => {
+    check(target, member);
+    show(target, member);
+  };
+}
+
+function instantFault(value: unknown): string | undefined {
+  return typeof value === 'string' && parseRfc3339(value) !== undefined
+    ? undefined
+    : 'must be an RFC 3339 instant, such as 2030-01-31T12:00:00Z';
 }
 
 /** What is wrong with one member of a checked value, or without a key with the whole. */

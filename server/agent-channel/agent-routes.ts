@@ -141,7 +141,6 @@ const ABOUT_THE_REPORT: ReadonlySet<string> = new Set([
   'content-type-unsupported',
   'body-too-large',
   'protocol-version-unsupported',
-  'identity-mismatch',
 ]);
 
 interface Arrived {

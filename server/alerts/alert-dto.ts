@@ -1,8 +1,7 @@
-import { parseRfc3339 } from '../../lib/clock.js';
 import { HOLDS, TOLD, type HeldBy, type Told } from '../../policies/notice-rules.js';
 import { ALERT_TYPES, SEVERITIES } from '../../policies/status-model.js';
 import { Integer, OneOf, Optional, Schema, Text, Uuid } from '../admin-api/dto.js';
-import { Checked, Instant, Shown } from '../admin-api/shown.js';
+import { Checked, GivenInstant, Instant, Shown } from '../admin-api/shown.js';
 import { PageQuery } from '../admin-api/page.js';
 import { ALERT_STATES, type AlertState } from './alert.js';
 
@@ -55,12 +54,7 @@ export class AlertActionBody {
 }
 
 export class SnoozeAlertBody extends AlertActionBody {
-  @Checked('isInstant', (value) =>
-    typeof value === 'string' && parseRfc3339(value) !== undefined
-      ? undefined
-      : 'must be an RFC 3339 instant, such as 2030-01-31T12:00:00Z',
-  )
-  @Shown({ type: 'string', format: 'date-time', description: 'at most a year from now' })
+  @GivenInstant({ description: 'at most a year from now' })
   until!: string;
 }
 
@@ -96,6 +90,7 @@ export class AlertReply {
   @Text({ max: 36 })
   computerId!: string | null;
 
+  /** Of a computer whose record was removed the last one. */
   @Schema({ type: ['string', 'null'] })
   @Text({ max: 256 })
   computerName!: string | null;
@@ -139,7 +134,7 @@ export class AlertReply {
   @Shown({ type: ['string', 'null'], enum: [...HOLDS, null] })
   heldBy!: HeldBy | null;
 
-  /** What recipients were told. */
+  /** What it was decided to tell recipients, by whatever route there is; whether it arrived the deliveries say. */
   @OneOf(...TOLD)
   told!: Told;
 

@@ -48,8 +48,14 @@ function toReply({ id, at, actor_id: actorId, actor_name: actorName, action, bef
     action: action.replace(/^alert\./, ''),
     actorId,
     actorName,
-    comment: after?.comment === before?.comment ? null : (after?.comment ?? null),
+    comment: saidWith({ action, before, after }),
     until: after?.until ?? null,
     assignee: after?.assignee ?? null,
   };
+}
+
+/** What was said with an act: every act keeps the alert's last comment, whoever said that. */
+function saidWith({ action, before, after }: Pick<ActRow, 'action' | 'before' | 'after'>): string | null {
+  const isSaid = action === 'alert.commented' || after?.comment !== before?.comment;
+  return isSaid ? (after?.comment ?? null) : null;
 }

@@ -10,7 +10,7 @@ export const ALERT_CHANGES = [
   'dismissed',
   'snoozed',
   'unsnoozed',
-  /** It was taken into an incident, or let go by one. */
+  /** An incident let it go. */
   'incident',
 ] as const;
 export type AlertChangeKind = (typeof ALERT_CHANGES)[number];

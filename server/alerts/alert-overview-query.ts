@@ -3,7 +3,7 @@ import { containing, keysetOf, mapPage, pageOf, parsePage, type ListOrder, type 
 import type { Sql } from '../database/sql.js';
 import type { Alert } from './alert.js';
 import type { AlertQuery } from './alert-dto.js';
-import { ALERT_COLUMNS, ALERT_TABLES, toAlert, type AlertRow } from './alert-repository.js';
+import { ALERT_COLUMNS, ALERT_TABLES, COMPUTER_NAME, toAlert, type AlertRow } from './alert-repository.js';
 
 const ORDER: ListOrder = {
   list: 'alerts',
@@ -50,6 +50,6 @@ function filtersOf(scope: Scope, query: AlertQuery): { conditions: string[]; par
   equal('alerts.incident_id', query.incidentId);
   equal('alert_notices.held_by', query.heldBy);
   if (query.q !== undefined)
-    conditions.push(String.raw`computers.name ILIKE $${parameters.push(containing(query.q))} ESCAPE '\'`);
+    conditions.push(String.raw`${COMPUTER_NAME} ILIKE $${parameters.push(containing(query.q))} ESCAPE '\'`);
   return { conditions, parameters };
 }

@@ -27,9 +27,12 @@ interface AlertRow {
   readonly detail: Readonly<Record<string, unknown>>;
 }
 
+/** Of the computer that an alert is about, the last one where its record was removed. */
+export const COMPUTER_NAME = 'COALESCE(computers.name, alerts.computer_name)';
+
 /** What an `Alert` is read from, out of `ALERT_TABLES`. */
 export const ALERT_COLUMNS = `
-  alerts.id, alerts.type, alerts.severity, alerts.state, alerts.computer_id, computers.name AS computer_name,
+  alerts.id, alerts.type, alerts.severity, alerts.state, alerts.computer_id, ${COMPUTER_NAME} AS computer_name,
   alerts.raised_fleet_ms, alerts.occurrences, alerts.closed_fleet_ms, alerts.closed_by, alerts.acknowledged_fleet_ms,
   alerts.acknowledged_by, alerts.comment, alerts.incident_id, alerts.assignee, alerts.snoozed_until_fleet_ms,
   alerts.is_flapping, alert_notices.held_by, COALESCE(alert_notices.told, 'nothing') AS told, alerts.reason, alerts.detail`;

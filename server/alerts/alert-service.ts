@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { toRfc3339 } from '../../lib/clock.js';
 import { invalidFields, Problem } from '../../lib/problem.js';
 import type { Actor } from '../access/actor.js';
@@ -46,8 +47,8 @@ export interface AlertCommand {
 }
 
 /**
- * Each throws `alert-not-found`; all but `comment` and `unsnooze` throw `alert-already-closed`; `dismiss` also
- * `alert-resolves-itself`.
+ * Each answers the alert as it then is, and notes nothing where nothing changed; only `comment` is always noted. Each throws
+ * `alert-not-found`; all but `comment` and `unsnooze` throw `alert-already-closed`; `dismiss` also `alert-resolves-itself`.
  */
 export interface AlertService {
   acknowledge(command: AlertCommand): Promise<Alert>;
@@ -114,6 +115,8 @@ function act(
 ): Promise<Alert> {
   const { id, actor, comment } = command;
   const isClosing = change === 'dismissed';
+  // The same words again are an act; anything else that changes nothing leaves no trace.
+  const isSaying = change === 'commented';
   const at = deps.fleetClock.fleet();
   return deps.inTransaction(async (manager) => {
     const sql = sqlOfManager(manager);
@@ -121,6 +124,7 @@ function act(
     const before = await lock(deps.covered, sql, { ...command, isClosing });
     if (!before) throw new Problem('alert-not-found');
     const after = decide(before, { actorId: actor.id, at, comment });
+    if (!isSaying && isDeepStrictEqual(after, before)) return after;
     await saveAlert(sql, after);
     if (isClosing) await deps.covered.uncover(sql, after, after.closedAt ?? at);
     const isRepeated = change === 'acknowledged' && before.state === 'acknowledged';

@@ -39,13 +39,18 @@ UPDATE alerts SET type = begun.type, severity = begun.severity, reason = begun.r
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS begun (subject, type, severity, reason, detail)
 WHERE alerts.id = ANY($1::uuid[]) AND alerts.subject = begun.subject
   AND NOT EXISTS (SELECT 1 FROM alerts AS other WHERE other.type = begun.type AND other.subject = begun.subject
-    AND other.state IN ('raised', 'acknowledged'))
+    AND other.state IN ('raised', 'acknowledged') AND other.id <> alerts.id)
 RETURNING alerts.subject`;
 
 const LOCK_COMPUTERS = `
 SELECT alerts.id FROM alerts
 WHERE alerts.computer_id = ANY($1::uuid[]) AND alerts.state IN ('raised', 'acknowledged')
 ORDER BY alerts.id FOR NO KEY UPDATE`;
+
+/** Locks more than the open ones, so it comes before what locks those. */
+const KEEP_NAME = `
+WITH kept AS (SELECT alerts.id FROM alerts WHERE alerts.computer_id = $1 ORDER BY alerts.id FOR NO KEY UPDATE)
+UPDATE alerts SET computer_name = $2 FROM kept WHERE alerts.id = kept.id`;
 
 const resolveBy = (column: 'subject' | 'computer_id', type: 'text' | 'uuid') => `
 WITH resolved AS (
@@ -81,7 +86,10 @@ export function createAlertWriter({ random }: { readonly random: Random }): Aler
       const open = await lockSubjects(sql, type, ended);
       if (open.length > 0) await sql.query(RESOLVE_SUBJECTS, [idsOf(open), subjects, instantsOf(ended), fresh(open)]);
     },
-    async resolveOfComputers(sql: Sql, ended) {
+    async keepName(sql, { id, name }) {
+      await sql.query(KEEP_NAME, [id, name]);
+    },
+    async resolveOfComputers(sql, ended) {
       if (ended.length === 0) return;
       const computers = ended.map(({ computerId }) => computerId);
       const open = await sql.query<{ id: string }>(LOCK_COMPUTERS, [computers]);

@@ -28,7 +28,7 @@ export interface Alert {
   readonly isFlapping: boolean;
   /** What keeps its recipients from being told more. */
   readonly heldBy: HeldBy | null;
-  /** What its recipients were told. */
+  /** What it was decided to tell its recipients; deliveries say whether it arrived. */
   readonly told: Told;
   readonly reason: string;
   readonly detail: Readonly<Record<string, unknown>>;
@@ -60,13 +60,15 @@ export interface AlertWriter {
   /** Opens what is not open yet; type, severity and on/off come from the table of alert types. */
   raise(sql: Sql, conditions: readonly AlertCondition[]): Promise<void>;
   /**
-   * Makes the open alerts of a type these conditions, as which they turned out; the first time stays. Leaves out where one
+   * Makes the open alerts of a type these conditions, as which they turned out; the first time stays. Leaves out where another
    * of the new type is open. Answers the subjects whose alert was turned.
    */
   turn(sql: Sql, type: string, conditions: readonly AlertCondition[]): Promise<ReadonlySet<string>>;
   /** Resolves the open alerts of a type for these subjects; none open is no error. */
   resolve(sql: Sql, type: string, ended: readonly AlertEnd[]): Promise<void>;
-  /** Resolves every open alert about these computers, whatever its type: they were revoked. */
+  /** Keeps a computer's name with all of its alerts: its record is about to be removed. Before `resolveOfComputers`. */
+  keepName(sql: Sql, computer: { readonly id: string; readonly name: string }): Promise<void>;
+  /** Resolves every open alert about these computers, whatever its type: they were revoked or removed. */
   resolveOfComputers(
     sql: Sql,
     ended: readonly { readonly computerId: string; readonly at: FleetInstant }[],

@@ -3,14 +3,14 @@ import type { Role } from '../access/actor.js';
 import {
   containing,
   keysetOf,
-  pageOf,
+  namedOrder,
+  pageOfNamed,
   parsePage,
-  type ListOrder,
   type Page,
   type PageQuery,
 } from '../admin-api/page.js';
-import { uniqueViolation } from '../database/database-errors.js';
 import type { Sql } from '../database/sql.js';
+import { refusingTakenName } from '../database/taken-name.js';
 
 export interface ApiKey {
   readonly id: string;
@@ -21,15 +21,7 @@ export interface ApiKey {
   readonly expiresAt: Date | null;
 }
 
-const ORDER: ListOrder = {
-  list: 'api-keys',
-  keys: {
-    name: { column: 'api_keys.name', type: 'text' },
-    createdAt: { column: 'api_keys.created_at', type: 'timestamptz' },
-  },
-  default: 'name',
-  id: 'api_keys.id',
-};
+const ORDER = namedOrder('api-keys', 'api_keys');
 
 const COLUMNS = 'id, name, role, created_at AS "createdAt", created_by AS "createdBy", expires_at AS "expiresAt"';
 
@@ -68,19 +60,15 @@ async function listKeys(sql: Sql, query: PageQuery): Promise<Page<ApiKey>> {
      ORDER BY ${keyset.orderBy} LIMIT $2`,
     [query.q === undefined ? null : containing(query.q), page.limit + 1, ...keyset.parameters],
   );
-  const isByName = page.key === ORDER.keys['name'];
-  return pageOf(rows, page, (key) => [isByName ? key.name : key.createdAt.toISOString(), key.id]);
+  return pageOfNamed(rows, page);
 }
 
 async function insertKey(sql: Sql, key: ApiKey, keyHash: Buffer): Promise<void> {
-  try {
-    await sql.query(
+  await refusingTakenName({ noun: 'An API key', name: key.name }, () =>
+    sql.query(
       `INSERT INTO api_keys (id, name, key_hash, role, created_at, created_by, expires_at)
        VALUES ($1, $2, $3, $4, $5, $6, $7)`,
       [key.id, key.name, keyHash, key.role, key.createdAt, key.createdBy, key.expiresAt],
-    );
-  } catch (error) {
-    if (uniqueViolation(error) === undefined) throw error;
-    throw new Problem('name-taken', { detail: `An API key is named ${key.name} already.` }, error);
-  }
+    ),
+  );
 }

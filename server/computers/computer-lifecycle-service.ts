@@ -118,6 +118,7 @@ async function remove(deps: ComputerLifecycleDeps, act: Act, ifMatch: number | u
   if (ifMatch !== undefined && ifMatch !== computer.revision) throw new Problem('revision-stale');
   await sayFarewell(deps, act);
   await deps.certificates.revokeOf(act.sql, computer.id, { reason: 'computer-removed', at: at.wall.getTime() });
+  await deps.alerts.keepName(act.sql, computer);
   await deps.alerts.resolveOfComputers(act.sql, [{ computerId: computer.id, at: at.fleet }]);
   await endCommandsOf(act.sql, computer.id, { reason: 'computer-removed', at: at.fleet });
   await act.repository.remove(computer.id);

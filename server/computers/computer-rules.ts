@@ -76,10 +76,23 @@ export interface LabelFilter {
   readonly value: string | undefined;
 }
 
-/** `key`, `key:value` or `key=value`; a key holds neither sign. */
+/** `key`, `key=value` or `key:value`; a key holds neither sign. */
 export function parseLabelFilter(text: string): LabelFilter {
   const [, key = text, value] = /^([^:=]*)(?:[:=](.*))?$/s.exec(text) ?? [];
   return { key, value };
+}
+
+/** The one way in which a filter by label is stored and answered: `key` or `key=value`. */
+export function labelFilterText(text: string): string {
+  const { key, value } = parseLabelFilter(text);
+  return value === undefined ? key : `${key}=${value}`;
+}
+
+/** What is wrong with a filter by one label; undefined for nothing. */
+export function labelFilterFault(text: unknown): string | undefined {
+  if (typeof text !== 'string') return 'must be key, key=value or key:value';
+  const { key, value = '' } = parseLabelFilter(text);
+  return labelsFaults({ [key]: value })[0]?.detail;
 }
 
 /** The power state after someone said so; saying the same again does not move when it began. */

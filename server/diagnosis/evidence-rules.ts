@@ -224,12 +224,18 @@ export function diagnosisFactsOf({ at, row, lists, certificate, agentError }: Kn
     goodbye: reason !== null && receivedAt !== null ? { reason, receivedAt } : null,
     refusals: lists.refusals.map(({ code, instants }) => ({ code, at: instants.at(-1) ?? Number.NEGATIVE_INFINITY })),
     dials: dialObservations(row),
-    isWayProven: row.seen_by_dial_fleet_ms !== null || row.direction_in_force === 'managerInitiated',
+    isWayProven: isWayProven(row),
     certificate,
     clockOffsetMs: row.clock_offset_ms,
     agentError: agentError && { code: agentError.code, at: agentError.at },
     isDuplicateSuspected: lists.alerts.some(({ type }) => type === 'duplicate-identity'),
   };
+}
+
+/** One that was told not to listen, or said that it cannot, refuses whatever it does itself. */
+function isWayProven({ direction_in_force: direction, listener_state: listener, ...row }: DiagnosisRow): boolean {
+  if (direction === 'managerInitiated') return true;
+  return row.seen_by_dial_fleet_ms !== null && direction !== 'agentInitiated' && listener !== 'failed';
 }
 
 function dialObservations(row: DiagnosisRow): DialObservation[] {
@@ -238,7 +244,8 @@ function dialObservations(row: DiagnosisRow): DialObservation[] {
   return [
     ...(dialledAt === null || dialled === null ? [] : [{ at: dialledAt, result: dialled, hostUp: dialHostUp }]),
     ...(probedAt === null || probed === null ? [] : [{ at: probedAt, result: probed, hostUp: probeHostUp }]),
-  ];
+    // A connection that the manager had no room for saw nothing.
+  ].filter(({ result }) => result !== 'own');
 }
 
 function seconds(ms: number): string {

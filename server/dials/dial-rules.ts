@@ -154,13 +154,20 @@ function candidateOption({ candidate, failed }: DialFacts, { at }: Circumstances
 function standbyOptions(facts: DialFacts, circumstances: Circumstances): Option[] {
   if (!isOnStandby(facts, circumstances.at)) return [];
   const notBefore = circumstances.ignoreFailures ? Number.NEGATIVE_INFINITY : standbyRetryAt(facts);
-  const options: Option[] = isSettingsWaiting(facts) ? [{ purpose: 'settings', dueAt: circumstances.at }] : [];
+  const options: Option[] = [];
+  if (isSettingsWaiting(facts)) options.push({ purpose: 'settings', dueAt: Math.max(circumstances.at, notBefore) });
   // Results come by the agent's own connection.
-  const commandsAt = facts.commands.areWaiting ? commandsDueAt(facts) : Number.POSITIVE_INFINITY;
-  if (Number.isFinite(commandsAt)) options.push({ purpose: 'commands', dueAt: commandsAt });
+  if (facts.commands.areWaiting)
+    options.push({ purpose: 'commands', dueAt: Math.max(commandsDueAt(facts), notBefore) });
   const overdueAt = overdueInstant(facts, circumstances.ledger);
-  if (overdueAt !== undefined) options.push({ purpose: 'overdue', dueAt: overdueAt });
-  return options.map(({ purpose, dueAt }) => ({ purpose, dueAt: Math.max(dueAt, notBefore) }));
+  if (overdueAt !== undefined)
+    options.push({ purpose: 'overdue', dueAt: hasFailedSilent(facts) ? Math.max(overdueAt, notBefore) : overdueAt });
+  return options;
+}
+
+/** What failed before the last report says nothing of this silence: each gets one dial that may explain it. */
+function hasFailedSilent({ failed, lastSeenAt }: DialFacts): boolean {
+  return failed !== null && (lastSeenAt === null || failed.lastEndedAt > lastSeenAt);
 }
 
 /** The old way stays usable for two intervals after a change of direction. */

@@ -34,7 +34,7 @@ export interface HeartbeatsDeps {
   readonly settings: SettingsCache;
   readonly statuses: StatusWriter;
   readonly alerts: AlertWriter;
-  readonly listening: Pick<ListeningLedger, 'spans' | 'noteDeaf'>;
+  readonly listening: Pick<ListeningLedger, 'spans' | 'spansUntilNow' | 'noteDeaf'>;
   readonly hints: LivenessHints;
   readonly breaker: DatabaseBreaker;
   readonly fleetClock: FleetClock;
@@ -86,6 +86,7 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     dials: deps.dials ?? NO_DIAL_REQUESTS,
     standings: createStandingRepository({ random, fleetClock }),
     spans: () => listening.spans(),
+    spansUntilNow: () => listening.spansUntilNow(),
     admits: (lane) => lane === 'control' || !isBusy(),
     quota,
   });

@@ -27,6 +27,8 @@ export interface EffectsDeps extends ClockAlertDeps {
   readonly standings: StandingRepository;
   readonly statuses: StatusWriter;
   readonly spans: () => readonly DeafSpan[];
+  /** The deafness that goes on at present is among these, before it is stored. */
+  readonly spansUntilNow: () => readonly DeafSpan[];
 }
 
 /** An accepted report with the standing under its lock. */
@@ -45,6 +47,7 @@ export async function storeEffects(
   works: readonly StandingWork[],
 ): Promise<ReadonlySet<string>> {
   const accepted = works.map(({ work }) => work);
+  const spans = deps.spansUntilNow();
   await deps.events.append(
     session,
     accepted.flatMap(({ lanes }) => lanes.events),
@@ -56,7 +59,7 @@ export async function storeEffects(
   await deps.events.appendManagerEvents(session, accepted.flatMap(fantasticClockEvents));
   await deps.standings.insertGaps(
     session,
-    accepted.flatMap((work) => gaps(work, deps.spans())),
+    accepted.flatMap((work) => gaps(work, spans)),
   );
   const moved = await storeStandings(deps, session, works);
   await storeStates(

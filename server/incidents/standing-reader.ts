@@ -51,13 +51,14 @@ export function createStandingReader({ sql, fleetClock, profiles, findExcused }:
   };
 }
 
-const isSilent = ({ status, has_left }: StandingRow): boolean =>
-  !has_left && (status === 'late' || status === 'offline');
+/** A goodbye excuses nobody; but who restarts as announced is away longer than others until that is over. */
+const isSilent = ({ status, is_restarting }: StandingRow): boolean =>
+  status === 'offline' || (status === 'late' && !is_restarting);
 
 function toStanding(row: StandingRow, isExcused: boolean, profiles: ProfileInterner): Standing {
   return {
     computerId: row.computer_id,
-    isCounted: COUNTED.includes(row.status) && !row.has_left && !isExcused,
+    isCounted: COUNTED.includes(row.status) && !isExcused,
     isSilent: isSilent(row) && !isExcused,
     isOffline: row.status === 'offline',
     since: row.since_fleet_ms,

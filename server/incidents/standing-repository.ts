@@ -10,8 +10,8 @@ export interface StandingRow {
   readonly status: Status;
   readonly since_fleet_ms: number;
   readonly interval_ms: number | null;
-  /** Its last report said that it was leaving. */
-  readonly has_left: boolean;
+  /** Its last report said that it was restarting or being updated. */
+  readonly is_restarting: boolean;
   readonly policy_id: string;
   /** JSON text. */
   readonly labels: string;
@@ -26,7 +26,7 @@ export interface StandingRow {
 const read = (ofJoined: (table: string) => string) => `
 SELECT computers.id AS computer_id, computer_status.status, computer_status.since_fleet_ms,
   GREATEST(computer_live.confirmed_interval_ms, computer_live.delivered_interval_ms) AS interval_ms,
-  computer_status.goodbye_reason IS NOT NULL AS has_left, computers.policy_id, computers.labels::text AS labels,
+  COALESCE(computer_status.goodbye_reason IN ('restart', 'update'), false) AS is_restarting, computers.policy_id, computers.labels::text AS labels,
   computer_facts.observed_address, computer_facts.proxy_in_use, computer_facts.agent_version, computer_facts.platform,
   dial_shards.owner AS manager_node
 FROM ${STANDING_TABLES}

@@ -85,6 +85,7 @@ class Ledger implements RunningListeningLedger {
   #isOpen = false;
   #witnessed: Witnessed;
   #spans: readonly DeafSpan[] = [];
+  #isAlone = false;
   #listeners: (() => void)[] = [];
   #recent: readonly NamedDeafSpan[] = [];
   readonly #deafMs = Object.fromEntries(DEAF_CAUSES.map((cause) => [cause, 0])) as Record<DeafCause, number>;
@@ -117,6 +118,14 @@ class Ledger implements RunningListeningLedger {
 
   spans(): readonly DeafSpan[] {
     return this.#spans;
+  }
+
+  spansUntilNow(): readonly DeafSpan[] {
+    const present = this.#isAlone ? this.deafness() : undefined;
+    if (!present) return this.#spans;
+    // One that is just being stored may be among them already.
+    const from = Math.max(present.since, this.#spans.at(-1)?.until ?? present.since);
+    return [...this.#spans, { from, until: Math.max(from, this.#deps.fleetClock.fleet()) }];
   }
 
   onSpans(listener: () => void): void {
@@ -172,12 +181,9 @@ class Ledger implements RunningListeningLedger {
     this.#witnessed = now;
     const stoodMs = now.bootMs - before.bootMs;
     const suspendedMs = stoodMs - (now.monotonicMs - before.monotonicMs);
-    const { otherThreadMs } = now;
-    const cause = causeOfStandStill({
-      stoodMs,
-      suspendedMs,
-      otherThreadMs: otherThreadMs === undefined ? undefined : otherThreadMs - (before.otherThreadMs ?? otherThreadMs),
-    });
+    const isSameThread = now.otherThreadMs !== undefined && before.otherThreadMs !== undefined;
+    const otherThreadMs = isSameThread ? now.otherThreadMs - before.otherThreadMs : undefined;
+    const cause = causeOfStandStill({ stoodMs, suspendedMs, otherThreadMs });
     if (this.#isOpen && cause) this.noteDeaf(cause);
   }
 
@@ -295,6 +301,7 @@ class Ledger implements RunningListeningLedger {
   async #refresh(sql: Sql, { ownChanged }: { readonly ownChanged: boolean }): Promise<void> {
     const now = this.#deps.fleetClock.fleet();
     const listeners = await listListeners(sql);
+    this.#isAlone = listeners.every(({ node }) => this.#isOwn(node));
     if (!ownChanged && listeners.length === 1) return;
     const spans = await listDeafSpans(sql, now - REMEMBER_MS);
     const known = listeners.map(({ node, listenedUntil }) => ({

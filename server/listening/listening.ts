@@ -36,6 +36,8 @@ export interface NamedDeafSpan extends DeafSpan {
 export interface ListeningLedger {
   /** Spans in which every listener was deaf, ascending, merged; the newest known to this process. */
   spans(): readonly DeafSpan[];
+  /** Those, and until now the time that this process is deaf at present, where no other listens beside it. */
+  spansUntilNow(): readonly DeafSpan[];
   /** A heartbeat was turned away by 503 or could not be stored: this second is not listened. */
   noteDeaf(cause: DeafCause): void;
   /**

@@ -41,7 +41,19 @@ export interface SelfDialler extends Lifecycle {
 
 const NO_THREAD: DialReport = { fault: 'no thread to dial from', tookMs: 0, isVoid: true };
 
-export function createSelfDialler({ log }: { readonly log: Log }): SelfDialler {
+export interface SelfDiallerDeps {
+  readonly log: Log;
+  /** Throws where the machine has no thread left. */
+  readonly begin?: (input: WorkerInput) => Worker;
+}
+
+const beginWorker = (input: WorkerInput): Worker =>
+  new Worker(new URL('./self-dial-worker.js', import.meta.url), {
+    workerData: input,
+    resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB },
+  });
+
+export function createSelfDialler({ log, begin = beginWorker }: SelfDiallerDeps): SelfDialler {
   const turns = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   const waiting = new Map<number, (report: DialReport) => void>();
   let worker: Worker | undefined;
@@ -57,11 +69,7 @@ export function createSelfDialler({ log }: { readonly log: Log }): SelfDialler {
   };
 
   const run = (): Worker => {
-    const input: WorkerInput = { turns: turns.buffer as SharedArrayBuffer };
-    const begun = new Worker(new URL('./self-dial-worker.js', import.meta.url), {
-      workerData: input,
-      resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB },
-    });
+    const begun = begin({ turns: turns.buffer as SharedArrayBuffer });
     begun.on('message', ({ id, ...report }: DialAnswer) => {
       waiting.get(id)?.(report);
       waiting.delete(id);
@@ -71,6 +79,15 @@ export function createSelfDialler({ log }: { readonly log: Log }): SelfDialler {
     // It keeps no process alive that has nothing else to do.
     begun.unref();
     return begun;
+  };
+
+  const runAgain = (): Worker | undefined => {
+    try {
+      return run();
+    } catch (error) {
+      log.error({ err: error }, 'no thread begins that dials the own agent port');
+      return undefined;
+    }
   };
 
   return {
@@ -84,8 +101,8 @@ export function createSelfDialler({ log }: { readonly log: Log }): SelfDialler {
     },
     turnedMs: () => (worker ? Atomics.load(turns, 0) * TURN_MS : undefined),
     dial(target, timeoutMs) {
-      if (!isWanted) return Promise.resolve(NO_THREAD);
-      const thread = (worker ??= run());
+      const thread = isWanted ? (worker ??= runAgain()) : undefined;
+      if (!thread) return Promise.resolve(NO_THREAD);
       return new Promise((resolve) => {
         lastId += 1;
         waiting.set(lastId, resolve);

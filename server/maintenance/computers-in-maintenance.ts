@@ -1,7 +1,8 @@
 import type { Sql } from '../database/sql.js';
 import { readForestGeneration } from '../policies/forest-repository.js';
 import type { SettingsCache } from '../policies/settings-cache.js';
-import type { MaintenanceSubject, MaintenanceView } from './maintenance-view.js';
+import { readSubjects } from './maintenance-repository.js';
+import type { MaintenanceView } from './maintenance-view.js';
 
 export interface InMaintenanceDeps {
   readonly view: Pick<MaintenanceView, 'at'>;
@@ -14,12 +15,7 @@ export function createInMaintenance({ view, cache }: InMaintenanceDeps) {
     const generation = await readForestGeneration(sql);
     if (generation) await cache.ensure(generation);
     const snapshot = await view.at(sql);
-    const subjects = await sql.query<MaintenanceSubject>(
-      `SELECT computers.id AS computer_id, computers.name, computers.kind, computers.policy_id,
-         computers.overrides::text AS overrides, computers.labels
-       FROM computers WHERE computers.id = ANY($1::uuid[])`,
-      [computerIds],
-    );
+    const subjects = await readSubjects(sql, computerIds);
     return new Set(subjects.filter((subject) => snapshot.presentOf(subject) !== null).map(({ computer_id: id }) => id));
   };
 }

@@ -1,26 +1,14 @@
 import { IsArray, IsObject } from 'class-validator';
-import { parseRfc3339 } from '../../lib/clock.js';
 import { Name, OneOf, Optional, Text, Uuid } from '../admin-api/dto.js';
 import { refTo } from '../admin-api/dto-schemas.js';
 import { PageQuery } from '../admin-api/page.js';
-import { Checked, Instant, Shown } from '../admin-api/shown.js';
+import { Checked, GivenInstant, Instant, Shown } from '../admin-api/shown.js';
+import { labelFilterFault } from '../computers/computer-rules.js';
 import { WINDOW_STATES, type WindowState } from './maintenance-window.js';
 
 const LONGEST_COMMENT = 1000;
 const LONGEST_LABEL = 320;
-const LABEL = /^[A-Za-z0-9][A-Za-z0-9._/-]*(?:[:=][^\u0000-\u001f\u007f-\u009f]*)?$/; // eslint-disable-line no-control-regex
 
-const instantFault = (value: unknown): string | undefined =>
-  typeof value === 'string' && parseRfc3339(value) !== undefined
-    ? undefined
-    : 'must be an RFC 3339 instant, such as 2030-01-31T12:00:00Z';
-
-const labelFault = (value: unknown): string | undefined =>
-  typeof value === 'string' && value.length <= LONGEST_LABEL && value.isWellFormed() && LABEL.test(value)
-    ? undefined
-    : 'must be key, key:value or key=value';
-
-const INSTANT = { type: 'string', format: 'date-time' } as const;
 const NULLABLE_ID = { type: ['string', 'null'], format: 'uuid' };
 
 export class CreateMaintenanceWindowBody {
@@ -34,20 +22,18 @@ export class CreateMaintenanceWindowBody {
   @Uuid()
   policyId?: string;
 
-  /** For computers with this label: `key`, `key:value` or `key=value`; with `policyId`, only those of them. */
+  /** For computers with this label: `key`, `key=value` or `key:value`; with `policyId`, only those of them. */
   @Optional()
-  @Checked('isLabelFilter', labelFault)
+  @Checked('isLabelFilter', labelFilterFault)
   @Shown({ type: 'string', maxLength: LONGEST_LABEL })
   label?: string;
 
   /** At once unless given. */
   @Optional()
-  @Checked('isInstant', instantFault)
-  @Shown(INSTANT)
+  @GivenInstant()
   startsAt?: string;
 
-  @Checked('isInstant', instantFault)
-  @Shown(INSTANT)
+  @GivenInstant()
   endsAt!: string;
 
   /** Why; shown with each computer that is in maintenance. */
@@ -76,7 +62,7 @@ export class MaintenanceWindowDto {
   @Shown(NULLABLE_ID)
   policyId!: string | null;
 
-  @Shown({ type: ['string', 'null'], description: '`key`, or `key:value`' })
+  @Shown({ type: ['string', 'null'], description: '`key`, or `key=value`' })
   label!: string | null;
 
   @Instant()
@@ -134,6 +120,11 @@ export class SettingMaintenanceDto {
   @Shown(refTo(MaintenanceSourceDto))
   source!: MaintenanceSourceDto;
 
+  /** When the window that runs now ends; null while none runs. */
+  @Shown({ type: ['string', 'null'], format: 'date-time' })
+  until!: string | null;
+
+  /** Those that begin after it. */
   @IsArray()
   @Shown({ type: 'array', items: refTo(UpcomingMaintenanceDto) })
   next!: readonly UpcomingMaintenanceDto[];

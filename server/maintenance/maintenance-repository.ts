@@ -2,7 +2,7 @@ import { labelTexts, type TargetedComputer } from '../../policies/maintenance-ru
 import { Scope } from '../access/scope.js';
 import { containing, keysetOf, pageOf, type ListOrder, type Page, type PageRequest } from '../admin-api/page.js';
 import type { Sql } from '../database/sql.js';
-import type { MaintenanceOrder, WindowState } from './maintenance-window.js';
+import type { MaintenanceOrder, MaintenanceSubject, WindowState } from './maintenance-window.js';
 
 export const WINDOW_ORDER: ListOrder = {
   list: 'maintenance-windows',
@@ -115,23 +115,21 @@ export async function removeWindow(sql: Sql, id: string): Promise<void> {
   await sql.query('DELETE FROM maintenance_windows WHERE id = $1', [id]);
 }
 
-/** A computer of the scope, as windows are aimed at it. */
-export interface ComputerRow {
-  readonly computer_id: string;
-  readonly name: string;
-  readonly kind: 'agent' | 'appliance';
-  readonly policy_id: string;
-  readonly overrides: string | null;
-  readonly labels: Readonly<Record<string, string>>;
+const SELECT_SUBJECTS = `
+SELECT computers.id AS computer_id, computers.name, computers.kind, computers.policy_id,
+  computers.overrides::text AS overrides, computers.labels
+FROM computers`;
+
+export function readSubjects(sql: Sql, computerIds: readonly string[]): Promise<MaintenanceSubject[]> {
+  return sql.query<MaintenanceSubject>(`${SELECT_SUBJECTS} WHERE computers.id = ANY($1::uuid[])`, [computerIds]);
 }
 
-export async function findComputer(sql: Sql, scope: Scope, id: string): Promise<ComputerRow | undefined> {
+/** A computer of the scope, as windows are aimed at it. */
+export async function findComputer(sql: Sql, scope: Scope, id: string): Promise<MaintenanceSubject | undefined> {
   const visible = scope.predicate('computers.policy_id', 2);
-  const [row] = await sql.query<ComputerRow>(
-    `SELECT computers.id AS computer_id, computers.name, computers.kind, computers.policy_id,
-       computers.overrides::text AS overrides, computers.labels
-     FROM computers WHERE computers.id = $1 AND ${visible.sql}`,
-    [id, ...visible.parameters],
-  );
+  const [row] = await sql.query<MaintenanceSubject>(`${SELECT_SUBJECTS} WHERE computers.id = $1 AND ${visible.sql}`, [
+    id,
+    ...visible.parameters,
+  ]);
   return row;
 }

@@ -14,7 +14,7 @@ import {
 } from './maintenance-dto.js';
 import { findComputer, listWindows, WINDOW_ORDER } from './maintenance-repository.js';
 import { createMaintenanceService, type MaintenanceServiceDeps } from './maintenance-service.js';
-import type { MaintenanceView } from './maintenance-view.js';
+import type { MaintenanceView, SettingMaintenance } from './maintenance-view.js';
 import { windowStateOf, type MaintenanceOrder } from './maintenance-window.js';
 
 const tag = 'maintenance';
@@ -38,7 +38,8 @@ export function maintenanceRoutes(deps: MaintenanceRoutesDeps): RouteDefinition[
       path,
       permission: 'auditor',
       tag,
-      summary: 'List maintenance windows made by API; with computerId, also the next ones of its setting',
+      summary:
+        'List maintenance windows made by API; with computerId, also the running and the next ones of its setting',
       query: MaintenanceWindowsQuery,
       reply: { status: 200, body: LIST_SCHEMA },
       async handle({ scope, query }) {
@@ -92,9 +93,16 @@ async function readComputer(deps: MaintenanceRoutesDeps, scope: Scope, computerI
   if (!row) throw new Problem('computer-not-found');
   await deps.cache.refresh();
   if (!deps.cache.resolvedOf(row.policy_id)) throw new Problem('computer-not-found');
-  const { source, spans } = (await deps.maintenance.at(deps.sql)).upcomingOf(row, UPCOMING);
-  const next = spans.map(({ from, until }) => ({ startsAt: toRfc3339(from), endsAt: toRfc3339(until) }));
-  return { computer: deps.maintenance.targetOf(row), setting: { source, next } };
+  const setting = (await deps.maintenance.at(deps.sql)).ofSetting(row, UPCOMING);
+  return { computer: deps.maintenance.targetOf(row), setting: toSettingDto(setting) };
+}
+
+function toSettingDto({ source, until, next }: SettingMaintenance): SettingMaintenanceDto {
+  return {
+    source,
+    until: until === null ? null : toRfc3339(until),
+    next: next.map((span) => ({ startsAt: toRfc3339(span.from), endsAt: toRfc3339(span.until) })),
+  };
 }
 
 function toDto(order: MaintenanceOrder, now: number): MaintenanceWindowDto {

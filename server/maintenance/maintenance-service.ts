@@ -8,6 +8,7 @@ import { sqlOfManager, type Sql } from '../database/sql.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { Caller } from '../policies/forest-edit.js';
 import { isPolicyVisible } from '../policies/index.js';
+import { labelFilterText } from '../computers/computer-rules.js';
 import { endWindow, findComputer, insertWindow, lockWindow, removeWindow } from './maintenance-repository.js';
 import { windowStateOf, type MaintenanceOrder } from './maintenance-window.js';
 
@@ -100,8 +101,7 @@ function toOrder(request: WindowRequest, { id, now, createdBy, scope }: Making):
     id,
     computerId,
     policyId,
-    // `key=value` is another way to write it.
-    label: label?.replace(/^([^:=]*)=/, '$1:') ?? null,
+    label: label === undefined ? null : labelFilterText(label),
     startsAt: new Date(startsAt),
     endsAt: new Date(endsAt),
     comment,

@@ -13,17 +13,7 @@ import type { Sql } from '../database/sql.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { PolicySettingsCache } from '../policies/cached-settings.js';
 import { readWindowsFrom } from './maintenance-repository.js';
-import type { MaintenanceOrder } from './maintenance-window.js';
-
-/** What decides about a computer's maintenance. */
-export interface MaintenanceSubject {
-  readonly computer_id: string;
-  readonly name: string;
-  readonly kind: 'agent' | 'appliance';
-  readonly policy_id: string;
-  readonly overrides: string | null;
-  readonly labels: Readonly<Record<string, string>>;
-}
+import type { MaintenanceOrder, MaintenanceSubject } from './maintenance-window.js';
 
 /** Where a window comes from: the setting's origin, or the one-off window with its comment as name. */
 export interface MaintenanceSource {
@@ -38,16 +28,22 @@ export interface ShownMaintenance {
   readonly source: MaintenanceSource;
 }
 
+/** Wall milliseconds. */
+export interface SettingMaintenance {
+  readonly source: MaintenanceSource;
+  /** When the running window ends; null while none runs. */
+  readonly until: number | null;
+  /** The next ones. */
+  readonly next: readonly Span[];
+}
+
 /** Maintenance of any computer at one instant, by the settings that the cache holds and the windows that were read. */
 export interface MaintenanceSnapshot {
   presentOf(subject: MaintenanceSubject): ShownMaintenance | null;
   /** When the next window begins, of either sort; wall milliseconds, null for never. */
   nextOf(subject: MaintenanceSubject): number | null;
-  /** The next windows of the setting. */
-  upcomingOf(
-    subject: MaintenanceSubject,
-    count: number,
-  ): { readonly source: MaintenanceSource; readonly spans: Span[] };
+  /** What comes of the setting alone. */
+  ofSetting(subject: MaintenanceSubject, count: number): SettingMaintenance;
   /** Says the same for as long as no window that is not over was made, ended or removed. */
   readonly windows: string;
 }
@@ -106,10 +102,10 @@ export function createMaintenanceView({ cache, clock }: MaintenanceViewDeps): Ma
           return { until: present.until, source };
         },
         nextOf: (subject) => nextMaintenanceAt(windowsOf(subject), now),
-        upcomingOf: (subject, count) => ({
-          source: settingSource(subject),
-          spans: calendars(settingOf(subject).value).next(now, count),
-        }),
+        ofSetting(subject, count) {
+          const calendar = calendars(settingOf(subject).value);
+          return { source: settingSource(subject), until: calendar.endAt(now), next: calendar.next(now, count) };
+        },
       };
     },
   };
@@ -133,8 +129,10 @@ function createCalendars(): (windows: readonly MaintenanceWindow[]) => Maintenan
   return (windows) => {
     if (windows.length === 0) return none;
     const key = JSON.stringify(windows);
-    const calendar = known.get(key) ?? remembering(createMaintenanceCalendar(windows));
+    const kept = known.get(key);
+    if (kept) return kept;
     if (known.size >= CALENDARS_MAX) known.clear();
+    const calendar = remembering(createMaintenanceCalendar(windows));
     known.set(key, calendar);
     return calendar;
   };

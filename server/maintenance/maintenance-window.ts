@@ -13,6 +13,16 @@ export interface MaintenanceOrder extends WindowTarget {
   readonly createdBy: string;
 }
 
+/** What decides about a computer's maintenance. */
+export interface MaintenanceSubject {
+  readonly computer_id: string;
+  readonly name: string;
+  readonly kind: 'agent' | 'appliance';
+  readonly policy_id: string;
+  readonly overrides: string | null;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
 export function windowStateOf({ startsAt, endsAt }: Pick<MaintenanceOrder, 'startsAt' | 'endsAt'>, now: number) {
   if (endsAt.getTime() <= now) return 'over';
   return startsAt.getTime() <= now ? 'active' : 'upcoming';

@@ -6,9 +6,17 @@ const SEVERITIES: Readonly<Record<string, number>> = { info: 2, low: 3, medium: 
 /** An alert that ends or was seen alarms nobody, however bad it was. */
 const ALARMING: ReadonlySet<MessageKind> = new Set(['raised', 'flapping', 'reminder']);
 
-export function cefSeverity(kind: MessageKind, severity: string): number {
-  return (ALARMING.has(kind) ? SEVERITIES[severity] : undefined) ?? 2;
+/** How bad an alert is in a message of this kind. */
+export function severityIn(kind: MessageKind, severity: string): string {
+  return ALARMING.has(kind) ? severity : 'info';
 }
+
+export function cefSeverity(kind: MessageKind, severity: string): number {
+  return SEVERITIES[severityIn(kind, severity)] ?? 2;
+}
+
+/** Of alerts that are not listed nobody looks up how bad they are. */
+export const UNLISTED_SEVERITY = 'medium';
 
 /** One event in the Common Event Format, version 0, on one line. */
 export function cefOfAlert(message: Message, alert: ShownAlert, version: string): string {
@@ -44,7 +52,8 @@ export function cefOfAlert(message: Message, alert: ShownAlert, version: string)
 export function cefOfRest(message: Message, version: string): string {
   const { kind, timestamp, more } = message;
   const extension = { rt: millisecondsOf(timestamp), act: kind, cnt: String(more), msg: `${more} more alerts ${kind}` };
-  return cefLine({ version, signatureId: 'alerts-not-listed', name: 'Alerts not listed', severity: 6, extension });
+  const severity = cefSeverity(kind, UNLISTED_SEVERITY);
+  return cefLine({ version, signatureId: 'alerts-not-listed', name: 'Alerts not listed', severity, extension });
 }
 
 export function cefOfTest({ timestamp }: Message, version: string): string {

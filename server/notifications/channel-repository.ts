@@ -2,26 +2,18 @@ import { Problem } from '../../lib/problem.js';
 import {
   containing,
   keysetOf,
-  pageOf,
+  namedOrder,
+  pageOfNamed,
   parsePage,
-  type ListOrder,
   type Page,
   type PageQuery,
 } from '../admin-api/page.js';
-import { uniqueViolation } from '../database/database-errors.js';
 import type { Sql } from '../database/sql.js';
+import { refusingTakenName } from '../database/taken-name.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { Channel } from './channel.js';
 
-const ORDER: ListOrder = {
-  list: 'notification-channels',
-  keys: {
-    name: { column: 'notification_channels.name', type: 'text' },
-    createdAt: { column: 'notification_channels.created_at', type: 'timestamptz' },
-  },
-  default: 'name',
-  id: 'notification_channels.id',
-};
+const ORDER = namedOrder('notification-channels', 'notification_channels');
 
 const COLUMNS = `notification_channels.id, notification_channels.name, notification_channels.type,
   notification_channels.settings, notification_channels.secrets, notification_channels.revision,
@@ -39,10 +31,7 @@ export async function listChannels(sql: Sql, query: PageQuery): Promise<Page<Cha
      ORDER BY ${keyset.orderBy} LIMIT $2`,
     [query.q === undefined ? null : containing(query.q), page.limit + 1, ...keyset.parameters],
   );
-  return pageOf(rows, page, ({ name, createdAt, id }) => [
-    page.key === ORDER.keys['name'] ? name : createdAt.toISOString(),
-    id,
-  ]);
+  return pageOfNamed(rows, page);
 }
 
 export async function findChannel(sql: Sql, id: string): Promise<Channel | undefined> {
@@ -62,9 +51,13 @@ export async function lockChannel(sql: Sql, id: string): Promise<Channel> {
   return getChannel(sql, id);
 }
 
+function taken({ name }: Channel) {
+  return { noun: 'A notification channel', name };
+}
+
 /** Throws `name-taken`. */
 export async function insertChannel(sql: Sql, channel: Channel): Promise<void> {
-  await refusingTakenName(channel.name, () =>
+  await refusingTakenName(taken(channel), () =>
     sql.query(
       `INSERT INTO notification_channels
          (id, name, type, settings, secrets, revision, created_at, created_by, updated_at)
@@ -86,7 +79,7 @@ export async function insertChannel(sql: Sql, channel: Channel): Promise<void> {
 
 /** Throws `name-taken`. */
 export async function saveChannel(sql: Sql, channel: Channel): Promise<void> {
-  await refusingTakenName(channel.name, () =>
+  await refusingTakenName(taken(channel), () =>
     sql.query(
       `UPDATE notification_channels SET name = $2, settings = $3::jsonb, secrets = $4, revision = $5, updated_at = $6
        WHERE id = $1`,
@@ -117,13 +110,4 @@ export async function noteAttempt(
     at,
     error,
   ]);
-}
-
-export async function refusingTakenName(name: string, write: () => Promise<unknown>): Promise<void> {
-  try {
-    await write();
-  } catch (error) {
-    if (uniqueViolation(error) === undefined) throw error;
-    throw new Problem('name-taken', { detail: `Another one is named ${name} already.` }, error);
-  }
 }

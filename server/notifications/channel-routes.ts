@@ -12,7 +12,7 @@ import {
   PatchChannelBody,
   RotatedSecretReply,
 } from './channel-dto.js';
-import { targetOf, type ChannelMembers } from './channel-rules.js';
+import { targetOf } from './channel-rules.js';
 import type { ChannelService } from './channel-service.js';
 import type { Channel } from './channel.js';
 import type { DeliveryService } from './delivery-service.js';
@@ -69,7 +69,7 @@ function writingRoutes({ channels, fleetClock }: ChannelRoutesDeps): RouteDefini
       reply: { status: 201, body: CreatedChannelReply },
       async handle({ body, actor }) {
         const { name, type, ...members } = body;
-        const { channel, signingSecret } = await channels.create({ name, type, members: given(members) }, actor);
+        const { channel, signingSecret } = await channels.create({ name, type, members }, actor);
         const shown = toReply(channel, fleetClock);
         const once = signingSecret === undefined ? {} : { signingSecret };
         return { body: { ...shown, ...once }, revision: channel.revision };
@@ -86,7 +86,7 @@ function writingRoutes({ channels, fleetClock }: ChannelRoutesDeps): RouteDefini
       reply: { status: 200, body: ChannelReply },
       async handle({ params, body, actor, ifMatch }) {
         const { name, ...members } = body;
-        const change = { id: params['id'] ?? '', revision: ifMatch, name, members: given(members) };
+        const change = { id: params['id'] ?? '', revision: ifMatch, name, members };
         const channel = await channels.change(change, actor);
         return { body: toReply(channel, fleetClock), revision: channel.revision };
       },
@@ -134,11 +134,6 @@ function actingRoutes({ channels, deliveries, fleetClock }: ChannelRoutesDeps): 
       },
     }),
   ];
-}
-
-/** Members that the body holds; a class's absent ones are undefined. */
-function given(members: object): ChannelMembers {
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined));
 }
 
 function toReply(channel: Channel, clock: Pick<FleetClock, 'toWall'>): ChannelReply {

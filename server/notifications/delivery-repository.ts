@@ -232,7 +232,7 @@ export async function requeueDelivery(
   );
 }
 
-/** What the log forgets, and the alerts closed long ago whose end was never told. */
+/** What the log forgets, and the alerts closed long ago whose end was never told. What somebody has locked waits a day. */
 export async function forgetDeliveries(
   sql: Sql,
   {
@@ -242,13 +242,20 @@ export async function forgetDeliveries(
   }: Readonly<Record<'deliveredBefore' | 'deadBefore' | 'closedBefore', number>>,
 ): Promise<void> {
   await sql.query(
-    `DELETE FROM notification_deliveries WHERE (state = 'delivered' AND ended_fleet_ms < $1)
-       OR (state = 'dead' AND ended_fleet_ms < $2)`,
+    `WITH old AS (
+       SELECT notification_deliveries.id FROM notification_deliveries
+       WHERE (notification_deliveries.state = 'delivered' AND notification_deliveries.ended_fleet_ms < $1)
+         OR (notification_deliveries.state = 'dead' AND notification_deliveries.ended_fleet_ms < $2)
+       ORDER BY notification_deliveries.id FOR UPDATE SKIP LOCKED)
+     DELETE FROM notification_deliveries USING old WHERE notification_deliveries.id = old.id`,
     [deliveredBefore, deadBefore],
   );
   await sql.query(
-    `DELETE FROM notification_told USING alerts
-     WHERE alerts.id = notification_told.alert_id AND alerts.closed_fleet_ms < $1`,
+    `WITH old AS (
+       SELECT told.route_id, told.alert_id FROM notification_told told JOIN alerts ON alerts.id = told.alert_id
+       WHERE alerts.closed_fleet_ms < $1 ORDER BY told.route_id, told.alert_id FOR UPDATE OF told SKIP LOCKED)
+     DELETE FROM notification_told USING old
+     WHERE notification_told.route_id = old.route_id AND notification_told.alert_id = old.alert_id`,
     [closedBefore],
   );
 }

@@ -25,7 +25,11 @@ const READ_BYTES = 1024;
 /** Posts JSON and reads the status and a little of the body. Follows no redirect. Throws `DeliveryFailure`. */
 export function postJson({ socket, url, headers, body, signal }: Posting): Promise<PostAnswer> {
   return new Promise((resolve, reject) => {
-    const fail = (error: unknown): void => reject(toDeliveryFailure(signal.aborted ? signal.reason : error));
+    let isAnswered = false;
+    const fail = (error: unknown): void => {
+      // The close that cuts an answer's body off is told of before the end of the reading.
+      if (!isAnswered) reject(toDeliveryFailure(signal.aborted ? signal.reason : error));
+    };
     const outgoing = request({
       createConnection: () => socket,
       path: `${url.pathname}${url.search}`,
@@ -47,13 +51,12 @@ export function postJson({ socket, url, headers, body, signal }: Posting): Promi
       fail(new DeliveryFailure('reset', 'the receiver closed the connection without an answer'));
     });
     outgoing.on('error', fail);
-    outgoing.on(
-      'response',
-      (response) =>
-        void read(response)
-          .then(resolve, fail)
-          .finally(() => outgoing.destroy()),
-    );
+    outgoing.on('response', (response) => {
+      isAnswered = true;
+      void read(response)
+        .then(resolve, reject)
+        .finally(() => outgoing.destroy());
+    });
     if (signal.aborted) abort();
     outgoing.end(body);
   });

@@ -2,7 +2,7 @@ import { ALERT_TYPES, SEVERITIES, type Severity } from '../../policies/status-mo
 import { Integer, Name, OneOf, Optional, OptionalOrNull, Schema, Text, Uuid } from '../admin-api/dto.js';
 import { PageQuery } from '../admin-api/page.js';
 import { Checked, Instant, Shown } from '../admin-api/shown.js';
-import { labelFilterFault } from './routing-rules.js';
+import { labelFilterFault } from '../computers/computer-rules.js';
 
 const NAME = { max: 128 };
 const DAY_SECONDS = 86_400;
@@ -42,7 +42,7 @@ class RoutingMembersBody {
   @Uuid()
   policyId?: string | null;
 
-  /** `key` or `key=value`. */
+  /** `key`, `key=value` or `key:value`; answered as `key=value`. */
   @OptionalOrNull()
   @Checked('isLabelFilter', labelFilterFault)
   @Shown({ type: 'string', maxLength: 320 })

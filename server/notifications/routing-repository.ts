@@ -1,19 +1,11 @@
 import { Problem } from '../../lib/problem.js';
-import { containing, keysetOf, pageOf, parsePage, type ListOrder, type Page } from '../admin-api/page.js';
+import { containing, keysetOf, namedOrder, pageOfNamed, parsePage, type Page } from '../admin-api/page.js';
 import type { Sql } from '../database/sql.js';
-import { refusingTakenName } from './channel-repository.js';
+import { refusingTakenName } from '../database/taken-name.js';
 import type { RoutingsQuery } from './routing-dto.js';
 import type { Routing } from './routing.js';
 
-const ORDER: ListOrder = {
-  list: 'notification-routes',
-  keys: {
-    name: { column: 'notification_routes.name', type: 'text' },
-    createdAt: { column: 'notification_routes.created_at', type: 'timestamptz' },
-  },
-  default: 'name',
-  id: 'notification_routes.id',
-};
+const ORDER = namedOrder('notification-routes', 'notification_routes');
 
 /** What a `Routing` is read from. */
 export const ROUTING_COLUMNS = `notification_routes.id, notification_routes.name,
@@ -34,10 +26,7 @@ export async function listRoutings(sql: Sql, query: RoutingsQuery): Promise<Page
      ORDER BY ${keyset.orderBy} LIMIT $3`,
     [query.q === undefined ? null : containing(query.q), query.channelId ?? null, page.limit + 1, ...keyset.parameters],
   );
-  return pageOf(rows, page, ({ name, createdAt, id }) => [
-    page.key === ORDER.keys['name'] ? name : createdAt.toISOString(),
-    id,
-  ]);
+  return pageOfNamed(rows, page);
 }
 
 /** Throws `notification-route-not-found`. */
@@ -75,9 +64,13 @@ function valuesOf(routing: Routing): unknown[] {
   ];
 }
 
+function taken({ name }: Routing) {
+  return { noun: 'A notification route', name };
+}
+
 /** Throws `name-taken`. */
 export async function insertRouting(sql: Sql, routing: Routing): Promise<void> {
-  await refusingTakenName(routing.name, () =>
+  await refusingTakenName(taken(routing), () =>
     sql.query(
       `INSERT INTO notification_routes (id, name, channel_id, min_severity, types, policy_id, label, group_seconds,
          repeat_minutes, is_enabled, revision, updated_at, created_at, created_by)
@@ -89,7 +82,7 @@ export async function insertRouting(sql: Sql, routing: Routing): Promise<void> {
 
 /** Throws `name-taken`. */
 export async function saveRouting(sql: Sql, routing: Routing): Promise<void> {
-  await refusingTakenName(routing.name, () =>
+  await refusingTakenName(taken(routing), () =>
     sql.query(
       `UPDATE notification_routes SET name = $2, channel_id = $3, min_severity = $4, types = $5, policy_id = $6,
          label = $7, group_seconds = $8, repeat_minutes = $9, is_enabled = $10, revision = $11, updated_at = $12

@@ -1,5 +1,5 @@
 import { SEVERITIES, type Severity } from '../../policies/status-model.js';
-import { labelsFaults, parseLabelFilter } from '../computers/computer-rules.js';
+import { parseLabelFilter } from '../computers/computer-rules.js';
 import type { Routing } from './routing.js';
 
 /** A computer that an alert is about: for an incident, each of those it holds. */
@@ -43,13 +43,6 @@ function bears(labels: Readonly<Record<string, string>>, label: string): boolean
 
 function rankOf(severity: string): number {
   return SEVERITIES.indexOf(severity as Severity);
-}
-
-/** What is wrong with the filter of a route by label; undefined for nothing. */
-export function labelFilterFault(text: unknown): string | undefined {
-  if (typeof text !== 'string') return 'must be key or key=value';
-  const { key, value = '' } = parseLabelFilter(text);
-  return labelsFaults({ [key]: value })[0]?.detail;
 }
 
 export interface ReminderFacts {

@@ -6,6 +6,7 @@ import type { Page } from '../admin-api/page.js';
 import type { AuditLog } from '../audit/index.js';
 import type { UnitOfWork } from '../database/in-transaction.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
+import { labelFilterText } from '../computers/computer-rules.js';
 import type { CreateRoutingBody, PatchRoutingBody, RoutingsQuery } from './routing-dto.js';
 import {
   getRouting,
@@ -73,7 +74,7 @@ async function createRouting(
   const { name, channelId, groupSeconds = GROUP_SECONDS, enabled = true } = body;
   const wanted = { name, channelId, minSeverity, types, policyId, label, groupSeconds, repeatMinutes, enabled };
   const made = { id: deps.random.uuid(), revision: 1, createdAt: at, createdBy: actor.name, updatedAt: at };
-  const routing: Routing = { ...wanted, ...made };
+  const routing: Routing = spelled({ ...wanted, ...made });
   await holdTargets(sql, routing);
   await insertRouting(sql, routing);
   await audit(deps, sql, { actor, action: 'created', id: routing.id, after: audited(routing) });
@@ -88,12 +89,16 @@ async function changeRouting(
   // The route before its policy, as the removal of a policy has it.
   const before = await lockRouting(sql, change.id);
   if (change.revision !== undefined && change.revision !== before.revision) throw new Problem('revision-stale');
-  const changed = { ...before, ...present(change.body) };
+  const changed = spelled({ ...before, ...present(change.body) });
   await holdTargets(sql, changed);
   const after: Routing = { ...changed, revision: before.revision + 1, updatedAt: new Date(deps.clock.wall()) };
   await saveRouting(sql, after);
   await audit(deps, sql, { actor, action: 'changed', id: before.id, before: audited(before), after: audited(after) });
   return after;
+}
+
+function spelled(routing: Routing): Routing {
+  return { ...routing, label: routing.label === null ? null : labelFilterText(routing.label) };
 }
 
 function present(body: PatchRoutingBody): Partial<Routing> {

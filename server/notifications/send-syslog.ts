@@ -2,7 +2,7 @@ import { createSocket } from 'node:dgram';
 import { isIP, type Socket } from 'node:net';
 import { once } from 'node:events';
 import type { SyslogSettings } from './channel.js';
-import { cefOfAlert, cefOfRest, cefOfTest } from './cef-rules.js';
+import { cefOfAlert, cefOfRest, cefOfTest, severityIn, UNLISTED_SEVERITY } from './cef-rules.js';
 import { DeliveryFailure, toDeliveryFailure } from './delivery-failure.js';
 import { openTcp, openTls } from './guarded-socket.js';
 import type { Message } from './message.js';
@@ -22,12 +22,13 @@ export async function sendSyslog(context: SendContext, settings: SyslogSettings,
 function linesOf({ deps }: SendContext, { facility }: SyslogSettings, message: Message): Buffer[] {
   const { node: host, version } = deps;
   const { kind, timestamp, alerts, more } = message;
-  const line = (severity: string, text: string): Buffer =>
-    formatSyslog({ facility, severity: syslogSeverity(severity), timestamp, host, messageId: kind, text });
+  const line = (severity: string, text: string): Buffer => {
+    const told = syslogSeverity(severityIn(kind, severity));
+    return formatSyslog({ facility, severity: told, timestamp, host, messageId: kind, text });
+  };
   if (kind === 'test') return [line('info', cefOfTest(message, version))];
-  const severityOf = (severity: string): string => (kind === 'raised' || kind === 'reminder' ? severity : 'info');
-  const lines = alerts.map((alert) => line(severityOf(alert.severity), cefOfAlert(message, alert, version)));
-  return more > 0 ? [...lines, line('medium', cefOfRest(message, version))] : lines;
+  const lines = alerts.map((alert) => line(alert.severity, cefOfAlert(message, alert, version)));
+  return more > 0 ? [...lines, line(UNLISTED_SEVERITY, cefOfRest(message, version))] : lines;
 }
 
 async function sendDatagrams(
@@ -40,10 +41,13 @@ async function sendDatagrams(
   });
   if (address === undefined) throw new DeliveryFailure('dns', 'the name has no address');
   const socket = createSocket(isIP(address) === 6 ? 'udp6' : 'udp4');
+  // A refusal arrives when it does, also between two datagrams: unheard it would end the process.
+  const refused = new Promise<never>((_resolve, reject) => void socket.on('error', reject));
+  refused.catch(() => undefined);
   try {
     socket.connect(port, address);
     await once(socket, 'connect', { signal });
-    for (const datagram of datagrams) await sendOne(socket, datagram);
+    for (const datagram of datagrams) await Promise.race([sendOne(socket, datagram), refused]);
   } catch (error) {
     throw toDeliveryFailure(signal.aborted ? signal.reason : error);
   } finally {
@@ -57,11 +61,14 @@ function sendOne(socket: ReturnType<typeof createSocket>, datagram: Buffer): Pro
   });
 }
 
+/** A receiver never closes first: one that does within this time has nobody behind it, and what was written is lost. */
+const REFUSAL_MS = 250;
 /** A receiver that vanished answers with a reset; one that got everything closes its side too, or says nothing. */
 const CLOSE_MS = 2000;
 
 function writeAndClose(socket: Socket, bytes: Buffer, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
+    let isEnded = false;
     const finish = (settle: () => void): void => {
       signal.removeEventListener('abort', abort);
       socket.destroy();
@@ -69,16 +76,22 @@ function writeAndClose(socket: Socket, bytes: Buffer, signal: AbortSignal): Prom
     };
     const fail = (error: unknown): void => finish(() => reject(toDeliveryFailure(error)));
     const abort = (): void => fail(signal.reason);
-    if (socket.destroyed) return fail(new DeliveryFailure('reset', 'the receiver closed the connection'));
+    const refuse = (): void => fail(new DeliveryFailure('reset', 'the receiver closed the connection'));
+    if (socket.destroyed) return refuse();
     signal.addEventListener('abort', abort, { once: true });
     socket.once('error', fail);
+    socket.once('end', () => {
+      if (!isEnded) refuse();
+    });
     socket.once('close', (hadError: boolean) => {
       if (!hadError) finish(resolve);
     });
     // What a receiver says is of no interest, but unread it would keep the close from being seen.
     socket.resume();
-    socket.end(bytes, () => {
-      socket.setTimeout(CLOSE_MS, () => finish(resolve));
-    });
+    const end = (): void => {
+      isEnded = true;
+      socket.end(() => socket.setTimeout(CLOSE_MS, () => finish(resolve)));
+    };
+    socket.write(bytes, () => socket.setTimeout(REFUSAL_MS, end));
   });
 }

@@ -1,3 +1,4 @@
+import { COMPUTER_NAME } from '../alerts/alert-repository.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { ConcernedComputer } from './routing-rules.js';
@@ -27,7 +28,7 @@ export interface ToldAlert {
 export async function readToldAlerts(sql: Sql, ids: readonly string[]): Promise<ReadonlyMap<string, ToldAlert>> {
   const rows = await sql.query<ToldAlert>(
     `SELECT alerts.id, alerts.type, alerts.severity, alerts.state, alerts.subject, alerts.computer_id AS "computerId",
-       computers.name AS "computerName", computers.labels, computers.policy_id AS "policyId",
+       ${COMPUTER_NAME} AS "computerName", computers.labels, computers.policy_id AS "policyId",
        policies.name AS "policyName", alerts.raised_fleet_ms AS "raisedAt", alerts.closed_fleet_ms AS "closedAt",
        alerts.reason, alerts.occurrences, alerts.comment, alerts.assignee, alerts.detail
      FROM alerts LEFT JOIN computers ON computers.id = alerts.computer_id

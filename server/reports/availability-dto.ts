@@ -1,27 +1,20 @@
-import { parseRfc3339 } from '../../lib/clock.js';
 import { Integer, OneOf, Optional, Schema, Text, Uuid } from '../admin-api/dto.js';
 import { refTo } from '../admin-api/dto-schemas.js';
 import { PlainPageQuery } from '../admin-api/page.js';
-import { Checked, Instant, Shown } from '../admin-api/shown.js';
+import { GivenInstant, Instant, Shown } from '../admin-api/shown.js';
 import { LabelFilters } from '../computers/index.js';
 
-const instantFault = (value: unknown): string | undefined =>
-  typeof value === 'string' && parseRfc3339(value) !== undefined
-    ? undefined
-    : 'must be an RFC 3339 instant, such as 2030-01-31T12:00:00Z';
 const INSTANT = { type: 'string', format: 'date-time' } as const;
 const COUNT_MAX = Number.MAX_SAFE_INTEGER;
 const SECONDS = { type: 'number', minimum: 0 } as const;
 
 export class AvailabilityQuery extends PlainPageQuery {
-  @Checked('isInstant', instantFault)
-  @Shown(INSTANT)
+  @GivenInstant()
   from!: string;
 
   /** Now unless given; never in the future. */
   @Optional()
-  @Checked('isInstant', instantFault)
-  @Shown({ ...INSTANT, description: 'now unless given' })
+  @GivenInstant({ description: 'now unless given' })
   to?: string;
 
   @Optional()

@@ -70,7 +70,6 @@ export function createAvailabilityService(deps: AvailabilityDeps): AvailabilityS
       const work = await begin(deps, scope, query);
       const leave = deps.turnstile.enter();
       try {
-        yield CSV_HEADER;
         yield* csvRecords(work, work.groupBy === 'computer' ? everyComputer(work) : groupsAtOnce(work));
       } finally {
         leave();
@@ -176,8 +175,13 @@ async function reportGroups(deps: AvailabilityDeps, work: Work): Promise<Availab
   }
 }
 
+/** The header comes with the first part: what fails before is a problem still, and nobody waits long in the middle. */
 async function* csvRecords(work: Work, parts: AsyncIterable<readonly Shown[]>): AsyncGenerator<string> {
-  for await (const part of parts) yield part.map((group) => toCsv(toItem(group), work.shown)).join('');
+  let header = CSV_HEADER;
+  for await (const part of parts) {
+    yield header + part.map((group) => toCsv(toItem(group), work.shown)).join('');
+    header = '';
+  }
 }
 
 async function* everyComputer(work: Work): AsyncGenerator<readonly Shown[]> {

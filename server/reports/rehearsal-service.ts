@@ -1,6 +1,7 @@
 import { createBreather } from '../../lib/breather.js';
 import { toRfc3339 } from '../../lib/clock.js';
 import { invalidFields, Problem, type FieldError } from '../../lib/problem.js';
+import { subtreeOf } from '../../policies/forest-rules.js';
 import { createLedger, type Ledger, type Span } from '../../policies/listening-ledger.js';
 import {
   alertOfPresent,
@@ -139,25 +140,12 @@ async function resolve(
   if (!stored) throw new Problem('policy-not-found');
   const changes = await changedPolicies(forest, proposedPolicy(forest, stored, { settings }), createBreather(clock));
   const pairs = new Map<string, ResolvedPair>();
-  for (const id of subtreeOf(forest, policyId)) {
+  const parents = new Map([...forest.policies.values()].map(({ id, parentId }) => [id, parentId]));
+  for (const id of subtreeOf(parents, policyId)) {
     const before = forest.resolvedOf(id);
     if (before) pairs.set(id, changes.get(id) ?? { before, after: before });
   }
   return pairs;
-}
-
-function subtreeOf({ policies }: Pick<PinnedForest, 'policies'>, rootId: string): Iterable<string> {
-  const children = new Map<string | null, string[]>();
-  for (const { id, parentId } of policies.values()) addChild(children, parentId, id);
-  const found = new Set([rootId]);
-  for (const id of found) for (const child of children.get(id) ?? []) found.add(child);
-  return found;
-}
-
-function addChild(children: Map<string | null, string[]>, parentId: string | null, id: string): void {
-  const siblings = children.get(parentId);
-  if (siblings) siblings.push(id);
-  else children.set(parentId, [id]);
 }
 
 async function tallyGaps(rehearsal: Rehearsal): Promise<void> {

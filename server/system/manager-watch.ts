@@ -2,6 +2,7 @@ import { toRfc3339 } from '../../lib/clock.js';
 import { DEGRADED_WINDOW_MS, degradationOf, type Degradation } from '../../policies/degradation-rules.js';
 import type { AlertCondition, AlertWriter } from '../alerts/alert.js';
 import type { HotTransaction } from '../database/hot-transaction.js';
+import type { Sql } from '../database/sql.js';
 import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { RunningListeningLedger } from '../listening/listening-ledger.js';
 import type { LagWatch } from '../scheduler/lag-watch.js';
@@ -11,12 +12,14 @@ export interface ManagerWatchDeps {
   readonly ledger: Pick<RunningListeningLedger, 'recentSpans' | 'deafness'>;
   /** Of the verdict job; undefined where another process has it. */
   readonly lag: Pick<LagWatch, 'worstMs'> | undefined;
-  readonly alerts: Pick<AlertWriter, 'raise' | 'resolve'>;
+  readonly alerts: Pick<AlertWriter, 'raise' | 'turn' | 'resolve'>;
   readonly inTransaction: HotTransaction;
   readonly fleetClock: Pick<FleetClock, 'fleet' | 'toWall'>;
 }
 
-/** Raises `manager-degraded` for this node and resolves it, whatever becomes of the verdict job. */
+/**
+ * Raises `manager-degraded` for this node, completes its evidence and resolves it, whatever becomes of the verdict job.
+ */
 export interface ManagerWatch {
   /** One look, to be called every second. What cannot be stored yet is stored by a later one. */
   look(): Promise<void>;
@@ -38,12 +41,20 @@ export function createManagerWatch(deps: ManagerWatchDeps): ManagerWatch {
   let trouble: Trouble | undefined;
   /** What is not stored yet, though it may be over. */
   let untold: Trouble | undefined;
+  /** The evidence that was stored last. */
+  let shown: Degradation | undefined;
 
   const note = (at: FleetInstant): void => {
     const worstLagMs = lag?.worstMs(DEGRADED_WINDOW_MS) ?? 0;
     const evidence = degradationOf({ spans: ledger.recentSpans(), worstLagMs }, at);
+    const before = trouble?.evidence;
     trouble = evidence ? { since: trouble?.since ?? at, evidence } : undefined;
-    if (stored !== 'open') untold = trouble ?? untold;
+    if (stored !== 'open' || isComplete(evidence, { before, shown })) untold = trouble ?? untold;
+  };
+
+  const put = async (sql: Sql, told: Trouble): Promise<void> => {
+    if (stored === 'open') await alerts.turn(sql, TYPE, [toCondition(told)]);
+    else await alerts.raise(sql, [toCondition(told)]);
   };
 
   const toCondition = ({ since, evidence }: Trouble): AlertCondition => ({
@@ -64,15 +75,33 @@ export function createManagerWatch(deps: ManagerWatchDeps): ManagerWatch {
       if ((stored === wanted && !told) || ledger.deafness()?.cause === 'database-away') return;
       await inTransaction(
         async (sql) => {
-          if (told) await alerts.raise(sql, [toCondition(told)]);
+          if (told) await put(sql, told);
           if (!present) await alerts.resolve(sql, TYPE, [{ subject: node, at }]);
         },
         { attempts: 1 },
       );
       stored = wanted;
+      shown = told?.evidence ?? shown;
       untold = undefined;
     },
   };
+}
+
+interface Earlier {
+  /** By the look before. */
+  readonly before: Degradation | undefined;
+  readonly shown: Degradation | undefined;
+}
+
+/** Whether there is more than the alert shows, and it has come to its end. */
+function isComplete(evidence: Degradation | null, { before, shown }: Earlier): boolean {
+  return evidence !== null && isMore(evidence, shown) && !isMore(evidence, before);
+}
+
+/** A lag counts by whole seconds. */
+function isMore(evidence: Degradation, than: Degradation | undefined): boolean {
+  if (!than) return true;
+  return evidence.deafMs > than.deafMs || Math.floor(evidence.worstLagMs / 1000) > Math.floor(than.worstLagMs / 1000);
 }
 
 function detailOf(

@@ -3,25 +3,17 @@ import type { Role } from '../access/actor.js';
 import {
   containing,
   keysetOf,
-  pageOf,
+  namedOrder,
+  pageOfNamed,
   parsePage,
-  type ListOrder,
   type Page,
   type PageQuery,
 } from '../admin-api/page.js';
-import { uniqueViolation } from '../database/database-errors.js';
 import type { Sql } from '../database/sql.js';
+import { refusingTakenName } from '../database/taken-name.js';
 import type { User } from './user.js';
 
-const ORDER: ListOrder = {
-  list: 'users',
-  keys: {
-    name: { column: 'users.name', type: 'text' },
-    createdAt: { column: 'users.created_at', type: 'timestamptz' },
-  },
-  default: 'name',
-  id: 'users.id',
-};
+const ORDER = namedOrder('users', 'users');
 
 interface Row {
   readonly id: string;
@@ -102,21 +94,17 @@ async function listUsers(sql: Sql, query: PageQuery): Promise<Page<User>> {
      ORDER BY ${keyset.orderBy} LIMIT $2`,
     [query.q === undefined ? null : containing(query.q), page.limit + 1, ...keyset.parameters],
   );
-  const isByName = page.key === ORDER.keys['name'];
-  return pageOf(rows.map(toUser), page, (user) => [isByName ? user.name : user.createdAt.toISOString(), user.id]);
+  return pageOfNamed(rows.map(toUser), page);
 }
 
 async function insertUser(sql: Sql, user: User): Promise<void> {
-  try {
-    await sql.query(
+  await refusingTakenName({ noun: 'A user', name: user.name }, () =>
+    sql.query(
       `INSERT INTO users (id, name, password_hash, role, created_at, password_changed_at)
        VALUES ($1, $2, $3, $4, $5, $6)`,
       [user.id, user.name, user.passwordHash, user.role, user.createdAt, user.passwordChangedAt],
-    );
-  } catch (error) {
-    if (uniqueViolation(error) === undefined) throw error;
-    throw new Problem('name-taken', { detail: `A user is named ${user.name} already.` }, error);
-  }
+    ),
+  );
 }
 
 function toUser(row: Row): User {

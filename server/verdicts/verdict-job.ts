@@ -119,12 +119,13 @@ class Job implements VerdictJob {
 
   async run(signal: AbortSignal): Promise<void> {
     this.#noteState();
+    // A doubt ends also where no verdict waits for that: until then the ledger is deaf.
+    this.#deps.suspicion?.step((since) => this.#shards.heardSince(since));
     if (this.#isDraining()) return this.release();
     await this.#holdLeases();
     await this.#loadClaimed(signal);
     if (this.#areGroupsStale) this.#distrustChangedGroups();
     await this.#askForDials(signal);
-    this.#deps.suspicion?.step((since) => this.#shards.heardSince(since));
     await this.#judgeDue(signal);
     await this.#refreshNext(signal);
     this.#noteState();

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { DirectionWorld } from '../support/direction-world.js';
-import { freePort, isListening } from '../support/free-port.js';
+import { freePort, isListening, occupy } from '../support/free-port.js';
 import { eventually } from '../support/poll.js';
 
 describe('the three directions', function () {
@@ -79,21 +79,42 @@ describe('the three directions', function () {
     });
   });
 
+  it('started again under managerInitiated while its port is taken, an agent says so at once', async () => {
+    const taken = await freePort();
+    const policy = await world.newPolicy('Taken', { listenerPort: taken, communicationDirection: 'managerInitiated' });
+    const id = await world.enroll(policy, 'taken');
+    const agent = world.run('taken');
+    await world.inForce('managerInitiated', { id, name: 'taken' });
+    await agent.kill('SIGTERM');
+    const other = await occupy(taken);
+    try {
+      world.run('taken');
+      const told = await world.heardAgain(id);
+      expect(told.listener).to.deep.include({ state: 'failed', port: null });
+      expect(told).to.deep.include({ carrierInUse: 'https', listenerReachable: false });
+    } finally {
+      await new Promise((resolve) => other.close(resolve));
+    }
+    await eventually('it listens', () => isListening(taken));
+    // An edit of its settings is a reason to dial it before its heartbeat is due.
+    await world.edit(policy, { heartbeatIntervalSeconds: 5 });
+    expect((await world.heardAgain(id)).carrierInUse).to.equal('listener');
+  });
+
   it('three agents of one host: two cannot bind the port and go on dialling', async () => {
     const settings = { heartbeatIntervalSeconds: 5, listenerPort: await freePort() };
     const policy = await world.newPolicy('Shared host', settings);
     const names = ['one', 'two', 'three'];
     const ids = await Promise.all(names.map((name) => world.enroll(policy, name)));
     for (const name of names) world.run(name);
-    for (const id of ids) await world.heardAgain(id);
+    await Promise.all(ids.map((id) => world.heardAgain(id)));
     const parts: string[] = [];
-    for (const id of ids) {
-      const shown = await world.heardAgain(id);
+    for (const shown of await Promise.all(ids.map((id) => world.heardAgain(id)))) {
       const part = shown.components.find(({ name }) => name === 'listener');
       expect(shown.status).to.equal('online');
       if (part?.state === 'offline') expect(shown.listenerReachable).to.equal(false);
       parts.push(part?.state ?? 'absent');
-      expect(await world.alertsOf(id)).to.deep.equal([]);
+      expect(await world.alertsOf(shown.id)).to.deep.equal([]);
     }
     expect(parts.sort()).to.deep.equal(['offline', 'offline', 'online']);
   });

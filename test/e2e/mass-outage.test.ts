@@ -1,16 +1,9 @@
 import { expect } from 'chai';
-import { join } from 'node:path';
 import type { Fleet } from '../../scripts/fleet.js';
 import { listAll } from '../support/event-ledger.js';
-import { joinFleet, rootPolicyOf, untilOnline } from '../support/fleet-in-process.js';
-import { freePort } from '../support/free-port.js';
-import {
-  ADMIN_PASSWORD,
-  makeDataDir,
-  removeDataDir,
-  startManager,
-  type ManagerProcess,
-} from '../support/manager-process.js';
+import { rootPolicyOf, untilOnline } from '../support/fleet-in-process.js';
+import { FleetWorld } from '../support/fleet-world.js';
+import { makeDataDir, removeDataDir, type ManagerProcess } from '../support/manager-process.js';
 import { eventually } from '../support/poll.js';
 
 const AGENTS = 6;
@@ -29,33 +22,23 @@ interface SeenAlert {
 describe('a site that is cut off', function () {
   this.timeout(240_000);
   const root = makeDataDir();
-  const fleets: Fleet[] = [];
+  let world: FleetWorld;
   let manager: ManagerProcess;
 
   const site = async (name: string): Promise<Fleet> => {
     const policyId = await rootPolicyOf(manager);
     const asked = { policyId, uses: 100, expiresInSeconds: 3600, ratePerSecond: 100, labels: { site: name } };
     const { token } = await manager.api.post<{ token: string }>('/enrollment-tokens', asked);
-    const fleet = await joinFleet(manager, { root, agents: AGENTS, name, token });
-    fleets.push(fleet);
-    return fleet;
+    return world.join(name, AGENTS, { token });
   };
 
   before(async () => {
-    const env = {
-      WARDBEAT_AGENT_PORT: String(await freePort()),
-      WARDBEAT_ADMIN_PORT: String(await freePort()),
-      WARDBEAT_ENROLL_PER_ADDRESS: '1000',
-      WARDBEAT_ENROLL_TOTAL: '1000',
-    };
-    manager = await startManager({ dataDir: join(root, 'manager'), env });
-    await manager.api.signIn('admin', ADMIN_PASSWORD);
-    await manager.api.patch(`/policies/${await rootPolicyOf(manager)}/settings`, SETTINGS);
+    world = await FleetWorld.start({ root, settings: SETTINGS });
+    manager = world.manager;
   });
 
   after(async () => {
-    await Promise.all(fleets.map((fleet) => fleet.stop()));
-    await manager?.stop();
+    await world?.end();
     removeDataDir(root);
   });
 

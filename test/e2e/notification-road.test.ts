@@ -1,16 +1,9 @@
 import { expect } from 'chai';
-import { join } from 'node:path';
-import type { Fleet } from '../../scripts/fleet.js';
 import { HOOK_ENV, openAlertHook, type AlertHook } from '../support/alert-hook.js';
 import { listAll } from '../support/event-ledger.js';
-import { joinFleet, makeToken, rootPolicyOf, untilOnline, type SeenAlert } from '../support/fleet-in-process.js';
-import {
-  ADMIN_PASSWORD,
-  makeDataDir,
-  removeDataDir,
-  startManager,
-  type ManagerProcess,
-} from '../support/manager-process.js';
+import { untilOnline, type SeenAlert } from '../support/fleet-in-process.js';
+import { FleetWorld } from '../support/fleet-world.js';
+import { makeDataDir, removeDataDir, type ManagerProcess } from '../support/manager-process.js';
 import { eventually } from '../support/poll.js';
 
 const INTERVAL_SECONDS = 5;
@@ -25,29 +18,24 @@ interface HeldAlert extends SeenAlert {
 describe('the road of a notification from an agent that dies to who is on call', function () {
   this.timeout(60_000);
   const root = makeDataDir();
-  const fleets: Fleet[] = [];
+  let world: FleetWorld;
   let manager: ManagerProcess;
   let hook: AlertHook | undefined;
 
   before(async () => {
-    const env = { ...HOOK_ENV, WARDBEAT_ENROLL_PER_ADDRESS: '1000' };
-    manager = await startManager({ dataDir: join(root, 'manager'), env });
-    await manager.api.signIn('admin', ADMIN_PASSWORD);
-    const policyId = await rootPolicyOf(manager);
-    await manager.api.patch(`/policies/${policyId}/settings`, SETTINGS);
-    const token = await makeToken(manager, policyId);
+    world = await FleetWorld.start({ root, settings: SETTINGS, env: HOOK_ENV });
+    manager = world.manager;
     hook = await openAlertHook(manager, { folder: root });
-    for (const name of ['web1', 'db1']) fleets.push(await joinFleet(manager, { root, agents: 1, name, token }));
+    for (const name of ['web1', 'db1']) await world.join(name, 1);
     await untilOnline(manager, 2);
   });
   after(async () => {
-    await Promise.all(fleets.map((fleet) => fleet.stop()));
-    await manager?.stop();
+    await world?.end();
     await hook?.close();
     removeDataDir(root);
   });
 
-  const agents = () => fleets.flatMap((fleet) => fleet.agents);
+  const agents = () => world.fleets.flatMap((fleet) => fleet.agents);
   const alertOf = async (name: string) =>
     (await listAll<HeldAlert>(manager.api, '/alerts?type=computer-offline')).find(({ computerName }) =>
       computerName?.startsWith(name),

@@ -9,12 +9,17 @@ import { listAll } from '../support/event-ledger.js';
 import { createExternalPostgres, type ExternalPostgres } from '../support/external-postgres.js';
 import { startFleetDrill, type FleetDrill } from '../support/fleet-drill.js';
 import { accusationsOf, degradationsBut, degradationsOf, type SeenAlert } from '../support/fleet-in-process.js';
-import { freePort } from '../support/free-port.js';
 import { call, type CallAnswer, type CallTarget } from '../support/http-call.js';
-import { makeDataDir, removeDataDir, startManager, type ManagerProcess } from '../support/manager-process.js';
+import {
+  makeDataDir,
+  MANY_AGENTS,
+  removeDataDir,
+  startManager,
+  type ManagerProcess,
+} from '../support/manager-process.js';
 import { eventually } from '../support/poll.js';
 
-const AGENTS = 100;
+const AGENTS = Number(process.env['WARDBEAT_TEST_AGENTS'] ?? 100);
 const AWAY_SECONDS = Number(process.env['WARDBEAT_TEST_AWAY_SECONDS'] ?? 60);
 /** The load runs this long against a working database first: V8 grows its heap and compiles, which is no leak. */
 const WARM_UP_SECONDS = Number(process.env['WARDBEAT_TEST_WARM_UP_SECONDS'] ?? 30);
@@ -53,10 +58,7 @@ describe(`the database away for ${AWAY_SECONDS} s under ${AGENTS} real agents (R
     await database.start();
     const env = {
       ...database.env,
-      WARDBEAT_AGENT_PORT: String(await freePort()),
-      WARDBEAT_ADMIN_PORT: String(await freePort()),
-      WARDBEAT_ENROLL_PER_ADDRESS: '1000',
-      WARDBEAT_ENROLL_TOTAL: '1000',
+      ...MANY_AGENTS,
     };
     manager = await startManager({ dataDir: join(root, 'manager'), env });
     const settings = { heartbeatIntervalSeconds: 5, heartbeatsMissedAllowed: 2 };

@@ -7,11 +7,17 @@ import { createExternalPostgres, type ExternalPostgres } from '../support/extern
 import { startFleetDrill, type FleetDrill } from '../support/fleet-drill.js';
 import { accusationsOf, degradationsOf, makeToken, rootPolicyOf, type SeenAlert } from '../support/fleet-in-process.js';
 import { call } from '../support/http-call.js';
-import { makeDataDir, removeDataDir, startManager, type ManagerProcess } from '../support/manager-process.js';
+import {
+  makeDataDir,
+  MANY_AGENTS,
+  removeDataDir,
+  startManager,
+  type ManagerProcess,
+} from '../support/manager-process.js';
 import { eventually } from '../support/poll.js';
 import { startRelay, type Relay } from '../support/relay.js';
 
-const AGENTS = 200;
+const AGENTS = Number(process.env['WARDBEAT_TEST_AGENTS'] ?? 200);
 const SLOW_MS = Number(process.env['WARDBEAT_TEST_SLOW_SECONDS'] ?? 60) * 1000;
 /** Every statement takes so much longer. */
 const STATEMENT_MS = 2000;
@@ -53,8 +59,7 @@ describe(`a database that answers late, or gives no locks, for ${SLOW_MS / 1000}
     const env = {
       ...database.env,
       DATABASE_URL: url.href,
-      WARDBEAT_ENROLL_PER_ADDRESS: '1000',
-      WARDBEAT_ENROLL_TOTAL: '1000',
+      ...MANY_AGENTS,
     };
     manager = await startManager({ dataDir: join(root, 'manager'), env });
     drill = await startFleetDrill(manager, { root, agents: AGENTS, settings: SETTINGS, eventsPerBeat: 2 });

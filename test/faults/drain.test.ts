@@ -5,11 +5,17 @@ import { join } from 'node:path';
 import { listAll } from '../support/event-ledger.js';
 import { startFleetDrill, type FleetDrill } from '../support/fleet-drill.js';
 import { alertsOf } from '../support/fleet-in-process.js';
-import { freePort } from '../support/free-port.js';
-import { makeDataDir, removeDataDir, startManager, type ManagerProcess } from '../support/manager-process.js';
+import {
+  keptPorts,
+  makeDataDir,
+  MANY_AGENTS,
+  removeDataDir,
+  startManager,
+  type ManagerProcess,
+} from '../support/manager-process.js';
 import { eventually } from '../support/poll.js';
 
-const AGENTS = 60;
+const AGENTS = Number(process.env['WARDBEAT_TEST_AGENTS'] ?? 60);
 const SECONDS = 20;
 /** The strictest settings: the first heartbeat that is missed raises the alert. */
 const SETTINGS = { heartbeatIntervalSeconds: SECONDS, heartbeatsMissedAllowed: 0 };
@@ -38,10 +44,8 @@ describe(`a manager that drains before its stop, with ${AGENTS} real agents (R24
     await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve));
     const { port } = receiver.address() as AddressInfo;
     env = {
-      WARDBEAT_AGENT_PORT: String(await freePort()),
-      WARDBEAT_ADMIN_PORT: String(await freePort()),
-      WARDBEAT_ENROLL_PER_ADDRESS: '1000',
-      WARDBEAT_ENROLL_TOTAL: '1000',
+      ...MANY_AGENTS,
+      ...(await keptPorts()),
       WARDBEAT_DRAIN_SECONDS: String(SECONDS),
       WARDBEAT_DEADMAN_URL: `http://127.0.0.1:${port}/canary`,
     };

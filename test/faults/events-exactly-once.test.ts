@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { enrollAgent, runAgentCli, startAgent, type RunningAgent } from '../support/agent-cli.js';
 import { faultsOfEvents, listAll, type ListedEvent } from '../support/event-ledger.js';
-import { freePort } from '../support/free-port.js';
 import {
   ADMIN_PASSWORD,
+  keptPorts,
   makeDataDir,
   removeDataDir,
   startManager,
@@ -26,7 +26,7 @@ describe(`${EVENTS} events emitted while the manager is down, with kill -9 of bo
   let computerId: string;
 
   before(async () => {
-    env = { WARDBEAT_AGENT_PORT: String(await freePort()), WARDBEAT_ADMIN_PORT: String(await freePort()) };
+    env = await keptPorts();
     manager = await startManager({ dataDir: join(root, 'manager'), env });
     await manager.api.signIn('admin', ADMIN_PASSWORD);
     const { items } = await manager.api.get<{ items: { id: string }[] }>('/policies');

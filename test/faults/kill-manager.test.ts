@@ -3,10 +3,16 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startFleetDrill, type FleetDrill } from '../support/fleet-drill.js';
 import { accusationsOf, degradationsBut } from '../support/fleet-in-process.js';
-import { freePort } from '../support/free-port.js';
-import { makeDataDir, removeDataDir, startManager, type ManagerProcess } from '../support/manager-process.js';
+import {
+  keptPorts,
+  makeDataDir,
+  MANY_AGENTS,
+  removeDataDir,
+  startManager,
+  type ManagerProcess,
+} from '../support/manager-process.js';
 
-const AGENTS = 200;
+const AGENTS = Number(process.env['WARDBEAT_TEST_AGENTS'] ?? 200);
 const KILLS = Number(process.env['WARDBEAT_TEST_KILLS'] ?? 20);
 const SERVING_WITHIN_MS = 3000;
 /** Every so many kills the manager is left alone until all have been heard. */
@@ -21,12 +27,7 @@ describe(`${KILLS} kills of the manager under ${AGENTS} real agents that emit ev
   let env: Record<string, string>;
 
   before(async () => {
-    env = {
-      WARDBEAT_AGENT_PORT: String(await freePort()),
-      WARDBEAT_ADMIN_PORT: String(await freePort()),
-      WARDBEAT_ENROLL_PER_ADDRESS: '1000',
-      WARDBEAT_ENROLL_TOTAL: '1000',
-    };
+    env = { ...MANY_AGENTS, ...(await keptPorts()) };
     manager = await startManager({ dataDir: join(root, 'manager'), env });
     const settings = { heartbeatIntervalSeconds: 5, heartbeatsMissedAllowed: 2 };
     drill = await startFleetDrill(manager, { root, agents: AGENTS, settings, eventsPerBeat: 2 });

@@ -5,16 +5,17 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { dyingAt, FAIL_POINTS, type FailPoint } from '../support/fail-points.js';
 import { startFleetDrill, type FleetDrill } from '../support/fleet-drill.js';
 import { accusationsOf, degradationsBut } from '../support/fleet-in-process.js';
-import { freePort } from '../support/free-port.js';
 import {
+  keptPorts,
   makeDataDir,
+  MANY_AGENTS,
   removeDataDir,
   spawnManager,
   startManager,
   type ManagerProcess,
 } from '../support/manager-process.js';
 
-const AGENTS = 100;
+const AGENTS = Number(process.env['WARDBEAT_TEST_AGENTS'] ?? 100);
 const KILLS = Number(process.env['WARDBEAT_TEST_KILLS_PER_POINT'] ?? 3);
 const SETTINGS = { heartbeatIntervalSeconds: 5, heartbeatsMissedAllowed: 2 };
 const LATEST_PASS = 60;
@@ -28,12 +29,7 @@ describe(`a manager of ${AGENTS} real agents killed ${KILLS} times at each named
   let env: Record<string, string>;
 
   before(async () => {
-    env = {
-      WARDBEAT_AGENT_PORT: String(await freePort()),
-      WARDBEAT_ADMIN_PORT: String(await freePort()),
-      WARDBEAT_ENROLL_PER_ADDRESS: '1000',
-      WARDBEAT_ENROLL_TOTAL: '1000',
-    };
+    env = { ...MANY_AGENTS, ...(await keptPorts()) };
     manager = await startManager({ dataDir: join(root, 'manager'), env });
     drill = await startFleetDrill(manager, { root, agents: AGENTS, settings: SETTINGS, eventsPerBeat: 2 });
     await drill.allOnline(manager);

@@ -1,29 +1,19 @@
 import { expect } from 'chai';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Fleet } from '../../scripts/fleet.js';
 import {
   accusationsOf,
-  ALL_DIRECTIONS,
   alertsOf,
   computersOf,
   degradationsBut,
   inWords,
   rootPolicyOf,
-  startDirectedFleet,
   untilOnline,
 } from '../support/fleet-in-process.js';
-import { freePort } from '../support/free-port.js';
-import {
-  ADMIN_PASSWORD,
-  makeDataDir,
-  removeDataDir,
-  startManager,
-  type ManagerProcess,
-} from '../support/manager-process.js';
+import { FleetWorld } from '../support/fleet-world.js';
+import { makeDataDir, removeDataDir } from '../support/manager-process.js';
 import { eventually } from '../support/poll.js';
 
-const AGENTS = 200;
+const AGENTS = Number(process.env['WARDBEAT_TEST_AGENTS'] ?? 200);
 const INTERVAL_SECONDS = 5;
 const GRACE_SECONDS = 5;
 const SETTINGS = {
@@ -40,46 +30,31 @@ const LISTENERS_FROM = 22_000;
 describe(`a manager that was away for longer than every deadline of ${AGENTS} agents`, function () {
   this.timeout(170_000);
   const root = makeDataDir();
-  const fleets: Fleet[] = [];
-  let env: Record<string, string>;
-  let manager: ManagerProcess;
+  let world: FleetWorld;
   let stopped = '';
 
   before(async () => {
-    env = {
-      WARDBEAT_AGENT_PORT: String(await freePort()),
-      WARDBEAT_ADMIN_PORT: String(await freePort()),
-      WARDBEAT_ENROLL_PER_ADDRESS: '1000',
-      WARDBEAT_ENROLL_TOTAL: '1000',
-    };
-    manager = await startManager({ dataDir: join(root, 'manager'), env });
-    await manager.api.signIn('admin', ADMIN_PASSWORD);
-    await manager.api.patch(`/policies/${await rootPolicyOf(manager)}/settings`, SETTINGS);
-    for (const [index, direction] of ALL_DIRECTIONS.entries()) {
-      const agents = Math.floor((AGENTS + index) / ALL_DIRECTIONS.length);
-      const listenerBasePort = LISTENERS_FROM + index * 100;
-      fleets.push(await startDirectedFleet(manager, { root, agents, direction, listenerBasePort }));
-    }
-    await untilOnline(manager, AGENTS);
+    world = await FleetWorld.start({ root, settings: SETTINGS });
+    await world.joinAllDirections(AGENTS, LISTENERS_FROM);
+    await untilOnline(world.manager, AGENTS);
   });
 
   after(async () => {
-    await Promise.all(fleets.map((fleet) => fleet.stop()));
-    await manager?.stop();
+    await world?.end();
     removeDataDir(root);
   });
 
   it('accuses none of the living, and finds the one that was stopped meanwhile at its deadline', async () => {
-    manager.kill('SIGKILL');
-    await manager.ended;
+    world.manager.kill('SIGKILL');
+    await world.manager.ended;
     await delay(AWAY_MS / 2);
-    const [victim] = fleets[0]?.agents ?? [];
+    const [victim] = world.fleets[0]?.agents ?? [];
     stopped = victim?.name ?? '';
     await victim?.kill();
     await delay(AWAY_MS / 2);
-    manager = await startManager({ dataDir: join(root, 'manager'), env });
+    await world.startAgain();
+    const { manager } = world;
     const backAt = Date.now();
-    await manager.api.signIn('admin', ADMIN_PASSWORD);
     const alerts = await eventually(
       'an alert',
       async () => atLeastOne(await accusationsOf(manager)),
@@ -100,6 +75,7 @@ describe(`a manager that was away for longer than every deadline of ${AGENTS} ag
   });
 
   it('accuses nobody while the interval goes from an hour to five seconds and back', async () => {
+    const { manager } = world;
     const path = `/policies/${await rootPolicyOf(manager)}/settings`;
     await manager.api.patch(path, { heartbeatIntervalSeconds: 3600 });
     const applied = async () => (await computersOf(manager)).filter(({ settingsState }) => settingsState === 'applied');

@@ -1,32 +1,14 @@
 import { expect } from 'chai';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Fleet } from '../../scripts/fleet.js';
 import { createFakeWall, FAKETIME, findFaketime, type FakeWall } from '../support/faketime.js';
-import {
-  ALL_DIRECTIONS,
-  alertsOf,
-  computersOf,
-  inWords,
-  joinFleet,
-  makeToken,
-  rootPolicyOf,
-  startDirectedFleet,
-  untilOnline,
-  type SeenAlert,
-} from '../support/fleet-in-process.js';
-import { freePort } from '../support/free-port.js';
-import {
-  ADMIN_PASSWORD,
-  makeDataDir,
-  removeDataDir,
-  startManager,
-  type ManagerProcess,
-} from '../support/manager-process.js';
+import { alertsOf, computersOf, inWords, untilOnline, type SeenAlert } from '../support/fleet-in-process.js';
+import { FleetWorld } from '../support/fleet-world.js';
+import { makeDataDir, removeDataDir } from '../support/manager-process.js';
 import { eventually } from '../support/poll.js';
 import { skipFor } from '../support/skip.js';
 
-const AGENTS = 50;
+const AGENTS = Number(process.env['WARDBEAT_TEST_AGENTS'] ?? 50);
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const GAIN_SECONDS = Number(process.env['WARDBEAT_TEST_GAIN_SECONDS'] ?? 15);
@@ -39,10 +21,9 @@ const SETTINGS = { heartbeatIntervalSeconds: 5, heartbeatsMissedAllowed: 1, hear
 describe(`a manager whose wall clock is stepped under ${AGENTS} agents of all directions (R13)`, function () {
   this.timeout(180_000);
   const root = makeDataDir();
-  const fleets: Fleet[] = [];
   const linesPerJump: number[] = [];
   let wall: FakeWall;
-  let manager: ManagerProcess;
+  let world: FleetWorld;
   let token: string;
   let offsetMs = 0;
 
@@ -50,33 +31,19 @@ describe(`a manager whose wall clock is stepped under ${AGENTS} agents of all di
     const library = findFaketime();
     if (library === undefined) skipFor(this, FAKETIME);
     wall = createFakeWall(library, join(root, 'clock'));
-    const env = {
-      ...wall.env,
-      WARDBEAT_AGENT_PORT: String(await freePort()),
-      WARDBEAT_ENROLL_PER_ADDRESS: '1000',
-      WARDBEAT_ENROLL_TOTAL: '1000',
-    };
-    manager = await startManager({ dataDir: join(root, 'manager'), env });
-    await manager.api.signIn('admin', ADMIN_PASSWORD);
-    const policyId = await rootPolicyOf(manager);
-    await manager.api.patch(`/policies/${policyId}/settings`, SETTINGS);
-    token = await makeToken(manager, policyId);
-    for (const [index, direction] of ALL_DIRECTIONS.entries()) {
-      const agents = Math.floor((AGENTS + index) / ALL_DIRECTIONS.length);
-      const listenerBasePort = LISTENERS_FROM + index * 100;
-      fleets.push(await startDirectedFleet(manager, { root, agents, direction, listenerBasePort }));
-    }
-    await untilOnline(manager, AGENTS);
+    world = await FleetWorld.start({ root, settings: SETTINGS, env: wall.env });
+    token = await world.makeToken();
+    await world.joinAllDirections(AGENTS, LISTENERS_FROM);
+    await untilOnline(world.manager, AGENTS);
   });
 
   after(async () => {
-    await Promise.all(fleets.map((fleet) => fleet.stop()));
-    await manager?.stop();
+    await world?.end();
     removeDataDir(root);
   });
 
-  const shown = async () => (await alertsOf(manager)).map(inWords);
-  const linesOf = (): number => manager.output().split('\n').length;
+  const shown = async () => (await alertsOf(world.manager)).map(inWords);
+  const linesOf = (): number => world.manager.output().split('\n').length;
 
   async function step(toMs: number, meanwhile: () => Promise<unknown> = async () => undefined): Promise<void> {
     const before = linesOf();
@@ -87,9 +54,11 @@ describe(`a manager whose wall clock is stepped under ${AGENTS} agents of all di
   }
 
   async function enroll(name: string): Promise<void> {
-    fleets.push(await joinFleet(manager, { root, agents: 1, name, token }));
+    await world.join(name, 1, { token });
     await eventually(`${name} is online`, async () =>
-      (await computersOf(manager)).some((computer) => computer.name.startsWith(name) && computer.status === 'online'),
+      (await computersOf(world.manager)).some(
+        (computer) => computer.name.startsWith(name) && computer.status === 'online',
+      ),
     );
   }
 
@@ -98,11 +67,11 @@ describe(`a manager whose wall clock is stepped under ${AGENTS} agents of all di
 
   /** How long after its deadline the alert is there; its deadline is shown by the clock that is in force. */
   async function killOne(): Promise<void> {
-    const [victim] = fleets[0]?.agents ?? [];
+    const [victim] = world.fleets[0]?.agents ?? [];
     killed = victim?.name ?? '';
     await victim?.kill();
     const isIts = ({ type, computerName }: SeenAlert) => type === 'computer-offline' && computerName === killed;
-    const alert = await eventually('its alert', async () => (await alertsOf(manager)).find(isIts), 25_000);
+    const alert = await eventually('its alert', async () => (await alertsOf(world.manager)).find(isIts), 25_000);
     lateMs = Date.now() + offsetMs - Date.parse(alert.raisedAt);
   }
 
@@ -118,7 +87,7 @@ describe(`a manager whose wall clock is stepped under ${AGENTS} agents of all di
     await step(0);
     // A step of the wall clock is no time in which the manager was deaf, either.
     expect(await shown()).to.deep.equal([`computer-offline ${killed}`]);
-    await untilOnline(manager, AGENTS - 1 + 3);
+    await untilOnline(world.manager, AGENTS - 1 + 3);
     console.error(JSON.stringify({ alertLateMs: lateMs, linesPerJump }));
   });
 
@@ -138,6 +107,6 @@ describe(`a manager whose wall clock is stepped under ${AGENTS} agents of all di
     await delay(STANDS_MS);
     expect(linesOf() - before).to.be.at.most(2 * LINES_PER_JUMP);
     expect(await shown()).to.deep.equal([`computer-offline ${killed}`]);
-    await untilOnline(manager, AGENTS - 1 + 3);
+    await untilOnline(world.manager, AGENTS - 1 + 3);
   });
 });

@@ -21,7 +21,7 @@ const HOGS = 2;
 /** Ends by itself where nobody is left to end it. */
 const HOG = 'for (const end = Date.now() + 300_000; Date.now() < end; );';
 const HOGGED_MS = Number(process.env['WARDBEAT_TEST_HOGGED_SECONDS'] ?? 45) * 1000;
-/** A pause that has left the last five minutes counts no more. */
+/** What has left the last five minutes counts no more, be it the pause or what the hogs did. */
 const RESOLVED_WITHIN_MS = 330_000;
 /** What a manager may be deaf in five minutes without a word, and a second for the edges. */
 const DEAF_AT_MOST_MS = 31_000;
@@ -96,21 +96,16 @@ describe(`what may befall a manager of ${AGENTS} real agents of all directions (
       expect(await degraded()).to.deep.equal([]);
     });
 
-  let pausedAt = 0;
-
   it(`accuses nobody after a pause of ${PAUSED_MS / 1000} s, finds the one that was stopped, and says that it was paused`, async () => {
     world.manager().kill('SIGSTOP');
-    pausedAt = performance.now();
     await endure(PAUSED_MS, async () => {
       world.manager().kill('SIGCONT');
       const isTold = async () => (await metric('wardbeat_scheduler_lag_seconds')) >= PAUSED_MS / 1000 - 2;
       await eventually('the lag is told', isTold, 10_000);
     });
     const alert = await untilBlamed('paused');
-    console.error(JSON.stringify(alert));
+    console.error(JSON.stringify(alert.detail));
     expect(alert).to.include({ state: 'raised', computerName: null });
-    const { listening } = await system();
-    console.error(JSON.stringify(listening));
     await eventually('the pause is counted', async () => (await deafSecondsOf('paused')) >= PAUSED_MS / 1000);
     expect(await deafSecondsOf('paused')).to.be.at.most(PAUSED_MS / 1000 + 10);
     expect(await metric('wardbeat_deaf_seconds_total{cause="paused"}')).to.be.at.least(PAUSED_MS / 1000);
@@ -148,9 +143,8 @@ describe(`what may befall a manager of ${AGENTS} real agents of all directions (
   });
 
   it('is no longer degraded five minutes later, by itself', async () => {
-    const rest = RESOLVED_WITHIN_MS - (performance.now() - pausedAt) + HOGGED_MS;
     const resolved = async () => (await degraded()).every(({ state }) => state === 'resolved');
-    await eventually('it resolves', resolved, Math.max(rest, 1000));
+    await eventually('it resolves', resolved, RESOLVED_WITHIN_MS);
     await world.nobodyElseIsAccused();
   });
 

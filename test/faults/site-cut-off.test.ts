@@ -1,26 +1,12 @@
 import { expect } from 'chai';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ALERT_TYPES } from '../../policies/status-model.js';
 import type { Fleet } from '../../scripts/fleet.js';
 import { HOOK_ENV, openAlertHook, type AlertHook } from '../support/alert-hook.js';
 import { listAll } from '../support/event-ledger.js';
-import {
-  ALL_DIRECTIONS,
-  joinFleet,
-  makeToken,
-  rootPolicyOf,
-  startDirectedFleet,
-  untilOnline,
-} from '../support/fleet-in-process.js';
-import { freePort } from '../support/free-port.js';
-import {
-  ADMIN_PASSWORD,
-  makeDataDir,
-  removeDataDir,
-  startManager,
-  type ManagerProcess,
-} from '../support/manager-process.js';
+import { untilOnline } from '../support/fleet-in-process.js';
+import { FleetWorld } from '../support/fleet-world.js';
+import { makeDataDir, removeDataDir, type ManagerProcess } from '../support/manager-process.js';
 import { eventually } from '../support/poll.js';
 import { startRelay, type Relay } from '../support/relay.js';
 
@@ -28,7 +14,12 @@ const SITE = Number(process.env['WARDBEAT_TEST_SITE'] ?? 100);
 const OTHERS = 2 * SITE;
 const CUT_SECONDS = Number(process.env['WARDBEAT_TEST_CUT_SECONDS'] ?? 60);
 const INTERVAL_SECONDS = 10;
-const SETTINGS = { heartbeatIntervalSeconds: INTERVAL_SECONDS, heartbeatsMissedAllowed: 1, heartbeatGraceSeconds: 5 };
+const SETTINGS = {
+  heartbeatIntervalSeconds: INTERVAL_SECONDS,
+  heartbeatsMissedAllowed: 1,
+  heartbeatGraceSeconds: 5,
+  communicationDirection: 'agentInitiated',
+};
 const ALL_CLEAR_MS = 2 * INTERVAL_SECONDS * 1000;
 /** Longer than whatever could hold a late notification back: the hold, the allowance, a look at what is not settled. */
 const QUIET_MS = 30_000;
@@ -51,43 +42,24 @@ interface SeenAlert {
 describe(`a site of ${SITE} of ${SITE + OTHERS} agents that is cut off for ${CUT_SECONDS} s (R17)`, function () {
   this.timeout(600_000);
   const root = makeDataDir();
-  const fleets: Fleet[] = [];
+  let world: FleetWorld;
   let manager: ManagerProcess;
   let relay: Relay;
   let hook: AlertHook;
   let site: Fleet;
 
   before(async () => {
-    const env = {
-      ...HOOK_ENV,
-      WARDBEAT_AGENT_PORT: String(await freePort()),
-      WARDBEAT_ENROLL_PER_ADDRESS: '1000',
-      WARDBEAT_ENROLL_TOTAL: '1000',
-    };
-    manager = await startManager({ dataDir: join(root, 'manager'), env });
-    await manager.api.signIn('admin', ADMIN_PASSWORD);
-    const policyId = await rootPolicyOf(manager);
-    await manager.api.patch(`/policies/${policyId}/settings`, {
-      ...SETTINGS,
-      communicationDirection: 'agentInitiated',
-    });
+    world = await FleetWorld.start({ root, settings: SETTINGS, env: HOOK_ENV });
+    manager = world.manager;
     hook = await openAlertHook(manager, { folder: root, route: { types: TYPES } });
     relay = await startRelay({ port: Number(new URL(manager.agentUrl).port), from: '127.0.7.1' });
-    const token = await makeToken(manager, policyId);
-    const url = `https://127.0.0.1:${relay.port}`;
-    site = await joinFleet({ agentUrl: url }, { root, agents: SITE, name: 'site', token });
-    fleets.push(site);
-    for (const [index, direction] of ALL_DIRECTIONS.entries()) {
-      const agents = Math.floor((OTHERS + index) / ALL_DIRECTIONS.length);
-      const listenerBasePort = LISTENERS_FROM + index * 1000;
-      fleets.push(await startDirectedFleet(manager, { root, agents, direction, listenerBasePort }));
-    }
+    site = await world.join('site', SITE, { agentUrl: `https://127.0.0.1:${relay.port}` });
+    await world.joinAllDirections(OTHERS, LISTENERS_FROM);
     await untilOnline(manager, SITE + OTHERS);
   });
   after(async () => {
     relay?.release();
-    await Promise.all(fleets.map((fleet) => fleet.stop()));
-    await manager?.stop();
+    await world?.end();
     await relay?.close();
     await hook?.close();
     removeDataDir(root);

@@ -9,13 +9,19 @@ import { createSystemRandom } from '../../lib/random.js';
 import { startFleet, type Fleet } from '../../scripts/fleet.js';
 import { listAll } from '../support/event-ledger.js';
 import { startFakeListener, type FakeListener } from '../support/fake-agent-listener.js';
-import { alertsOf, inWords } from '../support/fleet-in-process.js';
+import { alertsOf, degradationsOf, inWords } from '../support/fleet-in-process.js';
 import { startFleetDrill, type FleetDrill } from '../support/fleet-drill.js';
-import { makeDataDir, removeDataDir, startManager, type ManagerProcess } from '../support/manager-process.js';
+import {
+  makeDataDir,
+  MANY_AGENTS,
+  removeDataDir,
+  startManager,
+  type ManagerProcess,
+} from '../support/manager-process.js';
 import { eventually } from '../support/poll.js';
 
-const AGENTS = 200;
-const TARPITS = 60;
+const AGENTS = Number(process.env['WARDBEAT_TEST_AGENTS'] ?? 200);
+const TARPITS = Math.round(0.3 * AGENTS);
 const INTERVAL_MS = 20_000;
 const TOLERANCE_MS = INTERVAL_MS / 10;
 const WATCHED_INTERVALS = 5;
@@ -23,7 +29,7 @@ const MOST_OPEN = 200;
 const CUT_WITHIN_MS = 10_500;
 /** Below the ports that the system gives out by itself. */
 const FLEET_PORTS = 21_000;
-const TARPIT_PORTS = 21_500;
+const TARPIT_PORTS = FLEET_PORTS + AGENTS;
 
 interface Computer {
   readonly id: string;
@@ -55,8 +61,7 @@ describe(`${TARPITS} tarpits among ${AGENTS} agents that the manager dials (R23)
   };
 
   before(async () => {
-    const env = { WARDBEAT_ENROLL_PER_ADDRESS: '1000', WARDBEAT_ENROLL_TOTAL: '1000' };
-    manager = await startManager({ dataDir: join(root, 'manager'), env });
+    manager = await startManager({ dataDir: join(root, 'manager'), env: MANY_AGENTS });
     const flags = { direction: 'managerInitiated', 'listener-base-port': String(FLEET_PORTS) };
     drill = await startFleetDrill(manager, { root, agents: AGENTS, settings, eventsPerBeat: 0, flags });
     await drill.allOnline(manager);
@@ -179,6 +184,8 @@ describe(`${TARPITS} tarpits among ${AGENTS} agents that the manager dials (R23)
   it('are the only ones that alerts are raised of, each once', async () => {
     // Neither are they most of those who have anything in common, nor was the manager deaf.
     const alerts = await alertsOf({ api: drill.apiOf(manager) });
+    const degraded = await degradationsOf({ api: drill.apiOf(manager) });
+    if (degraded.length > 0) console.error(JSON.stringify(degraded.map(({ detail }) => detail)));
     const expected = (await computers()).filter(isTarpit).map(({ name }) => `computer-offline ${name}`);
     expect(alerts.map(inWords).toSorted()).to.deep.equal(expected.toSorted());
     expect(expected).to.have.length(TARPITS);

@@ -1,29 +1,20 @@
 import { expect } from 'chai';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Fleet } from '../../scripts/fleet.js';
-import {
-  accusationsOf,
-  computersOf,
-  inWords,
-  joinFleet,
-  makeToken,
-  rootPolicyOf,
-  untilOnline,
-} from '../support/fleet-in-process.js';
-import {
-  ADMIN_PASSWORD,
-  makeDataDir,
-  removeDataDir,
-  startManager,
-  type ManagerProcess,
-} from '../support/manager-process.js';
+import { accusationsOf, computersOf, inWords, untilOnline } from '../support/fleet-in-process.js';
+import { FleetWorld } from '../support/fleet-world.js';
+import { makeDataDir, removeDataDir, type ManagerProcess } from '../support/manager-process.js';
 import { startRelay, type Relay } from '../support/relay.js';
 
-const AGENTS = Number(process.env['WARDBEAT_TEST_TRUTH_AGENTS'] ?? 400);
+const AGENTS = Number(process.env['WARDBEAT_TEST_AGENTS'] ?? 400);
 const WATCHED_MS = Number(process.env['WARDBEAT_TEST_TRUTH_SECONDS'] ?? 60) * 1000;
 const CUT_SHARE = 0.05;
-const SETTINGS = { heartbeatIntervalSeconds: 5, heartbeatsMissedAllowed: 2, heartbeatGraceSeconds: 5 };
+const SETTINGS = {
+  heartbeatIntervalSeconds: 5,
+  heartbeatsMissedAllowed: 2,
+  heartbeatGraceSeconds: 5,
+  communicationDirection: 'agentInitiated',
+};
 const DEADLINE_MS = 20_000;
 const TOLD_WITHIN_MS = 5000;
 /** The kills are spread over so long. */
@@ -33,26 +24,20 @@ const LOOK_EVERY_MS = 250;
 describe(`half of ${AGENTS} agents killed at random, and 5 % of all connections cut (R12)`, function () {
   this.timeout(600_000);
   const root = makeDataDir();
+  let world: FleetWorld;
   let manager: ManagerProcess;
   let relay: Relay;
   let fleet: Fleet;
 
   before(async () => {
-    const env = { WARDBEAT_ENROLL_PER_ADDRESS: '1000', WARDBEAT_ENROLL_TOTAL: '1000' };
-    manager = await startManager({ dataDir: join(root, 'manager'), env });
-    await manager.api.signIn('admin', ADMIN_PASSWORD);
-    const policyId = await rootPolicyOf(manager);
-    const settings = { ...SETTINGS, communicationDirection: 'agentInitiated' };
-    await manager.api.patch(`/policies/${policyId}/settings`, settings);
+    world = await FleetWorld.start({ root, settings: SETTINGS });
+    manager = world.manager;
     relay = await startRelay({ port: Number(new URL(manager.agentUrl).port), cutShare: CUT_SHARE });
-    const agentUrl = `https://127.0.0.1:${relay.port}`;
-    const token = await makeToken(manager, policyId);
-    fleet = await joinFleet({ agentUrl }, { root, agents: AGENTS, name: 'fleet', token });
+    fleet = await world.join('fleet', AGENTS, { agentUrl: `https://127.0.0.1:${relay.port}` });
     await untilOnline(manager, AGENTS);
   });
   after(async () => {
-    await Promise.all((fleet?.agents ?? []).map((agent) => agent.kill()));
-    await manager?.stop();
+    await world?.end();
     await relay?.close();
     removeDataDir(root);
   });

@@ -16,9 +16,9 @@ import { createDialRequestRelay } from '../../server/dials/dial-requests.js';
 import { createHintRelay } from '../../server/heartbeats/hint-relay.js';
 import type { DeafSpan } from '../../server/listening/listening.js';
 import { issueIdentity } from './agent-port.js';
-import type { TestDatabase } from './database.js';
+import { useDatabase, type TestDatabase } from './database.js';
 import { startFakeListener, type FakeListener, type FakeListenerOptions } from './fake-agent-listener.js';
-import { addComputers, createIngestWorld, handClock, type IngestWorld } from './ingest-world.js';
+import { addComputers, createIngestWorld, handClock, seedForest, type IngestWorld } from './ingest-world.js';
 
 export interface DialledComputer {
   readonly id: string;
@@ -37,6 +37,23 @@ export interface ComputerRows {
   readonly address?: string | null;
 }
 
+interface Opened {
+  readonly dir: string;
+  readonly authority: CertificateAuthority;
+  readonly identity: ManagerIdentity;
+  readonly ingest: IngestWorld;
+}
+
+/** Called in a `describe`: gives its tests a world on a database of their own, where each begins without computers. */
+export function useDialWorld(): DialWorld {
+  // Hooks run in this order: the database is dropped last.
+  after('close the world', () => world.close());
+  const world = new DialWorld(useDatabase());
+  before('open the world', () => world.open());
+  afterEach('clear the world', () => world.clear());
+  return world;
+}
+
 /** Processes that dial fake listeners over real TLS, with the real ingest path on a real database behind them. */
 export class DialWorld {
   readonly clock = Object.assign(handClock(), { fleet: () => Date.now(), trustedTime: () => Date.now() });
@@ -47,25 +64,30 @@ export class DialWorld {
   isDeaf = false;
   readonly #random = createSystemRandom();
   readonly #log = createLog({ name: 'test', level: 'silent' });
-  readonly #database: TestDatabase;
-  readonly #dir = mkdtempSync(join(tmpdir(), 'wardbeat-dials-'));
+  readonly database: TestDatabase;
   readonly #requests = createDialRequestRelay();
   readonly #spans: DeafSpan[] = [];
   readonly #closing: (() => Promise<unknown>)[] = [];
-  #opened: { readonly authority: CertificateAuthority; readonly identity: ManagerIdentity } | undefined;
-  readonly ingest: IngestWorld;
+  #opened: Opened | undefined;
 
   constructor(database: TestDatabase) {
-    this.#database = database;
-    this.ingest = createIngestWorld(database.pool, { clock: this.clock, hints: this.hints, dials: this.#requests });
+    this.database = database;
   }
 
-  async open(): Promise<this> {
-    const where = { dir: this.#dir, clock: this.clock };
+  async open(): Promise<void> {
+    const { pool } = this.database;
+    await seedForest(pool);
+    const dir = mkdtempSync(join(tmpdir(), 'wardbeat-dials-'));
+    const where = { dir, clock: this.clock };
     const authority = await openAuthority({ ...where, trustDomain: 'test.wardbeat', random: this.#random });
     const identity = await openManagerIdentity({ ...where, authority, node: 'node-1', hosts: ['localhost'] });
-    this.#opened = { authority, identity };
-    return this;
+    const ingest = createIngestWorld(pool, { clock: this.clock, hints: this.hints, dials: this.#requests });
+    await ingest.settings.refresh();
+    this.#opened = { dir, authority, identity, ingest };
+  }
+
+  get ingest(): IngestWorld {
+    return this.#current().ingest;
   }
 
   get authority(): CertificateAuthority {
@@ -76,18 +98,20 @@ export class DialWorld {
     return this.#current().identity;
   }
 
-  #current() {
+  #current(): Opened {
     if (!this.#opened) throw new Error('The world is not open');
     return this.#opened;
   }
 
   /** One process's dials, not started. */
   dials(options: { node?: string; connectMs?: number; totalMs?: number; isApart?: boolean } = {}): Dials {
-    const { pool, appConnection } = this.#database;
+    const { pool, appConnection } = this.database;
     const { node = 'node-1', connectMs = 3000, totalMs = 10_000, isApart = false } = options;
     const inTransaction = createHotTransaction(createPoolUnitOfWork(pool, { clock: this.clock, random: this.#random }));
+    const { authority, identity, ingest } = this.#current();
     const dials = composeDials({
-      ...this.#current(),
+      authority,
+      identity,
       fleetClock: this.clock,
       log: this.#log,
       sql: sqlOfClient(pool),
@@ -97,7 +121,7 @@ export class DialWorld {
         await client.connect();
         return client;
       },
-      settings: this.ingest.settings,
+      settings: ingest.settings,
       limits: createPeerLimits({}, () => this.clock.monotonic()),
       verdicts: { reconsider: (ids) => void this.reconsidered.push(...ids) },
       spans: () => this.#spans,
@@ -106,7 +130,7 @@ export class DialWorld {
       allowedCidrs: undefined,
       limitsMs: { connectMs, totalMs },
       submit: async (exchange) => {
-        const orders = await this.ingest.batcher.submit(exchange);
+        const orders = await ingest.batcher.submit(exchange);
         this.exchanges.push(exchange);
         return orders;
       },
@@ -123,7 +147,7 @@ export class DialWorld {
 
   /** A computer with its rows and its listener, which waits on loopback where the computer was observed. */
   async computer(rows: ComputerRows = {}, options: Partial<FakeListenerOptions> = {}): Promise<DialledComputer> {
-    const [id = ''] = await addComputers(this.#database.pool, 1);
+    const [id = ''] = await addComputers(this.database.pool, 1);
     const listener = await this.listen(id, options);
     await this.rows(id, listener.port, rows);
     return { id, listener };
@@ -142,7 +166,7 @@ export class DialWorld {
   }
 
   async rows(id: string, port: number, rows: ComputerRows): Promise<void> {
-    const { pool } = this.#database;
+    const { pool } = this.database;
     const now = this.clock.fleet();
     const { direction = 'managerInitiated', listenerState = 'listening', dueInMs = 0 } = rows;
     const { seenMsAgo = 60_000, intervalMs = 60_000, observed = '127.0.0.1', address = null } = rows;
@@ -173,7 +197,7 @@ export class DialWorld {
   }
 
   async dialRow(id: string) {
-    const { rows } = await this.#database.pool.query('SELECT * FROM computer_dials WHERE computer_id = $1', [id]);
+    const { rows } = await this.database.pool.query('SELECT * FROM computer_dials WHERE computer_id = $1', [id]);
     return rows[0] as
       | {
           last_result: string;
@@ -192,12 +216,13 @@ export class DialWorld {
     return this.exchanges.filter(({ identity }) => identity.computerId === id);
   }
 
-  /** Ends processes and listeners, and forgets the computers. */
+  /** Ends processes and listeners, forgets the computers, and hears again. */
   async clear(): Promise<void> {
+    this.isDeaf = false;
     for (const close of this.#closing.splice(0)) await close();
     this.exchanges.length = 0;
     this.reconsidered.length = 0;
-    await this.#database.pool.query(
+    await this.database.pool.query(
       `DELETE FROM farewells; DELETE FROM computer_dials; DELETE FROM computer_contacts; DELETE FROM computer_facts; DELETE FROM computer_live;
        DELETE FROM computer_status; DELETE FROM computers;
        UPDATE dial_shards SET owner = NULL, generation = 0, lease_until_fleet_ms = 0`,
@@ -207,6 +232,6 @@ export class DialWorld {
   async close(): Promise<void> {
     await this.clear();
     await this.ingest.batcher.drain();
-    rmSync(this.#dir, { recursive: true, force: true });
+    rmSync(this.#current().dir, { recursive: true, force: true });
   }
 }

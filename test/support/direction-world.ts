@@ -12,7 +12,7 @@ export interface DirectedComputer {
   readonly carrierInUse: string;
   readonly listenerReachable: boolean | null;
   readonly components: readonly { readonly name: string; readonly state: string }[];
-  readonly listener: { readonly port: number | null } | null;
+  readonly listener: { readonly state: string; readonly port: number | null } | null;
   readonly lastDial: { readonly at: string; readonly result: string } | null;
 }
 
@@ -105,9 +105,10 @@ export class DirectionWorld {
   inForce(direction: string, { id, name }: { id: string; name: string }): Promise<DirectedComputer> {
     return eventually(`${direction} is in force`, async () => {
       const shown = await this.computer(id);
+      // Asking the agent takes a process: it is asked when the manager is satisfied.
+      if (shown.settingsState !== 'applied' || shown.communicationDirection !== direction) return undefined;
       const { direction: own, settings } = await this.statusOf(name);
-      const isApplied = shown.settingsState === 'applied' && settings.candidate === null;
-      return isApplied && own === direction && shown.communicationDirection === direction ? shown : undefined;
+      return own === direction && settings.candidate === null ? shown : undefined;
     });
   }
 

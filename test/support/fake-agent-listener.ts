@@ -12,7 +12,7 @@ import { steadyReport } from './ingest-world.js';
 
 /**
  * How a fake agent answers: `good` as the protocol says; `tarpit` accepts TCP and never says a word; `mute` shakes hands
- * and never answers; `half` sends a part of its answer; `drip` one byte at a time, for ever.
+ * and never answers; `upgrade` switches protocols unasked; `half` sends a part of its answer; `drip` one byte at a time, for ever.
  */
 export type ListenerMode =
   | 'good'
@@ -26,6 +26,7 @@ export type ListenerMode =
   | 'no-report'
   | 'other-report'
   | 'redirect'
+  | 'upgrade'
   | 'empty';
 
 export interface FakeListenerOptions {
@@ -74,6 +75,10 @@ export async function startFakeListener(options: FakeListenerOptions): Promise<F
 }
 
 const ODD_BODIES: Readonly<Record<string, string>> = { 'no-json': '<html></html>', 'no-report': '{"hello": 1}' };
+const BARE: Readonly<Record<string, [status: number, headers: Record<string, string>]>> = {
+  empty: [204, {}],
+  upgrade: [101, { connection: 'upgrade', upgrade: 'other' }],
+};
 
 class Fake implements FakeListener {
   mode: ListenerMode;
@@ -160,7 +165,7 @@ class Fake implements FakeListener {
     } else if (this.mode === 'redirect') {
       const { status, location } = this.#options.redirect ?? { status: 307, location: 'https://127.0.0.1:1/' };
       response.writeHead(status, { location }).end();
-    } else if (this.mode === 'empty') response.writeHead(204).end();
+    } else if (BARE[this.mode] !== undefined) response.writeHead(...BARE[this.mode]!).end();
     else if (ODD_BODIES[this.mode] !== undefined) response.writeHead(200, json).end(ODD_BODIES[this.mode]);
     else if (this.mode === 'huge') response.writeHead(200, json).end(Buffer.alloc(3 * 1024 * 1024, 0x20));
     else if (this.mode === 'half') response.writeHead(200, { ...json, 'content-length': '1000' }).write('{"protocol');

@@ -30,6 +30,7 @@ export interface SeenComputer {
 }
 
 export interface SeenAlert {
+  readonly id: string;
   readonly type: string;
   readonly state: string;
   /** Null of an alert that is about no computer, or about many. */
@@ -87,7 +88,7 @@ export async function rootPolicyOf({ api }: ManagerProcess): Promise<string> {
 
 /** A token for many computers of one policy. */
 export async function makeToken({ api }: ManagerProcess, policyId: string): Promise<string> {
-  const asked = { policyId, uses: 1000, expiresInSeconds: 3600, ratePerSecond: 1000 };
+  const asked = { policyId, uses: 100_000, expiresInSeconds: 3600, ratePerSecond: 1000 };
   return (await api.post<{ token: string }>('/enrollment-tokens', asked)).token;
 }
 

@@ -4,6 +4,7 @@ import { createAlertWriter } from '../../server/alerts/alert-writer.js';
 import { sqlOfClient } from '../../server/database/sql.js';
 import { composeIncidents, type IncidentJob, type IncidentsDeps } from '../../server/incidents/index.js';
 import type { Status, StatusTransition } from '../../server/statuses/status.js';
+import type { GoodbyeReason } from '../../policies/status-model.js';
 import type { TestDatabase } from './database.js';
 import { VerdictWorld } from './verdict-world.js';
 
@@ -102,8 +103,8 @@ export class IncidentWorld extends VerdictWorld {
   offline = (ids: readonly string[]) => this.move(ids, 'late', 'offline');
   back = (ids: readonly string[]) => this.move(ids, 'offline', 'online');
 
-  async goodbye(ids: readonly string[]): Promise<void> {
-    const goodbye = { reason: 'shutdown', receivedAt: this.clock.fleet(), expectedBackMs: null };
+  async goodbye(ids: readonly string[], reason: GoodbyeReason): Promise<void> {
+    const goodbye = { reason, receivedAt: this.clock.fleet(), expectedBackMs: null };
     await this.inTransaction((sql) =>
       this.statuses.setGoodbyes(
         sql,

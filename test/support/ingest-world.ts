@@ -57,6 +57,8 @@ export interface IngestWorld extends Heartbeats {
   readonly dialled: string[];
   readonly deaf: string[];
   readonly spans: DeafSpan[];
+  /** The deafness that goes on. */
+  readonly present: DeafSpan[];
   report(computerId: string, changes?: Partial<Report>): Exchange;
   beat(computerId: string, changes?: Partial<Report>): Promise<Orders>;
 }
@@ -112,12 +114,17 @@ export function createIngestWorld(
   const dialled: string[] = [];
   const deaf: string[] = [];
   const spans: DeafSpan[] = [];
+  const present: DeafSpan[] = [];
   const heartbeats = composeHeartbeats({
     pool,
     settings,
     alerts,
     statuses: createStatusWriter({ alerts, random, fleetClock: clock }),
-    listening: { spans: () => spans, noteDeaf: (cause) => void deaf.push(cause) },
+    listening: {
+      spans: () => spans,
+      spansUntilNow: () => [...spans, ...present],
+      noteDeaf: (cause) => void deaf.push(cause),
+    },
     breaker: createDatabaseBreaker(() => clock.monotonic()),
     hints: options.hints ?? {
       heard: (hints) => void heard.push(...hints),
@@ -149,6 +156,7 @@ export function createIngestWorld(
     dialled,
     deaf,
     spans,
+    present,
     report,
     beat: (computerId, changes) => heartbeats.batcher.submit(report(computerId, changes)),
   };

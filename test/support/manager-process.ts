@@ -3,9 +3,19 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createApiClient, type ApiClient } from './api-client.js';
+import { freePort } from './free-port.js';
 import { eventually } from './poll.js';
 
 export const ADMIN_PASSWORD = 'correct horse battery';
+
+/** The environment of a manager that lets many agents of one machine enroll at once. */
+export const MANY_AGENTS = { WARDBEAT_ENROLL_PER_ADDRESS: '1000', WARDBEAT_ENROLL_TOTAL: '1000' };
+
+/** The environment of a manager that comes back on the ports that it had. */
+export const keptPorts = async () => ({
+  WARDBEAT_AGENT_PORT: String(await freePort()),
+  WARDBEAT_ADMIN_PORT: String(await freePort()),
+});
 
 export interface ManagerOptions {
   readonly dataDir?: string;

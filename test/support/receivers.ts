@@ -173,6 +173,12 @@ function takeFrames(bytes: Buffer, lines: string[]): Buffer<ArrayBuffer> {
   }
 }
 
+/** As a balancer with nobody behind it: accepts and closes. */
+export async function startClosingReceiver(tls?: ReceiverTls): Promise<Receiver> {
+  const close = (socket: Socket): void => void socket.on('error', () => undefined).destroy();
+  return listening(tls ? createTlsServer({ cert: tls.cert, key: tls.key }, close) : createTcpServer(close));
+}
+
 /** Whatever is accepted here stays without a word. */
 export async function startSilentReceiver(): Promise<Receiver & { readonly connections: () => number }> {
   let connections = 0;

@@ -125,7 +125,11 @@ export class VerdictWorld {
   }
 
   /** A job that doubts itself; `check` is what it finds when it looks at its own path. */
-  doubtingJob(ledger: RunningListeningLedger, check: () => Promise<string | null>): VerdictJob {
+  doubtingJob(
+    ledger: RunningListeningLedger,
+    check: () => Promise<string | null>,
+    isDraining: () => boolean = () => false,
+  ): VerdictJob {
     const { clock, settings, statuses, inTransaction } = this;
     const suspicion = new SelfSuspicion({ path: { check }, ledger, fleetClock: clock, log });
     return createVerdictJob({
@@ -136,6 +140,7 @@ export class VerdictWorld {
       settings,
       statuses,
       suspicion,
+      isDraining,
       log,
     });
   }

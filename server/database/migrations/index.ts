@@ -16,6 +16,7 @@ import { IndexNoticed0000000000017 } from './0017-index-noticed.js';
 import { Maintenance0000000000018 } from './0018-maintenance.js';
 import { Notifications0000000000019 } from './0019-notifications.js';
 import { Diagnosis0000000000020 } from './0020-diagnosis.js';
+import { KeptNames0000000000022 } from './0022-kept-names.js';
 import { Commands0000000000024 } from './0024-commands.js';
 
 /** Every migration, oldest first. */
@@ -38,5 +39,6 @@ export const MIGRATIONS = [
   Maintenance0000000000018,
   Notifications0000000000019,
   Diagnosis0000000000020,
+  KeptNames0000000000022,
   Commands0000000000024,
 ] as const;

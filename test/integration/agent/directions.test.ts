@@ -1,5 +1,4 @@
 import { expect } from 'chai';
-import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 
 import type { AgentOptions } from '../../../agent/agent-options.js';
@@ -12,15 +11,21 @@ import type { CommunicationDirection } from '../../../policies/setting-values.js
 import { FakeManager } from '../../support/agent-fake-manager.js';
 import { composeInProcess, enrollInProcess } from '../../support/agent-in-process.js';
 import { temporaryFolder, until } from '../../support/agent-process.js';
-import { freePort, isListening } from '../../support/free-port.js';
+import { freePort, isListening, occupy } from '../../support/free-port.js';
 import { dial, type DialledExchange } from '../../support/listener-dialer.js';
 
 const system = createSystemClock();
 
+interface JumpingClock extends Clock {
+  jump(ms: number): void;
+  isSleeping(ms: number): boolean;
+}
+
 /** The machine's clocks, whose boot clock can be set on: that wakes who sleeps. */
-function jumpingClock(): Clock & { jump(ms: number): void } {
+function jumpingClock(): JumpingClock {
   let ahead = 0;
   let jumped = new AbortController();
+  const sleeping: number[] = [];
   return {
     wall: () => system.wall() + ahead,
     monotonic: () => system.monotonic(),
@@ -28,10 +33,16 @@ function jumpingClock(): Clock & { jump(ms: number): void } {
     async sleep(ms, signal) {
       const { signal: wake } = jumped;
       const either = signal ? AbortSignal.any([wake, signal]) : wake;
-      await system.sleep(ms, either).catch((error: unknown) => {
+      sleeping.push(ms);
+      try {
+        await system.sleep(ms, either);
+      } catch (error) {
         if (!wake.aborted || signal?.aborted) throw error;
-      });
+      } finally {
+        sleeping.splice(sleeping.indexOf(ms), 1);
+      }
     },
+    isSleeping: (ms) => sleeping.includes(ms),
     jump(ms) {
       ahead += ms;
       jumped.abort();
@@ -71,10 +82,6 @@ describe('the directions of an agent', function () {
   const controlEvents = () => manager.events('control').map(({ kind }) => kind);
   const byAgent = () => manager.reports.filter(({ dialledBy }) => dialledBy === 'agent').length;
   const isOpen = () => isListening(port);
-  const occupy = (): Promise<Server> =>
-    new Promise((resolve) => {
-      const server = createServer().listen(port, () => resolve(server));
-    });
 
   beforeEach(async () => {
     folder = temporaryFolder();
@@ -227,7 +234,7 @@ describe('the directions of an agent', function () {
     await enrollWeb1();
     await startAgent();
     await inContact();
-    const other = await occupy();
+    const other = await occupy(port);
     try {
       direct('managerInitiated');
       clock.jump(60_000);
@@ -305,7 +312,7 @@ describe('the directions of an agent', function () {
     expect(byAgent()).to.equal(after);
   });
 
-  describe('under managerInitiated, started with a port that its manager does not know,', () => {
+  describe('under managerInitiated, started with a listener that its manager does not know,', () => {
     let before: number;
     let next: number;
 
@@ -331,14 +338,29 @@ describe('the directions of an agent', function () {
       expect(manager.dials).to.equal(dials + 1);
     });
 
-    it('it tells it once it could bind it', async () => {
+    it('it says once that it cannot bind its port, also over a restart, and tells it once it could', async () => {
+      const { dials } = manager;
       port = next;
-      const other = await occupy();
-      await startAgent();
-      await until('it failed', () => daemon.status().listener.state === 'failed');
-      await new Promise((resolve) => other.close(resolve));
-      await hasTold();
+      const other = await occupy(port);
+      try {
+        await startAgent();
+        await hasTold();
+        const { listener } = manager.reports.at(-1)!.report;
+        expect(listener).to.include({ state: 'failed' });
+        expect(listener!.detail).to.contain('EADDRINUSE');
+        await inContact();
+        await daemon.stop();
+        await startAgent();
+        await until('its heartbeat loop waits', () => clock.isSleeping(30_000));
+        expect(manager.dials).to.equal(dials + 1);
+        expect(daemon.status().listener.state).to.equal('failed');
+        clock.jump(SHORTEST_FALLBACK_MS / 2);
+      } finally {
+        await new Promise((resolve) => other.close(resolve));
+      }
+      await until('it told', () => manager.reports.at(-1)!.report.listener?.state === 'listening');
       expect(manager.reports.at(-1)!.report.listener).to.deep.equal({ state: 'listening', port: next });
+      expect(manager.dials).to.equal(dials + 2);
     });
 
     it('it tries again while its manager is away', async () => {
@@ -375,7 +397,7 @@ describe('the directions of an agent', function () {
   });
 
   it('three agents of one host: two cannot bind, go on dialling, and say so calmly', async () => {
-    const other = await occupy();
+    const other = await occupy(port);
     try {
       await enrollWeb1();
       await startAgent();

@@ -2,8 +2,10 @@ import { expect } from 'chai';
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import type { AgentOptions } from '../../../agent/agent-options.js';
 import type { Daemon } from '../../../agent/daemon.js';
 import { dataDirectory } from '../../../agent/data-directory.js';
+import { createSystemClock } from '../../../lib/clock.js';
 import { FakeManager } from '../../support/agent-fake-manager.js';
 import { composeInProcess, enrollInProcess } from '../../support/agent-in-process.js';
 import { temporaryFolder, until } from '../../support/agent-process.js';
@@ -15,8 +17,8 @@ describe('an agent and its manager', () => {
 
   const directory = () => dataDirectory(join(folder.path, 'web1'));
   const enrollWeb1 = () => enrollInProcess(directory(), manager);
-  const startAgent = async (): Promise<Daemon> => {
-    daemon = await composeInProcess(directory(), { listenerPort: 0 });
+  const startAgent = async (options: Partial<AgentOptions> = {}): Promise<Daemon> => {
+    daemon = await composeInProcess(directory(), { listenerPort: 0, ...options });
     await daemon.start();
     return daemon;
   };
@@ -53,6 +55,24 @@ describe('an agent and its manager', () => {
     const again = await enrollWeb1();
     expect(again.computerId).to.equal(first.computerId);
     expect(manager.enrolled.size).to.equal(1);
+  });
+
+  it('tells a clock that was set while it was away once, however often it is started before it is heard', async () => {
+    const system = createSystemClock();
+    const clock = { ...system, wall: () => system.wall() + aheadMs };
+    let aheadMs = 0;
+    await enrollWeb1();
+    const run = () => startAgent({ clock, clockDetection: true });
+    const first = await run();
+    await until('it was in contact', () => first.status().state === 'online');
+    await first.abort();
+    await manager.close();
+    aheadMs = 10_000;
+    for (let starts = 0; starts < 3; starts += 1) await (await run()).abort();
+    await manager.listen();
+    const last = await run();
+    await until('it is heard again', () => last.status().state === 'online');
+    expect(manager.events('control').filter(({ kind }) => kind === 'clock-changed')).to.have.length(1);
   });
 
   it('sends nothing to a manager whose root the token does not name', async () => {

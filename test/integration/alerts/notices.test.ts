@@ -1,7 +1,8 @@
 import { expect } from 'chai';
-import type { AlertActReply } from '../../../server/alerts/alert-dto.js';
+import type { AlertActReply, AlertReply } from '../../../server/alerts/alert-dto.js';
 import type { Page } from '../../../server/admin-api/page.js';
 import { ComputerEntity, ComputerRevisionEntity } from '../../../server/computers/index.js';
+import { readToldAlerts } from '../../../server/notifications/told-alert-query.js';
 import { PolicyEntity, PolicyRevisionEntity } from '../../../server/policies/policy-entity.js';
 import { Scope } from '../../../server/access/scope.js';
 import { toRfc3339 } from '../../../lib/clock.js';
@@ -440,6 +441,51 @@ describe('the notices of alerts', () => {
       ]);
       expect(items[0]?.at).to.equal(wall(0));
     });
+
+    it('answer what changes nothing, and note nothing; only a comment is news when it says the same', async () => {
+      const { alert } = await told();
+      const notes = async () => ({
+        audit: world.audit.entries.length,
+        outbox: (await database.pool.query('SELECT id FROM alert_outbox')).rowCount,
+      });
+      const params = { id: alert.id };
+      const unsnooze = async () => (await world.call<AlertReply>('delete', '/alerts/:id/snooze', { params })).body;
+      const until = wall(MINUTE_MS);
+      const seen = await world.act(alert.id, 'acknowledge', { comment: 'seen' });
+      await world.act(alert.id, 'snooze', { until });
+      const before = await notes();
+      expect(await world.act(alert.id, 'acknowledge')).to.deep.equal({ ...seen, snoozedUntil: until });
+      expect(await world.act(alert.id, 'acknowledge', { comment: 'seen' })).to.include({ comment: 'seen' });
+      expect(await world.act(alert.id, 'snooze', { until })).to.include({ snoozedUntil: until });
+      expect(await world.act(alert.id, 'assign', { assignee: null })).to.include({ assignee: null });
+      expect(await notes()).to.deep.equal(before);
+      expect(await unsnooze()).to.include({ snoozedUntil: null });
+      const after = { audit: before.audit + 1, outbox: (before.outbox ?? 0) + 1 };
+      expect(await notes()).to.deep.equal(after);
+      expect(await unsnooze()).to.include({ snoozedUntil: null });
+      expect(await notes()).to.deep.equal(after);
+      world.clock.advance(1000);
+      await world.act(alert.id, 'comment', { comment: 'seen' });
+      const { items } = (await world.call<Page<AlertActReply>>('get', '/alerts/:id/history', { params })).body;
+      expect(items.map(({ action, comment }) => [action, comment])[0]).to.deep.equal(['commented', 'seen']);
+      expect(items).to.have.lengthOf(4);
+    });
+  });
+
+  it('keep the last name of a computer whose record is removed, closed ones too', async () => {
+    const { id } = await world.makeComputer();
+    await world.fail([id]);
+    await world.recover([id]);
+    await world.fail([id]);
+    await world.call('patch', '/computers/:id', { params: { id }, body: { name: 'renamed' }, ifMatch: 1 });
+    await world.call('delete', '/computers/:id', { params: { id } });
+    const alerts = await world.alerts({ computerId: id, q: 'RENAM' });
+    expect(alerts.map(({ state, computerName }) => [state, computerName])).to.deep.equal([
+      ['resolved', 'renamed'],
+      ['resolved', 'renamed'],
+    ]);
+    const [told] = (await readToldAlerts(world.sql, [alerts[0]?.id ?? ''])).values();
+    expect(told).to.include({ computerId: id, computerName: 'renamed' });
   });
 });
 

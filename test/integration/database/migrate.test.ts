@@ -4,10 +4,12 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
+import type { QueryRunner } from 'typeorm';
 import { dumpSchema, SCHEMA_FILE } from '../../../scripts/schema-dump.js';
 import type { DatabaseAddress } from '../../../server/database/connection.js';
 import { createDataSource, createPool } from '../../../server/database/data-source.js';
 import { migrate, readRole } from '../../../server/database/migrate.js';
+import { KeptNames0000000000022 } from '../../../server/database/migrations/0022-kept-names.js';
 import { MIGRATIONS } from '../../../server/database/migrations/index.js';
 import { sqlOfClient } from '../../../server/database/sql.js';
 import { createDatabase, useDatabase, type Database } from '../../support/database.js';
@@ -81,6 +83,24 @@ describe('migrations', function () {
         [APP_ROLE],
       );
       expect(rows).to.deep.equal([{ reads: true, changes: false, appends: true, backdates: false }]);
+    });
+
+    it('write labels that were stored as key:value as key=value', async () => {
+      const options = { owner: database.ownerConnection, appRole: APP_ROLE };
+      await migrate(options);
+      const runner = { query: (text: string) => owner.query(text) } as unknown as QueryRunner;
+      const names = new KeptNames0000000000022();
+      await names.down(runner);
+      const labels = ['rack', 'rack:a', 'rack:a=b', 'rack=a:b'];
+      await owner.query(
+        `INSERT INTO maintenance_windows (id, label, starts_at, ends_at, comment, created_at, created_by)
+         SELECT md5(label)::uuid, label, '2026-11-21T00:00:00Z', '2026-11-22T00:00:00Z', '', '2026-11-21T00:00:00Z', 'ada'
+         FROM unnest($1::text[]) AS made (label)`,
+        [labels],
+      );
+      await names.up(runner);
+      const { rows } = await owner.query('SELECT label FROM maintenance_windows ORDER BY label');
+      expect(rows.map(({ label }) => label).sort()).to.deep.equal(['rack', 'rack=a', 'rack=a:b', 'rack=a=b']);
     });
 
     it('take URLs as well, and so do pools and data sources', async () => {

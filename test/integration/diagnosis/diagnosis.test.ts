@@ -104,6 +104,60 @@ describe('the diagnosis of a computer', () => {
     );
   });
 
+  it('believes a refusal less where the agent does not listen, or could not', async () => {
+    const id = await silent();
+    await sql('UPDATE computer_live SET seen_by_dial_fleet_ms = last_seen_fleet_ms WHERE computer_id = $1', id);
+    await refusedDial(id);
+    const contact = (direction: string, listener: string) =>
+      sql(
+        `INSERT INTO computer_contacts (computer_id, direction, listener_state) VALUES ($1, $2, $3)
+         ON CONFLICT (computer_id) DO UPDATE SET direction = EXCLUDED.direction, listener_state = EXCLUDED.listener_state`,
+        id,
+        direction,
+        listener,
+      );
+    const found = [];
+    for (const [direction, listener] of [
+      ['bidirectional', 'listening'],
+      ['bidirectional', 'failed'],
+      ['agentInitiated', 'closed'],
+    ] as const) {
+      await contact(direction, listener);
+      const { reason, confidence, hostUp } = await get(id);
+      found.push([reason, confidence, hostUp]);
+    }
+    expect(found).to.deep.equal([
+      ['refused', 'high', true],
+      ['refused', 'medium', true],
+      ['refused', 'medium', true],
+    ]);
+  });
+
+  it('probes: tells of one in contact that it refuses connections since, until it is heard again', async () => {
+    const { id } = await world.makeComputer();
+    await world.hear(id);
+    await sql('UPDATE computer_live SET seen_by_dial_fleet_ms = last_seen_fleet_ms WHERE computer_id = $1', id);
+    world.clock.advance(1000);
+    outcome = { result: 'refused', detail: 'connect ECONNREFUSED', hostUp: true };
+    await call('post', '/computers/:id/probe', { params: { id } });
+    const refused = await get(id);
+    expect(refused).to.deep.include({ status: 'online', reason: 'refused', confidence: 'high', hostUp: true });
+    expect(refused.advice.join()).to.include('its agent does not');
+    world.clock.advance(1000);
+    await world.hear(id);
+    expect(await get(id)).to.deep.include({ status: 'online', reason: 'in-contact', confidence: 'high' });
+  });
+
+  it('probes: one that the manager had no room for hides nothing that was seen', async () => {
+    const id = await silent();
+    await refusedDial(id, now() - MINUTE);
+    outcome = { result: 'own', detail: 'Too many connections are open.', hostUp: null };
+    await call('post', '/computers/:id/probe', { params: { id } });
+    const shown = await get(id);
+    expect(shown).to.deep.include({ reason: 'refused', hostUp: true });
+    expect(codes(shown)).to.include('probe own');
+  });
+
   it("tells of the agent's goodbye, clock and last error", async () => {
     const id = await silent();
     const seen = now() - 5 * MINUTE;

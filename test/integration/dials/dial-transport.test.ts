@@ -140,6 +140,7 @@ describe('Dialling one agent', () => {
     ['no-json', 'protocol'],
     ['no-report', 'protocol'],
     ['redirect', 'protocol'],
+    ['upgrade', 'reset'],
     ['empty', 'protocol'],
     ['other-report', 'protocol'],
   ];

@@ -2,30 +2,17 @@ import { expect } from 'chai';
 import type { Report } from '../../../protocol/heartbeat-messages.js';
 import { sqlOfClient } from '../../../server/database/sql.js';
 import { notifyDials } from '../../../server/dials/index.js';
-import { useDatabase } from '../../support/database.js';
-import { DialWorld, type DialledComputer } from '../../support/dial-world.js';
+import { useDialWorld, type DialledComputer } from '../../support/dial-world.js';
 import type { FakeListener } from '../../support/fake-agent-listener.js';
-import { changePolicy, seedForest } from '../../support/ingest-world.js';
+import { changePolicy } from '../../support/ingest-world.js';
 import { eventually } from '../../support/poll.js';
 
 const MANAGER_INITIATED = { direction: 'managerInitiated', listener: { state: 'listening', port: 4118 } } as const;
 
 describe('The manager dials', function () {
   this.timeout(60_000);
-  let world: DialWorld;
-  // Before the hook that drops the database.
-  after(() => world.close());
-  const database = useDatabase();
-
-  before(async () => {
-    await seedForest(database.pool);
-    world = await new DialWorld(database).open();
-    await world.ingest.settings.refresh();
-  });
-  afterEach(async () => {
-    world.isDeaf = false;
-    await world.clear();
-  });
+  const world = useDialWorld();
+  const { database } = world;
 
   /** What a good agent reports: it runs on the desired settings, whatever is asked. */
   const good = (): Partial<Report> => ({
@@ -294,14 +281,10 @@ describe('The manager dials', function () {
 
 describe('Tarpits among the dialled', function () {
   this.timeout(120_000);
-  let world: DialWorld;
-  // Before the hook that drops the database.
-  after(() => world.close());
-  const database = useDatabase();
+  const world = useDialWorld();
+  const { database } = world;
 
   before(async () => {
-    await seedForest(database.pool);
-    world = await new DialWorld(database).open();
     await changePolicy(database.pool, { heartbeatIntervalSeconds: 10 });
     await world.ingest.settings.refresh();
   });

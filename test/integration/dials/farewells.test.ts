@@ -1,30 +1,16 @@
 import { expect } from 'chai';
 import { sqlOfClient } from '../../../server/database/sql.js';
 import { orderFarewell } from '../../../server/dials/index.js';
-import { useDatabase } from '../../support/database.js';
-import { DialWorld, type ComputerRows, type DialledComputer } from '../../support/dial-world.js';
+import { useDialWorld, type ComputerRows, type DialledComputer } from '../../support/dial-world.js';
 import type { FakeListenerOptions } from '../../support/fake-agent-listener.js';
-import { seedForest } from '../../support/ingest-world.js';
 import { eventually } from '../../support/poll.js';
 
 const UNUSED_PORT = 1;
 
 describe('The manager says farewell to agents that only it dials', function () {
   this.timeout(60_000);
-  let world: DialWorld;
-  // Before the hook that drops the database.
-  after(() => world.close());
-  const database = useDatabase();
-
-  before(async () => {
-    await seedForest(database.pool);
-    world = await new DialWorld(database).open();
-    await world.ingest.settings.refresh();
-  });
-  afterEach(async () => {
-    world.isDeaf = false;
-    await world.clear();
-  });
+  const world = useDialWorld();
+  const { database } = world;
 
   const query = async <T>(text: string, ...values: unknown[]) => (await database.pool.query(text, values)).rows as T[];
   const order = ({ id }: DialledComputer) =>

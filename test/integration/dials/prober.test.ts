@@ -1,24 +1,13 @@
 import { createServer, type Server } from 'node:net';
 import { expect } from 'chai';
-import { useDatabase } from '../../support/database.js';
 import { problemOf } from '../../support/domain-world.js';
-import { DialWorld } from '../../support/dial-world.js';
-import { seedForest } from '../../support/ingest-world.js';
+import { useDialWorld } from '../../support/dial-world.js';
 import { eventually } from '../../support/poll.js';
 
 describe('Probing a computer', function () {
   this.timeout(60_000);
-  let world: DialWorld;
-  // Before the hook that drops the database.
-  after(() => world.close());
-  const database = useDatabase();
-
-  before(async () => {
-    await seedForest(database.pool);
-    world = await new DialWorld(database).open();
-    await world.ingest.settings.refresh();
-  });
-  afterEach(() => world.clear());
+  const world = useDialWorld();
+  const { database } = world;
 
   it('lets the listener prove who it is, says nothing and stores nothing', async () => {
     const { id, listener } = await world.computer({ direction: 'bidirectional' });

@@ -345,6 +345,8 @@ describe('ingest of heartbeats', () => {
     await database.pool.query(`UPDATE computer_status SET status = 'stopped' WHERE computer_id = $1`, [id]);
     world.spans.push({ from: from + 100_000, until: from + 130_000 });
     world.clock.now += 300_000;
+    // It goes on while the report is stored.
+    world.present.push({ from: from + 280_000, until: world.clock.now + 500 });
     await world.beat(id!);
     const computer = await one('SELECT power_state, power_source FROM computers WHERE id = $1', id);
     expect([computer.power_state, computer.power_source]).to.deep.equal(['running', 'report']);
@@ -354,9 +356,10 @@ describe('ingest of heartbeats', () => {
       from,
       world.clock.now,
       60_000,
-      30_000,
+      50_000,
     ]);
     world.spans.length = 0;
+    world.present.length = 0;
   });
 
   for (const [name, agentTime] of [

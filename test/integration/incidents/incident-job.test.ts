@@ -149,12 +149,31 @@ describe('mass outages', () => {
     expect(await world.told()).to.deep.equal(['subnet/10.0.1.0/24 raised 11/14 0']);
   });
 
-  it('do not count who is stopped, said goodbye or is in maintenance', async () => {
+  it('hold who said goodbye like everybody else: it explains a silence and excuses none', async () => {
+    const { a } = await sites();
+    await world.goodbye(a.slice(0, 80), 'shutdown');
+    await cutOff(a.slice(0, 80));
+    expect(await world.told()).to.deep.equal(['subnet/10.0.1.0/24 raised 80/100 80']);
+    expect(await world.held()).to.deep.equal({ 'subnet/10.0.1.0/24': 80 });
+  });
+
+  it('wait for who restarts as announced until he is offline', async () => {
+    const { a } = await sites();
+    await world.goodbye(a.slice(0, 40), 'restart');
+    await world.goodbye(a.slice(40, 80), 'update');
+    await world.late(a.slice(0, 80));
+    for (let second = 0; second < 70; second += 1) await tick();
+    expect(await world.outages()).to.deep.equal([]);
+    await world.offline(a.slice(0, 56));
+    await tick();
+    expect(await world.told()).to.deep.equal(['subnet/10.0.1.0/24 raised 56/100 56']);
+  });
+
+  it('do not count who is stopped or in maintenance', async () => {
     const { a, b, c } = await sites();
-    await world.goodbye(a);
     for (const id of c) world.excused.add(id);
-    await world.late([...a, ...c]);
-    await world.move(b, 'online', 'stopped');
+    await world.late(c);
+    for (const stopped of [a, b]) await world.move(stopped, 'online', 'stopped');
     await tick();
     expect(await world.outages()).to.deep.equal([]);
     // Of those that remain, three of five are most.

@@ -203,7 +203,7 @@ describe('the listening ledger', () => {
   });
 
   it('tells a process that did not run at all from an event loop that was busy', async () => {
-    let turnedMs = 0;
+    let turnedMs: number | undefined = 0;
     const node = 'n1';
     const ingest = { settled: async () => {} };
     const deps = { node, inTransaction, fleetClock: clock, log, ingest, otherThreadMs: () => turnedMs };
@@ -218,6 +218,41 @@ describe('the listening ledger', () => {
     turnedMs = 4000;
     await clock.jump(5000);
     expect(ledger.deafness()?.cause).to.equal('stalled');
+    for (let second = 0; second < 2; second += 1) {
+      await clock.advance(1000);
+      await ledger.renew();
+    }
+    // One that was not there before says nothing of the time before.
+    turnedMs = undefined;
+    expect(ledger.deafness()).to.equal(undefined);
+    turnedMs = 9000;
+    await clock.jump(5000);
+    expect(ledger.deafness()?.cause).to.equal('stalled');
+  });
+
+  it('tells of a deafness that is not stored yet, once, and only where no other listens', async () => {
+    const ledger = await listening();
+    const second = async () => {
+      await clock.advance(1000);
+      await ledger.renew();
+    };
+    await second();
+    expect(ledger.spansUntilNow()).to.deep.equal([]);
+    await clock.jump(20_000);
+    expect(ledger.spansUntilNow()).to.deep.equal([{ from: START + 1000, until: START + 21_000 }]);
+    expect(ledger.spans()).to.deep.equal([]);
+    await second();
+    const atChange: unknown[] = [];
+    ledger.onSpans(() => atChange.push(ledger.spansUntilNow()));
+    await second();
+    const span = { from: START + 1000, until: START + 23_000 };
+    expect(atChange).to.deep.equal([[span, { from: span.until, until: span.until }]]);
+    expect([ledger.spans(), ledger.spansUntilNow()]).to.deep.equal([[span], [span]]);
+    await listening('n2');
+    await second();
+    await clock.jump(20_000);
+    expect(ledger.deafness()).not.to.equal(undefined);
+    expect(ledger.spansUntilNow()).to.deep.equal([span]);
   });
 
   it('is deaf from before its last proof where somebody outside knows better, until the cause ends', async () => {

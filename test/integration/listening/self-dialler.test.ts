@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { createServer, type AddressInfo, type Server } from 'node:net';
+import { Worker } from 'node:worker_threads';
 import { createLog } from '../../../lib/log.js';
 import { createSystemClock } from '../../../lib/clock.js';
 import { createOwnPath } from '../../../server/listening/own-path.js';
@@ -74,6 +75,32 @@ describe('dialling the own agent port from another thread', () => {
     let looks = 0;
     const boot = () => clock.boot() + 30_000 * looks++;
     expect(await check({ boot })).to.match(/^clock: the boot clock parted by (29|30)\d{3} ms$/);
+  });
+
+  it('begins another thread after one that died', async () => {
+    const impossible = { host, port: 70_000 };
+    const { port } = mute.address() as AddressInfo;
+    const waiting = dialler.dial({ host, port }, 60_000);
+    expect(await dialler.dial(impossible, 5000)).to.deep.include({ isVoid: true });
+    expect(await waiting).to.deep.include({ isVoid: true });
+    expect(dialler.turnedMs()).to.equal(undefined);
+    const next = await dialler.dial({ host, port: agents.server.port() }, 5000);
+    expect(next).to.deep.include({ fault: null, isVoid: false });
+  });
+
+  it('says that nothing was looked at where no thread begins any more', async () => {
+    let threads = 1;
+    const begin = () => {
+      if (threads === 0) throw new Error('no thread left');
+      threads -= 1;
+      return new Worker('', { eval: true });
+    };
+    const other = createSelfDialler({ log, begin });
+    await other.start();
+    await eventually('the thread has ended', () => other.turnedMs() === undefined);
+    const target = { host, port: agents.server.port() };
+    expect(await other.dial(target, 5000)).to.deep.include({ isVoid: true });
+    await other.stop();
   });
 
   it('answers nothing after its end', async () => {

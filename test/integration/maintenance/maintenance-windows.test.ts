@@ -104,11 +104,32 @@ describe('maintenance windows by API', () => {
     const { setting, items } = await list({ computerId: web1.id });
     expect(items).to.have.lengthOf(1);
     expect(setting?.source).to.deep.equal(source);
+    expect(setting?.until).to.equal('2026-11-21T12:50:00.000Z');
     expect(setting?.next).to.have.lengthOf(10);
     expect(setting?.next[0]).to.deep.equal({
       startsAt: '2026-11-21T13:00:00.000Z',
       endsAt: '2026-11-21T13:50:00.000Z',
     });
+    world.clock.advance(Date.parse('2026-11-21T12:55:00Z') - world.clock.wall());
+    expect((await list({ computerId: web1.id })).setting?.until).to.equal(null);
+  });
+
+  it('tell the running window of a setting that is inherited', async () => {
+    const daily = [{ cron: '0 0 * * *', durationMinutes: 1439, timeZone: 'UTC' }];
+    const above = await world.makePolicy(low, { maintenanceWindows: daily });
+    const web1 = await world.makeComputer({ policyId: (await world.makePolicy(above.id)).id });
+    const { setting } = await list({ computerId: web1.id });
+    const source = { kind: 'policy', id: above.id, name: above.name };
+    const until = `${new Date(world.clock.wall()).toISOString().slice(0, 10)}T23:59:00.000Z`;
+    expect({ source: setting?.source, until: setting?.until }).to.deep.equal({ source, until });
+    expect(await maintenanceOf(web1.id)).to.deep.equal({ source, until });
+    const free = await world.makeComputer({ policyId: side });
+    expect((await list({ computerId: free.id })).setting).to.deep.include({ until: null, next: [] });
+  });
+
+  it('take a label by two spellings and answer one', async () => {
+    for (const label of ['site:a=b', 'site=a=b']) expect((await make({ label })).label).to.equal('site=a=b');
+    expect((await make({ label: 'site' })).label).to.equal('site');
   });
 
   it('that have begun are ended and stay, for reports; that have not are forgotten; that are over are left alone', async () => {

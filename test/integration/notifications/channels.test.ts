@@ -177,7 +177,11 @@ describe('Notification channels and routes', function () {
       await world.channel({ type: 'syslog', host, protocol: 'tls', facility: 'auth', port: 1 }),
     ];
     const channelId = made[3]!.id;
-    const routeId = await world.route(channelId, { groupSeconds: 0, types: ['clock-drift'], label: 'a=b' });
+    const routeId = await world.route(channelId, { groupSeconds: 0, types: ['clock-drift'], label: 'a:b' });
+    const { body: route } = await world.call<{ label: string }>('get', '/notification-routes/:id', {
+      params: { id: routeId },
+    });
+    expect(route.label).to.equal('a=b');
     await world.route(channelId, { groupSeconds: 0, minSeverity: 'low', repeatMinutes: 5 });
     await world.tell('raised', await world.alert('computer-offline', await world.computer('web1')));
     await world.deliver();

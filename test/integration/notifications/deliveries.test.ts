@@ -375,6 +375,33 @@ describe('The outbox of notifications', function () {
     expect(await world.deliveries()).to.deep.equal([]);
   });
 
+  it('is forgotten by several managers at once, none waiting for what another has locked', async () => {
+    const channel = await hook();
+    for (const name of ['web1', 'web2']) {
+      await world.route(channel, { groupSeconds: 0 });
+      const alertId = await offline(name);
+      await world.tell('raised', alertId);
+      await resolve(alertId);
+    }
+    const [locked] = await world.delivered(2);
+    world.clock.advance(31 * 24 * HOUR);
+    const forget = () =>
+      world
+        .manager('other')
+        .jobs.find(({ name }) => name === 'notification-log')!
+        .run(new AbortController().signal);
+    await world.deps.inJobsTransaction(async (sql) => {
+      await sql.query('SELECT 1 FROM notification_deliveries WHERE id = $1 FOR UPDATE', [locked!.id]);
+      await sql.query('SELECT 1 FROM notification_told ORDER BY route_id, alert_id LIMIT 1 FOR UPDATE');
+      await Promise.all([forget(), forget()]);
+    });
+    expect((await world.deliveries()).map(({ id }) => id)).to.deep.equal([locked!.id]);
+    expect((await database.pool.query('SELECT FROM notification_told')).rowCount).to.equal(1);
+    await forget();
+    expect(await world.deliveries()).to.deep.equal([]);
+    expect((await database.pool.query('SELECT FROM notification_told')).rowCount).to.equal(0);
+  });
+
   it('pages its log without gap or repeat, and filters it', async () => {
     const channel = await hook();
     await world.route(channel, { groupSeconds: 0 });

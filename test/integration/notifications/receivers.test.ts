@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { Socket as DatagramSocket } from 'node:dgram';
 import { Webhook } from 'standardwebhooks';
 import { notificationRoutes } from '../../../server/notifications/index.js';
 import { useDatabase } from '../../support/database.js';
@@ -6,6 +7,7 @@ import { callerOf } from '../../support/domain-world.js';
 import { openNotificationWorld, RECEIVER_HOST, type NotificationWorld } from '../../support/notification-world.js';
 import { eventually } from '../../support/poll.js';
 import {
+  startClosingReceiver,
   startHttpsReceiver,
   startMailReceiver,
   startSilentReceiver,
@@ -214,6 +216,13 @@ describe('Sending notifications to real receivers', function () {
       expect(sent).to.be.lessThan(16 * 1024 * 1024);
     });
 
+    it('takes the status for an answer that breaks off', async () => {
+      server.answer = (_post, response) => {
+        response.writeHead(200, { 'content-length': 100 }).write('x', () => response.destroy());
+      };
+      expect(await test((await hook()).id)).to.include({ delivered: true });
+    });
+
     it('waits as long as a receiver asks', async () => {
       server.answer = (_post, response) => void response.writeHead(429, { 'retry-after': '1800' }).end();
       const { id } = await hook();
@@ -278,11 +287,54 @@ describe('Sending notifications to real receivers', function () {
         expect(events.map((event) => / externalId=(\S+) /.exec(event)?.[1])).to.have.members(alertIds);
       });
 
+    it('alarms by syslog whenever it does by CEF', async () => {
+      const server = use(await startUdpSyslog());
+      const { id } = await world.channel({ type: 'syslog', host, port: server.port, protocol: 'udp' });
+      await world.route(id, { groupSeconds: 0 });
+      const alertId = await alertOf();
+      for (const kind of ['raised', 'flapping', 'resolved'] as const) {
+        await world.tell(kind, alertId);
+        await world.deliver();
+      }
+      await eventually('all messages', () => server.lines.length === 3);
+      const told = server.lines.map((line) => /^<(\d+)>.* - (\w+) - CEF:0(?:\|[^|]*){5}\|(\d+)\|/.exec(line)?.slice(1));
+      expect(told).to.deep.equal([
+        ['131', 'raised', '8'],
+        ['131', 'flapping', '8'],
+        ['134', 'resolved', '2'],
+      ]);
+    });
+
     it('tells when nobody takes it', async () => {
       const { port, close } = await startTcpSyslog();
       await close();
       const { id } = await world.channel({ type: 'syslog', host, port, protocol: 'tcp' });
       expect(await test(id)).to.include({ code: 'refused', error: 'the connection was refused' });
+    });
+
+    for (const protocol of ['tcp', 'tls'] as const)
+      it(`does not take a receiver over ${protocol} that closes at once for one that has it`, async () => {
+        const server = use(await startClosingReceiver(protocol === 'tls' ? world.tls : undefined));
+        const caPem = protocol === 'tls' ? world.tls.caPem : null;
+        const { id } = await world.channel({ type: 'syslog', host, port: server.port, protocol, caPem });
+        expect(await test(id)).to.include({ delivered: false, code: 'reset' });
+      });
+
+    it('hears a refusal that arrives between two datagrams', async () => {
+      const { port, close } = await startUdpSyslog();
+      await close();
+      const { id } = await world.channel({ type: 'syslog', host, port, protocol: 'udp' });
+      await world.route(id, { groupSeconds: 0 });
+      await world.tell('raised', await alertOf('web1'), await alertOf('web2'));
+      const send = DatagramSocket.prototype.send as (...args: unknown[]) => void;
+      // Over a network a refusal comes a little later than here.
+      const later = function (this: DatagramSocket, bytes: Buffer, done: (error: Error | null) => void): void {
+        send.call(this, bytes, (error: Error | null) => setImmediate(() => setImmediate(done, error)));
+      };
+      Object.assign(DatagramSocket.prototype, { send: later });
+      await world.deliver().finally(() => Object.assign(DatagramSocket.prototype, { send }));
+      const [delivery] = await world.deliveries();
+      expect(delivery).to.include({ state: 'failed', lastError: 'refused: the connection was refused' });
     });
   });
 

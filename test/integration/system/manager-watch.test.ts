@@ -37,7 +37,7 @@ describe('the watch of the manager itself', () => {
   beforeEach(async () => {
     clock = new FakeClock(START);
     [isAway, spans, deaf, worstLagMs] = [false, [], undefined, 0];
-    await database.pool.query('DELETE FROM alerts');
+    await database.pool.query('DELETE FROM alert_outbox; DELETE FROM alerts');
     watch = create();
   });
 
@@ -90,6 +90,37 @@ describe('the watch of the manager itself', () => {
     expect((await alerts()).map(({ state }) => state)).to.deep.equal(['raised']);
     await lookAt(312_000);
     expect((await alerts()).map(({ state, closedAt }) => [state, closedAt])).to.deep.equal([['resolved', 312_000]]);
+  });
+
+  it('completes its evidence once what went on when it was raised is over, and only then', async () => {
+    await lookAt(1000);
+    worstLagMs = 8000;
+    spans = [span(2000, 11_000, 'paused')];
+    await lookAt(11_000);
+    const shown = async () => {
+      const { rows } = await database.pool.query(
+        `SELECT raised_fleet_ms::float8 AS raised, occurrences, xmin::text AS version,
+           detail -> 'deafSeconds' AS deaf, detail -> 'schedulerLagSeconds' AS lag FROM alerts`,
+      );
+      return rows.map(({ raised, ...row }) => ({ ...row, raised: raised - START }));
+    };
+    const [before] = await shown();
+    expect(before).to.include({ raised: 11_000, occurrences: 1, deaf: 9, lag: 8 });
+    spans = [span(2000, 12_000, 'paused')];
+    await lookAt(12_000);
+    spans = [span(2000, 12_500, 'paused')];
+    worstLagMs = 9000;
+    await lookAt(13_000);
+    expect(await shown()).to.deep.equal([before]);
+    await lookAt(14_000);
+    const [after] = await shown();
+    expect(after).to.include({ raised: 11_000, occurrences: 1, deaf: 10.5, lag: 9 });
+    for (let at = 15_000; at <= 300_000; at += 1000) await lookAt(at);
+    // What leaves the window was there all the same.
+    await lookAt(308_000);
+    expect(await shown()).to.deep.equal([after]);
+    const { rows } = await database.pool.query('SELECT change FROM alert_outbox');
+    expect(rows).to.deep.equal([{ change: 'raised' }]);
   });
 
   it('raises for verdicts that nobody looks for', async () => {

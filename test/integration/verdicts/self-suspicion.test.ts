@@ -101,6 +101,22 @@ describe('a manager that doubts itself', function () {
     expect(new Set((await world.alerts()).map(({ raisedAt }) => raisedAt))).to.deep.equal(new Set([until + 185_000]));
   });
 
+  it('ends the doubt after two minutes also while the manager drains', async () => {
+    let isDraining = false;
+    const doubt = () => new Promise<string | null>((given) => checks.push(given));
+    job = world.doubtingJob(ledger, doubt, () => isDraining);
+    await fleet(20);
+    await goOnUntil(66_000);
+    await answer(FAULT);
+    isDraining = true;
+    await goOnUntil(190_000, async () => answer(FAULT));
+    expect(ledger.deafness()).to.equal(undefined);
+    const [[from, until, cause]] = (await spans()) as [[number, number, string]];
+    expect([from, cause]).to.deep.equal([0, 'self-suspicion']);
+    expect(until).to.be.within(185_000, 187_000);
+    expect(await statuses()).to.deep.equal({ online: 20 });
+  });
+
   it('believes nine computers, and a smaller share', async () => {
     await fleet(9);
     await goOnUntil(70_000);

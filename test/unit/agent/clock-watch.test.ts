@@ -78,6 +78,19 @@ describe('a clock that was set while no agent ran', () => {
     expect(away({ wall: 860_000 })).to.include({ stepMs: -200_000 });
   });
 
+  it('is told once, also to a manager that is away: what an event told already is known', () => {
+    const clockTold = { bootId: 'boot-1', wall: 1_250_000, boot: 60_000 };
+    const since = (changes: object) =>
+      changeWhileAway(
+        { ...last, clockTold: { ...clockTold, ...changes } },
+        { ...clockTold, wall: 1_260_000, boot: 70_000 },
+      )?.data;
+    expect(since({})).to.equal(undefined);
+    expect(since({ wall: 1_240_000 })).to.include({ stepMs: 10_000 });
+    expect(since({ boot: 9000 }), 'older than the exchange').to.include({ stepMs: 200_000 });
+    expect(since({ bootId: 'boot-0' }), 'of another boot').to.include({ stepMs: 200_000 });
+  });
+
   it('is nothing within a second, after another boot, or before any exchange', () => {
     expect(away({})).to.equal(undefined);
     expect(away({ wall: 1_060_900 })).to.equal(undefined);

@@ -10,14 +10,14 @@ import {
   forgetReverted,
   listenerWishes,
   nextChangeBoot,
-  isPortUntold,
+  isListenerUntold,
   nextDialBoot,
   offerWay,
   proofNeeded,
   REVERTED_KEPT_MS,
   revertCandidate,
   type Carrier,
-  type PortFacts,
+  type ListenerFacts,
   type Ways,
   type Way,
 } from '../../../agent/direction-rules.js';
@@ -158,7 +158,7 @@ describe('when an agent dials', () => {
     lastDialBoot: 500,
     quietSinceBoot: 900,
     intervalMs: INTERVAL_MS,
-    isPortUntold: false,
+    isListenerUntold: false,
   };
   const cases: [string, Ways, number][] = [
     ['as ordered', { inForce: BOTH }, 70_000],
@@ -173,24 +173,28 @@ describe('when an agent dials', () => {
       expect(nextDialBoot(ways, facts)).to.equal(expected);
     });
 
-  it('as ordered, while its manager does not know the port', () => {
-    expect(nextDialBoot({ inForce: MANAGER }, { ...facts, isPortUntold: true })).to.equal(70_000);
+  it('as ordered, while its manager does not know its listener', () => {
+    expect(nextDialBoot({ inForce: MANAGER }, { ...facts, isListenerUntold: true })).to.equal(70_000);
   });
 
-  const ports: [string, Way, Partial<PortFacts>, boolean][] = [
+  const ports: [string, Way, Partial<ListenerFacts>, boolean][] = [
     ['the told port is open', MANAGER, {}, false],
-    ['another port is open than was told', MANAGER, { boundPort: 5000 }, true],
+    ['another port is open than was told', MANAGER, { openPort: 5000 }, true],
     ['no port was told, and the setting is open', MANAGER, { toldPort: null }, false],
-    ['no port was told, and another than the setting is open', MANAGER, { toldPort: null, boundPort: 5000 }, true],
+    ['no port was told, and another than the setting is open', MANAGER, { toldPort: null, openPort: 5000 }, true],
     ['nothing was told yet, and the setting is open', MANAGER, { toldPort: undefined }, false],
     ['the setting is open, but another port was told', MANAGER, { toldPort: 5000 }, true],
-    ['nothing is open', MANAGER, { boundPort: undefined }, false],
-    ['it dials anyway', BOTH, { boundPort: 5000 }, false],
+    ['nothing is open, but a port was told', MANAGER, { openPort: null }, true],
+    ['nothing is open, and nothing was told yet', MANAGER, { openPort: null, toldPort: undefined }, true],
+    ['nothing is open, as was told', MANAGER, { openPort: null, toldPort: null }, false],
+    ['its port was not tried yet', MANAGER, { openPort: undefined }, false],
+    ['it dials anyway', BOTH, { openPort: 5000 }, false],
+    ['it dials anyway, and nothing is open', BOTH, { openPort: null }, false],
   ];
   for (const [name, inForce, changes, expected] of ports)
-    it(`tells a port or not, where ${name}`, () => {
-      const known = { boundPort: 4118, toldPort: 4118, settingPort: 4118, ...changes };
-      expect(isPortUntold(inForce, known)).to.equal(expected);
+    it(`tells of its listener or not, where ${name}`, () => {
+      const known = { openPort: 4118, toldPort: 4118, settingPort: 4118, ...changes };
+      expect(isListenerUntold(inForce, known)).to.equal(expected);
     });
 
   it('again as a retry says, once it tried to prove that it can', () => {
@@ -245,7 +249,7 @@ describe('whatever is offered, proven, and however long it takes', () => {
             lastDialBoot: nowBoot,
             quietSinceBoot: nowBoot,
             intervalMs: INTERVAL_MS,
-            isPortUntold: false,
+            isListenerUntold: false,
           };
           const dialsAt = nextDialBoot(ways, facts);
           expect(listenerWishes(ways).length > 0 || dialsByItself(ways)).to.equal(true);

@@ -3,6 +3,7 @@ import {
   addressFault,
   labelsFaults,
   nextPower,
+  labelFilterText,
   parseLabelFilter,
   patchLabels,
 } from '../../../server/computers/computer-rules.js';
@@ -75,6 +76,12 @@ describe('labels', () => {
     expect(parseLabelFilter('site:a=b')).to.deep.equal({ key: 'site', value: 'a=b' });
     expect(parseLabelFilter('site=a:b')).to.deep.equal({ key: 'site', value: 'a:b' });
     expect(parseLabelFilter('site=')).to.deep.equal({ key: 'site', value: '' });
+    expect(['site', 'site:a=b', 'site=a:b', 'site:'].map(labelFilterText)).to.deep.equal([
+      'site',
+      'site=a=b',
+      'site=a:b',
+      'site=',
+    ]);
   });
 });
 

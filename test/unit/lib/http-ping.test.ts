@@ -75,6 +75,11 @@ describe('a ping', () => {
     expect(await failure(new URL('http://127.0.0.1:1/secret'))).to.equal('refused (ECONNREFUSED)');
   });
 
+  it('is not taken by another protocol', async () => {
+    handle = (_request, response) => response.writeHead(101, { connection: 'upgrade', upgrade: 'other' }).end();
+    expect(await failure()).to.equal('reset (ECONNRESET)');
+  });
+
   it('ends with its signal', async () => {
     handle = () => aborter.abort();
     const aborter = new AbortController();

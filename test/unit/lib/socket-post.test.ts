@@ -65,6 +65,17 @@ describe('Posting over one open socket', () => {
     expect(sockets).to.equal(1);
   });
 
+  it('ends where the peer switches protocols unasked, or hangs up', async () => {
+    const upgrade = { connection: 'upgrade', upgrade: 'other' };
+    for (const serve of [
+      (_request, response) => response.writeHead(101, upgrade).end(),
+      ({ socket }) => socket.destroy(),
+    ] satisfies RequestListener[]) {
+      const failure = await failureOf(post(new SingleSocketAgent(await open(serve))));
+      expect(networkFaultOf(failure).fault).to.equal('reset');
+    }
+  });
+
   it('ends with what does not admit the answer, with a cut, and with the reason of its signal', async () => {
     const serve: RequestListener = (_request, response) => response.writeHead(200).write('much');
     const tooMuch = new Error('too much');

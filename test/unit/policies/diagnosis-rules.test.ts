@@ -58,6 +58,80 @@ describe('the diagnosis of a computer', () => {
       { status: 'online', dials: [dial('timeout')] },
       ['in-contact', 'high', true],
     ],
+    [
+      'one in contact that refuses connections since',
+      { status: 'online', isWayProven: true, dials: [dial('refused')] },
+      ['refused', 'high', true],
+    ],
+    [
+      'one in contact that refused them before',
+      { status: 'online', isWayProven: true, dials: [dial('refused', SEEN)] },
+      ['in-contact', 'high', true],
+    ],
+    [
+      'one in contact that refuses them because nothing listens there',
+      { status: 'online', dials: [dial('refused')] },
+      ['in-contact', 'high', true],
+    ],
+    [
+      'one in contact whose machine is not reached any more',
+      { status: 'online', isWayProven: true, dials: [dial('timeout')] },
+      ['timeout', 'medium', false],
+    ],
+    [
+      'one in contact whose name is not known any more',
+      { status: 'online', isWayProven: true, dials: [dial('dns')] },
+      ['dns', 'medium', true],
+    ],
+    [
+      'one in contact that answers',
+      { status: 'online', isWayProven: true, dials: [dial('answered')] },
+      ['in-contact', 'high', true],
+    ],
+    [
+      'one in contact that was turned away since',
+      { status: 'online', refusals: [refused('throttled')] },
+      ['throttled', 'medium', true],
+    ],
+    [
+      'one that announced its restart, and refuses connections',
+      {
+        status: 'online',
+        goodbye: { reason: 'restart', receivedAt: SEEN },
+        isWayProven: true,
+        dials: [dial('refused')],
+      },
+      ['in-contact', 'high', true],
+    ],
+    [
+      'one that just said that it shuts down',
+      {
+        status: 'online',
+        goodbye: { reason: 'shutdown', receivedAt: SEEN },
+        isWayProven: true,
+        dials: [dial('refused')],
+      },
+      ['goodbye-shutdown', 'high', true],
+    ],
+    [
+      'one that was turned away after its goodbye',
+      {
+        status: 'online',
+        goodbye: { reason: 'restart', receivedAt: SEEN },
+        refusals: [refused('throttled')],
+      },
+      ['throttled', 'medium', true],
+    ],
+    [
+      'one in contact by its dates, alert and old errors',
+      {
+        status: 'online',
+        certificate: { notBefore: 0, notAfter: NOW - 1 },
+        isDuplicateSuspected: true,
+        agentError: { code: 'dns', at: SEEN },
+      },
+      ['in-contact', 'high', true],
+    ],
     ['one that is stopped', { status: 'stopped' }, ['power-stopped', 'high', null]],
     [
       'one that is stopped and does not answer',

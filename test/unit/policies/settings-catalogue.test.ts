@@ -1,4 +1,6 @@
 import { expect } from 'chai';
+import fc from 'fast-check';
+import { createMaintenanceCalendar } from '../../../policies/maintenance-rules.js';
 import {
   catalogueDefaults,
   describeCatalogue,
@@ -9,6 +11,11 @@ import {
   validateSetting,
 } from '../../../policies/settings-catalogue.js';
 import type { SettingKey, SettingValue } from '../../../policies/setting-values.js';
+import { runs } from '../../support/property-runs.js';
+
+const days = fc.constantFrom('*', '*/31', '1-31/30', '29', '30', '31', '30-31', '31,29', '28-31/3');
+const months = fc.constantFrom('*', '2', 'feb', '2-3', '*/12', '2,4', 'apr-nov/2', '4-9/5', '2-12/9');
+const weekdays = fc.constantFrom('*', '*', 'sun', '*/7');
 
 const listItem = (url: string): readonly unknown[] => [{ url }];
 
@@ -20,6 +27,18 @@ describe('the settings catalogue', () => {
     expect(JSON.parse(JSON.stringify(described))).to.deep.equal(described);
     expect(described[0]).to.include({ key: 'heartbeatIntervalSeconds', unit: 'seconds', audience: 'both' });
     expect(described[0]).not.to.have.property('schema');
+  });
+
+  it('takes a maintenance window if and only if it ever comes', () => {
+    fc.assert(
+      fc.property(days, months, weekdays, (day, month, weekday) => {
+        const window = { cron: `0 3 ${day} ${month} ${weekday}`, durationMinutes: 60, timeZone: 'UTC' };
+        const comes = createMaintenanceCalendar([window]).next(0, 1).length > 0;
+        const faults = validateSetting('maintenanceWindows', [window]).map(({ detail }) => detail);
+        expect(faults).to.deep.equal(comes ? [] : ['never comes: none of its months has such a day']);
+      }),
+      runs(100),
+    );
   });
 
   it('has the audiences of the design', () => {
@@ -79,6 +98,9 @@ describe('the settings catalogue', () => {
       ],
     ],
     ['maintenanceWindows', [{ cron: '0 2 * * sun', durationMinutes: 120, timeZone: 'Europe/Berlin' }]],
+    ['maintenanceWindows', [{ cron: '0 3 29-31/2 feb *', durationMinutes: 1, timeZone: 'UTC' }]],
+    ['maintenanceWindows', [{ cron: '0 3 31 2 sun', durationMinutes: 1, timeZone: 'UTC' }]],
+    ['maintenanceWindows', [{ cron: '0 3 31 2,jul *', durationMinutes: 1, timeZone: 'UTC' }]],
     ['maintenanceWindows', [{ cron: '*/15 0-6/2 1,15 jan-mar 1-5', durationMinutes: 1, timeZone: 'UTC' }]],
     ['listenerAllowedSources', ['::ffff:1:2:3/128', '::/0']],
     ['communicationDirection', 'agentInitiated'],
@@ -146,6 +168,9 @@ describe('the settings catalogue', () => {
       '@daily',
       '0  2 * * *',
       '0 2 * * sun,',
+      '0 3 31 2 *',
+      '0 3 30-31 feb *',
+      '0 3 31 2-6/2,sep *',
     ].map((cron) => ['maintenanceWindows', [{ cron, durationMinutes: 60, timeZone: 'UTC' }], '/0/cron'] as const),
     ...['Mars/Olympus', '', '../etc', 'UTC\n'].map(
       (timeZone) =>
