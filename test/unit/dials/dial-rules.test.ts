@@ -46,6 +46,8 @@ describe('Deciding whether to dial', () => {
   const proving = {
     candidate: { fingerprint: WANTED, direction: 'managerInitiated', state: 'proving', since: 1000 },
   } as const;
+  const waiting = { commands: { areWaiting: true, areAwaited: false } } as const;
+  const awaited = { commands: { areWaiting: false, areAwaited: true } } as const;
   const table: readonly [string, Partial<DialFacts>, number, string][] = [
     ['leaves a quiet bidirectional computer alone', {}, 30_000, 'wait 62500'],
     ['dials one that is overdue before its miss', {}, 62_500, 'overdue'],
@@ -62,6 +64,13 @@ describe('Deciding whether to dial', () => {
     ['dials a listener that waits for its proof', { ...proving, isListening: false }, 1000, 'candidate'],
     ['tries again after 3 s', { ...proving, failed: failedAt(1100) }, 1200, 'wait 4100'],
     ['until its deadline', { ...proving, isListening: false }, 121_000, 'forget'],
+    ['brings commands', waiting, 500, 'commands'],
+    ['not before half a second after a report', waiting, 499, 'wait 500'],
+    ['brings commands to managerInitiated', { ...managerInitiated, ...waiting }, 500, 'heartbeat'],
+    ['fetches results of managerInitiated', { ...managerInitiated, ...awaited }, 2000, 'heartbeat'],
+    ['not sooner than two seconds after a report', { ...managerInitiated, ...awaited }, 1999, 'wait 2000'],
+    ['leaves results to the agent that dials', awaited, 30_000, 'wait 62500'],
+    ['does not bring commands to a listener that failed', { ...waiting, failed: failedAt(400) }, 600, 'wait 5487'],
     ['forgets a revoked computer', { ...managerInitiated, isRevoked: true }, 60_000, 'forget'],
     ['forgets a record without an agent', { ...managerInitiated, enrolledAt: null }, 60_000, 'forget'],
     ['does not dial an old agent that reported no direction', { direction: null, isListening: false }, 1, 'forget'],
