@@ -146,7 +146,8 @@ export class CommandDrill {
   async #arm(point: KillPoint, passes: number): Promise<void> {
     if (point.victim === 'manager') {
       await this.manager.stop();
-      await this.#startManager(dyingAt(point.at as FailPoint, passes + LATEST_PASS));
+      // It may die before it serves anybody: then it is as dead as it should be.
+      await this.#startManager(dyingAt(point.at as FailPoint, passes + LATEST_PASS)).catch(() => undefined);
       return;
     }
     await this.#agent?.kill('SIGKILL');
