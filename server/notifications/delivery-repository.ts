@@ -79,6 +79,29 @@ export async function listAlerts(sql: Sql, listed: readonly NewListedAlert[]): P
   );
 }
 
+/** What waits for its channel is tried again with the next news of an alert that it tells of. */
+export async function hastenOlder(sql: Sql, deliveryIds: readonly string[]): Promise<void> {
+  await sql.query(
+    `WITH waiting AS (
+       SELECT older.id, min(newer.due_fleet_ms) AS due_fleet_ms
+       FROM notification_deliveries newer
+       JOIN notification_delivery_alerts own ON own.delivery_id = newer.id
+       JOIN notification_delivery_alerts older_alerts ON older_alerts.alert_id = own.alert_id
+       JOIN notification_deliveries older ON older.id = older_alerts.delivery_id AND older.id <> newer.id
+         AND older.route_id = newer.route_id AND older.state = 'failed' AND older.awaits_channel
+         AND older.due_fleet_ms > newer.due_fleet_ms
+       WHERE newer.id = ANY($1::uuid[])
+       GROUP BY older.id),
+     locked AS (
+       SELECT notification_deliveries.id, waiting.due_fleet_ms FROM notification_deliveries
+       JOIN waiting ON waiting.id = notification_deliveries.id
+       ORDER BY notification_deliveries.id FOR UPDATE OF notification_deliveries SKIP LOCKED)
+     UPDATE notification_deliveries SET due_fleet_ms = locked.due_fleet_ms FROM locked
+     WHERE notification_deliveries.id = locked.id AND notification_deliveries.state = 'failed'`,
+    [deliveryIds],
+  );
+}
+
 /** How many alerts each message tells of more, listed or not. */
 export async function countAlerts(
   sql: Sql,
@@ -111,6 +134,15 @@ export interface ClaimedDelivery {
   readonly expiresAt: FleetInstant;
 }
 
+/** An older message of the same route about the same alert waits for its turn or its channel: the end is not told first. */
+const IS_BEHIND_ANOTHER = `EXISTS (
+  SELECT FROM notification_delivery_alerts own
+  JOIN notification_delivery_alerts older_alerts ON older_alerts.alert_id = own.alert_id
+  JOIN notification_deliveries older ON older.id = older_alerts.delivery_id
+  WHERE own.delivery_id = due.id AND older.route_id = due.route_id AND older.channel_id = due.channel_id
+    AND (older.state = 'queued' OR (older.state = 'failed' AND older.awaits_channel))
+    AND (older.created_fleet_ms, older.id) < (due.created_fleet_ms, due.id))`;
+
 /** What is due of a channel where nothing is under way, the oldest of each channel. */
 const DUE = `
   SELECT DISTINCT ON (due.channel_id) due.id, due.due_fleet_ms FROM notification_deliveries due
@@ -118,6 +150,7 @@ const DUE = `
     AND NOT EXISTS (
       SELECT FROM notification_deliveries other WHERE other.channel_id = due.channel_id
         AND other.state IN ('queued', 'failed') AND other.claimed_until_fleet_ms > $1)
+    AND NOT ${IS_BEHIND_ANOTHER}
   ORDER BY due.channel_id, due.created_fleet_ms, due.id`;
 
 /** Claims one due message per channel; it takes no further alerts. */

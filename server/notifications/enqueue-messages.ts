@@ -3,6 +3,7 @@ import type { Sql } from '../database/sql.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import {
   countAlerts,
+  hastenOlder,
   listAlerts,
   listedAlerts,
   openDeliveries,
@@ -40,10 +41,8 @@ export async function enqueueMessages(
     sql,
     [...groups.values()].map((group) => toDelivery(group, random.uuid())),
   );
-  const present = await listedAlerts(
-    sql,
-    opened.map(({ id }) => id),
-  );
+  const ids = opened.map(({ id }) => id);
+  const present = await listedAlerts(sql, ids);
   const added = opened.map(({ id, routeId, kind }) => {
     const group = groups.get(keyOf(routeId, kind)) ?? [];
     return chooseFor(id, group, present);
@@ -53,6 +52,7 @@ export async function enqueueMessages(
     added.flatMap(({ listed }) => listed),
   );
   await countAlerts(sql, added);
+  await hastenOlder(sql, ids);
 }
 
 function groupEntries(entries: readonly MessageEntry[]): ReadonlyMap<string, readonly MessageEntry[]> {

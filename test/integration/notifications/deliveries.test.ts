@@ -294,6 +294,31 @@ describe('The outbox of notifications', function () {
     expect(states).to.have.lengthOf(2);
   });
 
+  it('never tells the end of an alert before its beginning, and tries both with the news', async () => {
+    server.answer = (_post, response) => void response.destroy();
+    await world.route(await hook(), { groupSeconds: 0 });
+    const web1 = await offline('web1');
+    await world.tell('raised', web1);
+    await world.deliver();
+    const other = await offline('web2');
+    await world.tell('raised', other);
+    await world.deliver();
+    expect((await world.deliveries({ state: 'failed' })).length).to.equal(2);
+    server.posts.length = 0;
+    await resolve(web1);
+    await world.tell('resolved', web1);
+    await world.deliver();
+    expect(told()).to.deep.equal([['alert.raised', ['web1']]]);
+    await world.deliver();
+    expect(server.posts).to.have.lengthOf(1);
+    server.posts.length = 0;
+    server.answer = (_post, response) => void response.writeHead(204).end();
+    world.clock.advance(10_000);
+    await world.delivered(3);
+    const first = told().filter(([, names]) => (names as string[]).includes('web1'));
+    expect(first.map(([type]) => type)).to.deep.equal(['alert.raised', 'alert.resolved']);
+  });
+
   it('is sent by one of all managers, and by the next one when that dies in the middle', async () => {
     await world.route(await hook(), { groupSeconds: 0 });
     const { signal } = new AbortController();
