@@ -40,12 +40,13 @@ describe('The manager dials', function () {
     const both = await world.computer({ direction: 'bidirectional', ...silent });
     const agents = await world.computer({ direction: 'agentInitiated', dueInMs: -600_000 });
     const old = await world.computer({ direction: null, dueInMs: -600_000 });
+    const dueAt = performance.now() + 1500;
     const dials = world.dials();
     await dials.start();
     await heardOf(due);
     await heardOf(soon);
     // Whole milliseconds of another clock.
-    expect(soon.listener.connections[0]?.at).to.be.at.least(notBefore - 2);
+    expect(soon.listener.connections[0]?.at).to.be.within(notBefore - 2, dueAt + 2000);
     for (const { listener } of [later, both, agents, old]) expect(listener.connections).to.deep.equal([]);
     expect(world.heard(due.id)[0]?.dialledBy).to.equal('manager');
     await eventually('the orders are posted', () => due.listener.calls[1]?.orders?.effect === 'accepted');
@@ -292,8 +293,6 @@ describe('Tarpits among the dialled', function () {
 
   it('do not delay the others, and are each cut within 10 s', async () => {
     const intervalMs = 10_000;
-    /** Who waited for a tarpit would be as late as one is held. */
-    const heldMs = 8000;
     const changes = () => ({
       ...MANAGER_INITIATED,
       appliedFingerprint: world.desired().fingerprint,
@@ -318,12 +317,12 @@ describe('Tarpits among the dialled', function () {
       60_000,
     );
     const lateness = others.map(({ id }) => (world.heard(id)[0]?.receivedAt ?? 0) - (dueAt.get(id) ?? 0));
-    expect(Math.max(...lateness)).to.be.below(heldMs);
+    expect(Math.max(...lateness)).to.be.below(intervalMs / 10);
     const gaps = others.map(({ id }) => {
       const [first, second] = world.heard(id);
       return (second?.receivedAt ?? 0) - (first?.receivedAt ?? 0);
     });
-    expect(Math.max(...gaps)).to.be.below(intervalMs + heldMs);
+    expect(Math.max(...gaps)).to.be.below(intervalMs * 1.1);
     const tarpits = fleet.filter(({ isTarpit }) => isTarpit);
     await eventually('every tarpit was cut', async () => {
       const found = await database.pool.query("SELECT 1 FROM computer_dials WHERE last_result = 'timeout'");
