@@ -17,6 +17,8 @@ export interface AgentOptions {
   readonly clockDetection: boolean;
   /** Shared by the agents of a fleet; each builds its own otherwise. */
   readonly collectors?: HostCollectors;
+  /** Whether its own collectors look at packages and sockets too; true unless given. */
+  readonly inventory?: boolean;
   /** Where to listen instead of the settings' `listenerPort`; 0 picks a free port. */
   readonly listenerPort?: number;
   readonly listenerTimeouts?: ListenerTimeouts;
@@ -27,4 +29,9 @@ export interface AgentOptions {
   /** Ends this process so that another takes its place; absent where the agent is a part of another process. */
   readonly restart?: () => void;
   readonly onStateChange?: (state: ContactState) => void;
+  /** Told whenever the heartbeat loop gets on, exchanges aside at least every `longestSilenceMs`. */
+  readonly onProgress?: (() => void) | undefined;
+  readonly longestSilenceMs?: number | undefined;
+  /** Where metrics are served on loopback; not at all unless given. */
+  readonly metricsPort?: number;
 }

@@ -2,12 +2,15 @@ import type { Clock } from '../lib/clock.js';
 import { readBootId } from '../lib/clock.js';
 import { createLog } from '../lib/log.js';
 import type { Random } from '../lib/random.js';
+import { readAgentFile } from './agent-file.js';
 import { AGENT_VERSION, platform } from './agent-version.js';
+import type { AgentOptions } from './agent-options.js';
 import { parseSettings } from './apply-settings.js';
 import { readMachineIdDigest } from './collectors/facts-collector.js';
 import { composeAgent, getIdentity } from './compose.js';
 import {
   parseCommand,
+  searchPathOf,
   USAGE,
   UsageError,
   type AgentCommand,
@@ -26,6 +29,9 @@ import { AgentNotRunning, callAgent } from './local-socket/socket-client.js';
 import type { GivenProxies } from './proxies/proxy-arguments.js';
 import { runProxyCommand } from './proxies/proxy-commands.js';
 import { readLocalProxies, readSecret, writeLocalProxies, writeSecret } from './proxies/proxy-files.js';
+import { ServiceNotifier } from './service/notifier.js';
+import { runServiceCommand } from './service/service-commands.js';
+import type { ServiceProgram } from './service/unit-file.js';
 import { DurableStore, StoreInUse } from './spool/durable-store.js';
 import { Spool } from './spool/spool.js';
 import { StateStore } from './state-store.js';
@@ -41,6 +47,7 @@ export interface CommandContext {
   readonly untilAskedToStop: () => Promise<void>;
   /** Starts another process like this one, which ends. */
   readonly startAnother?: () => void;
+  readonly program: ServiceProgram;
 }
 
 /** Runs one command line to its end. */
@@ -67,6 +74,9 @@ async function runCommand(command: AgentCommand, context: CommandContext): Promi
       return runEmit(command, context);
     case 'proxy':
       return runProxyCommand(command, { ...context, bootId: readBootId() });
+    case 'install':
+    case 'uninstall':
+      return runServiceCommand(command, { ...context, searchPath: searchPathOf(context.around.env) });
     case 'help':
       context.print(USAGE);
       return EXIT.ok;
@@ -128,12 +138,20 @@ async function withDirectory<T>(
 
 async function runAgent(command: RunCommand, context: CommandContext): Promise<ExitCode> {
   const { clock, random } = context;
+  const { directory, logLevel: level, logsToJournal, serviceManager } = command;
   const logTail = new LogTail();
-  const log = createLog({ name: 'wardbeat-agent', level: command.logLevel, toStderr: true, onLine: logTail.add });
+  const log = createLog({
+    name: 'wardbeat-agent',
+    level,
+    toStderr: true,
+    toJournal: logsToJournal,
+    onLine: logTail.add,
+  });
+  const notifier = serviceManager && new ServiceNotifier({ clock, log, manager: serviceManager });
   let restart = (): void => undefined;
   const askedToRestart = new Promise<'restart'>((resolve) => (restart = () => resolve('restart')));
   const daemon = await composeAgent({
-    directory: command.directory,
+    directory,
     clock,
     random,
     log,
@@ -141,13 +159,36 @@ async function runAgent(command: RunCommand, context: CommandContext): Promise<E
     clockDetection: command.clockDetection,
     logTail,
     restart,
-    ...(command.listenerPort === undefined ? {} : { listenerPort: command.listenerPort }),
+    ...portsOf(command),
+    ...(notifier ? supervision(notifier) : {}),
   });
   await daemon.start();
+  await notifier?.ready(daemon.status().state);
   const reason = await Promise.race([context.untilAskedToStop().then(() => 'shutdown' as const), askedToRestart]);
+  const told = notifier?.stopping();
   await daemon.stop(reason);
+  await told;
   if (reason === 'restart' && !command.isSupervised) context.startAnother?.();
   return EXIT.ok;
+}
+
+/** The ports of this run, which count before those of `agent.json`. */
+function portsOf({ directory, listenerPort, metricsPort: given }: RunCommand) {
+  const { metricsPort = given } = given === undefined ? readAgentFile(directory) : {};
+  return {
+    ...(metricsPort === undefined ? {} : { metricsPort }),
+    ...(listenerPort === undefined ? {} : { listenerPort }),
+  };
+}
+
+function supervision(
+  notifier: ServiceNotifier,
+): Pick<AgentOptions, 'onProgress' | 'longestSilenceMs' | 'onStateChange'> {
+  return {
+    onProgress: notifier.gotOn,
+    longestSilenceMs: notifier.longestSilenceMs,
+    onStateChange: (state) => notifier.status(state),
+  };
 }
 
 const LOCAL_CALL_MS = 10_000;

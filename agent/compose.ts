@@ -4,7 +4,7 @@ import { Settings } from './apply-settings.js';
 import { COMMANDS_CAPABILITY } from '../protocol/command-messages.js';
 import { CommandJournal } from './commands/command-journal.js';
 import { composeAgentCommands } from './commands/compose-agent-commands.js';
-import { createHostCollectors, systemSources } from './collectors/host-collectors.js';
+import { createHostCollectors, systemSources, wholeSources } from './collectors/host-collectors.js';
 import { Daemon } from './daemon.js';
 import {
   adoptNextIdentity,
@@ -19,8 +19,13 @@ import { Exchanger } from './exchange.js';
 import { HeartbeatLoop } from './heartbeat-loop.js';
 import { firstSettings } from './first-settings.js';
 import { ownerOf } from './identity-check.js';
+import { InventoryLedger } from './inventory/inventory-ledger.js';
 import { createListeners } from './listener/compose-listener.js';
+import { LoopWatch } from './loop-watch.js';
+import { MetricsEndpoint } from './metrics/metrics-endpoint.js';
+import { AgentMetrics } from './metrics/agent-metrics.js';
 import { Observer } from './observer.js';
+import type { Incarnation } from './report-builder.js';
 import { ProxyControl } from './proxies/proxy-control.js';
 import { DurableStore, type SetAside } from './spool/durable-store.js';
 import { Spool } from './spool/spool.js';
@@ -65,28 +70,22 @@ interface Opened {
 }
 
 async function composeOn(store: DurableStore, { options, identity, setAside, cleanup }: Opened): Promise<Daemon> {
-  const { directory, clock, random, log, bootId } = options;
+  const { clock, random, log, bootId } = options;
   // Later than what a lost database can have used: the wall clock in milliseconds outruns one report per heartbeat.
   const state = await StateStore.open(store, { owner: ownerOf(identity), firstSequence: Math.floor(clock.wall()) });
   const spool = await Spool.open({ store, clock, random, maxMegabytes: 256 });
   const settings = new Settings(state, spool);
-  const makeCollectors = () =>
-    options.collectors ?? createHostCollectors({ clock, sources: systemSources(directory.path) });
+  const { makeCollectors, ...telemetry } = composeTelemetry(options, state);
   const journal = await CommandJournal.open(store);
   // A lost database does not make an agent new.
   const isNew = state.progress.lastExchangeAt === undefined && setAside === undefined;
   const lock = new ExchangeLock();
   const ways = composeWays({ options, identity, state, spool, settings, lock, loop: () => loop });
   const { https, transport, directions } = ways;
-  const parts = () => [directions.part, transport.part].filter((part) => part !== undefined);
-  const base = { clock, random, log, state, spool, settings, directions, transport, lock, bootId };
+  const parts = () => [directions.part, transport.part, telemetry.endpoint.part].filter((part) => part !== undefined);
+  const base = { clock, random, log, state, spool, settings, directions, transport, lock, bootId, ...telemetry };
   const observer = new Observer({ ...base, store, journal, makeCollectors, parts });
-  const incarnation = {
-    computerId: identity.computerId,
-    instanceId: random.uuid(),
-    bootId,
-    capabilities: [...(options.clockDetection ? ['clockChangeEvents'] : []), COMMANDS_CAPABILITY],
-  };
+  const incarnation = incarnationOf(options, identity);
   const commands = composeAgentCommands({
     ...base,
     transport: {
@@ -109,6 +108,7 @@ async function composeOn(store: DurableStore, { options, identity, setAside, cle
     intervalSeconds: () => settings.values.heartbeatIntervalSeconds,
     hasNews: () => commands.runner.tellings.length > 0,
     onStateChange: options.onStateChange,
+    longestSleepMs: options.longestSilenceMs,
   });
   const daemon: Daemon = new Daemon({
     ...base,
@@ -124,6 +124,29 @@ async function composeOn(store: DurableStore, { options, identity, setAside, cle
     firstSettings: isNew ? firstSettings(identity, options) : undefined,
   });
   return daemon;
+}
+
+function incarnationOf({ random, bootId, clockDetection }: AgentOptions, { computerId }: Identity): Incarnation {
+  const capabilities = [...(clockDetection ? ['clockChangeEvents'] : []), COMMANDS_CAPABILITY];
+  return { computerId, instanceId: random.uuid(), bootId, capabilities };
+}
+
+/** What is gathered of the machine, and what is told of the agent itself. */
+function composeTelemetry(options: AgentOptions, state: StateStore) {
+  const { clock, directory, log, collectors, inventory: hasInventory = collectors === undefined } = options;
+  const metrics = new AgentMetrics();
+  const watch = new LoopWatch({ clock, onProgress: options.onProgress });
+  const sources = () => (hasInventory ? wholeSources(directory.path, clock) : systemSources(directory.path));
+  return {
+    metrics,
+    makeCollectors: () =>
+      collectors ?? createHostCollectors({ clock, sources: sources(), onCollected: metrics.collected }),
+    inventory: hasInventory ? new InventoryLedger(clock, state.progress.heldInventory) : undefined,
+    endpoint: new MetricsEndpoint({ port: options.metricsPort, metrics, log }),
+    watch,
+    onProgress: watch.mark,
+    onExchange: metrics.exchanged,
+  };
 }
 
 interface WaysDeps {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { fstatSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 
 import type { FieldError } from '../lib/problem.js';
@@ -7,6 +7,15 @@ import { readFlags, withoutUserInfo, type FlagTable, type ReadFlags } from './ar
 import { dataDirectory, type DataDirectory } from './data-directory.js';
 import { EMIT_KINDS, MAX_EMIT_COUNT } from './local-socket/local-requests.js';
 import { PROXY_SWITCHES, PROXY_VALUES, readGivenProxies, type GivenProxies } from './proxies/proxy-arguments.js';
+import {
+  INSTALL_FLAGS,
+  parseInstall,
+  parseUninstall,
+  UNINSTALL_FLAGS,
+  type InstallCommand,
+  type UninstallCommand,
+} from './service/service-arguments.js';
+import type { ServiceManager } from './service/notifier.js';
 import { MAX_MESSAGE_LENGTH, spoolableData } from './spool/event-intake.js';
 import { toStorableCut } from './storable.js';
 import { parseManagerUrl, type ManagerAddress } from './transport/tls-connection.js';
@@ -45,6 +54,12 @@ export interface RunCommand {
   readonly logLevel: LogLevel;
   /** Something starts the agent again when it ends. */
   readonly isSupervised: boolean;
+  /** Instead of the one in `agent.json`. */
+  readonly metricsPort: number | undefined;
+  /** systemd, where it waits for word of the agent. */
+  readonly serviceManager: ServiceManager | undefined;
+  /** The lines of the log go to the journal, which reads their levels (sd-daemon(3)). */
+  readonly logsToJournal: boolean;
 }
 
 export interface StatusCommand {
@@ -67,7 +82,15 @@ export interface HelpCommand {
   readonly command: 'help' | 'version';
 }
 
-export type AgentCommand = EnrollCommand | RunCommand | StatusCommand | EmitCommand | ProxyCommand | HelpCommand;
+export type AgentCommand =
+  | EnrollCommand
+  | RunCommand
+  | StatusCommand
+  | EmitCommand
+  | ProxyCommand
+  | InstallCommand
+  | UninstallCommand
+  | HelpCommand;
 
 /** What stands outside the arguments. */
 export interface Surroundings {
@@ -75,6 +98,8 @@ export interface Surroundings {
   readonly readFile: (path: string) => string;
   readonly hostname: string;
   readonly pid?: number;
+  /** Device and inode of standard error, as `JOURNAL_STREAM` names them. */
+  readonly stderrFile?: string;
   readonly warn: (text: string) => void;
 }
 
@@ -88,12 +113,14 @@ export class UsageError extends Error {
 export const USAGE = `wardbeat-agent COMMAND [--dir DIR]
   enroll --manager URL (--token-file F | --token - | --token T) [--name NAME] [--json]
          [--proxy URL[,URL…] [--credential NAME --secret-file F] [--no-direct]]
-  run    [--no-clock-detection] [--listener-port P]
+  run    [--no-clock-detection] [--listener-port P] [--metrics-port P]
   status [--json]
   emit   --kind detection|log|metric --severity ${SEVERITIES.join('|')} --message M [--data JSON] [--count N]
   proxy  set URL[,URL…] [--credential NAME [--secret-file F]] [--no-direct] [--force]
   proxy  list [--json] | clear [--force] | test [--json]
-DIR is agent-data unless given. WARDBEAT_ENROLLMENT_TOKEN or WARDBEAT_ENROLLMENT_TOKEN_FILE serve as the token too.`;
+  install   [--user USER] [--root PREFIX] [--print]
+  uninstall [--purge] [--root PREFIX]
+DIR is agent-data unless given, and /var/lib/wardbeat-agent for install. WARDBEAT_ENROLLMENT_TOKEN or WARDBEAT_ENROLLMENT_TOKEN_FILE serve as the token too.`;
 
 const ASKS: ReadonlyMap<string, HelpCommand['command']> = new Map([
   ['help', 'help'],
@@ -107,19 +134,30 @@ const DEFAULT_DIRECTORY = 'agent-data';
 const LATER: readonly string[] = ['release'];
 const PROXY_ACTIONS = ['set', 'list', 'clear', 'test'] as const;
 
-const SECRET_NAMES = ['WARDBEAT_ENROLLMENT_TOKEN'];
+/** Secrets, and what systemd tells this process alone. */
+const OWN_NAMES = ['WARDBEAT_ENROLLMENT_TOKEN', 'NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID'];
 
-/** The process's own surroundings: the only reader of the environment. Children inherit no secret from it. */
+/** The process's own surroundings: the only reader of the environment. Children inherit nothing that is not for them. */
 export function processSurroundings(warn: (text: string) => void): Surroundings {
   const env = { ...process.env };
-  for (const name of SECRET_NAMES) delete process.env[name];
+  for (const name of OWN_NAMES) delete process.env[name];
   return {
     env,
     readFile: (path) => readFileSync(path === '-' ? STDIN : path, 'utf8'),
     hostname: hostname(),
     pid: process.pid,
+    stderrFile: fileOf(2),
     warn,
   };
+}
+
+function fileOf(descriptor: number): string {
+  try {
+    const { dev, ino } = fstatSync(descriptor);
+    return `${dev}:${ino}`;
+  } catch {
+    return '';
+  }
 }
 
 /** Reads the command line; throws `UsageError` with every fault. */
@@ -174,11 +212,13 @@ const PARSERS: Readonly<Record<string, CommandParser>> = {
     flags: { values: [...PROXY_VALUES], switches: ['json', 'force', ...PROXY_SWITCHES] },
     parse: parseProxyCommand,
   },
-  run: { flags: { values: ['listener-port'], switches: ['no-clock-detection'] }, parse: parseRun },
+  run: { flags: { values: ['listener-port', 'metrics-port'], switches: ['no-clock-detection'] }, parse: parseRun },
   status: {
     flags: { values: [], switches: ['json'] },
     parse: ({ flags, directory }) => ({ command: 'status', directory, json: flags.switches.has('json') }),
   },
+  install: { flags: INSTALL_FLAGS, parse: parseInstall },
+  uninstall: { flags: UNINSTALL_FLAGS, parse: parseUninstall },
   emit: { flags: { values: ['kind', 'severity', 'message', 'data', 'count'], switches: [] }, parse: parseEmit },
 };
 
@@ -257,10 +297,37 @@ function parseRun({ flags, directory, around, faults }: Parsing): AgentCommand {
     command: 'run',
     directory,
     clockDetection: !flags.switches.has('no-clock-detection'),
-    listenerPort: parsePort(flags.values.get('listener-port'), faults),
+    listenerPort: parsePort(flags, 'listener-port', faults),
+    metricsPort: parsePort(flags, 'metrics-port', faults),
     logLevel: level,
     isSupervised: isSupervised(around),
+    serviceManager: serviceManagerOf(around),
+    logsToJournal: isJournal(around),
   };
+}
+
+const MICROSECONDS = /^\d{1,15}$/;
+
+function serviceManagerOf({ env, pid }: Surroundings): ServiceManager | undefined {
+  const { NOTIFY_SOCKET: notifySocket, WATCHDOG_USEC: watchdog = '', WATCHDOG_PID: watched } = env;
+  if (!notifySocket) return undefined;
+  const isWatched = MICROSECONDS.test(watchdog) && (watched === undefined || watched === String(pid));
+  return {
+    notifySocket,
+    watchdogMs: isWatched && Number(watchdog) > 0 ? Number(watchdog) / 1000 : undefined,
+    searchPath: searchPathOf(env),
+  };
+}
+
+/** Where programs are found. */
+export function searchPathOf(env: Surroundings['env']): string {
+  return env['PATH'] ?? '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+}
+
+/** The variable is inherited: only where standard error still is the stream that it names. */
+function isJournal({ env, stderrFile }: Surroundings): boolean {
+  const stream = env['JOURNAL_STREAM'];
+  return stream !== undefined && stream !== '' && stream === stderrFile;
 }
 
 /** systemd names the process that it started; PID 1 of a container is its runtime's to start; others say so themselves. */
@@ -268,10 +335,11 @@ function isSupervised({ env, pid }: Surroundings): boolean {
   return env['WARDBEAT_SUPERVISED'] === '1' || pid === 1 || env['SYSTEMD_EXEC_PID'] === String(pid);
 }
 
-function parsePort(text: string | undefined, faults: string[]): number | undefined {
+function parsePort({ values }: ReadFlags, name: string, faults: string[]): number | undefined {
+  const text = values.get(name);
   if (text === undefined) return undefined;
   const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
-  if (port < 1 || port > 65_535) faults.push('--listener-port must be a port from 1 to 65535');
+  if (port < 1 || port > 65_535) faults.push(`--${name} must be a port from 1 to 65535`);
   return port;
 }
 

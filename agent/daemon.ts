@@ -7,6 +7,9 @@ import { changeWhileAway, watchClock } from './clock-watch.js';
 import type { Directions } from './directions.js';
 import type { Identity } from './data-directory.js';
 import { sleepUnlessAborted } from './deadline.js';
+import type { InventoryLedger } from './inventory/inventory-ledger.js';
+import type { AgentMetrics } from './metrics/agent-metrics.js';
+import type { MetricsEndpoint } from './metrics/metrics-endpoint.js';
 import type { HeartbeatLoop } from './heartbeat-loop.js';
 import type { ListenerSet } from './listener/listener-set.js';
 import type { GoodbyeReason, SettingsOrder } from '../protocol/heartbeat-messages.js';
@@ -37,9 +40,13 @@ export interface DaemonParts {
   readonly firstSettings: SettingsOrder | undefined;
   readonly loop: HeartbeatLoop;
   readonly commands: AgentCommands;
+  readonly endpoint: MetricsEndpoint;
+  readonly metrics: AgentMetrics;
+  readonly inventory: InventoryLedger | undefined;
 }
 
 const LOOK_AT_COMPONENTS_MS = 10_000;
+const FIRST_INVENTORY_MS = 300_000;
 
 /** The running agent: heartbeats, local socket, clock watch. `stop` says goodbye, `abort` does not. */
 export class Daemon implements Lifecycle {
@@ -121,15 +128,45 @@ export class Daemon implements Lifecycle {
         proxies: this.#proxies(),
       }),
     });
+    this.#watchMetrics();
+    await this.#parts.endpoint.start();
     await directions.start(firstSettings);
     await this.#parts.observer.observe();
     await this.#parts.commands.runner.start();
     loop.start();
     const { signal } = this.#watching;
-    const watches = [this.#watchComponents(signal), directions.watch(signal)];
+    const watches = [this.#watchComponents(signal), directions.watch(signal), this.#watchInventory(signal)];
     if (options.clockDetection) watches.push(watchClock(options.clock, signal, (event) => this.#reportClock(event)));
     this.#watches = Promise.all(watches);
     options.log.info({ computerId: this.computerId, directory: options.directory.path }, 'Agent started');
+  }
+
+  #watchMetrics(): void {
+    const { metrics, options, settings, state } = this.#parts;
+    metrics.watch({
+      clock: options.clock,
+      version: AGENT_VERSION,
+      status: () => this.status(),
+      settingsGeneration: () => settings.applied?.generation.counter,
+      isCollecting: () => state.stoppedCollection === undefined,
+    });
+  }
+
+  /** The port of the metrics endpoint, where one listens. */
+  get metricsPort(): number | undefined {
+    return this.#parts.endpoint.port;
+  }
+
+  /** The first look may end long before the next heartbeat: where that is hours away, the inventory does not wait for it. */
+  async #watchInventory(signal: AbortSignal): Promise<void> {
+    const { options, inventory, observer, loop } = this.#parts;
+    const { clock, random } = options;
+    if (!inventory) return;
+    await sleepUnlessAborted(clock, FIRST_INVENTORY_MS * (1 + random.fraction()), signal);
+    if (signal.aborted || loop.nextContactAt - clock.wall() < FIRST_INVENTORY_MS) return;
+    await observer.observe();
+    inventory.look(observer.snapshot.inventory);
+    if (inventory.hasNews) loop.wake();
   }
 
   #proxies() {
@@ -180,6 +217,7 @@ export class Daemon implements Lifecycle {
     await finish();
     this.#parts.transport.end();
     await this.#parts.listeners.destroy();
+    await this.#parts.endpoint.stop();
     await this.#socket?.close();
     await cleanup.unwind((name, error) => options.log.error({ name, err: error }, 'Could not close'));
     options.log.info('Agent stopped');

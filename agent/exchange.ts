@@ -23,6 +23,7 @@ import {
 import type { CommandExchange } from './commands/command-runner.js';
 import { withDeadline } from './deadline.js';
 import type { Directions } from './directions.js';
+import type { InventoryLedger } from './inventory/inventory-ledger.js';
 import type { Observer } from './observer.js';
 import type { IncomingEvent } from './spool/event-intake.js';
 import { buildReport, carriedCount, EVENT_BYTES_PER_REPORT, type Incarnation } from './report-builder.js';
@@ -46,6 +47,10 @@ export interface ExchangeDeps {
   readonly transport: Pick<HeldTransport, 'connect'>;
   readonly observer: Observer;
   readonly commands: CommandExchange;
+  /** Where an inventory is gathered. */
+  readonly inventory?: InventoryLedger | undefined;
+  /** Told whenever an exchange gets on. */
+  readonly onProgress?: () => void;
 }
 
 export interface ExchangeOutcome {
@@ -122,6 +127,7 @@ export class Exchanger {
   /** The next report tells everything, whatever the manager knows. */
   tellAll(): void {
     this.#fullReport = true;
+    this.#deps.inventory?.forget();
   }
 
   async #converse(
@@ -132,8 +138,13 @@ export class Exchanger {
     let attempt = { startBoot, end };
     let nextContactBoot = startBoot + this.#deps.settings.values.heartbeatIntervalSeconds * 1000;
     for (let reports = 1; ; reports += 1) {
+      // Whoever gave this exchange up has begun another.
+      signal.throwIfAborted();
+      this.#deps.onProgress?.();
       const round = await this.#nextRound(goodbye, connection);
+      signal.throwIfAborted();
       const orders = await this.#send(connection, round, { signal, end: attempt.end });
+      this.#deps.onProgress?.();
       if (orders) nextContactBoot = nextContactAt(attempt.startBoot, orders.nextContactInMs);
       const again = orders ? await this.#follow(orders, round, { connection, goodbye, signal }) : true;
       if (!again) return { nextContactBoot };
@@ -170,9 +181,10 @@ export class Exchanger {
     batches: readonly ReadBatch[],
     more: { readonly goodbye: GoodbyeReason | undefined; readonly proxy: string | undefined },
   ): UnansweredReport {
-    const { clock, random, incarnation, state, settings, directions, observer, commands } = this.#deps;
+    const { clock, random, incarnation, state, settings, directions, observer, commands, inventory } = this.#deps;
     const reduced = this.#reducedReports > 0;
     if (reduced) this.#reducedReports -= 1;
+    inventory?.look(observer.snapshot.inventory);
     return buildReport({
       incarnation,
       reportId: random.uuid(),
@@ -190,6 +202,7 @@ export class Exchanger {
       reduced,
       ...more,
       tellings: commands.tellings,
+      inventory: inventory?.next({ reduced }),
       isCollecting: state.stoppedCollection === undefined,
     });
   }
@@ -254,6 +267,7 @@ export class Exchanger {
       previousExchange: { sequence: report.sequence, sentAt: Math.round(sentAt), receivedAt: Math.round(receivedAt) },
       identityToken: orders.identityToken,
       ...(report.factsDigest === null ? {} : { acknowledgedFacts: report.factsDigest }),
+      ...this.#heldInventory(report, orders),
       ...toldPort(report, orders),
       lastExchangeAt: receivedAt,
       nextContactAt: receivedAt + orders.nextContactInMs,
@@ -272,6 +286,11 @@ export class Exchanger {
     await this.#despiteDisk(() => state.settle(progress));
     const event = proxyChange(before, connection);
     if (event) await this.#despiteDisk(() => spool.append('control', event));
+  }
+
+  #heldInventory({ hasInventory = false }: UnansweredReport, { inventory: told }: Orders): Partial<Progress> {
+    const heldInventory = this.#deps.inventory?.answered(hasInventory, told);
+    return heldInventory ? { heldInventory } : {};
   }
 
   /** The manager has the report already: a disk that fails now costs a repeat, not the heartbeat. */
@@ -335,6 +354,7 @@ export class Exchanger {
 
   /** A backlog goes on while the manager takes it: positions that did not move mean that it sheds, or that we cannot read. */
   #drainsOn({ eventQuota, acknowledged }: Orders, { report }: Round): boolean {
+    if (this.#deps.inventory?.drainsOn) return true;
     if (!eventQuota.drain || eventQuota.maxEventsPerReport === 0) return false;
     return acknowledgesSome(acknowledged, report) && this.#deps.spool.hasBacklog();
   }

@@ -7,7 +7,8 @@ import { sleepUnlessAborted, withDeadline } from './deadline.js';
 import { isLostIdentity } from './enrollment-rules.js';
 import type { Directions } from './directions.js';
 import type { ExchangeLock } from './exchange-lock.js';
-import type { Exchanger } from './exchange.js';
+import type { Exchanger, ExchangeOutcome } from './exchange.js';
+import { LoopWatch, StoodStill } from './loop-watch.js';
 import type { StateStore } from './state-store.js';
 import type { HeldTransport } from './transport/held-transport.js';
 import type { ManagerTransport } from './transport/manager-transport.js';
@@ -31,6 +32,11 @@ export interface LoopDeps {
   /** Something came up during an exchange that it did not tell. */
   readonly hasNews: () => boolean;
   readonly onStateChange?: ((state: ContactState) => void) | undefined;
+  /** Whoever waits for signs of the loop's life; the loop gives one at least every `longestSleepMs`, exchanges aside. */
+  readonly watch?: LoopWatch | undefined;
+  readonly longestSleepMs?: number | undefined;
+  /** What became of each exchange: the code of its failure, and how long it took. */
+  readonly onExchange?: ((failure: string | undefined, milliseconds: number) => void) | undefined;
 }
 
 const LONGEST_SLEEP_MS = 30_000;
@@ -54,11 +60,13 @@ export class HeartbeatLoop {
   /** An exchange is to begin at or after this instant, whatever the one in flight is told. */
   #askedBoot = Number.POSITIVE_INFINITY;
   readonly #begun: (() => void)[] = [];
+  readonly #watch: LoopWatch;
   /** The last exchange over whatever carrier, the last own attempt, or the start. */
   #quietSinceBoot = 0;
 
   constructor(deps: LoopDeps) {
     this.#deps = deps;
+    this.#watch = deps.watch ?? new LoopWatch(deps);
   }
 
   get contact(): ContactState {
@@ -116,7 +124,7 @@ export class HeartbeatLoop {
   async tryOut(over: Route): Promise<void> {
     await this.#deps.lock.run(async () => {
       if (this.#leaving) throw new TransportError('unknown', 'The agent is stopping');
-      const { nextContactBoot } = await this.#deps.exchanger.run({ signal: this.#stop.signal, over });
+      const { nextContactBoot } = await this.#guarded((signal) => this.#deps.exchanger.run({ signal, over }));
       this.#succeeded(nextContactBoot);
     });
     this.replan();
@@ -132,7 +140,7 @@ export class HeartbeatLoop {
   async #answer(connection: ManagerConnection): Promise<void> {
     this.#noteBegin();
     try {
-      const { nextContactBoot } = await this.#deps.exchanger.answer(connection, { signal: this.#stop.signal });
+      const { nextContactBoot } = await this.#guarded((signal) => this.#deps.exchanger.answer(connection, { signal }));
       this.#succeeded(nextContactBoot);
       this.#deps.transport.review?.();
       this.replan();
@@ -202,12 +210,13 @@ export class HeartbeatLoop {
 
   /** Slices: timers do not count suspend, the boot clock does. */
   async #waitUntilDue(): Promise<void> {
-    const { clock } = this.#deps;
+    const { clock, longestSleepMs = LONGEST_SLEEP_MS } = this.#deps;
     while (!this.#stop.signal.aborted && !this.#leaving) {
       if (this.#wakeUp.signal.aborted) this.#wakeUp = new AbortController();
+      this.#watch.mark();
       const left = this.#left();
       if (left <= 0) return;
-      await sleepUnlessAborted(clock, Math.min(left, LONGEST_SLEEP_MS), this.#wakeUp.signal);
+      await sleepUnlessAborted(clock, Math.min(left, longestSleepMs), this.#wakeUp.signal);
     }
   }
 
@@ -237,13 +246,34 @@ export class HeartbeatLoop {
     if (this.#deps.hasNews()) this.wake();
   }
 
+  /** Everything that is kept is dropped where an exchange stands still: whatever holds it is of no use any more. */
+  async #guarded(exchange: (signal: AbortSignal) => Promise<ExchangeOutcome>): Promise<ExchangeOutcome> {
+    const { clock, log, transport, onExchange } = this.#deps;
+    const begun = clock.monotonic();
+    this.#watch.mark();
+    try {
+      const outcome = await this.#watch.guard(this.#stop.signal, exchange);
+      onExchange?.(undefined, clock.monotonic() - begun);
+      return outcome;
+    } catch (error) {
+      if (!this.#stop.signal.aborted) onExchange?.(codeOf(error), clock.monotonic() - begun);
+      if (error instanceof StoodStill) {
+        log.error({ err: error }, 'An exchange stood still: the transport is made anew');
+        transport.rebuild();
+      }
+      throw error;
+    } finally {
+      this.#watch.mark();
+    }
+  }
+
   async #attempt(signal: AbortSignal): Promise<void> {
     const { clock, exchanger } = this.#deps;
     this.#lastStartBoot = clock.boot();
     this.#quietSinceBoot = this.#lastStartBoot;
     this.#noteBegin();
     try {
-      const { nextContactBoot } = await exchanger.run({ signal });
+      const { nextContactBoot } = await this.#guarded((bounded) => exchanger.run({ signal: bounded }));
       this.#succeeded(nextContactBoot);
     } catch (error) {
       if (signal.aborted) return;

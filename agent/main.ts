@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 
 import { createSystemClock } from '../lib/clock.js';
 import { createSystemRandom } from '../lib/random.js';
@@ -42,4 +43,5 @@ process.exitCode = await runCommandLine(argv, {
   complain,
   untilAskedToStop,
   startAnother,
+  program: { node: process.execPath, script: fileURLToPath(import.meta.url) },
 });

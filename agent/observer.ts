@@ -87,7 +87,7 @@ export class Observer {
     const { settings, state } = this.#deps;
     const { componentsWatched } = settings.values;
     if (!state.stoppedCollection) return this.#collectors.snapshot(componentsWatched);
-    const snapshot = await this.#collectors.snapshot([]);
+    const snapshot = await this.#collectors.snapshot([], { inventory: false });
     const components = componentsWatched.map(({ name, kind }): ComponentReport => ({
       name,
       kind,

@@ -10,6 +10,7 @@ import type {
 import { PROTOCOL_VERSION } from '../protocol/protocol-version.js';
 import { AGENT_VERSION, platform } from './agent-version.js';
 import type { HostSnapshot } from './collectors/host-collectors.js';
+import type { InventoryPart } from './inventory/inventory-ledger.js';
 import type { CarriedRange, ReadBatch } from './spool/spool.js';
 import type { AppliedSettings, Progress, UnansweredReport } from './state-store.js';
 
@@ -54,6 +55,8 @@ export interface ReportInputs {
   readonly proxy?: string | undefined;
   /** What became of commands. */
   readonly tellings: readonly CommandResult[];
+  /** Absent where none is gathered by this agent. */
+  readonly inventory?: InventoryPart | undefined;
   readonly isCollecting: boolean;
 }
 
@@ -66,6 +69,7 @@ export function buildReport(inputs: ReportInputs): UnansweredReport {
     ...identityPart(inputs),
     factsDigest: snapshot.factsDigest,
     ...(withFacts ? { facts: snapshot.facts } : {}),
+    ...inputs.inventory,
     components: reduced ? [] : [...inputs.agentParts, ...snapshot.components].slice(0, MAX_COMPONENTS),
     counters: reduced ? {} : snapshot.counters,
     ...settingsPart(inputs),
@@ -84,6 +88,7 @@ export function buildReport(inputs: ReportInputs): UnansweredReport {
     listenerPort: inputs.directions.listener.port ?? null,
     bootId: incarnation.bootId,
     builtAtBoot: inputs.boot,
+    hasInventory: inputs.inventory?.inventory !== undefined,
     tells: tellings.map(({ id, state }) => ({ id, state })),
   };
 }

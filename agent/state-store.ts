@@ -1,6 +1,7 @@
 import type { SettingsGeneration } from '../protocol/heartbeat-messages.js';
 import type { ToldState } from '../protocol/command-messages.js';
 import { ALL_COMMANDS } from './commands/command-keys.js';
+import type { HeldDigests } from './inventory/inventory-ledger.js';
 import type { Store, StoreOperation } from './spool/durable-store.js';
 import type { CarriedRange } from './spool/spool.js';
 
@@ -33,6 +34,8 @@ export interface UnansweredReport {
   /** Boot clock, milliseconds. */
   readonly builtAtBoot: number;
   readonly bootId: string;
+  /** Whether it carries changes of the inventory. */
+  readonly hasInventory?: boolean;
   /** What it tells of commands; absent in one of an older agent. */
   readonly tells?: readonly { readonly id: string; readonly state: ToldState }[];
 }
@@ -64,6 +67,8 @@ export interface Progress {
   readonly previousExchange?: { readonly sequence: number; readonly sentAt: number; readonly receivedAt: number };
   readonly identityToken?: string;
   readonly acknowledgedFacts?: string;
+  /** The inventory that the manager holds by its own word. */
+  readonly heldInventory?: HeldDigests;
   /** Of the last report that the manager took: where it says that the agent listens, or null. */
   readonly toldListenerPort?: number | null;
   /** Wall clock, Unix milliseconds. */

@@ -29,8 +29,27 @@ export interface LogOptions {
   readonly name: string;
   readonly level: LevelWithSilent;
   readonly toStderr?: boolean;
+  /** Each line begins with its syslog priority, `<N>`, which the journal takes off again (sd-daemon(3)). */
+  readonly toJournal?: boolean;
   /** Told of every line that is written. */
   readonly onLine?: (line: string) => void;
+}
+
+const LEVEL = /^\{"level":(\d+)/;
+const CRITICAL = 2;
+/** The lowest level of each priority, the highest first. */
+const PRIORITIES = [
+  { from: 60, priority: CRITICAL },
+  { from: 50, priority: 3 },
+  { from: 40, priority: 4 },
+  { from: 30, priority: 6 },
+  { from: 0, priority: 7 },
+];
+
+/** The line as the journal reads it: syslog(3)'s priority before it. */
+export function withPriority(line: string): string {
+  const level = Number(LEVEL.exec(line)?.[1] ?? 0);
+  return `<${PRIORITIES.find(({ from }) => level >= from)?.priority ?? CRITICAL}>${line}`;
 }
 
 export function createLog(options: LogOptions): Log {
@@ -39,7 +58,7 @@ export function createLog(options: LogOptions): Log {
   const streamWrite = (line: string): string => {
     const shown = escapeUnseen(line);
     options.onLine?.(shown);
-    return shown;
+    return options.toJournal ? withPriority(shown) : shown;
   };
   return pino(
     { ...base, serializers, timestamp: pino.stdTimeFunctions.isoTime, hooks: { streamWrite } },

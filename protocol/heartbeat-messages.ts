@@ -14,6 +14,7 @@ import {
   type TypeOf,
 } from '../lib/schema.js';
 import { commandResultSchema, MAX_COMMANDS_PER_ORDERS, MAX_RESULTS_PER_REPORT } from './command-messages.js';
+import { heldInventorySchema, inventorySchema } from './inventory-messages.js';
 
 /** The spool's lanes, each with its own quota and acknowledged position (design: a backlog of logs never holds back a detection). */
 export const LANES = ['control', 'detection', 'log', 'metric'] as const;
@@ -115,6 +116,9 @@ export const reportSchema = object({
   factsDigest: sha256Hex,
   /** Present when changed since the manager last acknowledged them, or when a full report was asked for. */
   facts: optional(json(65_536)),
+  /** SHA-256 of `heldText`: of the sets that the manager holds once it has stored this report. */
+  inventoryDigest: optional(sha256Hex),
+  inventory: optional(inventorySchema),
   components: array(componentSchema, 256),
   counters: json(32_768),
   appliedFingerprint: optional(sha256Hex),
@@ -172,6 +176,8 @@ export const ordersSchema = object({
   identityToken: string({ max: 256 }),
   eventQuota: object({ maxEventsPerReport: integer(0, MAX_EVENTS_PER_REPORT), drain: boolean }),
   fullReport: boolean,
+  /** Answers the changes of a report, and tells an agent whose `inventoryDigest` is another than the manager's. */
+  inventory: optional(heldInventorySchema),
 });
 export type Orders = TypeOf<typeof ordersSchema>;
 

@@ -24,6 +24,7 @@ import { notificationRoutes, routingDependents } from './notifications/index.js'
 import { composePreviews } from './previews/index.js';
 import { composeReports } from './reports/index.js';
 import { drainRoutes } from './system/drain-routes.js';
+import { telemetryRoutes } from './telemetry/index.js';
 import { systemRoutes, type SystemView } from './system/system-routes.js';
 
 export interface RoutesDeps {
@@ -72,6 +73,7 @@ export function composeRoutes(deps: RoutesDeps): FeatureRoutes {
       assertComputerVisible: computers.assertVisible,
     }).routes,
     ...composeEventReading({ sql, clock, assertVisible: computers.assertVisible }).routes,
+    ...telemetryRoutes({ sql, clock, assertVisible: computers.assertVisible }),
     ...composeAlerts({ sql, inTransaction, fleetClock: clock, audit, covered, outbox: core.outbox }).routes,
     ...composeEnrollmentTokens(tokenDeps).routes,
     ...notificationRoutes(core.notifications),

@@ -14,19 +14,30 @@ export interface CollectorState<T> {
 
 const COLLECTOR_LIMIT_MS = 1000;
 
+/** How long a collector took, or was waited for. */
+export type OnCollected = (name: string, milliseconds: number, isGood: boolean) => void;
+
+export interface BoundedOptions {
+  readonly clock: Clock;
+  readonly limitMs?: number;
+  readonly onCollected?: OnCollected | undefined;
+}
+
 /**
  * Runs a collector in bounded time and remembers its last value. One that hangs is not started again before it has
  * ended, so that it costs one pending read, not one per heartbeat.
  */
 export function createBoundedCollector<T>(
   collector: Collector<T>,
-  { clock, limitMs = COLLECTOR_LIMIT_MS }: { readonly clock: Clock; readonly limitMs?: number },
+  { clock, limitMs = COLLECTOR_LIMIT_MS, onCollected }: BoundedOptions,
 ): { refresh(): Promise<CollectorState<T>> } {
   let value: T | undefined;
   let pending: Promise<unknown> | undefined;
   return {
     async refresh() {
       if (pending) return { value, error: `${collector.name} has not come back yet` };
+      const begun = clock.monotonic();
+      const tell = (isGood: boolean): void => onCollected?.(collector.name, clock.monotonic() - begun, isGood);
       try {
         value = await withDeadline({ clock, milliseconds: limitMs }, (signal) => {
           const run = Promise.resolve().then(() => collector.collect(signal));
@@ -34,8 +45,10 @@ export function createBoundedCollector<T>(
           pending = run.then(finish, finish);
           return run;
         });
+        tell(true);
         return { value, error: undefined };
       } catch (error) {
+        tell(false);
         return { value, error: `${collector.name}: ${error instanceof Error ? error.message : String(error)}` };
       }
     },

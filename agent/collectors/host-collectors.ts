@@ -5,7 +5,15 @@ import type { Clock } from '../../lib/clock.js';
 import type { ComponentKind, WatchedComponent } from '../../policies/setting-values.js';
 import type { ComponentReport } from '../../protocol/heartbeat-messages.js';
 import { toStorableJson } from '../storable.js';
-import { createBoundedCollector, type Collector, type CollectorState } from './collector.js';
+import { InventoryLooks, systemInventory, type InventorySources } from '../inventory/inventory-looks.js';
+import type { InventoryReading } from '../inventory/inventory-set.js';
+import {
+  createBoundedCollector,
+  type BoundedOptions,
+  type Collector,
+  type CollectorState,
+  type OnCollected,
+} from './collector.js';
 import { componentStates, unitsOf, type ComponentReadings } from './component-states.js';
 import { createCountersCollector, ownCounters } from './counters-collector.js';
 import { createFactsCollector } from './facts-collector.js';
@@ -20,13 +28,20 @@ export interface HostSnapshot {
   readonly factsDigest: string;
   readonly counters: JsonValue;
   readonly components: readonly ComponentReport[];
+  /** What was found so far; absent where it is not gathered. */
+  readonly inventory?: InventoryReading | undefined;
   /** What failed or hangs; empty when all is well. */
   readonly errors: readonly string[];
 }
 
+export interface LookOptions {
+  /** Whether packages and sockets are looked at too; what is going on already is not stopped. */
+  readonly inventory?: boolean;
+}
+
 /** Everything a report says of this machine. `snapshot` always answers, within about a second. */
 export interface HostCollectors {
-  snapshot(watched: readonly WatchedComponent[]): Promise<HostSnapshot>;
+  snapshot(watched: readonly WatchedComponent[], options?: LookOptions): Promise<HostSnapshot>;
 }
 
 export interface HostSources {
@@ -35,6 +50,8 @@ export interface HostSources {
   readonly processes: Collector<readonly RunningProcess[]>;
   readonly units: UnitReader;
   readonly modules: Collector<KernelModules>;
+  /** Not gathered unless given. */
+  readonly inventory?: InventorySources;
 }
 
 export function systemSources(folder: string): HostSources {
@@ -47,6 +64,11 @@ export function systemSources(folder: string): HostSources {
   };
 }
 
+/** With packages and sockets. */
+export function wholeSources(folder: string, clock: Clock): HostSources {
+  return { ...systemSources(folder), inventory: systemInventory(clock) };
+}
+
 const FACTS_AGE_MS = 60_000;
 const MAX_COUNTERS_LENGTH = 32_000;
 const MAX_FACTS_LENGTH = 65_000;
@@ -57,6 +79,7 @@ export interface HostCollectorOptions {
   /** A reading this young is answered again; many agents of one process share it. */
   readonly reuseMs?: number;
   readonly limitMs?: number;
+  readonly onCollected?: OnCollected | undefined;
 }
 
 export function createHostCollectors(options: HostCollectorOptions): HostCollectors {
@@ -65,12 +88,14 @@ export function createHostCollectors(options: HostCollectorOptions): HostCollect
   const counters = reusing(createBoundedCollector(sources.counters, bounds), clock, reuseMs);
   const facts = reusing(createBoundedCollector(sources.facts, bounds), clock, FACTS_AGE_MS);
   const components = componentReader(options);
+  const inventory = sources.inventory && new InventoryLooks({ ...options, sources: sources.inventory });
   let described: { readonly from: JsonValue | undefined; readonly facts: JsonValue; readonly digest: string } = {
     from: undefined,
     ...describe(undefined),
   };
   return {
-    async snapshot(watched) {
+    async snapshot(watched, { inventory: isInventoryWanted = true } = {}) {
+      const found = isInventoryWanted ? inventory?.look() : undefined;
       const [read, known, seen] = await Promise.all([counters(), facts(), components(watched)]);
       if (described.from !== known.value) described = { from: known.value, ...describe(known.value) };
       return {
@@ -78,7 +103,10 @@ export function createHostCollectors(options: HostCollectorOptions): HostCollect
         factsDigest: described.digest,
         counters: bounded({ host: read.value ?? null, agent: ownCounters() }, MAX_COUNTERS_LENGTH),
         components: componentStates(watched, seen.readings),
-        errors: [read.error, known.error, ...seen.errors].filter((error) => error !== undefined),
+        inventory: found?.reading,
+        errors: [read.error, known.error, ...seen.errors, ...(found?.errors ?? [])].filter(
+          (error) => error !== undefined,
+        ),
       };
     },
   };
@@ -123,8 +151,8 @@ function goodValue<T>({ value, error }: CollectorState<T>): T | undefined {
   return error === undefined ? value : undefined;
 }
 
-function boundsOf({ clock, limitMs }: HostCollectorOptions): { clock: Clock; limitMs?: number } {
-  return { clock, ...(limitMs === undefined ? {} : { limitMs }) };
+function boundsOf({ clock, limitMs, onCollected }: HostCollectorOptions): BoundedOptions {
+  return { clock, onCollected, ...(limitMs === undefined ? {} : { limitMs }) };
 }
 
 /** One refresh at a time, shared by whoever asks meanwhile; a good reading is answered again for `reuseMs`. */

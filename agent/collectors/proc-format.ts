@@ -86,6 +86,47 @@ export function parseDiskstats(text: string): DiskCounters[] {
     }));
 }
 
+/** The share of the time between two readings that the processors worked, in percent; undefined where none passed. */
+export function cpuUsedPercent(before: CpuTimes, after: CpuTimes): number | undefined {
+  const idle = (times: CpuTimes): number => times.idleMs + times.ioWaitMs;
+  const all = (times: CpuTimes): number => times.userMs + times.systemMs + times.stealMs + idle(times);
+  const passed = all(after) - all(before);
+  if (passed <= 0) return undefined;
+  return Math.min(100, Math.max(0, Math.round((1 - (idle(after) - idle(before)) / passed) * 1000) / 10));
+}
+
+export interface Mount {
+  readonly device: string;
+  readonly path: string;
+  readonly type: string;
+}
+
+/** Of disks of this machine: what lies behind a network may hang whoever asks. */
+const LOCAL_TYPES = /^(?:ext[234]|xfs|btrfs|zfs|f2fs|bcachefs|jfs|reiserfs|vfat|exfat|ntfs3?|overlay)$/;
+const MAX_MOUNTS = 32;
+const LONGEST_PATH = 256;
+
+/** /proc/self/mounts (fstab(5)): one entry for each device, where it is mounted first. */
+export function parseMounts(text: string): Mount[] {
+  const seen = new Set<string>();
+  return text
+    .split('\n')
+    .map((row) => row.split(' '))
+    .filter(([device = '', , type = '']) => {
+      const isFirst = LOCAL_TYPES.test(type) && !seen.has(device);
+      if (isFirst) seen.add(device);
+      return isFirst;
+    })
+    .slice(0, MAX_MOUNTS)
+    .map(([device = '', path = '', type = '']) => ({ device: plain(device), path: plain(path), type }))
+    .filter(({ path }) => path.length <= LONGEST_PATH);
+}
+
+/** Spaces and the like are written as octal numbers. */
+function plain(text: string): string {
+  return text.replaceAll(/\\([0-7]{3})/g, (_all, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+}
+
 export interface ProcessLine {
   readonly comm: string;
   readonly state: string;

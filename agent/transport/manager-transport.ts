@@ -62,6 +62,7 @@ export class ManagerTransport {
   /** Drops TLS sessions and context; names are resolved anew at every connection anyway. */
   rebuild(): void {
     this.#sessions = new Map();
+    this.#judges.clear();
     this.#context = contextOf(this.#options.identity);
   }
 

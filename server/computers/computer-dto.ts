@@ -7,6 +7,7 @@ import { refTo } from '../admin-api/dto-schemas.js';
 import { Checked, CheckedMembers, Instant, Shown, GivenInstant } from '../admin-api/shown.js';
 import { PresentMaintenanceDto } from '../maintenance/index.js';
 import { STATUSES } from '../statuses/status.js';
+import { packageFilterFault } from '../telemetry/index.js';
 import { addressFault, labelsFaults } from './computer-rules.js';
 
 const NAME_MAX = 253;
@@ -49,6 +50,22 @@ export function LabelFilters(): PropertyDecorator {
   };
 }
 
+function PackageFilters(): PropertyDecorator {
+  const decorators = [
+    Shown({ type: 'array', items: { type: 'string', maxLength: 512 } }),
+    Checked('isPackageFilters', (value) =>
+      Array.isArray(value) ? value.map(packageFilterFault).find(Boolean) : 'must be a list',
+    ),
+    ArrayMaxSize(FILTERS_MAX),
+    IsArray(),
+    Transform(({ value }: { value: unknown }) => (Array.isArray(value) ? value : [value])),
+    Optional(),
+  ];
+  return (target, member) => {
+    for (const decorate of decorators) decorate(target, member);
+  };
+}
+
 export class ComputersQuery extends PageQuery {
   @Optional()
   @ListOfText()
@@ -65,6 +82,10 @@ export class ComputersQuery extends PageQuery {
   /** `key`, `key=value` or `key:value`; repeated, all must hold. */
   @LabelFilters()
   label?: string[];
+
+  /** `name` or `name@version` of an installed package; repeated, all must be installed. */
+  @PackageFilters()
+  package?: string[];
 }
 
 export class CreateComputerBody {

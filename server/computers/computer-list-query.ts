@@ -2,6 +2,7 @@ import type { Scope } from '../access/scope.js';
 import { containing, keysetOf, type ListOrder, type PageRequest, type RowKey } from '../admin-api/page.js';
 import type { Sql } from '../database/sql.js';
 import { LIVENESS_COLUMNS, LIVENESS_TABLES, type LivenessRow } from '../statuses/liveness-row.js';
+import type { PackageFilter } from '../telemetry/index.js';
 import type { LabelFilter } from './computer-rules.js';
 import type { Labels } from './computer.js';
 
@@ -24,6 +25,8 @@ export interface ComputerFilters {
   readonly policyId: string | undefined;
   /** All of them must hold. */
   readonly labels: readonly LabelFilter[];
+  /** All of them must be installed. */
+  readonly packages?: readonly PackageFilter[];
   /** A part of the name, whatever its case. */
   readonly q: string | undefined;
 }
@@ -171,13 +174,15 @@ export async function findComputerRow(sql: Sql, scope: Scope, computerId: string
 }
 
 /** Over `computers` and, where statuses are asked for, `computer_status`. */
-export function computerConditions(scope: Scope, { statuses, policyId, labels, q }: ComputerFilters): Conditions {
+export function computerConditions(scope: Scope, filters: ComputerFilters): Conditions {
+  const { statuses, policyId, labels, packages = [], q } = filters;
   const where = new Conditions();
   const visible = scope.predicate('computers.policy_id', where.next);
   where.add(visible.sql, ...visible.parameters);
   if (statuses.length > 0) where.add(`computer_status.status = ANY($${where.next}::text[])`, statuses);
   if (policyId !== undefined) where.add(subtreeCondition(where.next), policyId);
   for (const label of labels) addLabel(where, label);
+  for (const wanted of packages) addPackage(where, wanted);
   if (q !== undefined) where.add(`computers.name ILIKE $${where.next} ESCAPE '\\'`, containing(q));
   return where;
 }
@@ -185,6 +190,16 @@ export function computerConditions(scope: Scope, { statuses, policyId, labels, q
 function addLabel(where: Conditions, { key, value }: LabelFilter): void {
   if (value === undefined) where.add(`jsonb_exists(computers.labels, $${where.next})`, key);
   else where.add(`computers.labels @> $${where.next}::jsonb`, JSON.stringify({ [key]: value }));
+}
+
+function addPackage(where: Conditions, { name, version }: PackageFilter): void {
+  const parameter = where.next;
+  const ofVersion = version === undefined ? '' : ` AND computer_packages.version = $${parameter + 1}`;
+  where.add(
+    `EXISTS (SELECT FROM computer_packages WHERE computer_packages.computer_id = computers.id
+       AND computer_packages.name = $${parameter}${ofVersion})`,
+    ...(version === undefined ? [name] : [name, version]),
+  );
 }
 
 /** An array, so that it is evaluated once and the index of policies serves. */

@@ -15,6 +15,7 @@ import {
   PowerStateBody,
   StatusChangeDto,
 } from './computer-dto.js';
+import { parsePackageFilter } from '../telemetry/index.js';
 import type { ComputerHistory } from './computer-history-query.js';
 import type { ComputerLifecycleService } from './computer-lifecycle-service.js';
 import type { ComputerOverview } from './computer-overview-query.js';
@@ -55,8 +56,9 @@ function readingRoutes({ overview }: ComputerRoutesDeps): RouteDefinition[] {
       query: ComputersQuery,
       reply: { status: 200, body: pageSchemaOf(ComputerDto) },
       async handle({ scope, query }) {
-        const { status = [], policyId, label = [], q } = query;
-        const filters = { statuses: status, policyId, labels: label.map(parseLabelFilter), q };
+        const { status = [], policyId, label = [], package: packages = [], q } = query;
+        const labels = label.map(parseLabelFilter);
+        const filters = { statuses: status, policyId, labels, packages: packages.map(parsePackageFilter), q };
         return { body: await overview.list(scope, query, filters) };
       },
     }),

@@ -13,6 +13,7 @@ import { createLanePositionRepository } from '../events/lane-position-repository
 import { NO_DIAL_REQUESTS, type DialRequests } from '../dials/dial-requests.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { ListeningLedger } from '../listening/listening.js';
+import { createReportInventory } from '../telemetry/report-inventory.js';
 import type { SettingsCache } from '../policies/settings-cache.js';
 import type { StatusWriter } from '../statuses/status.js';
 import { createClockStepRepository } from './clock-step-repository.js';
@@ -86,6 +87,7 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     components: createComponentRepository(),
     contacts: createContactsRepository(),
     commands: createReportCommands(),
+    inventory: createReportInventory(),
     steps: createClockStepRepository(),
     dials: deps.dials ?? NO_DIAL_REQUESTS,
     standings: createStandingRepository({ random, fleetClock }),

@@ -11,6 +11,8 @@ export interface Exchange {
   /** Who opened the connection. */
   readonly dialledBy: 'agent' | 'manager';
   readonly report: Report;
+  /** Too much waits to be stored: its changes of the inventory are not, and are sent again. */
+  readonly shedsInventory?: boolean;
   /** SHA-256 over the exact bytes of the body. */
   readonly digest: Buffer;
   /** Of the peer, whoever dialled. */

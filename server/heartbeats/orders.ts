@@ -37,5 +37,6 @@ export function buildOrders(
     identityToken: tokens.tokenOf(live.computerId, generation.epoch, tokenN),
     eventQuota: quota(),
     fullReport: work.fullReport,
+    ...(work.inventory.held === undefined ? {} : { inventory: work.inventory.held }),
   };
 }

@@ -6,6 +6,7 @@ import type { IngestProof, ListeningLedger } from '../listening/listening.js';
 import type { DatabaseBreaker } from '../database/database-breaker.js';
 import type { Exchange } from './exchange.js';
 import type { IngestMetrics } from './ingest-metrics.js';
+import { changedItems } from '../telemetry/inventory-rules.js';
 import { assertLanes } from './report-rules.js';
 import type { Outcome, ReportService } from './report-service.js';
 
@@ -15,6 +16,8 @@ export interface BatcherOptions {
   readonly maxReports?: number;
   readonly maxEvents?: number;
   readonly maxInFlight?: number;
+  /** Changes of inventories that wait; those of a report beyond are left out, and it is stored without them. */
+  readonly maxInventoryRows?: number;
   /** Reports that wait; what comes beyond is turned away. */
   readonly maxQueued?: number;
   /** Reports of one computer that wait or are in flight. */
@@ -43,6 +46,7 @@ export interface ReportBatcher extends IngestProof {
 
 interface Waiter {
   readonly exchange: Exchange;
+  /** Rows that it brings beside its own: events, changes of the inventory. */
   readonly events: number;
   /** The look at late ones after which it came. */
   readonly look: number;
@@ -55,6 +59,7 @@ const DEFAULTS: Required<BatcherOptions> = {
   maxReports: 200,
   maxEvents: 1000,
   maxInFlight: 2,
+  maxInventoryRows: 10_000,
   maxQueued: 1000,
   maxPerComputer: 3,
   answerWithinMs: 6000,
@@ -90,6 +95,7 @@ class Batcher {
   readonly #unanswered = new Set<Promise<unknown>>();
   #batches = 0;
   #heavyBatches = 0;
+  #inventoryRows = 0;
   #isGathering = false;
   #isDraining = false;
   #turnedAway = 0;
@@ -111,16 +117,26 @@ class Batcher {
       return Promise.reject(error);
     }
     const { computerId } = exchange.identity;
-    const events = exchange.report.lanes.reduce((sum, lane) => sum + lane.events.length, 0);
+    const items = changedItems(exchange.report);
+    const shedsInventory = items > 0 && this.#inventoryRows + items > this.#options.maxInventoryRows;
+    const inventoryRows = shedsInventory ? 0 : items;
+    this.#inventoryRows += inventoryRows;
+    const events = exchange.report.lanes.reduce((sum, lane) => sum + lane.events.length, inventoryRows);
     this.#perComputer.set(computerId, (this.#perComputer.get(computerId) ?? 0) + 1);
     const answered = new Promise<Orders>((resolve, reject) => {
       const answer = (outcome: Outcome): void => {
         if (!this.#waiting.delete(waiter)) return;
         this.#leave(computerId);
+        this.#inventoryRows -= inventoryRows;
         if (outcome instanceof Problem) reject(outcome);
         else resolve(outcome);
       };
-      const waiter = { exchange, events, look: this.#looks, answer };
+      const waiter = {
+        exchange: shedsInventory ? { ...exchange, shedsInventory } : exchange,
+        events,
+        look: this.#looks,
+        answer,
+      };
       this.#waiting.add(waiter);
       this.#queue.push(waiter);
     });

@@ -1,6 +1,7 @@
 import { NO_COMMANDS, type CommandPlan } from '../agent-commands/command-rules.js';
 import type { CommandBackground, ReportCommands } from '../agent-commands/report-commands.js';
 import { Problem } from '../../lib/problem.js';
+import type { InventoryBackground, ReportInventory } from '../telemetry/report-inventory.js';
 import type { ContactOrder } from '../../policies/drain-rules.js';
 import type { LanePositionRepository } from '../events/lane-position-repository.js';
 import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
@@ -24,6 +25,7 @@ export interface PlannerDeps {
   readonly facts: FactsRepository;
   readonly contacts: Pick<ContactsRepository, 'findReaddressed'>;
   readonly commands: Pick<ReportCommands, 'read' | 'plan'>;
+  readonly inventory: Pick<ReportInventory, 'read' | 'plan'>;
   /** Under load the lanes that can wait are left for later. */
   readonly admits: LaneAdmission;
   /** When agents come back while the manager drains. */
@@ -48,6 +50,7 @@ interface Background {
   /** Computers that may try again what they reverted. */
   readonly readdressed: ReadonlySet<string>;
   readonly commands: CommandBackground;
+  readonly inventory: InventoryBackground;
 }
 
 export interface Plan {
@@ -86,6 +89,7 @@ export async function planReports(
       known.filter(({ isStateNew, classification }) => isStateNew || classification === 'repeat').map(exchangeOf),
     ),
     commands: await deps.commands.read(session, known.flatMap(commandReportOf)),
+    inventory: await deps.inventory.read(session, known),
   };
   return { works: classified.map((report) => plan(deps, report, background)), generation };
 }
@@ -117,7 +121,8 @@ function plan(deps: PlannerDeps, report: Classified, background: Background): Re
   if (classification === 'accepted') return accept(deps, { ...report, locked, settings }, background);
   const { live } = locked;
   const lanes = takeLanes(exchange, background.positions, () => false);
-  const shared = { exchange, live, settings, lanes, fullReport: live.stateDigest === null };
+  const inventory = deps.inventory.plan(exchange, background.inventory, false);
+  const shared = { exchange, live, settings, lanes, inventory, fullReport: live.stateDigest === null };
   if (classification === 'repeat') {
     const circumstances = { settings, now: background.now, isReaddressed: background.readdressed.has(live.computerId) };
     const repetition = repeatReport(live, exchange, circumstances);
@@ -178,7 +183,8 @@ function accept(
   const acceptance = { ...accepted, next: withFlags(accepted.next, commands) };
   const { nextContactInMs, carriesSettings, committed, retried } = acceptance;
   const lanes = takeLanes(exchange, positions, deps.admits);
-  const orders = { nextContactInMs, carriesSettings, committed, retried, fullReport, commands };
+  const inventory = deps.inventory.plan(exchange, background.inventory, !exchange.shedsInventory);
+  const orders = { nextContactInMs, carriesSettings, committed, retried, fullReport, commands, inventory };
   const { policyId } = locked.subject;
   return {
     exchange,

@@ -7,6 +7,7 @@ import { shedRetryAfterSeconds } from '../../policies/herd-rules.js';
 import type { DialRequests } from '../dials/dial-requests.js';
 import type { ListeningLedger } from '../listening/listening.js';
 import type { ForestGeneration } from '../policies/settings-cache.js';
+import type { ReportInventory } from '../telemetry/report-inventory.js';
 import type { CountersRecorder } from './counters-recorder.js';
 import type { DatabaseBreaker } from '../database/database-breaker.js';
 import { kindOfFailure } from './database-failure.js';
@@ -40,6 +41,7 @@ export interface ReportServiceDeps extends PlannerDeps, EffectsDeps, OrdersDeps 
   readonly facts: PlannerDeps['facts'];
   readonly contacts: EffectsDeps['contacts'];
   readonly commands: ReportCommands;
+  readonly inventory: ReportInventory;
 }
 
 export type Outcome = Orders | Problem;
@@ -95,6 +97,10 @@ async function storeOnce(deps: ReportServiceDeps, exchanges: readonly Exchange[]
       return standing ? [{ work, standing }] : [];
     });
     const moved = await storeEffects(deps, session, accepted);
+    await deps.inventory.store(
+      session,
+      accepted.flatMap(({ work }) => work.inventory.updates),
+    );
     await deps.commands.store(
       session,
       kept.flatMap((work) => (work.effect === 'refused' ? [] : [work.commands])),

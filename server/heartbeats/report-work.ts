@@ -4,6 +4,7 @@ import type { AgentEvent, Lane } from '../../protocol/heartbeat-messages.js';
 import { NOTHING_ACKNOWLEDGED } from '../../protocol/heartbeat-messages.js';
 import type { NewEvent } from '../events/event-writer.js';
 import { laneKeyText, type LaneKey, type LanePosition } from '../events/lane-position-repository.js';
+import type { InventoryPlan } from '../telemetry/inventory-rules.js';
 import type { ComputerSettings } from '../policies/settings-cache.js';
 import { toClaimedInstant } from './clock-offset.js';
 import type { Exchange } from './exchange.js';
@@ -31,6 +32,7 @@ interface KnownWork extends WorkBase {
   readonly retried: string | null;
   readonly fullReport: boolean;
   readonly commands: CommandPlan;
+  readonly inventory: InventoryPlan;
 }
 
 /** A report whose effects are stored. */

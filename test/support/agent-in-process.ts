@@ -44,6 +44,7 @@ export function composeInProcess(directory: DataDirectory, options: Partial<Agen
     log: createLog({ name: 'test', level }),
     bootId: readBootId(),
     clockDetection: false,
+    inventory: false,
     ...options,
   });
 }

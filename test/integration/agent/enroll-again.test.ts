@@ -235,6 +235,7 @@ describe('files of the agent that are damaged', function () {
       print: (text) => void out.push(text),
       complain: (text) => void err.push(text),
       untilAskedToStop: () => Promise.resolve(),
+      program: { node: process.execPath, script: 'dist/agent/main.js' },
     });
     return { code, stdout: out.join('\n'), stderr: err.join('\n') };
   };

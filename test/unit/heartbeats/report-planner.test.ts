@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { createReportInventory } from '../../../server/telemetry/report-inventory.js';
 import { createReportCommands } from '../../../server/agent-commands/report-commands.js';
 import type { FactsRepository } from '../../../server/heartbeats/facts-repository.js';
 import type { HotSession } from '../../../server/heartbeats/hot-session.js';
@@ -54,6 +55,7 @@ describe('planning a batch', () => {
       facts: { readStates: async () => new Map() } as unknown as FactsRepository,
       contacts: { findReaddressed: async () => new Set<string>() },
       commands: createReportCommands(),
+      inventory: createReportInventory(),
       admits: () => true,
     } as unknown as PlannerDeps;
     const exchange = toExchange(ID, NOW, { ...steadyReport(NOW), sequence: 1 });

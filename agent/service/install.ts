@@ -1,0 +1,297 @@
+import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+
+import { writeDurably } from '../../lib/durable-file.js';
+import { contentFault, handOver, isWithin, placeFault, sharedFault, type FolderOwner } from './service-folder.js';
+import type { ServiceHost } from './service-host.js';
+import {
+  readUnit,
+  SERVICE_NAME,
+  stateDirectoryOf,
+  sysusersText,
+  UNIT_NAME,
+  unitText,
+  type ServiceProgram,
+  type UnitFacts,
+} from './unit-file.js';
+
+export interface InstallOptions {
+  readonly host: ServiceHost;
+  readonly program: ServiceProgram;
+  readonly directory: string;
+  readonly user: string;
+  /** A tree that another system is put together in: files are written below it, and nothing is started. */
+  readonly root: string | undefined;
+  /** Whether an agent that is not the service runs on the directory now. */
+  readonly isRunningElsewhere: boolean;
+}
+
+/** What stands against an installation or a removal; nothing was changed. */
+export class ServiceFault extends Error {
+  constructor(
+    readonly faults: readonly string[],
+    readonly isInUse = false,
+  ) {
+    super(faults.join('\n'));
+    this.name = 'ServiceFault';
+  }
+}
+
+/** A step failed; what was done before it was undone. */
+export class ServiceFailure extends Error {
+  constructor(detail: string) {
+    super(`${detail}; what was changed before was put back`);
+    this.name = 'ServiceFailure';
+  }
+}
+
+const USER_NAME = /^[a-z_][a-z0-9_-]{0,30}$/;
+
+export interface ServicePaths {
+  readonly unit: string;
+  readonly wants: string;
+  readonly sysusers: string;
+}
+
+export function servicePaths(root = ''): ServicePaths {
+  const units = `${root}/etc/systemd/system`;
+  return {
+    unit: join(units, UNIT_NAME),
+    wants: join(units, 'multi-user.target.wants', UNIT_NAME),
+    sysusers: join(root || '/', 'etc/sysusers.d', `${SERVICE_NAME}.conf`),
+  };
+}
+
+/** Installs the service; answers what was done, for a human. Throws `ServiceFault` before, `ServiceFailure` after a change. */
+export function installService(options: InstallOptions): string[] {
+  const faults = installFaults(options);
+  if (faults.length > 0) throw new ServiceFault(faults);
+  if (options.isRunningElsewhere)
+    throw new ServiceFault([`an agent runs on ${options.directory} already: stop it first`], true);
+  return options.root === undefined ? new Installation(options).run() : installBelow(options, options.root);
+}
+
+/** The unit that an installation would write. */
+export function plannedUnit({ host, program, directory, user }: InstallOptions): string {
+  return unitText({ program, directory, user, isUserOwn: true, notifies: host.has('systemd-notify') });
+}
+
+type Faults = readonly (string | undefined)[];
+
+function installFaults(options: InstallOptions): string[] {
+  const { host, root, user, directory } = options;
+  if (root === undefined && !host.isRoot)
+    return ['a service is installed by root; --print shows the unit, --root PREFIX writes it elsewhere'];
+  const place = placeFault(directory);
+  const isName = USER_NAME.test(user) && user !== 'root';
+  const faults = [
+    place === undefined ? undefined : `${directory} ${place}`,
+    isName ? undefined : `--user "${user}" is no name for a user of a service`,
+    ...(root === undefined ? hereFaults(options, place === undefined) : belowFaults(options, root)),
+  ];
+  return faults.filter((fault) => fault !== undefined);
+}
+
+function belowFaults({ directory }: InstallOptions, root: string): Faults {
+  const isMovable = stateDirectoryOf(directory) !== undefined;
+  return [
+    isMovable ? undefined : `with --root the directory must lie below /var/lib, not at ${directory}`,
+    existsSync(root) ? undefined : `${root} is not there`,
+  ];
+}
+
+function hereFaults(options: InstallOptions, isPlaceGood: boolean): Faults {
+  const { directory } = options;
+  const content = isPlaceGood ? contentFault(directory) : undefined;
+  return [
+    content === undefined ? undefined : `${directory} ${content}`,
+    existsSync(dirname(directory)) ? undefined : `${dirname(directory)} is not there`,
+    ...programFaults(options),
+    ...systemFaults(options),
+  ];
+}
+
+function programFaults({ program: { node, script }, directory }: InstallOptions): Faults {
+  const nodeFault = sharedFault(node, 0o005);
+  const scriptFault = sharedFault(script, 0o004);
+  return [
+    nodeFault && `${nodeFault}: install Node.js for all users`,
+    scriptFault && `${scriptFault}: npm install -g wardbeat-agent`,
+    isWithin(script, directory) ? `the program lies in its own data directory ${directory}` : undefined,
+  ];
+}
+
+function systemFaults({ host, user }: InstallOptions): Faults {
+  const isUserPossible = hasUser(host, user) || canMakeUsers(host);
+  return [
+    host.isBooted && !host.has('systemctl') ? 'systemctl is not installed' : undefined,
+    isUserPossible ? undefined : `there is no user ${user}, and neither systemd-sysusers nor useradd`,
+  ];
+}
+
+function hasUser(host: ServiceHost, user: string): boolean {
+  return host.run('id', ['-u', user]).status === 0;
+}
+
+function canMakeUsers(host: ServiceHost): boolean {
+  return host.has('systemd-sysusers') || host.has('useradd');
+}
+
+/** On this machine. Every step knows how it is undone. */
+class Installation {
+  readonly #options: InstallOptions;
+  readonly #paths = servicePaths();
+  readonly #undo: (() => void)[] = [];
+  readonly #said: string[] = [];
+
+  constructor(options: InstallOptions) {
+    this.#options = options;
+  }
+
+  run(): string[] {
+    try {
+      const isUserOwn = this.#makeUser();
+      this.#handOver();
+      const isNew = this.#writeUnit(isUserOwn);
+      if (this.#options.host.isBooted) this.#start(isNew);
+      else this.#said.push('systemd does not run here: enable and start the service where it does');
+      return this.#said;
+    } catch (error) {
+      for (const step of this.#undo.toReversed()) step();
+      throw new ServiceFailure(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /** Whether the user is the service's own. */
+  #makeUser(): boolean {
+    const { host, user, directory } = this.#options;
+    const { sysusers, unit } = this.#paths;
+    if (hasUser(host, user))
+      return readIfThere(unit) !== undefined && readUnit(readIfThere(unit) ?? '')?.isUserOwn === true;
+    if (host.has('systemd-sysusers')) {
+      this.#write(sysusers, sysusersText({ user, directory }));
+      this.#undo.push(() => void (hasUser(host, user) && host.run('userdel', [user])));
+      this.#must('systemd-sysusers', [sysusers]);
+    } else {
+      const folder = ['--home-dir', directory, '--no-create-home'];
+      this.#undo.push(() => void (hasUser(host, user) && host.run('userdel', [user])));
+      this.#must('useradd', ['--system', '--user-group', ...folder, '--shell', '/usr/sbin/nologin', user]);
+    }
+    this.#said.push(`made the user ${user}`);
+    return true;
+  }
+
+  #handOver(): void {
+    const { host, directory, user } = this.#options;
+    const owner: FolderOwner = { uid: idOf(host, '-u', user), gid: idOf(host, '-g', user) };
+    const before = lstatSync(directory, { throwIfNoEntry: false });
+    if (before && before.uid !== 0 && before.uid !== owner.uid)
+      throw new Error(`${directory} belongs to the user ${before.uid}, neither to root nor to ${user}`);
+    this.#undo.push(handOver(directory, owner));
+    if (!before) this.#said.push(`made ${directory} for ${user}`);
+    else if (before.uid !== owner.uid) this.#said.push(`gave ${directory} to ${user}`);
+  }
+
+  #writeUnit(isUserOwn: boolean): boolean {
+    const { host, program, directory, user } = this.#options;
+    const facts: UnitFacts = { program, directory, user, isUserOwn, notifies: host.has('systemd-notify') };
+    if (!facts.notifies) this.#said.push('systemd-notify is not installed: the service runs without a watchdog');
+    const { unit } = this.#paths;
+    const text = unitText(facts);
+    if (readIfThere(unit) === text) {
+      this.#said.push(`${unit} is as it should be`);
+      return false;
+    }
+    this.#write(unit, text);
+    this.#said.push(`wrote ${unit}`);
+    return true;
+  }
+
+  #start(isNew: boolean): void {
+    const { host, directory } = this.#options;
+    const wasActive = host.run('systemctl', ['is-active', '--quiet', UNIT_NAME]).status === 0;
+    const wasEnabled = host.run('systemctl', ['is-enabled', '--quiet', UNIT_NAME]).status === 0;
+    // Undone in the reverse order: the former unit stands again by then.
+    this.#undo.unshift(() => this.#comeBack({ wasActive, wasEnabled }));
+    this.#must('systemctl', ['daemon-reload']);
+    this.#must('systemctl', ['enable', '--quiet', UNIT_NAME]);
+    this.#said.push('enabled the service');
+    if (!existsSync(join(directory, 'identity.json'))) {
+      this.#said.push(`not started: ${directory} is not enrolled. Enroll it, then: systemctl start ${SERVICE_NAME}`);
+      return;
+    }
+    if (wasActive && !isNew) return void this.#said.push('it runs');
+    this.#must('systemctl', ['restart', UNIT_NAME]);
+    this.#said.push(wasActive ? 'started it anew' : 'started it');
+  }
+
+  #comeBack({ wasActive, wasEnabled }: { wasActive: boolean; wasEnabled: boolean }): void {
+    const { host } = this.#options;
+    if (!wasEnabled) {
+      host.run('systemctl', ['stop', UNIT_NAME]);
+      rmSync(this.#paths.wants, { force: true });
+    }
+    host.run('systemctl', ['daemon-reload']);
+    if (wasActive) host.run('systemctl', ['restart', UNIT_NAME]);
+  }
+
+  #write(path: string, text: string): void {
+    const before = readIfThere(path);
+    this.#undo.push(() => (before === undefined ? rmSync(path, { force: true }) : writeFor(path, before)));
+    writeFor(path, text);
+  }
+
+  #must(command: string, args: readonly string[]): void {
+    const { status, stderr } = this.#options.host.run(command, args);
+    if (status !== 0)
+      throw new Error(`${command} ${args.join(' ')} ended with ${status}: ${stderr.trim() || 'no word'}`);
+  }
+}
+
+/** Below another root: what systemd of that system finds at its first boot. */
+function installBelow({ program, directory, user, host }: InstallOptions, root: string): string[] {
+  const { unit, wants, sysusers } = servicePaths(root);
+  const inside = (path: string): string => (isWithin(path, root) ? path.slice(root.length) : path);
+  const seen = { node: inside(program.node), script: inside(program.script) };
+  writeFor(sysusers, sysusersText({ user, directory }));
+  writeFor(unit, unitText({ program: seen, directory, user, isUserOwn: true, notifies: host.has('systemd-notify') }));
+  mkdirSync(dirname(wants), { recursive: true });
+  if (!isLinkTo(wants, `../${UNIT_NAME}`)) {
+    rmSync(wants, { force: true });
+    symlinkSync(`../${UNIT_NAME}`, wants);
+  }
+  return [
+    `wrote ${sysusers}`,
+    `wrote ${unit}`,
+    'enabled the service; it starts at the boot of that system once it is enrolled',
+  ];
+}
+
+function isLinkTo(path: string, target: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true && readlinkSync(path) === target;
+}
+
+function idOf(host: ServiceHost, flag: '-u' | '-g', user: string): number {
+  const { status, stdout } = host.run('id', [flag, user]);
+  const id = Number(stdout.trim());
+  if (status !== 0 || !Number.isInteger(id) || stdout.trim() === '')
+    throw new Error(`the user ${user} cannot be looked up`);
+  if (id === 0) throw new Error(`${user} is root or of its group, which the agent does not run as`);
+  return id;
+}
+
+/** Others may read it: systemd and people do. */
+function writeFor(path: string, text: string): void {
+  mkdirSync(dirname(path), { recursive: true });
+  writeDurably(path, text);
+  chmodSync(path, 0o644);
+}
+
+export function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}

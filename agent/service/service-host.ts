@@ -1,0 +1,33 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+export interface HostAnswer {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The machine that a service is installed on, as far as programs of it are asked. */
+export interface ServiceHost {
+  readonly isRoot: boolean;
+  /** systemd is the first process here (sd_booted(3)). */
+  readonly isBooted: boolean;
+  has(command: string): boolean;
+  run(command: string, args: readonly string[]): HostAnswer;
+}
+
+const CALL_MS = 120_000;
+
+/** `searchPath`: where programs are looked for, as PATH has it. */
+export function systemHost(searchPath: string): ServiceHost {
+  return {
+    isRoot: process.getuid?.() === 0,
+    isBooted: existsSync('/run/systemd/system'),
+    has: (command) => searchPath.split(delimiter).some((folder) => folder !== '' && existsSync(join(folder, command))),
+    run(command, args) {
+      const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8', timeout: CALL_MS });
+      return { status: status ?? 1, stdout: stdout ?? '', stderr: stderr || (error?.message ?? '') };
+    },
+  };
+}

@@ -1,0 +1,65 @@
+import { existsSync, rmSync } from 'node:fs';
+
+import { readIfThere, ServiceFailure, ServiceFault, servicePaths } from './install.js';
+import { isAgentFolder, placeFault } from './service-folder.js';
+import type { ServiceHost } from './service-host.js';
+import { readUnit, UNIT_NAME, type InstalledUnit } from './unit-file.js';
+
+export interface UninstallOptions {
+  readonly host: ServiceHost;
+  readonly root: string | undefined;
+  /** The data directory too: the computer enrolls anew after that. */
+  readonly purge: boolean;
+}
+
+/** Removes the service; answers what was done, for a human. Nothing to remove is no fault. */
+export function uninstallService(options: UninstallOptions): string[] {
+  const { host, root, purge } = options;
+  if (root === undefined && !host.isRoot) throw new ServiceFault(['a service is removed by root']);
+  const { unit } = servicePaths(root);
+  const text = readIfThere(unit);
+  if (text === undefined) return ['no service is installed'];
+  const installed = readUnit(text);
+  if (!installed) throw new ServiceFault([`${unit} was not written by wardbeat-agent install: remove it by hand`]);
+  if (purge) assertPurgeable(installed.directory, root ?? '');
+  return [...removeUnit(options), ...(purge ? removeData(options, installed) : [keptData(installed, root ?? '')])];
+}
+
+function removeUnit({ host, root }: UninstallOptions): string[] {
+  const { unit, wants, sysusers } = servicePaths(root);
+  const isManaged = root === undefined && host.isBooted;
+  if (isManaged) stop(host);
+  for (const path of [wants, unit, sysusers]) rmSync(path, { force: true });
+  if (isManaged) host.run('systemctl', ['daemon-reload']);
+  return [...(isManaged ? ['stopped and disabled the service'] : []), `removed ${unit}`];
+}
+
+function keptData({ directory }: InstalledUnit, root: string): string {
+  const folder = `${root}${directory}`;
+  return existsSync(folder) ? `kept ${folder}: --purge removes it` : `there is no ${folder}`;
+}
+
+function removeData({ host, root }: UninstallOptions, { directory, user, isUserOwn }: InstalledUnit): string[] {
+  const folder = `${root ?? ''}${directory}`;
+  rmSync(folder, { recursive: true, force: true });
+  const isUserRemoved = root === undefined && isUserOwn;
+  return [`removed ${folder}`, ...(isUserRemoved ? [removeUser(host, user)] : [])];
+}
+
+function assertPurgeable(directory: string, root: string): void {
+  const folder = `${root}${directory}`;
+  const fault = placeFault(directory);
+  if (fault !== undefined) throw new ServiceFault([`${directory} ${fault}`]);
+  if (existsSync(folder) && !isAgentFolder(folder))
+    throw new ServiceFault([`${folder} is not the data directory of an agent: remove it by hand, without --purge`]);
+}
+
+function stop(host: ServiceHost): void {
+  const { status, stderr } = host.run('systemctl', ['disable', '--now', '--quiet', UNIT_NAME]);
+  if (status !== 0) throw new ServiceFailure(`systemctl disable --now ended with ${status}: ${stderr.trim()}`);
+}
+
+function removeUser(host: ServiceHost, user: string): string {
+  const { status, stderr } = host.run('userdel', [user]);
+  return status === 0 ? `removed the user ${user}` : `the user ${user} stays: ${stderr.trim()}`;
+}

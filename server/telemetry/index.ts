@@ -1,0 +1,2 @@
+export { packageFilterFault, parsePackageFilter, type PackageFilter } from './package-filter.js';
+export { telemetryRoutes } from './telemetry-routes.js';
