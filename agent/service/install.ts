@@ -101,11 +101,11 @@ function belowFaults({ directory }: InstallOptions, root: string): Faults {
 }
 
 function hereFaults(options: InstallOptions, isPlaceGood: boolean): Faults {
-  const { directory } = options;
-  const content = isPlaceGood ? contentFault(directory) : undefined;
+  const { directory, host } = options;
+  const content = isPlaceGood ? contentFault(host.tree + directory) : undefined;
   return [
     content === undefined ? undefined : `${directory} ${content}`,
-    existsSync(dirname(directory)) ? undefined : `${dirname(directory)} is not there`,
+    existsSync(host.tree + dirname(directory)) ? undefined : `${dirname(directory)} is not there`,
     ...programFaults(options),
     ...systemFaults(options),
   ];
@@ -140,12 +140,16 @@ function canMakeUsers(host: ServiceHost): boolean {
 /** On this machine. Every step knows how it is undone. */
 class Installation {
   readonly #options: InstallOptions;
-  readonly #paths = servicePaths();
+  readonly #paths;
+  /** Where the data directory really is. */
+  readonly #folder: string;
   readonly #undo: (() => void)[] = [];
   readonly #said: string[] = [];
 
   constructor(options: InstallOptions) {
     this.#options = options;
+    this.#paths = servicePaths(options.host.tree);
+    this.#folder = options.host.tree + options.directory;
   }
 
   run(): string[] {
@@ -184,10 +188,10 @@ class Installation {
   #handOver(): void {
     const { host, directory, user } = this.#options;
     const owner: FolderOwner = { uid: idOf(host, '-u', user), gid: idOf(host, '-g', user) };
-    const before = lstatSync(directory, { throwIfNoEntry: false });
+    const before = lstatSync(this.#folder, { throwIfNoEntry: false });
     if (before && before.uid !== 0 && before.uid !== owner.uid)
       throw new Error(`${directory} belongs to the user ${before.uid}, neither to root nor to ${user}`);
-    this.#undo.push(handOver(directory, owner));
+    this.#undo.push(handOver(this.#folder, owner));
     if (!before) this.#said.push(`made ${directory} for ${user}`);
     else if (before.uid !== owner.uid) this.#said.push(`gave ${directory} to ${user}`);
   }
@@ -216,7 +220,7 @@ class Installation {
     this.#must('systemctl', ['daemon-reload']);
     this.#must('systemctl', ['enable', '--quiet', UNIT_NAME]);
     this.#said.push('enabled the service');
-    if (!existsSync(join(directory, 'identity.json'))) {
+    if (!existsSync(join(this.#folder, 'identity.json'))) {
       this.#said.push(`not started: ${directory} is not enrolled. Enroll it, then: systemctl start ${SERVICE_NAME}`);
       return;
     }

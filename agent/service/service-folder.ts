@@ -37,7 +37,7 @@ export function contentFault(directory: string): string | undefined {
 }
 
 /** Whether it holds what an agent makes. */
-export function isAgentFolder(directory: string): boolean {
+function isAgentFolder(directory: string): boolean {
   return ['identity.json', 'agent.key'].some((name) => existsSync(join(directory, name)));
 }
 

@@ -13,6 +13,8 @@ export interface ServiceHost {
   readonly isRoot: boolean;
   /** systemd is the first process here (sd_booted(3)). */
   readonly isBooted: boolean;
+  /** Where its tree begins: empty but in tests. */
+  readonly tree: string;
   has(command: string): boolean;
   run(command: string, args: readonly string[]): HostAnswer;
 }
@@ -24,6 +26,7 @@ export function systemHost(searchPath: string): ServiceHost {
   return {
     isRoot: process.getuid?.() === 0,
     isBooted: existsSync('/run/systemd/system'),
+    tree: '',
     has: (command) => searchPath.split(delimiter).some((folder) => folder !== '' && existsSync(join(folder, command))),
     run(command, args) {
       const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8', timeout: CALL_MS });

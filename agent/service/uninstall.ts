@@ -1,7 +1,7 @@
 import { existsSync, rmSync } from 'node:fs';
 
 import { readIfThere, ServiceFailure, ServiceFault, servicePaths } from './install.js';
-import { isAgentFolder, placeFault } from './service-folder.js';
+import { contentFault, placeFault } from './service-folder.js';
 import type { ServiceHost } from './service-host.js';
 import { readUnit, UNIT_NAME, type InstalledUnit } from './unit-file.js';
 
@@ -16,17 +16,18 @@ export interface UninstallOptions {
 export function uninstallService(options: UninstallOptions): string[] {
   const { host, root, purge } = options;
   if (root === undefined && !host.isRoot) throw new ServiceFault(['a service is removed by root']);
-  const { unit } = servicePaths(root);
+  const tree = root ?? host.tree;
+  const { unit } = servicePaths(tree);
   const text = readIfThere(unit);
   if (text === undefined) return ['no service is installed'];
   const installed = readUnit(text);
   if (!installed) throw new ServiceFault([`${unit} was not written by wardbeat-agent install: remove it by hand`]);
-  if (purge) assertPurgeable(installed.directory, root ?? '');
-  return [...removeUnit(options), ...(purge ? removeData(options, installed) : [keptData(installed, root ?? '')])];
+  if (purge) assertPurgeable(installed.directory, tree);
+  return [...removeUnit(options), ...(purge ? removeData(options, installed) : [keptData(installed, tree)])];
 }
 
 function removeUnit({ host, root }: UninstallOptions): string[] {
-  const { unit, wants, sysusers } = servicePaths(root);
+  const { unit, wants, sysusers } = servicePaths(root ?? host.tree);
   const isManaged = root === undefined && host.isBooted;
   if (isManaged) stop(host);
   for (const path of [wants, unit, sysusers]) rmSync(path, { force: true });
@@ -40,7 +41,7 @@ function keptData({ directory }: InstalledUnit, root: string): string {
 }
 
 function removeData({ host, root }: UninstallOptions, { directory, user, isUserOwn }: InstalledUnit): string[] {
-  const folder = `${root ?? ''}${directory}`;
+  const folder = `${root ?? host.tree}${directory}`;
   rmSync(folder, { recursive: true, force: true });
   const isUserRemoved = root === undefined && isUserOwn;
   return [`removed ${folder}`, ...(isUserRemoved ? [removeUser(host, user)] : [])];
@@ -50,8 +51,8 @@ function assertPurgeable(directory: string, root: string): void {
   const folder = `${root}${directory}`;
   const fault = placeFault(directory);
   if (fault !== undefined) throw new ServiceFault([`${directory} ${fault}`]);
-  if (existsSync(folder) && !isAgentFolder(folder))
-    throw new ServiceFault([`${folder} is not the data directory of an agent: remove it by hand, without --purge`]);
+  const content = contentFault(folder);
+  if (content !== undefined) throw new ServiceFault([`${folder} ${content}: remove it by hand, without --purge`]);
 }
 
 function stop(host: ServiceHost): void {

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { escapeUnseen } from '../../../lib/log.js';
+import { escapeUnseen, withPriority } from '../../../lib/log.js';
 
 describe('log lines', () => {
   it('show marks that a terminal would obey, and say the same', () => {
@@ -9,5 +9,11 @@ describe('log lines', () => {
     expect(line).not.to.match(/[\u007f-\u009f\u2028-\u202e\u2066\ufeff]/);
     expect(line).to.contain('\u00e4\u4e2d');
     expect(JSON.parse(line)).to.deep.equal({ text });
+  });
+
+  it('begin with their priority for the journal', () => {
+    const priorityOf = (level: number) => withPriority(JSON.stringify({ level, msg: 'x' })).slice(0, 3);
+    expect([10, 20, 30, 40, 50, 60].map(priorityOf)).to.deep.equal(['<7>', '<7>', '<6>', '<4>', '<3>', '<2>']);
+    expect(withPriority('{"level":30,"msg":"x"}')).to.equal('<6>{"level":30,"msg":"x"}');
   });
 });

@@ -1,0 +1,325 @@
+import { expect } from 'chai';
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import {
+  installService,
+  ServiceFailure,
+  ServiceFault,
+  type InstallOptions,
+} from '../../../../agent/service/install.js';
+import type { ServiceHost } from '../../../../agent/service/service-host.js';
+import { uninstallService } from '../../../../agent/service/uninstall.js';
+import { readUnit, unitText, type UnitFacts } from '../../../../agent/service/unit-file.js';
+import { skipFor } from '../../../support/skip.js';
+
+const UNIT = 'etc/systemd/system/wardbeat-agent.service';
+const WANTS = 'etc/systemd/system/multi-user.target.wants/wardbeat-agent.service';
+const DIRECTORY = '/var/lib/wardbeat-agent';
+const PROGRAM = { node: '/usr/bin/env', script: '/etc/hostname' };
+const FACTS: UnitFacts = {
+  program: PROGRAM,
+  directory: DIRECTORY,
+  user: 'wardbeat-agent',
+  isUserOwn: true,
+  notifies: true,
+};
+/** What an ordinary user may give a file to: itself. */
+const OWN_ID = process.getuid?.() === 0 ? 54_321 : (process.getuid?.() ?? 1000);
+
+interface FakeHost extends ServiceHost {
+  readonly calls: string[];
+}
+
+/** A machine below a folder; what is run there is written down. */
+function fakeHost(
+  tree: string,
+  changes: Partial<ServiceHost> & { readonly fails?: RegExp; readonly active?: boolean } = {},
+): FakeHost {
+  const calls: string[] = [];
+  let hasUser = false;
+  const { fails, active = false, ...more } = changes;
+  return {
+    calls,
+    isRoot: true,
+    isBooted: true,
+    tree,
+    has: () => true,
+    run(command, args) {
+      const call = [command, ...args].join(' ');
+      const no = { status: 1, stdout: '', stderr: 'no' };
+      if (fails?.test(call)) {
+        calls.push(call);
+        return no;
+      }
+      if (command === 'id') return hasUser ? { status: 0, stdout: `${OWN_ID}\n`, stderr: '' } : no;
+      if (/is-(active|enabled)/.test(call)) return active ? { status: 0, stdout: '', stderr: '' } : no;
+      calls.push(call.replaceAll(tree, ''));
+      if (command === 'systemd-sysusers' || command === 'useradd') hasUser = true;
+      if (command === 'userdel') hasUser = false;
+      return { status: 0, stdout: '', stderr: '' };
+    },
+    ...more,
+  };
+}
+
+describe('the unit of the agent', () => {
+  it('says how systemd runs it: ready by its own word, watched, restarted, with one capability', () => {
+    const text = unitText(FACTS);
+    for (const line of [
+      'Type=notify',
+      'NotifyAccess=all',
+      'WatchdogSec=120',
+      'Restart=always',
+      'User=wardbeat-agent',
+      'AmbientCapabilities=CAP_NET_ADMIN',
+      'CapabilityBoundingSet=CAP_NET_ADMIN',
+      'NoNewPrivileges=yes',
+      'ProtectSystem=strict',
+      'PrivateTmp=yes',
+      'StateDirectory=wardbeat-agent',
+      'ConditionPathExists=/var/lib/wardbeat-agent/identity.json',
+      'ExecStart=/usr/bin/env /etc/hostname run --dir /var/lib/wardbeat-agent',
+    ])
+      expect(text.split('\n')).to.include(line);
+    expect(readUnit(text)).to.deep.equal({ directory: DIRECTORY, user: 'wardbeat-agent', isUserOwn: true });
+    expect(readUnit('[Service]\nUser=x\n')).to.equal(undefined);
+  });
+
+  it('names another folder as one that may be written, and quotes what systemd would take apart', () => {
+    const text = unitText({ ...FACTS, directory: '/srv/a b/100%', notifies: false });
+    expect(text).to.contain('ReadWritePaths="/srv/a b/100%%"');
+    expect(text).to.contain('run --dir "/srv/a b/100%%"');
+    expect(text).to.contain('Type=exec').and.not.to.contain('WatchdogSec');
+    expect(readUnit(text)?.directory).to.equal('/srv/a b/100%');
+    const odd = unitText({ ...FACTS, program: { node: '/opt/no"de', script: '/opt/$x\\y' } });
+    expect(odd).to.contain('ExecStart="/opt/no\\"de" "/opt/$$x\\\\y" run');
+  });
+
+  it('is one that systemd takes without a word, and is well shut in', function () {
+    this.timeout(30_000);
+    if (spawnSync('systemd-analyze', ['--version']).status !== 0) skipFor(this, 'systemd-analyze');
+    const folder = mkdtempSync(join(tmpdir(), 'wardbeat-unit-'));
+    const path = join(folder, 'wardbeat-agent.service');
+    writeFileSync(
+      path,
+      unitText({ ...FACTS, user: 'root' })
+        .replace('User=root', 'User=nobody')
+        .replace('Group=root', 'Group=nogroup'),
+    );
+    const env = { ...process.env, SYSTEMD_LOG_LEVEL: 'warning' };
+    const verified = spawnSync('systemd-analyze', ['verify', path], { encoding: 'utf8', env });
+    const ofUnit = verified.stderr.split('\n').filter((line) => line.includes('wardbeat-agent'));
+    expect(ofUnit, verified.stderr).to.deep.equal([]);
+    const judged = spawnSync('systemd-analyze', ['security', '--offline=true', '--threshold=30', '--no-pager', path], {
+      encoding: 'utf8',
+      env,
+    });
+    rmSync(folder, { recursive: true });
+    if (/unrecognized option|Unknown|not supported/i.test(judged.stderr))
+      skipFor(this, 'systemd-analyze security --offline');
+    expect(judged.status, judged.stdout.split('\n').slice(-3).join('\n') + judged.stderr).to.equal(0);
+  });
+});
+
+describe('the installation of the service', () => {
+  let tree: string;
+  let host: FakeHost;
+  const at = (path: string) => join(tree, path);
+  const options = (changes: Partial<InstallOptions> = {}): InstallOptions => ({
+    host,
+    program: PROGRAM,
+    directory: DIRECTORY,
+    user: 'wardbeat-agent',
+    root: undefined,
+    isRunningElsewhere: false,
+    ...changes,
+  });
+  const everything = () =>
+    readdirSync(tree, { recursive: true, encoding: 'utf8' })
+      .filter((path) => !lstatSync(at(path)).isDirectory())
+      .map((path) => `${path} ${lstatSync(at(path)).isSymbolicLink() ? 'link' : readFileSync(at(path), 'utf8')}`)
+      .sort();
+  const faultsOf = (changes: Partial<InstallOptions>): readonly string[] => {
+    try {
+      installService(options(changes));
+    } catch (error) {
+      if (error instanceof ServiceFault) return error.faults;
+      throw error;
+    }
+    return [];
+  };
+
+  beforeEach(() => {
+    tree = mkdtempSync(join(tmpdir(), 'wardbeat-install-'));
+    mkdirSync(at('var/lib'), { recursive: true });
+    host = fakeHost(tree);
+  });
+  afterEach(() => rmSync(tree, { recursive: true, force: true }));
+
+  const enrolled = () => {
+    mkdirSync(at(`${DIRECTORY}/store`), { recursive: true });
+    writeFileSync(at(`${DIRECTORY}/identity.json`), '{}');
+    writeFileSync(at(`${DIRECTORY}/store/000001.log`), 'x');
+  };
+
+  it('makes user, folder and unit, and starts what is enrolled; done again it changes nothing', () => {
+    enrolled();
+    const said = installService(options());
+    expect(said.join('\n')).to.match(/made the user.*\n(?:gave .*\n)?wrote .*\nenabled the service\nstarted it$/);
+    expect(host.calls).to.deep.equal([
+      'systemd-sysusers /etc/sysusers.d/wardbeat-agent.conf',
+      'systemctl daemon-reload',
+      'systemctl enable --quiet wardbeat-agent.service',
+      'systemctl restart wardbeat-agent.service',
+    ]);
+    expect(statSync(at(UNIT)).mode & 0o777).to.equal(0o644);
+    for (const path of ['', '/store', '/identity.json', '/store/000001.log'])
+      expect(statSync(at(DIRECTORY + path)).uid, path).to.equal(OWN_ID);
+    expect(statSync(at(DIRECTORY)).mode & 0o777).to.equal(0o700);
+    const before = everything();
+    const again = installService(options({ host: { ...fakeHost(tree, { active: true }), run: hostWithUser(tree) } }));
+    expect(again.join('\n')).to.contain('is as it should be').and.contain('it runs');
+    expect(everything()).to.deep.equal(before);
+  });
+
+  const hostWithUser = (folder: string): ServiceHost['run'] => {
+    const other = fakeHost(folder, { active: true });
+    other.run('useradd', []);
+    return (command, args) => other.run(command, args);
+  };
+
+  it('does not start what is not enrolled, nor where systemd does not run, and says so', () => {
+    expect(installService(options()).at(-1)).to.match(/^not started: .* is not enrolled/);
+    expect(host.calls).not.to.include('systemctl restart wardbeat-agent.service');
+    host = fakeHost(tree, { isBooted: false });
+    expect(installService(options()).at(-1)).to.contain('systemd does not run here');
+    expect(host.calls.filter((call) => call.startsWith('systemctl'))).to.deep.equal([]);
+  });
+
+  it('finds every fault before it changes anything', () => {
+    const before = everything();
+    mkdirSync(at('var/lib/other'));
+    writeFileSync(at('var/lib/other/precious'), 'x');
+    const rows: readonly [Partial<InstallOptions>, RegExp][] = [
+      [{ host: fakeHost(tree, { isRoot: false }) }, /installed by root/],
+      [{ user: 'root' }, /no name for a user/],
+      [{ user: 'a b' }, /no name for a user/],
+      [{ directory: '/home/x/agent' }, /lies in \/home/],
+      [{ directory: '/tmp/agent' }, /lies in \/tmp/],
+      [{ directory: '/etc' }, /folder of the system/],
+      [{ directory: '/var/lib/other' }, /neither empty nor the data directory/],
+      [{ directory: '/var/nowhere/agent' }, /\/var\/nowhere is not there/],
+      [{ program: { ...PROGRAM, script: '/root/main.js' } }, /main\.js/],
+      [{ host: fakeHost(tree, { has: () => false }) }, /systemctl is not installed/],
+      [{ host: fakeHost(tree, { has: () => false }) }, /neither systemd-sysusers nor useradd/],
+      [{ directory: '/srv/agent', root: tree }, /must lie below \/var\/lib/],
+      [{ root: join(tree, 'absent') }, /is not there/],
+      [{ isRunningElsewhere: true }, /runs on .* already/],
+    ];
+    for (const [changes, expected] of rows) expect(faultsOf(changes).join('\n'), String(expected)).to.match(expected);
+    expect(host.calls).to.deep.equal([]);
+    expect(everything()).to.deep.equal([...before, 'var/lib/other/precious x'].sort());
+  });
+
+  it('refuses a link in the place of the folder', () => {
+    mkdirSync(at('etc'));
+    symlinkSync(at('etc'), at(DIRECTORY));
+    expect(faultsOf({}).join()).to.contain('is not a directory');
+  });
+
+  for (const fails of [/systemd-sysusers/, /daemon-reload/, /enable/, /restart/])
+    it(`puts back what it changed where ${fails.source} fails`, () => {
+      enrolled();
+      chmodSync(at(DIRECTORY), 0o750);
+      const before = everything();
+      const owner = statSync(at(`${DIRECTORY}/identity.json`)).uid;
+      host = fakeHost(tree, { fails });
+      expect(() => installService(options())).to.throw(ServiceFailure, 'was put back');
+      expect(everything()).to.deep.equal(before);
+      expect(statSync(at(`${DIRECTORY}/identity.json`)).uid).to.equal(owner);
+      expect(statSync(at(DIRECTORY)).mode & 0o777).to.equal(0o750);
+      if (fails.source !== 'systemd-sysusers') expect(host.calls).to.include('userdel wardbeat-agent');
+    });
+
+  it('puts a former unit back and starts it again', () => {
+    enrolled();
+    mkdirSync(at('etc/systemd/system'), { recursive: true });
+    writeFileSync(at(UNIT), '[Service]\nExecStart=/bin/former\n');
+    let restarts = 0;
+    host = fakeHost(tree, { active: true });
+    const { run } = host;
+    const failing: ServiceHost = {
+      ...host,
+      run: (command, args) =>
+        args[0] === 'restart' && (restarts += 1) === 1 ? { status: 1, stdout: '', stderr: 'no' } : run(command, args),
+    };
+    expect(() => installService(options({ host: failing }))).to.throw(ServiceFailure);
+    expect(readFileSync(at(UNIT), 'utf8')).to.contain('/bin/former');
+    expect(restarts).to.equal(2);
+  });
+
+  it('below another root writes unit, user and link, twice the same, and runs nothing', () => {
+    const packed = options({ root: tree, program: { node: '/usr/bin/node', script: at('usr/lib/agent/main.js') } });
+    installService(packed);
+    const first = everything();
+    installService(packed);
+    expect(everything()).to.deep.equal(first);
+    expect(host.calls).to.deep.equal([]);
+    expect(readFileSync(at(UNIT), 'utf8')).to.contain('ExecStart=/usr/bin/node /usr/lib/agent/main.js run');
+    expect(readlinkSync(at(WANTS))).to.equal('../wardbeat-agent.service');
+    expect(readFileSync(at('etc/sysusers.d/wardbeat-agent.conf'), 'utf8')).to.match(/^u wardbeat-agent - /);
+    expect(uninstallService({ host, root: tree, purge: false }).join()).to.contain('removed');
+    expect(everything()).to.deep.equal([]);
+  });
+
+  it('is undone by an uninstallation, which keeps the data unless told otherwise', () => {
+    enrolled();
+    installService(options());
+    host.calls.length = 0;
+    expect(uninstallService({ host, root: undefined, purge: false }).join('\n')).to.contain(`kept ${at(DIRECTORY)}`);
+    expect(host.calls).to.deep.equal([
+      'systemctl disable --now --quiet wardbeat-agent.service',
+      'systemctl daemon-reload',
+    ]);
+    expect([existsSync(at(UNIT)), existsSync(at(DIRECTORY))]).to.deep.equal([false, true]);
+    expect(uninstallService({ host, root: undefined, purge: true })).to.deep.equal(['no service is installed']);
+    // Its own user is there already and stays another's.
+    installService(options());
+    expect(uninstallService({ host, root: undefined, purge: true }).join('\n')).to.contain(`removed ${at(DIRECTORY)}`);
+    expect(host.calls).not.to.include('userdel wardbeat-agent');
+    expect(existsSync(at(DIRECTORY))).to.equal(false);
+  });
+
+  it('removes the user that it made, with --purge', () => {
+    installService(options());
+    expect(uninstallService({ host, root: undefined, purge: true }).at(-1)).to.equal('removed the user wardbeat-agent');
+  });
+
+  it('purges nothing that is no agent’s, and leaves a unit of somebody else alone', () => {
+    installService(options());
+    writeFileSync(at(`${DIRECTORY}/precious`), 'x');
+    expect(() => uninstallService({ host, root: undefined, purge: true })).to.throw(
+      ServiceFault,
+      'neither empty nor the data directory',
+    );
+    expect(existsSync(at(UNIT))).to.equal(true);
+    writeFileSync(at(UNIT), '[Service]\nExecStart=/bin/true\n');
+    expect(() => uninstallService({ host, root: undefined, purge: false })).to.throw(ServiceFault, 'by hand');
+  });
+});
