@@ -214,6 +214,21 @@ CREATE TABLE computer_components (
 );
 GRANT DELETE, INSERT, SELECT, UPDATE ON computer_components TO wardbeat_app;
 
+CREATE TABLE computer_connections (
+  computer_id uuid NOT NULL,
+  remote_address text NOT NULL,
+  id uuid NOT NULL,
+  protocol text NOT NULL,
+  local_address text NOT NULL,
+  local_port integer NOT NULL,
+  remote_port integer NOT NULL,
+  uid bigint,
+  process_id bigint,
+  process_name text,
+  CONSTRAINT computer_connections_pkey PRIMARY KEY (computer_id, remote_address, id)
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON computer_connections TO wardbeat_app;
+
 CREATE TABLE computer_contacts (
   computer_id uuid NOT NULL,
   direction text,
@@ -280,6 +295,30 @@ CREATE TABLE computer_flaps (
 );
 GRANT DELETE, INSERT, SELECT, UPDATE ON computer_flaps TO wardbeat_app;
 
+CREATE TABLE computer_inventories (
+  computer_id uuid NOT NULL,
+  kind text NOT NULL,
+  digest bytea NOT NULL,
+  total integer NOT NULL,
+  listed integer NOT NULL,
+  changed_fleet_ms bigint NOT NULL,
+  CONSTRAINT computer_inventories_pkey PRIMARY KEY (computer_id, kind)
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON computer_inventories TO wardbeat_app;
+
+CREATE TABLE computer_listening_ports (
+  computer_id uuid NOT NULL,
+  port integer NOT NULL,
+  id uuid NOT NULL,
+  protocol text NOT NULL,
+  address text NOT NULL,
+  uid bigint,
+  process_id bigint,
+  process_name text,
+  CONSTRAINT computer_listening_ports_pkey PRIMARY KEY (computer_id, port, id)
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON computer_listening_ports TO wardbeat_app;
+
 CREATE TABLE computer_live (
   computer_id uuid NOT NULL,
   last_seen_fleet_ms bigint,
@@ -308,6 +347,18 @@ CREATE TABLE computer_live (
   CONSTRAINT computer_live_pkey PRIMARY KEY (computer_id)
 ) WITH (fillfactor=70, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0);
 GRANT DELETE, INSERT, SELECT, UPDATE ON computer_live TO wardbeat_app;
+
+CREATE TABLE computer_packages (
+  computer_id uuid NOT NULL,
+  name text NOT NULL,
+  id uuid NOT NULL,
+  version text NOT NULL,
+  architecture text NOT NULL,
+  source text NOT NULL,
+  CONSTRAINT computer_packages_pkey PRIMARY KEY (computer_id, name, id)
+);
+CREATE INDEX computer_packages_name ON public.computer_packages USING btree (name, version, computer_id);
+GRANT DELETE, INSERT, SELECT, UPDATE ON computer_packages TO wardbeat_app;
 
 CREATE TABLE computer_probes (
   computer_id uuid NOT NULL,

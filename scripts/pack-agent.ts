@@ -10,7 +10,7 @@ const NAME = 'wardbeat-agent';
 const COMPILED = 'dist';
 const ENTRY = 'agent/main.js';
 const OWN_FOLDERS = /^(?:agent|certs|lib|policies|protocol)\//;
-const DOCUMENTS = { 'docs/install-agent.md': 'README.md', 'docs/wardbeat-agent.service': 'wardbeat-agent.service' };
+const DOCUMENTS = { 'docs/install-agent.md': 'README.md' };
 
 /** Of a bundled package's manifest only what loading it needs: no script of it ever runs at an installation. */
 const KEPT_FIELDS = ['name', 'version', 'license', 'author', 'repository', 'type', 'main', 'exports', 'imports'];

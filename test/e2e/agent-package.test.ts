@@ -121,17 +121,7 @@ describe('the agent package', function () {
     const files = installedFiles(own).map((path) => path.slice(own.length + 1));
     const tops = new Set(files.map((path) => path.split('/')[0]));
     expect([...tops].sort()).to.deep.equal(
-      [
-        'README.md',
-        'agent',
-        'certs',
-        'lib',
-        'node_modules',
-        'package.json',
-        'policies',
-        'protocol',
-        'wardbeat-agent.service',
-      ].sort(),
+      ['README.md', 'agent', 'certs', 'lib', 'node_modules', 'package.json', 'policies', 'protocol'].sort(),
     );
     const unwanted =
       /(?:^|\/)(?:server|tests?|scripts|typeorm|express|pg|node-forge|typescript|mocha|chai)(?:\/|$)|\.(?:ts|map|cc|gyp)$/;
@@ -165,6 +155,15 @@ describe('the agent package', function () {
       encoding: 'utf8',
     });
     expect(JSON.parse(range.stdout), range.stderr).to.include({ lane: 'log', first: 0, last: 0 });
+  });
+
+  it('writes a unit that runs it where it is installed', () => {
+    const below = ['install', '--root', folder('image')];
+    const made = spawnSync(join(root, 'global/bin/wardbeat-agent'), below, { env: cleanEnv, encoding: 'utf8' });
+    expect(made.status, made.stderr).to.equal(0);
+    const unit = readFileSync(join(root, 'image/etc/systemd/system/wardbeat-agent.service'), 'utf8');
+    const main = join(root, 'global/lib/node_modules/wardbeat-agent/agent/main.js');
+    expect(unit).to.contain(`ExecStart=${process.execPath} ${main} run --dir /var/lib/wardbeat-agent`);
   });
 
   it('runs as another, ordinary user', async function () {
