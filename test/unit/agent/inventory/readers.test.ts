@@ -114,7 +114,7 @@ describe('the collector of packages', () => {
 });
 
 const HEADING = '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode';
-const line = (local: string, remote: string, state: string, inode: number): string =>
+const line = (...[local, remote, state, inode]: readonly [string, string, string, number]): string =>
   `   0: ${local} ${remote} ${state} 00000000:00000000 00:00000000 00000000  1000        0 ${inode} 1 0000 100 0`;
 
 describe('lists of sockets', () => {
