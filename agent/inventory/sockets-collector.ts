@@ -60,13 +60,19 @@ export function createSocketsCollector(clock: Pick<Clock, 'monotonic'>, proc = '
           total: totals.listeningPorts,
           items: kept.listeningPorts.map((one) => ({ ...toPort(one), ...ownerOf(one) })),
         },
-        connections: {
-          total: totals.connections,
-          items: kept.connections.map((one) => ({ ...toConnection(one), ...ownerOf(one) })),
-        },
+        connections: withoutOwn(
+          totals.connections,
+          kept.connections.map((one) => ({ ...toConnection(one), ...ownerOf(one) })),
+        ),
       };
     },
   };
+}
+
+/** Without the agent's own, which the manager knows of: else each computer would have a change to tell at every look. */
+function withoutOwn(total: number, all: readonly ConnectionItem[]): Found<ConnectionItem> {
+  const items = all.filter((item) => item.process?.pid !== process.pid);
+  return { items, total: total - (all.length - items.length) };
 }
 
 function kindOf(protocol: Protocol, { state, localPort, remotePort }: SocketLine): SocketKind | undefined {

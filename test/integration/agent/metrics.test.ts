@@ -19,22 +19,32 @@ interface Answered {
 
 const SAMPLE = /^([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\]|\\.)*",?)*)\})? (-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|NaN|\+Inf)$/;
 
-/** Reads the text format of Prometheus strictly: each series is described before it is told. */
+/** Reads the text format of Prometheus strictly: each series is described before it is told, and told once. */
 function parseMetrics(text: string): Map<string, number> {
   const described = new Set<string>();
   const samples = new Map<string, number>();
   for (const line of text.split('\n').filter((one) => one !== '')) {
-    const [, kind, name = ''] = /^# (HELP|TYPE) (\S+) .+$/.exec(line) ?? [];
-    if (kind === 'TYPE') described.add(name);
-    if (kind) continue;
-    const [, series = '', labels = '', value = ''] = SAMPLE.exec(line) ?? [];
-    expect(series, `a sample: ${line}`).not.to.equal('');
-    expect(described.has(series.replace(/_(?:bucket|sum|count)$/, '')) || described.has(series), line).to.equal(true);
-    const key = labels === '' ? series : `${series}{${labels}}`;
+    const comment = /^# (?:HELP|TYPE) (\S+) .+$/.exec(line);
+    if (comment) {
+      described.add(comment[1]!);
+      continue;
+    }
+    const { key, series, value } = parseSample(line);
+    expect(
+      [series, series.replace(/_(?:bucket|sum|count)$/, '')].some((name) => described.has(name)),
+      line,
+    ).to.equal(true);
     expect(samples.has(key), `twice: ${key}`).to.equal(false);
-    samples.set(key, Number(value.replace('+Inf', 'Infinity')));
+    samples.set(key, value);
   }
   return samples;
+}
+
+function parseSample(line: string) {
+  const [, series = '', labels, value = ''] = SAMPLE.exec(line) ?? [];
+  expect(series, `a sample: ${line}`).not.to.equal('');
+  const key = labels === undefined ? series : `${series}{${labels}}`;
+  return { key, series, value: Number(value.replace('+Inf', 'Infinity')) };
 }
 
 describe('the metrics endpoint of the agent', function () {
