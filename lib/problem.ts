@@ -33,10 +33,14 @@ export class Problem extends Error {
   }
 }
 
+/** Fields that one document names: a body of nonsense must not be answered with many times its length. */
+export const FIELDS_NAMED_MAX = 1000;
+
 /** Builds `request-invalid` from the rejected fields. */
 export function invalidFields(errors: readonly FieldError[]): Problem {
   const count = errors.length === 1 ? '1 field was rejected' : `${errors.length} fields were rejected`;
-  return new Problem('request-invalid', { detail: `${count}.`, errors });
+  const cut = errors.length > FIELDS_NAMED_MAX ? `; the first ${FIELDS_NAMED_MAX} are named` : '';
+  return new Problem('request-invalid', { detail: `${count}${cut}.`, errors: errors.slice(0, FIELDS_NAMED_MAX) });
 }
 
 /** The document of RFC 9457. Nothing of a 500 is told but where to look for it. */

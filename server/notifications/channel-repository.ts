@@ -13,7 +13,7 @@ import { refusingTakenName } from '../database/taken-name.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { Channel } from './channel.js';
 
-const ORDER = namedOrder('notification-channels', 'notification_channels');
+export const CHANNEL_ORDER = namedOrder('notification-channels', 'notification_channels');
 
 const COLUMNS = `notification_channels.id, notification_channels.name, notification_channels.type,
   notification_channels.settings, notification_channels.secrets, notification_channels.revision,
@@ -23,7 +23,7 @@ const COLUMNS = `notification_channels.id, notification_channels.name, notificat
 
 /** Channels belong to no policy, so nothing here takes a scope. */
 export async function listChannels(sql: Sql, query: PageQuery): Promise<Page<Channel>> {
-  const page = parsePage(query, ORDER);
+  const page = parsePage(query, CHANNEL_ORDER);
   const keyset = keysetOf(page, 3);
   const rows = await sql.query<Channel>(
     `SELECT ${COLUMNS} FROM notification_channels

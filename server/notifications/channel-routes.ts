@@ -16,6 +16,7 @@ import { targetOf } from './channel-rules.js';
 import type { ChannelService } from './channel-service.js';
 import type { Channel } from './channel.js';
 import type { DeliveryService } from './delivery-service.js';
+import { CHANNEL_ORDER } from './channel-repository.js';
 
 export interface ChannelRoutesDeps {
   readonly channels: ChannelService;
@@ -39,6 +40,7 @@ function readingRoutes({ channels, fleetClock }: ChannelRoutesDeps): RouteDefini
       summary: 'List notification channels, never their secrets; sorted by name or createdAt',
       tag,
       query: ChannelsQuery,
+      list: CHANNEL_ORDER,
       reply: { status: 200, body: pageSchemaOf(ChannelReply) },
       handle: async ({ query }) => ({ body: mapPage(await channels.list(query), (one) => toReply(one, fleetClock)) }),
     }),
@@ -84,6 +86,8 @@ function writingRoutes({ channels, fleetClock }: ChannelRoutesDeps): RouteDefini
       body: PatchChannelBody,
       needsIfMatch: true,
       reply: { status: 200, body: ChannelReply },
+      check: ({ params: { id }, body: { name: _name, ...members } }) =>
+        id === undefined ? [] : channels.changeFaults(id, members),
       async handle({ params, body, actor, ifMatch }) {
         const { name, ...members } = body;
         const change = { id: params['id'] ?? '', revision: ifMatch, name, members };
