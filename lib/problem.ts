@@ -1,4 +1,4 @@
-import { PROBLEM_CODES, type ProblemCode } from './problem-codes.js';
+import { PROBLEM_CODES, type ProblemCode, type ProblemKind } from './problem-codes.js';
 
 /** One rejected field: a JSON pointer as a URI fragment (`#/a/b`) and how to mend it. */
 export interface FieldError {
@@ -22,7 +22,7 @@ export class Problem extends Error {
   readonly facts: ProblemFacts;
 
   constructor(code: ProblemCode, facts: ProblemFacts = {}, cause?: unknown) {
-    super(facts.detail ?? PROBLEM_CODES[code].title, cause === undefined ? {} : { cause });
+    super(facts.detail ?? detailOf(code), cause === undefined ? {} : { cause });
     this.name = 'Problem';
     this.code = code;
     this.facts = facts;
@@ -31,6 +31,11 @@ export class Problem extends Error {
   get status(): number {
     return PROBLEM_CODES[this.code].status;
   }
+}
+
+function detailOf(code: ProblemCode): string {
+  const { title, remedy = title }: ProblemKind = PROBLEM_CODES[code];
+  return remedy;
 }
 
 /** Fields that one document names: a body of nonsense must not be answered with many times its length. */
@@ -48,6 +53,6 @@ export function toProblemDocument(problem: Problem, instance: string): Record<st
   const { status, title } = PROBLEM_CODES[problem.code];
   const base = { type: `/problems/${problem.code}`, title, status, instance };
   if (status === 500) return { ...base, detail: 'The manager failed; its log tells more under this instance.' };
-  const { detail = title, errors, members } = problem.facts;
+  const { detail = detailOf(problem.code), errors, members } = problem.facts;
   return { ...base, ...members, detail, ...(errors ? { errors } : {}) };
 }
