@@ -101,9 +101,9 @@ export class MaintenanceSourceDto {
 }
 
 export class PresentMaintenanceDto {
-  /** When it ends, whichever windows run into each other until then. */
-  @Instant()
-  until!: string;
+  /** When it ends, whichever windows run into each other until then; null where no end is in sight. */
+  @Shown({ type: ['string', 'null'], format: 'date-time' })
+  until!: string | null;
 
   @IsObject()
   @Shown(refTo(MaintenanceSourceDto))
@@ -123,7 +123,11 @@ export class SettingMaintenanceDto {
   @Shown(refTo(MaintenanceSourceDto))
   source!: MaintenanceSourceDto;
 
-  /** When the window that runs now ends; null while none runs. */
+  /** Whether a window of it runs now. */
+  @Shown({ type: 'boolean' })
+  running!: boolean;
+
+  /** When the window that runs now ends; null while none runs, and where no end is in sight. */
   @Shown({ type: ['string', 'null'], format: 'date-time' })
   until!: string | null;
 

@@ -111,9 +111,10 @@ async function readComputer(deps: MaintenanceRoutesDeps, scope: Scope, computerI
   return { computer: deps.maintenance.targetOf(row), setting: toSettingDto(setting) };
 }
 
-function toSettingDto({ source, until, next }: SettingMaintenance): SettingMaintenanceDto {
+function toSettingDto({ source, running, until, next }: SettingMaintenance): SettingMaintenanceDto {
   return {
     source,
+    running,
     until: until === null ? null : toRfc3339(until),
     next: next.map((span) => ({ startsAt: toRfc3339(span.from), endsAt: toRfc3339(span.until) })),
   };
