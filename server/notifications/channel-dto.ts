@@ -194,7 +194,7 @@ export class ChannelReply {
   @Shown({ type: ['string', 'null'], format: 'date-time' })
   lastFailedAt!: string | null;
 
-  @Shown({ type: ['string', 'null'], description: 'of the last attempt; null when it succeeded' })
+  @Shown({ type: ['string', 'null'], description: 'of the last attempt; null when it was delivered to everybody' })
   lastError!: string | null;
 }
 
@@ -221,7 +221,10 @@ export class ChannelTestReply {
   @Shown({ type: 'boolean' })
   delivered!: boolean;
 
-  @Shown({ type: ['string', 'null'], description: 'a code of docs/notifications.md; null when it was delivered' })
+  @Shown({
+    type: ['string', 'null'],
+    description: 'a code of docs/notifications.md; null when it was delivered to everybody',
+  })
   code!: string | null;
 
   @Shown({ type: ['string', 'null'] })

@@ -99,15 +99,20 @@ export async function removeChannel(sql: Sql, id: string): Promise<void> {
   await sql.query('DELETE FROM notification_channels WHERE id = $1', [id]);
 }
 
+export interface NotedAttempt {
+  readonly channelId: string;
+  readonly at: FleetInstant;
+  readonly isDelivered: boolean;
+  /** Of what was delivered, that it did not reach everybody. */
+  readonly error: string | null;
+}
+
 /** Stores how the last attempt went. */
-export async function noteAttempt(
-  sql: Sql,
-  { channelId, at, error }: { readonly channelId: string; readonly at: FleetInstant; readonly error: string | null },
-): Promise<void> {
-  const column = error === null ? 'delivered_fleet_ms' : 'failed_fleet_ms';
-  await sql.query(`UPDATE notification_channels SET ${column} = $2, last_error = $3 WHERE id = $1`, [
-    channelId,
-    at,
-    error,
-  ]);
+export async function noteAttempt(sql: Sql, { channelId, at, isDelivered, error }: NotedAttempt): Promise<void> {
+  await sql.query(
+    `UPDATE notification_channels SET delivered_fleet_ms = CASE WHEN $3 THEN $2 ELSE delivered_fleet_ms END,
+       failed_fleet_ms = CASE WHEN $4::text IS NULL THEN failed_fleet_ms ELSE $2 END, last_error = $4
+     WHERE id = $1`,
+    [channelId, at, isDelivered, error],
+  );
 }

@@ -120,8 +120,9 @@ function actingRoutes({ channels, deliveries, fleetClock }: ChannelRoutesDeps): 
       tag,
       reply: { status: 200, body: ChannelTestReply },
       async handle({ params, actor }) {
-        const { failure, durationMs } = await deliveries.test(params['id'] ?? '', actor);
-        const told = { code: failure?.code ?? null, error: failure?.detail ?? null };
+        const { failure, refused, durationMs } = await deliveries.test(params['id'] ?? '', actor);
+        const trouble = failure ?? refused;
+        const told = { code: trouble?.code ?? null, error: trouble?.detail ?? null };
         return { body: { delivered: failure === undefined, ...told, durationMs } };
       },
     }),

@@ -52,9 +52,9 @@ export interface SettledChannel {
 /** What a channel of this type is to be, its defaults filled in. Throws `request-invalid` with every fault. */
 export function settleChannel(type: ChannelType, given: ChannelMembers): SettledChannel {
   const present = without(given, undefined);
-  const ofType = typeFaults(type, present);
-  const further = [...valueFaults(present), ...togetherFaults(type, present)];
-  const faults = [...ofType, ...further.filter(({ pointer }) => isSound(ofType, pointer))];
+  const faults: FieldError[] = [];
+  for (const found of [typeFaults(type, present), valueFaults(present), togetherFaults(type, present)])
+    faults.push(...found.filter(({ pointer }) => isSound(faults, pointer)));
   if (faults.length > 0) throw invalidFields(faults);
   return SETTLE[type](present);
 }

@@ -25,6 +25,7 @@ import {
   type SettledChannel,
 } from './channel-rules.js';
 import type { Channel, ChannelSecrets, ChannelType, TypedSettings } from './channel.js';
+import { CHANNEL_REMOVED } from './delivery-failure.js';
 import { giveUpDeliveries } from './delivery-repository.js';
 import { routesOfChannel } from './routing-repository.js';
 import type { SecretBox } from './secret-box.js';
@@ -218,7 +219,7 @@ async function removeStored(
       detail: `Routes lead to it: ${routes.map(({ name }) => name).join(', ')}.`,
       members: { notificationRoutes: routes },
     });
-  await giveUpDeliveries(sql, { channelId: id, at: deps.clock.fleet(), error: 'the channel was deleted' });
+  await giveUpDeliveries(sql, { channelId: id, at: deps.clock.fleet(), error: CHANNEL_REMOVED });
   await removeChannel(sql, id);
   await audit(deps, sql, { actor, action: 'deleted', id, before: audited(channel) });
 }
