@@ -108,6 +108,7 @@ function optionsOf(facts: DialFacts, circumstances: Circumstances): Option[] {
   return [
     heartbeatOption(facts, circumstances),
     candidateOption(facts, circumstances),
+    listenerOption(facts),
     ...standbyOptions(facts, circumstances),
   ].filter((option) => option !== undefined);
 }
@@ -170,17 +171,15 @@ function standbyOptions(facts: DialFacts, circumstances: Circumstances): Option[
   const overdueAt = overdueInstant(facts, circumstances.ledger);
   if (overdueAt !== undefined)
     options.push({ purpose: 'overdue', dueAt: hasFailedSilent(facts) ? Math.max(overdueAt, notBefore) : overdueAt });
-  const retryAt = listenerRetryAt(facts);
-  if (retryAt !== undefined) options.push({ purpose: 'listener', dueAt: retryAt });
   return options;
 }
 
 /** So that a way that works again is known before it is needed; an agent that leaves its listener is not dialled for it. */
-function listenerRetryAt(facts: DialFacts): FleetInstant | undefined {
-  const { failed, direction } = facts;
-  if (!failed || direction !== 'bidirectional') return undefined;
+function listenerOption(facts: DialFacts): Option | undefined {
+  const { failed, direction, isListening } = facts;
+  if (!failed || !isListening || direction !== 'bidirectional') return undefined;
   const delay = LISTENER_RETRY_MS + backoffDelayMs(failed.count - 1, LISTENER_BACKOFF, chanceOf(facts, failed.count));
-  return failed.lastEndedAt + delay;
+  return { purpose: 'listener', dueAt: failed.lastEndedAt + delay };
 }
 
 /** What failed before the last report says nothing of this silence: each gets one dial that may explain it. */

@@ -221,15 +221,20 @@ export class Dialler {
     const at = this.#deps.fleetClock.fleet();
     for (const { computerId, isAsked } of taken) {
       const plan = byId.get(computerId);
-      const decision = plan && this.#decide(plan, this.#circumstances(at, isAsked));
+      const decision = plan && this.#placed(this.#decide(plan, this.#circumstances(at, isAsked)), at);
       if (!plan || !decision || decision.kind === 'forget') this.#schedule.forget(computerId);
       else if (decision.kind === 'wait') this.#schedule.settle(computerId, { at: decision.until, ...placeOf(plan) });
       else if (laneOf(plan.facts) !== lane && !isAsked)
         this.#schedule.settle(computerId, { at: decision.dueAt, ...placeOf(plan) });
-      else if (decision.purpose === 'listener' && this.#listenerRetries >= LISTENER_RETRIES_MAX)
-        this.#schedule.settle(computerId, { at: at + PUT_OFF_MS, ...placeOf(plan) });
       else this.#dial(plan, { lane, purpose: decision.purpose });
     }
+  }
+
+  /** A dial of a listener for its own sake waits while too many are being made. */
+  #placed(decision: DialDecision, at: FleetInstant): DialDecision {
+    const isPutOff =
+      decision.kind === 'dial' && decision.purpose === 'listener' && this.#listenerRetries >= LISTENER_RETRIES_MAX;
+    return isPutOff ? { kind: 'wait', until: at + PUT_OFF_MS } : decision;
   }
 
   /** One row that cannot be judged is set aside; the others go on. */

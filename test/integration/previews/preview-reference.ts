@@ -82,9 +82,9 @@ function losesWay({ given }: Row, old: ResolvedSettings, next: ResolvedSettings)
 }
 
 function isReachable({ ways: { byDial, probe, listener, isAnswered }, dials }: Row['given']): boolean {
-  const probed = probe?.result === 'answered' ? [probe.after] : [];
-  const reached = [...(byDial === null ? [] : [byDial]), ...probed];
-  if (reached.length === 0 || listener === 'failed' || listener === 'closed') return false;
+  const probed = probe?.result === 'answered' ? probe.after : null;
+  const reached = [byDial, probed].filter((at) => at !== null);
+  if (reached.length === 0 || ['failed', 'closed'].includes(listener ?? '')) return false;
   const lastBegun = dials?.failed.at(-1)?.[0];
   return lastBegun === undefined || isAnswered || lastBegun <= Math.max(...reached);
 }
