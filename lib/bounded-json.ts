@@ -1,4 +1,5 @@
-import { Problem } from './problem.js';
+import { repeatedMembers } from './duplicate-keys.js';
+import { FIELDS_NAMED_MAX, invalidFields, Problem } from './problem.js';
 
 /** Nesting deeper than this is refused before anything is parsed. */
 export const MAX_JSON_DEPTH = 64;
@@ -12,12 +13,19 @@ const CLOSE_BRACKET = 0x5d;
 const FORBIDDEN_KEYS: ReadonlySet<string> = new Set(['__proto__']);
 
 /**
- * Parses a body that nobody vouches for: well-formed UTF-8, at most 64 levels, no `__proto__` key.
- * Throws `request-invalid` with what is wrong. Strings are checked by the schema that reads them.
+ * Parses a body that nobody vouches for: well-formed UTF-8, at most 64 levels, no `__proto__` key, no member named twice
+ * (RFC 8259 leaves open which of them counts). Throws `request-invalid` with what is wrong. Strings are checked by the schema that reads them.
  */
 export function parseBoundedJson(body: Buffer): unknown {
   if (mayBeDeep(body)) assertDepth(body);
   const text = decodeUtf8(body);
+  const value = parse(text);
+  const repeated = repeatedMembers(text, value, FIELDS_NAMED_MAX);
+  if (repeated.length === 0) return value;
+  throw invalidFields([...new Set(repeated)].map((pointer) => ({ pointer, detail: 'must be given once' })));
+}
+
+function parse(text: string): unknown {
   try {
     return text.includes('__proto__') || text.includes('\\u') ? JSON.parse(text, refuseForbidden) : JSON.parse(text);
   } catch (cause) {

@@ -1,3 +1,10 @@
+export interface ProblemKind {
+  readonly status: number;
+  readonly title: string;
+  /** The detail where whoever throws it has none of its own: what to do. */
+  readonly remedy?: string;
+}
+
 /**
  * Every problem code with its HTTP status and title (RFC 9457). Status and title are written nowhere else;
  * docs/errors.md lists each with cause and remedy.
@@ -19,25 +26,77 @@ export const PROBLEM_CODES = {
   'csr-invalid': { status: 400, title: 'The signing request is invalid' },
   'protocol-version-unsupported': { status: 400, title: 'The protocol version is not supported' },
   'route-not-found': { status: 404, title: 'No such route' },
-  'policy-not-found': { status: 404, title: 'Policy not found' },
-  'computer-not-found': { status: 404, title: 'Computer not found' },
-  'alert-not-found': { status: 404, title: 'Alert not found' },
-  'command-not-found': { status: 404, title: 'Command not found' },
-  'command-file-not-found': { status: 404, title: 'The command has no complete file' },
-  'operation-not-found': { status: 404, title: 'Operation not found' },
-  'maintenance-window-not-found': { status: 404, title: 'Maintenance window not found' },
-  'revision-not-found': { status: 404, title: 'Revision not found' },
-  'api-key-not-found': { status: 404, title: 'API key not found' },
-  'user-not-found': { status: 404, title: 'User not found' },
-  'enrollment-token-not-found': { status: 404, title: 'Enrollment token not found' },
-  'notification-channel-not-found': { status: 404, title: 'Notification channel not found' },
-  'notification-route-not-found': { status: 404, title: 'Notification route not found' },
-  'notification-delivery-not-found': { status: 404, title: 'Notification delivery not found' },
-  'session-not-found': { status: 404, title: 'Session not found' },
+  'policy-not-found': {
+    status: 404,
+    title: 'Policy not found',
+    remedy: 'GET /api/v1/policies lists those that you may see.',
+  },
+  'computer-not-found': {
+    status: 404,
+    title: 'Computer not found',
+    remedy: 'GET /api/v1/computers lists those that you may see.',
+  },
+  'alert-not-found': {
+    status: 404,
+    title: 'Alert not found',
+    remedy: 'GET /api/v1/alerts lists those that you may see.',
+  },
+  'command-not-found': {
+    status: 404,
+    title: 'Command not found',
+    remedy: 'GET /api/v1/computers/:id/commands lists those of a computer.',
+  },
+  'command-file-not-found': {
+    status: 404,
+    title: 'The command has no complete file',
+    remedy: 'It brought none, not all of it has arrived, or it is older than 7 days: look at its `file`.',
+  },
+  'operation-not-found': { status: 404, title: 'Operation not found', remedy: 'GET /api/v1/operations lists them.' },
+  'maintenance-window-not-found': {
+    status: 404,
+    title: 'Maintenance window not found',
+    remedy: 'GET /api/v1/maintenance-windows lists those made by API.',
+  },
+  'revision-not-found': {
+    status: 404,
+    title: 'Revision not found',
+    remedy: 'GET /api/v1/policies/:id/revisions lists them.',
+  },
+  'api-key-not-found': { status: 404, title: 'API key not found', remedy: 'GET /api/v1/api-keys lists them.' },
+  'user-not-found': { status: 404, title: 'User not found', remedy: 'GET /api/v1/users lists them.' },
+  'enrollment-token-not-found': {
+    status: 404,
+    title: 'Enrollment token not found',
+    remedy: 'GET /api/v1/enrollment-tokens lists them.',
+  },
+  'notification-channel-not-found': {
+    status: 404,
+    title: 'Notification channel not found',
+    remedy: 'GET /api/v1/notification-channels lists them.',
+  },
+  'notification-route-not-found': {
+    status: 404,
+    title: 'Notification route not found',
+    remedy: 'GET /api/v1/notification-routes lists them.',
+  },
+  'notification-delivery-not-found': {
+    status: 404,
+    title: 'Notification delivery not found',
+    remedy: 'GET /api/v1/notification-deliveries lists those that the log still holds.',
+  },
+  'session-not-found': {
+    status: 404,
+    title: 'Session not found',
+    remedy: 'The call carries no session, or one that has ended: sign in at POST /api/v1/sessions.',
+  },
   'setting-not-found': { status: 404, title: 'Setting not found' },
   'method-not-allowed': { status: 405, title: 'Method is not allowed here' },
   'request-timeout': { status: 408, title: 'The request did not arrive in time' },
-  'policy-cycle': { status: 409, title: 'A policy cannot be its own ancestor' },
+  'policy-cycle': {
+    status: 409,
+    title: 'A policy cannot be its own ancestor',
+    remedy: 'Choose a parent that is not below the policy.',
+  },
   'policy-too-deep': { status: 409, title: 'The policy tree is too deep' },
   'policy-built-in': { status: 409, title: 'The built-in policy cannot be changed that way' },
   'name-taken': { status: 409, title: 'The name is taken' },
@@ -45,8 +104,16 @@ export const PROBLEM_CODES = {
   'forced-by-kind': { status: 409, title: 'The kind of computer forces the setting' },
   'exchange-in-progress': { status: 409, title: 'Another exchange is in flight' },
   'in-use': { status: 409, title: 'It is in use' },
-  'notification-channel-unsigned': { status: 409, title: 'This type of channel signs nothing' },
-  'notification-secrets-unreadable': { status: 409, title: "The channel's secrets cannot be opened" },
+  'notification-channel-unsigned': {
+    status: 409,
+    title: 'This type of channel signs nothing',
+    remedy: 'Only channels of type webhook sign what they send.',
+  },
+  'notification-secrets-unreadable': {
+    status: 409,
+    title: "The channel's secrets cannot be opened",
+    remedy: 'Give its password or URL anew by PATCH.',
+  },
   'alert-already-closed': { status: 409, title: 'The alert is closed already' },
   'command-not-cancellable': { status: 409, title: 'The command cannot be cancelled any more' },
   'command-queue-full': { status: 409, title: 'The computer has too many open commands' },
@@ -54,13 +121,21 @@ export const PROBLEM_CODES = {
   'collection-stopped': { status: 409, title: 'Collection is stopped on this computer' },
   'manager-stopping': { status: 409, title: 'The manager is being stopped' },
   'alert-resolves-itself': { status: 409, title: 'The alert resolves itself' },
-  'revision-stale': { status: 412, title: 'It was changed since it was read' },
+  'revision-stale': {
+    status: 412,
+    title: 'It was changed since it was read',
+    remedy: 'Read it again and repeat the edit with the new ETag.',
+  },
   'body-too-large': { status: 413, title: 'The body is too large' },
   'content-type-unsupported': { status: 415, title: 'The content type or encoding is not supported' },
   'if-match-required': { status: 428, title: 'If-Match is required' },
-  'too-many-requests': { status: 429, title: 'Too many requests' },
+  'too-many-requests': {
+    status: 429,
+    title: 'Too many requests',
+    remedy: 'Try again after the seconds of Retry-After.',
+  },
   internal: { status: 500, title: 'Internal error' },
   unavailable: { status: 503, title: 'Not available at this moment' },
-} as const satisfies Record<string, { status: number; title: string }>;
+} as const satisfies Record<string, ProblemKind>;
 
 export type ProblemCode = keyof typeof PROBLEM_CODES;

@@ -22,6 +22,16 @@ export function readBy<T>(schema: Schema<T>, value: unknown): T {
   throw invalidFields(located);
 }
 
+/** Whether no error names the field at the pointer, a part of it, or something that it is a part of. */
+export function isSound(errors: readonly FieldError[], pointer: string): boolean {
+  return errors.every(({ pointer: named }) => !isWithin(named, pointer) && !isWithin(pointer, named));
+}
+
+/** Whether the one pointer is the other or below it. */
+function isWithin(pointer: string, above: string): boolean {
+  return pointer === above || pointer.startsWith(`${above}/`);
+}
+
 function below(pointer: string, token: string | number): string {
   return pointer === NO_POINTER ? NO_POINTER : `${pointer}/${token}`;
 }
@@ -104,8 +114,10 @@ export function record<T>(inner: Schema<T>, max: number): Schema<Readonly<Record
     if (keys.length > max) return refuse(errors, pointer, `must have at most ${max} members`);
     const result = Object.create(null) as Record<string, T>;
     for (const key of keys) {
-      if (key.length > 256 || !key.isWellFormed() || key.includes('\0'))
-        return refuse(errors, pointer, 'has a key that is too long or malformed');
+      if (key.length > 256 || !key.isWellFormed() || key.includes('\0')) {
+        refuse(errors, pointer, 'has a key that is too long or malformed');
+        continue;
+      }
       result[key] = inner(value[key], below(pointer, escapePointer(key)), errors) as T;
     }
     return result;

@@ -7,6 +7,11 @@ export function nameFault(name: string): string | undefined {
   return name.trim() === name ? undefined : 'must not begin or end with a blank';
 }
 
+/** Whether nothing of the text can be seen. */
+export function isBlank(text: string): boolean {
+  return text.replaceAll(new RegExp(UNSEEN, 'gu'), '').trim() === '';
+}
+
 /** The nearest name without a fault, of at most `max` code points; the fallback where nothing is left. */
 export function cleanName(
   name: string,

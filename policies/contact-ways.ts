@@ -9,6 +9,8 @@ export interface WayFacts {
   readonly listenerState: 'closed' | 'listening' | 'failed' | null;
   /** The begin of the last dial if that one failed. */
   readonly failedDialAt: number | null;
+  /** The last probe if that one was answered: the listener proved to be that computer's. */
+  readonly probedAt: number | null;
 }
 
 /** How reports come: over the listener, over HTTPS that the agent dials, or over the channel that it holds. */
@@ -20,12 +22,15 @@ export function carrierInUse(
   return isHeld ? 'channel' : 'https';
 }
 
-/** Whether the manager reaches the listener: as the last dial went; null where nothing listens or nobody tried. */
-export function listenerReachable({ listenerState, seenByDialAt, failedDialAt }: WayFacts): boolean | null {
+/** Whether the manager reaches the listener: as the last dial or answered probe went; null where nothing listens or nobody tried. */
+export function listenerReachable(facts: WayFacts): boolean | null {
+  const { listenerState, seenByDialAt, probedAt, failedDialAt } = facts;
   if (listenerState === 'failed') return false;
   if (listenerState === 'closed') return null;
-  if (failedDialAt !== null && (seenByDialAt === null || failedDialAt > seenByDialAt)) return false;
-  return seenByDialAt === null ? null : true;
+  const never = Number.NEGATIVE_INFINITY;
+  const reachedAt = Math.max(seenByDialAt ?? never, probedAt ?? never);
+  if (failedDialAt !== null && failedDialAt > reachedAt) return false;
+  return reachedAt === never ? null : true;
 }
 
 /** Whether the agent has ever reported over a connection of its own. Without any dial there is no other way. */

@@ -18,6 +18,8 @@ export interface MaintenanceCalendar {
    * is an instant up to which that is sure: ask again then.
    */
   endAt(at: number): number | null;
+  /** Whether no end is in sight at an instant of maintenance: its windows run into each other further than is followed. */
+  isEndlessAt(at: number): boolean;
   /** The first spans that begin after an instant; fewer where no end of one, or no further one, is in sight. */
   next(at: number, count: number): Span[];
   /** The spans within a range, in order and clipped to it; computed as they are taken, so that a caller can yield. */
@@ -51,6 +53,10 @@ export function createMaintenanceCalendar(windows: readonly MaintenanceWindow[])
     endAt(at) {
       const end = follow(at, { until: Number.POSITIVE_INFINITY, steps: FOLLOWED_MAX });
       return end === at ? null : end;
+    },
+    isEndlessAt(at) {
+      const end = follow(at, { until: Number.POSITIVE_INFINITY, steps: FOLLOWED_MAX });
+      return end !== at && coveredUntil(end) !== null;
     },
     next(at, count) {
       const found: Span[] = [];
@@ -108,6 +114,8 @@ export interface OneOffWindow extends Span {
 export interface Maintenance {
   /** Until when without a break, whatever covers it by then. */
   readonly until: number;
+  /** No end is in sight: `until` is as far as it is sure. */
+  readonly isEndless: boolean;
   /** The one-off window that covers the instant longest; null where it is one of the setting's. */
   readonly windowId: string | null;
 }
@@ -117,27 +125,31 @@ export interface AllWindows {
   readonly oneOffs: readonly OneOffWindow[];
 }
 
+type Covering = Pick<Maintenance, 'until' | 'windowId'>;
+
 /** Maintenance by the setting and by one-off windows together; null where there is none at the instant. */
 export function maintenanceAt({ calendar, oneOffs }: AllWindows, at: number): Maintenance | null {
-  const longestAt = (instant: number): Maintenance | null => {
+  const longestAt = (instant: number): Covering | null => {
     const byCalendar = calendar.endAt(instant);
     return oneOffs
       .filter(({ from, until }) => from <= instant && instant < until)
       .map(({ until, id }) => ({ until, windowId: id }))
-      .reduce<Maintenance | null>(
+      .reduce<Covering | null>(
         (longest, one) => (longest && longest.until >= one.until ? longest : one),
         byCalendar === null ? null : { until: byCalendar, windowId: null },
       );
   };
   const first = longestAt(at);
   let until = first?.until ?? at;
+  let isEndless = false;
   for (let further = first, step = 0; further && step < FOLLOWED_MAX; step += 1) {
     until = further.until;
     const next = longestAt(until);
+    isEndless = next !== null;
     // The calendar has followed its own windows as far as it does; only a one-off window leads further.
     further = further.windowId === null && next?.windowId === null ? null : next;
   }
-  return first && { until, windowId: first.windowId };
+  return first && { until, isEndless, windowId: first.windowId };
 }
 
 /** When the next window of either sort begins; null for never. */

@@ -1,4 +1,4 @@
-import { Problem } from '../lib/problem.js';
+import { Problem, type FieldError } from '../lib/problem.js';
 import { isLockable, SETTING_KEYS, SETTINGS_CATALOGUE } from './settings-catalogue.js';
 import {
   forcedValue,
@@ -47,9 +47,18 @@ export function assertOverridesCount(check: OverrideCheck): void {
   if (!first) return;
   throw new Problem(first.code, {
     detail: refusals.map(({ detail }) => detail).join(' '),
-    errors: refusals.map(({ key, detail }) => ({ pointer: `#/${key}`, detail })),
+    errors: fieldsOf(refusals),
     members: { policy: first.policy },
   });
+}
+
+/** What `assertOverridesCount` would refuse. */
+export function overrideFaults(check: OverrideCheck): readonly FieldError[] {
+  return fieldsOf(checkOverrides(check));
+}
+
+function fieldsOf(refusals: readonly OverrideRefusal[]): readonly FieldError[] {
+  return refusals.map(({ key, detail }) => ({ pointer: `#/${key}`, detail }));
 }
 
 function sayForced(key: SettingKey, forced: SettingValue): string {
@@ -69,9 +78,14 @@ function sayBound(key: SettingKey, value: SettingValue): string {
   return stricter === 'more' ? `${bound} or more` : bound;
 }
 
+/** A key without an order cannot be locked `tightenOnly`. */
+export function lockFaults(key: SettingKey, mode: LockMode): readonly FieldError[] {
+  if (isLockable(key, mode)) return [];
+  return [{ pointer: '#/mode', detail: `${key} has no order of strictness, so it can only be "locked"` }];
+}
+
 /** Throws `request-invalid` where a key without an order would be locked `tightenOnly`. */
 export function assertLockable(key: SettingKey, mode: LockMode): void {
-  if (isLockable(key, mode)) return;
-  const detail = `${key} has no order of strictness, so it can only be "locked"`;
-  throw new Problem('request-invalid', { detail: `${detail}.`, errors: [{ pointer: '#/mode', detail }] });
+  const errors = lockFaults(key, mode);
+  if (errors.length > 0) throw new Problem('request-invalid', { detail: `${errors[0]?.detail}.`, errors });
 }

@@ -84,9 +84,12 @@ export function onCensus(suspicion: Suspicion, census: Census, at: number): Susp
   return { phase: 'checking', since: at, lostAt: Math.min(census.lostAt, at), counted: countedIn(census) };
 }
 
-/** What a look at the own path found; `fault` is null where all of it works. */
-export function onCheck(suspicion: Suspicion, fault: string | null, at: number): Suspicion {
-  if (!isHolding(suspicion)) return suspicion;
+/** What a look at the own path found: what does not work, null for nothing, undefined where nothing could be told. */
+export type PathFinding = string | null | undefined;
+
+/** What nothing can be told of is looked at again; it is neither believed nor broken by that. */
+export function onCheck(suspicion: Suspicion, fault: PathFinding, at: number): Suspicion {
+  if (!isHolding(suspicion) || fault === undefined) return suspicion;
   const { since, lostAt, counted } = suspicion;
   if (fault === null) return { phase: 'believed', since: at, counted, by: 'check' };
   return { phase: 'broken', since, lostAt, counted, fault };

@@ -1,10 +1,24 @@
 import { isIP } from 'node:net';
-import { array, integer, isPlainObject, object, oneOf, optional, string, type Schema } from '../lib/schema.js';
+import type { FieldError } from '../lib/problem.js';
+import {
+  array,
+  escapePointer,
+  integer,
+  isPlainObject,
+  isSound,
+  object,
+  oneOf,
+  optional,
+  string,
+  type Schema,
+} from '../lib/schema.js';
 import { COMPONENT_KINDS, type MaintenanceWindow, type ProxySetting, type WatchedComponent } from './setting-values.js';
 
 /** The most members a list setting may have. */
 export const LIST_MAX = 100;
 const URL_MAX = 2048;
+const UNKNOWN_NAMED_MAX = 20;
+const NAME_SHOWN_MAX = 64;
 const WEEK_MINUTES = 7 * 24 * 60;
 const MAC = /^[0-9a-f]{2}(?:([:-])[0-9a-f]{2})(?:\1[0-9a-f]{2}){4}$/i;
 /** The name of a secret. */
@@ -64,8 +78,12 @@ const proxyUrl = checkedString(URL_MAX, (text) => urlFault(text, ['http:', 'http
 /** Refuses members that the inner schema would silently ignore: a mistyped member of a setting must not be lost. */
 function strict<T>(known: readonly string[], inner: Schema<T>): Schema<T> {
   return (value, pointer, errors) => {
-    if (isPlainObject(value) && Object.keys(value).some((key) => !known.includes(key)))
-      errors.push({ pointer, detail: `must have no members but ${known.join(', ')}` });
+    const unknown = isPlainObject(value) ? Object.keys(value).filter((key) => !known.includes(key)) : [];
+    for (const key of unknown.slice(0, UNKNOWN_NAMED_MAX))
+      errors.push({
+        pointer: `${pointer}/${escapePointer(key.slice(0, NAME_SHOWN_MAX))}`,
+        detail: `is not known here; known are ${known.join(', ')}`,
+      });
     return inner(value, pointer, errors);
   };
 }
@@ -188,19 +206,21 @@ export const maintenanceWindow: Schema<MaintenanceWindow> = strict(
   }),
 );
 
-/** A list in which no two members have the same name by `nameOf`. */
+/** A list in which no two members have the same name by `nameOf`; members that are refused have none. */
 export function listOf<T>(inner: Schema<T>, nameOf: (member: T) => string): Schema<readonly T[]> {
   const list = array(inner, LIST_MAX);
   return (value, pointer, errors) => {
-    const before = errors.length;
-    const read = list(value, pointer, errors);
-    if (!read || errors.length > before) return read;
+    const own: FieldError[] = [];
+    const read = list(value, pointer, own) ?? [];
     const seen = new Set<string>();
     for (const [index, member] of read.entries()) {
+      const at = `${pointer}/${index}`;
+      if (!isSound(own, at)) continue;
       const name = nameOf(member);
-      if (seen.has(name)) errors.push({ pointer: `${pointer}/${index}`, detail: 'repeats an earlier member' });
+      if (seen.has(name)) own.push({ pointer: at, detail: 'repeats an earlier member' });
       seen.add(name);
     }
+    errors.push(...own);
     return read;
   };
 }

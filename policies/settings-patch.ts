@@ -1,5 +1,5 @@
 import { invalidFields, type FieldError } from '../lib/problem.js';
-import { isPlainObject } from '../lib/schema.js';
+import { escapePointer, isPlainObject } from '../lib/schema.js';
 import { isSettingKey, SETTING_KEYS, SETTINGS_CATALOGUE } from './settings-catalogue.js';
 import type { SettingKey, SettingOverrides } from './setting-values.js';
 
@@ -16,19 +16,41 @@ const NAME_SHOWN_MAX = 64;
  * `request-invalid` with every bad field; `pointer` is where the body stands in the request.
  */
 export function parseSettingsPatch(body: unknown, pointer = '#'): SettingsPatch {
-  if (!isPlainObject(body)) throw invalidFields([{ pointer, detail: 'must be an object of settings' }]);
+  const { patch, errors } = readSettingsPatch(body, pointer);
+  if (errors.length > 0) throw invalidFields(errors);
+  return patch;
+}
+
+/** Everything that is wrong with a JSON Merge Patch of settings. */
+export function settingsPatchFaults(body: unknown, pointer: string): readonly FieldError[] {
+  return readSettingsPatch(body, pointer).errors;
+}
+
+/** The patch without what is wrong with it, and that. */
+export function readSettingsPatch(
+  body: unknown,
+  pointer: string,
+): { readonly patch: SettingsPatch; readonly errors: readonly FieldError[] } {
+  if (!isPlainObject(body)) return nothingOf({ pointer, detail: 'must be an object of settings' });
   const keys = Object.keys(body);
-  if (keys.length > MEMBERS_MAX) throw invalidFields([{ pointer, detail: `must have at most ${MEMBERS_MAX} members` }]);
+  if (keys.length > MEMBERS_MAX) return nothingOf({ pointer, detail: `must have at most ${MEMBERS_MAX} members` });
   const errors: FieldError[] = [];
   const set: Record<string, unknown> = {};
   const remove: SettingKey[] = [];
   for (const key of keys) {
+    const before = errors.length;
     if (!isSettingKey(key)) errors.push(unknownKey(key, pointer));
     else if (body[key] === null) remove.push(key);
-    else set[key] = SETTINGS_CATALOGUE[key].schema(body[key], `${pointer}/${key}`, errors);
+    else {
+      const value = SETTINGS_CATALOGUE[key].schema(body[key], `${pointer}/${key}`, errors);
+      if (errors.length === before) set[key] = value;
+    }
   }
-  if (errors.length > 0) throw invalidFields(errors);
-  return { set: set as SettingOverrides, remove };
+  return { patch: { set: set as SettingOverrides, remove }, errors };
+}
+
+function nothingOf(error: FieldError) {
+  return { patch: { set: {}, remove: [] }, errors: [error] };
 }
 
 /** The overrides after a patch; the given ones are left as they are. */
@@ -43,7 +65,7 @@ function unknownKey(key: string, pointer: string): FieldError {
   const nearest = nearestKey(shown);
   const hint = nearest ? `did you mean ${nearest}?` : 'GET /api/v1/settings-catalogue lists them';
   return {
-    pointer: `${pointer}/${shown.replaceAll('~', '~0').replaceAll('/', '~1')}`,
+    pointer: `${pointer}/${escapePointer(shown)}`,
     detail: `is not a known setting; ${hint}`,
   };
 }

@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { Type } from 'class-transformer';
 import { Allow, IsIn, IsInt, Max, Min, ValidateBy, ValidateIf } from 'class-validator';
 import { JSONSchema } from 'class-validator-jsonschema';
-import { lengthInCodePoints, nameFault } from '../../lib/shown-name.js';
+import { isBlank, lengthInCodePoints, nameFault } from '../../lib/shown-name.js';
 
 /** Every DTO file imports its decorators from here, so that `reflect-metadata` is loaded before the first of them. */
 
@@ -11,6 +11,8 @@ export interface TextLimits {
   readonly max: number;
   /** Several lines and tabs are welcome; without it every control character is refused. */
   readonly multiline?: boolean;
+  /** It must say something: blanks and what cannot be seen do not. */
+  readonly seen?: boolean;
 }
 
 const SCHEMA = Symbol('JSON schema of a member');
@@ -21,8 +23,11 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 const CONTROL_BUT_LINES = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/;
 
 /** A well-formed string without control characters, bounded in code points. */
-export function Text({ min = 0, max, multiline = false }: TextLimits): PropertyDecorator {
-  return TextWithout((value) => textFault(value, { min, max, multiline }), { min, max });
+export function Text({ min = 0, max, multiline = false, seen = false }: TextLimits): PropertyDecorator {
+  const faultOf = (value: unknown) =>
+    textFault(value, { min, max, multiline }) ??
+    (seen && isBlank(String(value)) ? 'must hold something that can be seen' : undefined);
+  return TextWithout(faultOf, { min, max });
 }
 
 /** What people call something: a text of one line in which every character can be seen. */
@@ -33,7 +38,7 @@ export function Name({ max }: { readonly max: number }): PropertyDecorator {
 
 function TextWithout(
   faultOf: (value: unknown) => string | undefined,
-  { min, max }: Required<Omit<TextLimits, 'multiline'>>,
+  { min, max }: { readonly min: number; readonly max: number },
 ) {
   return joined(
     ValidateBy({
@@ -47,7 +52,7 @@ function TextWithout(
   );
 }
 
-function textFault(value: unknown, { min, max, multiline }: Required<TextLimits>): string | undefined {
+function textFault(value: unknown, { min, max, multiline }: Required<Omit<TextLimits, 'seen'>>): string | undefined {
   if (typeof value !== 'string') return 'must be a string';
   const length = value.length > 2 * max ? Infinity : lengthInCodePoints(value);
   if (length < min || length > max) return `must have from ${min} to ${max} characters`;

@@ -1,13 +1,11 @@
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { Request, RequestHandler, Response, Router } from 'express';
-import { invalidFields, Problem, type FieldError } from '../../lib/problem.js';
+import type { RequestHandler, Response, Router } from 'express';
+import { Problem } from '../../lib/problem.js';
 import { Scope } from '../access/scope.js';
 import { admit, type Admission } from './admission.js';
-import { isUuid } from './dto.js';
-import { readIfMatch, toETag } from './if-match.js';
-import { readData, readDto } from './read-dto.js';
-import { assertLength, readJsonBody } from './request-body.js';
+import { toETag } from './if-match.js';
+import { readRequest } from './read-request.js';
 import type { AdminRequest, Reply, RouteDefinition } from './route.js';
 
 /** Puts every route on the router, and for each path an answer to OPTIONS and to methods it does not have. */
@@ -51,60 +49,10 @@ function otherMethods(routes: readonly RouteDefinition[]): RequestHandler {
 function handlerOf(route: RouteDefinition, admission: Admission): RequestHandler {
   return async (request, response) => {
     const admitted = await admit(request, route.permission, admission);
-    const call: AdminRequest<unknown, unknown> = {
-      ...admitted,
-      scope: Scope.all,
-      params: paramsOf(request),
-      query: queryOf(route, request),
-      body: await bodyOf(route, request),
-      ifMatch: route.needsIfMatch ? readIfMatch(request.headers['if-match']) : undefined,
-      headers: request.headers,
-    };
+    const caller = { ...admitted, scope: Scope.all };
+    const call = { ...caller, ...(await readRequest(route, request, caller)), headers: request.headers };
     await send(response, route, await route.handle(call as AdminRequest<never, never>));
   };
-}
-
-function paramsOf(request: Request): Readonly<Record<string, string>> {
-  const errors: FieldError[] = [];
-  const params: Record<string, string> = {};
-  for (const [name, value] of Object.entries(request.params)) {
-    const text = String(value);
-    const isId = name === 'id' || name.endsWith('Id');
-    if (isId && !isUuid(text)) errors.push({ pointer: `#/${name}`, detail: 'must be a lower-case UUID' });
-    else if (text.includes('\0') || !text.isWellFormed()) errors.push({ pointer: `#/${name}`, detail: 'is malformed' });
-    params[name] = text;
-  }
-  if (errors.length > 0) throw invalidFields(errors);
-  return params;
-}
-
-function queryOf(route: RouteDefinition, request: Request): unknown {
-  assertWellFormedQuery(request);
-  const query = { ...request.query };
-  if (route.query) return readDto(route.query, query);
-  const [unknown] = Object.keys(query);
-  if (unknown === undefined) return undefined;
-  throw invalidFields([{ pointer: '#', detail: 'this route takes no query parameters' }]);
-}
-
-/** The parser would silently put U+FFFD where the bytes are no UTF-8. */
-function assertWellFormedQuery({ url }: Request): void {
-  const start = url.indexOf('?');
-  if (start < 0) return;
-  try {
-    decodeURIComponent(url.slice(start + 1));
-  } catch {
-    throw invalidFields([{ pointer: '#', detail: 'the query is not well-formed percent-encoded UTF-8' }]);
-  }
-}
-
-async function bodyOf({ body }: RouteDefinition, request: Request): Promise<unknown> {
-  if (body === undefined) {
-    assertLength(request);
-    return undefined;
-  }
-  const value = await readJsonBody(request);
-  return typeof body === 'function' ? readDto(body, value) : readData(value);
 }
 
 async function send(response: Response, route: RouteDefinition, reply: Reply): Promise<void> {

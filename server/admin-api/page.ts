@@ -1,4 +1,5 @@
-import { invalidFields, type Problem } from '../../lib/problem.js';
+import { invalidFields, Problem, type FieldError } from '../../lib/problem.js';
+import { isSound } from '../../lib/schema.js';
 import { isUuid, Optional, QueryInteger, Schema, Text } from './dto.js';
 
 const LONGEST_CURSOR = 2048;
@@ -85,6 +86,24 @@ export function parsePage(query: PlainPageQuery, order: ListOrder): PageRequest 
     ]);
   const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor, { sort, key, order });
   return { limit: query.limit, sort, key, descending, after, order };
+}
+
+/** What `parsePage` would refuse, beside the errors that are known of the query. */
+export function pageFaults(
+  query: PlainPageQuery,
+  order: ListOrder,
+  known: readonly FieldError[],
+): readonly FieldError[] {
+  // A cursor is one of a sort: it cannot be judged without.
+  if (!isSound(known, '#/sort')) return [];
+  const { cursor, ...first } = query;
+  try {
+    parsePage(cursor === undefined || !isSound(known, '#/cursor') ? first : query, order);
+    return [];
+  } catch (error) {
+    if (error instanceof Problem && error.facts.errors) return error.facts.errors;
+    throw error;
+  }
 }
 
 /** Opaque to callers: base64url of the JSON of the list, the sort, the key's value and the id. */

@@ -22,8 +22,17 @@ export async function readJsonBody(request: IncomingMessage): Promise<unknown> {
   throw new Problem('content-type-unsupported', { detail: 'Send Content-Type: application/json.' });
 }
 
-/** For routes without a body too: a body that is announced as too large is refused. */
-export function assertLength(request: IncomingMessage): void {
+/** The bytes of a body where none is expected; undefined where there is none. */
+export async function readUnexpectedBody(request: IncomingMessage): Promise<Buffer | undefined> {
+  assertLength(request);
+  const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
+  if (encoding === undefined && Number(length ?? 0) === 0) return undefined;
+  const body = await readBounded(request);
+  return body.length === 0 ? undefined : body;
+}
+
+/** A body that is announced as too large is refused. */
+function assertLength(request: IncomingMessage): void {
   if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) throw tooLarge();
 }
 

@@ -1,5 +1,7 @@
 import type { Actor, Role } from '../access/actor.js';
 import type { Scope } from '../access/scope.js';
+import type { FieldError } from '../../lib/problem.js';
+import type { ListOrder } from './page.js';
 
 /** A class with class-validator decorators: validation and OpenAPI are both made from it. */
 export type DtoClass<T extends object = object> = new () => T;
@@ -21,6 +23,34 @@ export interface AdminRequest<Body = undefined, Query = undefined> {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
 }
 
+/** What is left of a value of which refused parts are taken away. */
+export type Sound<T> = T extends readonly unknown[]
+  ? T
+  : T extends object
+    ? string extends keyof T
+      ? T
+      : { readonly [K in keyof T]?: Sound<T[K]> }
+    : T;
+
+/** A request of which fields are refused: only what is sound is there. */
+export interface RefusedRequest<Body = unknown, Query = unknown> extends Pick<AdminRequest, 'actor' | 'scope'> {
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: Sound<Query>;
+  readonly body: Sound<Body>;
+  /** Whether nothing is refused of the fields; what is absent is sound. */
+  readonly isSound: (...pointers: readonly string[]) => boolean;
+}
+
+type RouteCheck<Body, Query> = (
+  request: RefusedRequest<Body, Query>,
+) => readonly FieldError[] | Promise<readonly FieldError[]>;
+
+/** A body whose keys a catalogue knows. */
+interface FreeBody {
+  readonly free: Readonly<Record<string, unknown>>;
+  readonly faultsOf?: (value: unknown, pointer: string) => readonly FieldError[];
+}
+
 export interface Reply {
   readonly status?: number;
   readonly body?: unknown;
@@ -39,8 +69,10 @@ export interface RouteDefinition {
   readonly summary: string;
   readonly tag: string;
   /** DTO of the body; or `free` with a JSON schema where the keys come from a catalogue. */
-  readonly body?: DtoClass | { readonly free: Readonly<Record<string, unknown>> };
+  readonly body?: DtoClass | FreeBody;
   readonly query?: DtoClass;
+  /** What `sort` and `cursor` of the query are judged by. */
+  readonly list?: ListOrder;
   readonly needsIfMatch?: boolean;
   readonly reply: {
     readonly status: number;
@@ -48,6 +80,11 @@ export interface RouteDefinition {
     /** Media types of text that callers may have instead. */
     readonly alsoAs?: readonly string[];
   };
+  /**
+   * What the handler refuses by what is stored or by the time of day. It is asked only where the request is refused
+   * anyway, so that one answer names every bad field; the handler refuses all of it by itself.
+   */
+  readonly check?: RouteCheck<never, never>;
   readonly handle: (request: AdminRequest<never, never>) => Promise<Reply>;
 }
 
@@ -56,12 +93,13 @@ type BodyOf<B> = B extends { readonly free: unknown } ? unknown : InstanceOf<B>;
 
 /** Declares a route with its handler typed by its DTOs. */
 export function defineRoute<
-  B extends DtoClass | { readonly free: Readonly<Record<string, unknown>> } | undefined = undefined,
+  B extends DtoClass | FreeBody | undefined = undefined,
   Q extends DtoClass | undefined = undefined,
 >(
-  route: Omit<RouteDefinition, 'body' | 'query' | 'handle'> & {
+  route: Omit<RouteDefinition, 'body' | 'query' | 'check' | 'handle'> & {
     readonly body?: B;
     readonly query?: Q;
+    readonly check?: RouteCheck<BodyOf<B>, InstanceOf<Q>>;
     readonly handle: (request: AdminRequest<BodyOf<B>, InstanceOf<Q>>) => Promise<Reply>;
   },
 ): RouteDefinition {

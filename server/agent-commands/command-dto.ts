@@ -1,26 +1,23 @@
 import { Transform } from 'class-transformer';
 import { ArrayMaxSize, IsIn, IsObject } from 'class-validator';
-import { parseRfc3339 } from '../../lib/clock.js';
 import { COMMAND_TYPE_NAMES } from '../../protocol/command-types.js';
 import { Integer, OneOf, Optional, Text, Uuid } from '../admin-api/dto.js';
 import { refTo } from '../admin-api/dto-schemas.js';
 import { PlainPageQuery } from '../admin-api/page.js';
-import { Checked, Instant, Shown } from '../admin-api/shown.js';
+import { Refined } from '../admin-api/refined.js';
+import { Checked, GivenInstant, Instant, Shown } from '../admin-api/shown.js';
 import { splitList } from '../computers/index.js';
+import { kindFaults } from './command-request.js';
 import { COMMAND_STATES, type CommandState } from './command.js';
 
-const instantFault = (value: unknown): string | undefined =>
-  typeof value === 'string' && parseRfc3339(value) !== undefined
-    ? undefined
-    : 'must be an RFC 3339 instant, such as 2030-01-31T12:00:00Z';
 const objectFault = (value: unknown): string | undefined =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? undefined : 'must be an object';
 
-const INSTANT = { type: 'string', format: 'date-time' } as const;
 const NULLABLE_INSTANT = { type: ['string', 'null'], format: 'date-time' } as const;
 const NULLABLE_TEXT = { type: ['string', 'null'] } as const;
 
 /** What is to be done; docs/operations.md lists the types and what each takes. */
+@Refined<CommandActionBody>(['type', 'args'], kindFaults)
 export class CommandActionBody {
   @OneOf(...COMMAND_TYPE_NAMES)
   @Shown({ enum: [...COMMAND_TYPE_NAMES] })
@@ -34,14 +31,12 @@ export class CommandActionBody {
 
   /** It is not delivered before. */
   @Optional()
-  @Checked('isInstant', instantFault)
-  @Shown(INSTANT)
+  @GivenInstant()
   notBefore?: string;
 
   /** It is not delivered, nor begun by the agent, after it; 7 days unless given. */
   @Optional()
-  @Checked('isInstant', instantFault)
-  @Shown(INSTANT)
+  @GivenInstant()
   expiresAt?: string;
 
   /** 0 unless given; of the commands that wait, the highest goes first. */

@@ -37,11 +37,11 @@ export function checkRequest(
   pointer = '#',
 ): CheckedRequest {
   const now = clock.toWall(clock.fleet());
+  const errors = [...kindFaults(request, pointer), ...timeFaults(request, { now, pointer, isSound: () => true })];
+  if (errors.length > 0) throw invalidFields(errors);
   const notBefore = wallOf(request.notBefore);
   const begins = Math.max(now, notBefore ?? now);
   const expiresAt = wallOf(request.expiresAt) ?? begins + DEFAULT_LIFE_MS;
-  const errors = [...kindFaults(request, pointer), ...timeFaults({ now, notBefore, begins, expiresAt }, pointer)];
-  if (errors.length > 0) throw invalidFields(errors);
   const { type, args = {}, priority = 0 } = request;
   return {
     type,
@@ -56,7 +56,8 @@ export function checkRequest(
 const wallOf = (text: string | undefined): number | null =>
   text === undefined ? null : (parseRfc3339(text) ?? Number.NaN);
 
-function kindFaults({ type, args = {} }: CommandRequest, pointer: string): FieldError[] {
+/** What is wrong with the type and what it takes. */
+export function kindFaults({ type, args = {} }: CommandRequest, pointer: string): FieldError[] {
   if (!isCommandType(type))
     return [{ pointer: `${pointer}/type`, detail: `must be one of ${COMMAND_TYPE_NAMES.join(', ')}` }];
   if (JSON.stringify(args).length > MAX_ARGS_LENGTH)
@@ -64,26 +65,35 @@ function kindFaults({ type, args = {} }: CommandRequest, pointer: string): Field
   return argumentFaults(type, args, `${pointer}/args`);
 }
 
-interface Times {
+export interface JudgedTimes {
+  /** Wall milliseconds. */
   readonly now: number;
-  readonly notBefore: number | null;
-  readonly begins: number;
-  readonly expiresAt: number;
+  readonly pointer: string;
+  readonly isSound: (pointer: string) => boolean;
 }
 
-function timeFaults({ now, notBefore, begins, expiresAt }: Times, pointer: string): FieldError[] {
-  const errors: FieldError[] = [];
-  if (notBefore !== null && notBefore > now + LONGEST_DELAY_DAYS * DAY_MS)
-    errors.push({ pointer: `${pointer}/notBefore`, detail: `must be at most ${LONGEST_DELAY_DAYS} days ahead` });
-  const detail =
-    expiresAt <= now
-      ? 'must be in the future'
-      : expiresAt <= begins
-        ? 'must be after notBefore'
-        : expiresAt > begins + LONGEST_LIFE_DAYS * DAY_MS
-          ? `must be at most ${LONGEST_LIFE_DAYS} days after the command may begin`
-          : undefined;
+/** What is wrong with the instants of a request, as far as each is one. */
+export function timeFaults(
+  request: Pick<CommandRequest, 'notBefore' | 'expiresAt'>,
+  { now, pointer, isSound }: JudgedTimes,
+): FieldError[] {
+  const notBefore = wallOf(request.notBefore);
+  const begins = Math.max(now, notBefore ?? now);
+  const isLateBegin = notBefore !== null && notBefore > now + LONGEST_DELAY_DAYS * DAY_MS;
+  const errors = isLateBegin
+    ? [{ pointer: `${pointer}/notBefore`, detail: `must be at most ${LONGEST_DELAY_DAYS} days ahead` }]
+    : [];
+  const expiresAt = wallOf(request.expiresAt);
+  if (expiresAt === null) return errors;
+  const isFromBegin = isSound(`${pointer}/notBefore`);
+  const detail = expiresAt <= now ? 'must be in the future' : isFromBegin ? lifeFault(begins, expiresAt) : undefined;
   return detail === undefined ? errors : [...errors, { pointer: `${pointer}/expiresAt`, detail }];
+}
+
+function lifeFault(begins: number, expiresAt: number): string | undefined {
+  if (expiresAt <= begins) return 'must be after notBefore';
+  const isLong = expiresAt > begins + LONGEST_LIFE_DAYS * DAY_MS;
+  return isLong ? `must be at most ${LONGEST_LIFE_DAYS} days after the command may begin` : undefined;
 }
 
 /** Over what was asked for, so that a key that is used again for something else is noticed. */

@@ -8,6 +8,7 @@ import type { Sql } from '../database/sql.js';
 import { CommandDto, CommandsQuery, QueueCommandBody } from './command-dto.js';
 import { findFiles, readFile, type CommandFile } from './command-files.js';
 import { COMMAND_ORDER, findCommand, listCommands } from './command-list-query.js';
+import { timeFaults } from './command-request.js';
 import { createCommandService, type CommandServiceDeps } from './command-service.js';
 import { deliveryTo, findTarget, type CommandTarget, type DeliveryDeps } from './command-target.js';
 import type { Command } from './command.js';
@@ -36,6 +37,7 @@ function computerCommandRoutes(deps: CommandRoutesDeps): RouteDefinition[] {
       summary: "Queue a command for a computer's agent; says when it will be delivered",
       body: QueueCommandBody,
       reply: { status: 201, body: CommandDto },
+      check: ({ body, isSound }) => timeFaults(body, { now: wallNow(deps.clock), pointer: '#', isSound }),
       async handle({ actor, scope, params, body }) {
         const { command, target, isNew } = await commands.queue({ actor, scope }, params['id'] ?? '', body);
         return { status: isNew ? 201 : 200, body: await show(deps, command, target) };
@@ -48,6 +50,7 @@ function computerCommandRoutes(deps: CommandRoutesDeps): RouteDefinition[] {
       tag,
       summary: 'List the commands of a computer, the newest first',
       query: CommandsQuery,
+      list: COMMAND_ORDER,
       reply: { status: 200, body: pageSchemaOf(CommandDto) },
       async handle({ scope, params, query }) {
         const target = await findTarget(deps.sql, scope, params['id'] ?? '');
@@ -111,6 +114,10 @@ function oneCommandRoutes(deps: CommandRoutesDeps): RouteDefinition[] {
       },
     }),
   ];
+}
+
+function wallNow(clock: CommandRoutesDeps['clock']): number {
+  return clock.toWall(clock.fleet());
 }
 
 const FILE_SCHEMA = { free: { description: 'what the agent gathered, redacted by itself' } };

@@ -49,7 +49,7 @@ export class AlertQuery extends PageQuery {
 
 export class AlertActionBody {
   @Optional()
-  @Text({ max: LONGEST_COMMENT, multiline: true })
+  @Text({ min: 1, max: LONGEST_COMMENT, multiline: true, seen: true })
   comment?: string;
 }
 
@@ -59,7 +59,7 @@ export class SnoozeAlertBody extends AlertActionBody {
 }
 
 export class CommentAlertBody {
-  @Text({ min: 1, max: LONGEST_COMMENT, multiline: true })
+  @Text({ min: 1, max: LONGEST_COMMENT, multiline: true, seen: true })
   comment!: string;
 }
 

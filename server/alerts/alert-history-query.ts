@@ -1,9 +1,16 @@
-import { keysetOf, mapPage, pageOf, parsePage, type ListOrder, type Page } from '../admin-api/page.js';
-import type { PlainPageQuery } from '../admin-api/page.js';
+import {
+  keysetOf,
+  type ListOrder,
+  mapPage,
+  type Page,
+  pageOf,
+  parsePage,
+  type PlainPageQuery,
+} from '../admin-api/page.js';
 import type { Sql } from '../database/sql.js';
 import type { AlertActReply } from './alert-dto.js';
 
-const ORDER: ListOrder = {
+export const ALERT_ACT_ORDER: ListOrder = {
   list: 'alert-history',
   keys: { at: { column: 'audit_log.at', type: 'timestamptz' } },
   default: '-at',
@@ -26,7 +33,7 @@ interface ActRow {
 
 /** What was done to one alert, newest first unless sorted otherwise. */
 export async function listAlertActs(sql: Sql, alertId: string, query: PlainPageQuery): Promise<Page<AlertActReply>> {
-  const page = parsePage(query, ORDER);
+  const page = parsePage(query, ALERT_ACT_ORDER);
   const keyset = keysetOf(page, 3);
   const rows = await sql.query<ActRow>(
     `SELECT audit_log.id, audit_log.at, audit_log.actor_id, audit_log.actor_name, audit_log.action,

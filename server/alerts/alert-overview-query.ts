@@ -5,7 +5,7 @@ import type { Alert } from './alert.js';
 import type { AlertQuery } from './alert-dto.js';
 import { ALERT_COLUMNS, ALERT_TABLES, COMPUTER_NAME, toAlert, type AlertRow } from './alert-repository.js';
 
-const ORDER: ListOrder = {
+export const ALERT_ORDER: ListOrder = {
   list: 'alerts',
   keys: { raisedAt: { column: 'alerts.raised_fleet_ms', type: 'integer' } },
   default: '-raisedAt',
@@ -14,7 +14,7 @@ const ORDER: ListOrder = {
 
 /** One page of alerts, newest first unless sorted otherwise. `q` finds part of the computer's name. */
 export async function listAlerts(sql: Sql, scope: Scope, query: AlertQuery): Promise<Page<Alert>> {
-  const page = parsePage(query, ORDER);
+  const page = parsePage(query, ALERT_ORDER);
   const { conditions, parameters } = filtersOf(scope, query);
   const keyset = keysetOf(page, parameters.length + 2);
   const rows = await sql.query<AlertRow>(

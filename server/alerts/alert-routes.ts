@@ -15,18 +15,20 @@ import {
   CommentAlertBody,
   SnoozeAlertBody,
 } from './alert-dto.js';
-import { listAlertActs } from './alert-history-query.js';
-import { listAlerts } from './alert-overview-query.js';
+import { ALERT_ACT_ORDER, listAlertActs } from './alert-history-query.js';
+import { ALERT_ORDER, listAlerts } from './alert-overview-query.js';
 import { findAlert } from './alert-repository.js';
-import type { AlertService } from './alert-service.js';
+import { snoozeFaults } from './alert-rules.js';
+import { assigneeFaults, type AlertService } from './alert-service.js';
 
 export interface AlertRoutesDeps {
   readonly alerts: AlertService;
   readonly sql: Sql;
-  readonly fleetClock: Pick<FleetClock, 'toWall'>;
+  readonly fleetClock: Pick<FleetClock, 'fleet' | 'toWall'>;
 }
 
-export function alertRoutes({ alerts, sql, fleetClock }: AlertRoutesDeps): readonly RouteDefinition[] {
+export function alertRoutes(deps: AlertRoutesDeps): readonly RouteDefinition[] {
+  const { sql, fleetClock } = deps;
   const shown = (alert: Alert): AlertReply => toReply(alert, fleetClock);
   return [
     defineRoute({
@@ -36,6 +38,7 @@ export function alertRoutes({ alerts, sql, fleetClock }: AlertRoutesDeps): reado
       summary: 'List alerts, newest first unless sorted otherwise; sorted by raisedAt',
       tag: 'alerts',
       query: AlertQuery,
+      list: ALERT_ORDER,
       reply: { status: 200, body: pageSchemaOf(AlertReply) },
       handle: async ({ query, scope }) => ({ body: mapPage(await listAlerts(sql, scope, query), shown) }),
     }),
@@ -59,6 +62,7 @@ export function alertRoutes({ alerts, sql, fleetClock }: AlertRoutesDeps): reado
       summary: 'What was done to an alert, and by whom',
       tag: 'alerts',
       query: PlainPageQuery,
+      list: ALERT_ACT_ORDER,
       reply: { status: 200, body: pageSchemaOf(AlertActReply) },
       async handle({ params, scope, query }) {
         const alert = await findAlert(sql, scope, params['id'] ?? '');
@@ -66,7 +70,7 @@ export function alertRoutes({ alerts, sql, fleetClock }: AlertRoutesDeps): reado
         return { body: await listAlertActs(sql, alert.id, query) };
       },
     }),
-    ...actRoutes(alerts, shown),
+    ...actRoutes(deps, shown),
   ];
 }
 
@@ -74,7 +78,7 @@ type Shown = (alert: Alert) => AlertReply;
 
 const REPLY = { status: 200, body: AlertReply } as const;
 
-function actRoutes(alerts: AlertService, shown: Shown): RouteDefinition[] {
+function actRoutes({ alerts, sql, fleetClock }: AlertRoutesDeps, shown: Shown): RouteDefinition[] {
   return [
     defineRoute({
       ...actOn('acknowledge', 'Say that somebody has seen it; it stays open until its condition ends'),
@@ -89,6 +93,8 @@ function actRoutes(alerts: AlertService, shown: Shown): RouteDefinition[] {
     defineRoute({
       ...actOn('snooze', 'Notify nothing about it until an instant'),
       body: SnoozeAlertBody,
+      check: ({ body: { until } }) =>
+        until === undefined ? [] : snoozeFaults(parseRfc3339(until) ?? 0, fleetClock.toWall(fleetClock.fleet())),
       async handle(request) {
         const until = parseRfc3339(request.body.until) ?? Number.NaN;
         return { body: shown(await alerts.snooze(commandOf(request), until)) };
@@ -111,6 +117,7 @@ function actRoutes(alerts: AlertService, shown: Shown): RouteDefinition[] {
     defineRoute({
       ...actOn('assign', 'Say who looks after it'),
       body: AssignAlertBody,
+      check: ({ body: { assignee } }) => (assignee === undefined ? [] : assigneeFaults(sql, assignee)),
       handle: async (request) => ({ body: shown(await alerts.assign(commandOf(request), request.body.assignee)) }),
     }),
   ];

@@ -1,4 +1,4 @@
-import { Problem } from '../../lib/problem.js';
+import { Problem, type FieldError } from '../../lib/problem.js';
 import { ALERT_TYPES, type AlertType } from '../../policies/status-model.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { Alert } from './alert.js';
@@ -58,4 +58,12 @@ function assertOpen({ state }: Alert): void {
 
 function isAutomatic(type: string): boolean {
   return Object.hasOwn(ALERT_TYPES, type) && ALERT_TYPES[type as AlertType].dismissal === 'automatic';
+}
+
+const LONGEST_SNOOZE_MS = 366 * 86_400_000;
+
+/** What is wrong with the wall instant until which an alert is snoozed. */
+export function snoozeFaults(until: number, now: number): readonly FieldError[] {
+  if (until > now && until <= now + LONGEST_SNOOZE_MS) return [];
+  return [{ pointer: '#/until', detail: 'must be in the future, at most a year from now' }];
 }

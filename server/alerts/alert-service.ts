@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { toRfc3339 } from '../../lib/clock.js';
-import { invalidFields, Problem } from '../../lib/problem.js';
+import { invalidFields, Problem, type FieldError } from '../../lib/problem.js';
 import type { Actor } from '../access/actor.js';
 import type { Scope } from '../access/scope.js';
 import type { AuditLog } from '../audit/audit.js';
@@ -17,6 +17,7 @@ import {
   commentAlert,
   dismissAlert,
   snoozeAlert,
+  snoozeFaults,
   unsnoozeAlert,
   type AlertAction,
 } from './alert-rules.js';
@@ -67,9 +68,10 @@ export function createAlertService(deps: AlertServiceDeps): AlertService {
     dismiss: (command) => act(deps, command, { change: 'dismissed', decide: dismissAlert }),
     async snooze(command, untilWall) {
       const at = deps.fleetClock.fleet();
-      const until = at + untilWall - deps.fleetClock.toWall(at);
-      if (until <= at || until > at + LONGEST_SNOOZE_MS)
-        throw invalidFields([{ pointer: '#/until', detail: 'must be in the future, at most a year from now' }]);
+      const now = deps.fleetClock.toWall(at);
+      const until = at + untilWall - now;
+      const faults = snoozeFaults(untilWall, now);
+      if (faults.length > 0) throw invalidFields(faults);
       return act(deps, command, {
         change: 'snoozed',
         decide: (alert, { comment }) => snoozeAlert(alert, until, comment),
@@ -89,11 +91,15 @@ export function createAlertService(deps: AlertServiceDeps): AlertService {
   };
 }
 
-const LONGEST_SNOOZE_MS = 366 * 86_400_000;
-
 async function assertUser(sql: Sql, name: string | null): Promise<void> {
-  if (name !== null && !(await isUserNamed(sql, name)))
-    throw invalidFields([{ pointer: '#/assignee', detail: 'must be the name of a user' }]);
+  const faults = await assigneeFaults(sql, name);
+  if (faults.length > 0) throw invalidFields(faults);
+}
+
+/** Nobody looks after an alert that was given to a name which no user has. */
+export async function assigneeFaults(sql: Sql, name: string | null): Promise<readonly FieldError[]> {
+  if (name === null || (await isUserNamed(sql, name))) return [];
+  return [{ pointer: '#/assignee', detail: 'must be the name of a user' }];
 }
 
 /** Acts of which recipients may have to hear, or that change whether they may. */

@@ -21,7 +21,7 @@ export interface ApiKey {
   readonly expiresAt: Date | null;
 }
 
-const ORDER = namedOrder('api-keys', 'api_keys');
+export const API_KEY_ORDER = namedOrder('api-keys', 'api_keys');
 
 const COLUMNS = 'id, name, role, created_at AS "createdAt", created_by AS "createdBy", expires_at AS "expiresAt"';
 
@@ -53,7 +53,7 @@ export function createApiKeyRepository(sql: Sql): ApiKeyRepository {
 }
 
 async function listKeys(sql: Sql, query: PageQuery): Promise<Page<ApiKey>> {
-  const page = parsePage(query, ORDER);
+  const page = parsePage(query, API_KEY_ORDER);
   const keyset = keysetOf(page, 3);
   const rows = await sql.query<ApiKey>(
     `SELECT ${COLUMNS} FROM api_keys WHERE ($1::text IS NULL OR name ILIKE $1) AND ${keyset.condition}

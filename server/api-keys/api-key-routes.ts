@@ -2,7 +2,7 @@ import { pageSchemaOf } from '../admin-api/dto-schemas.js';
 import { mapPage, PageQuery } from '../admin-api/page.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
 import { ApiKeyReply, CreateApiKeyBody, CreatedApiKeyReply } from './api-key-dto.js';
-import type { ApiKey } from './api-key-repository.js';
+import { API_KEY_ORDER, type ApiKey } from './api-key-repository.js';
 import type { ApiKeyService } from './api-key-service.js';
 
 export function apiKeyRoutes({ apiKeys }: { readonly apiKeys: ApiKeyService }): readonly RouteDefinition[] {
@@ -14,6 +14,7 @@ export function apiKeyRoutes({ apiKeys }: { readonly apiKeys: ApiKeyService }): 
       summary: 'List API keys, never the keys themselves; sorted by name or createdAt',
       tag: 'api-keys',
       query: PageQuery,
+      list: API_KEY_ORDER,
       reply: { status: 200, body: pageSchemaOf(ApiKeyReply) },
       handle: async ({ query }) => ({ body: mapPage(await apiKeys.list(query), toReply) }),
     }),

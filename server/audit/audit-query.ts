@@ -2,7 +2,7 @@ import { containing, keysetOf, mapPage, pageOf, parsePage, type ListOrder, type 
 import type { Sql } from '../database/sql.js';
 import type { AuditQuery, AuditRowReply } from './audit-dto.js';
 
-const ORDER: ListOrder = {
+export const AUDIT_ORDER: ListOrder = {
   list: 'audit',
   keys: { at: { column: 'audit_log.at', type: 'timestamptz' } },
   default: '-at',
@@ -24,7 +24,7 @@ interface AuditRow {
 
 /** One page of the audit log, newest first unless sorted otherwise. `q` finds part of an actor's or action's name. */
 export async function listAudit(sql: Sql, query: AuditQuery): Promise<Page<AuditRowReply>> {
-  const page = parsePage(query, ORDER);
+  const page = parsePage(query, AUDIT_ORDER);
   const { q, action, actorId, subjectId } = query;
   const filters = [q === undefined ? null : containing(q), action ?? null, actorId ?? null, subjectId ?? null];
   const keyset = keysetOf(page, filters.length + 2);

@@ -3,7 +3,7 @@ import { pageSchemaOf } from '../admin-api/dto-schemas.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
 import type { Sql } from '../database/sql.js';
 import { AuditQuery, AuditRowReply, AuditVerificationQuery, AuditVerificationReply } from './audit-dto.js';
-import { listAudit } from './audit-query.js';
+import { AUDIT_ORDER, listAudit } from './audit-query.js';
 import { parseCheckpoint, renderCheckpoint } from './seal-rules.js';
 import { verifyAudit, type AuditVerification } from './verify-audit.js';
 
@@ -22,6 +22,7 @@ export function auditRoutes({ sql, clock }: AuditRoutesDeps): readonly RouteDefi
       summary: 'What was changed, by whom and from where',
       tag: 'audit',
       query: AuditQuery,
+      list: AUDIT_ORDER,
       reply: { status: 200, body: pageSchemaOf(AuditRowReply) },
       handle: async ({ query }) => ({ body: await listAudit(sql, query) }),
     }),

@@ -18,6 +18,8 @@ export interface Computers {
 export function composeComputers(deps: ComputersDeps): Computers {
   const computers = createComputerService(deps);
   const routes = computerRoutes({
+    sql: deps.sql,
+    clock: deps.clock,
     computers,
     settings: createComputerSettingsService(deps),
     lifecycle: createComputerLifecycleService(deps),

@@ -14,6 +14,7 @@ type WayRow = Pick<
   | 'last_dial_begun_fleet_ms'
   | 'last_dial_ended_fleet_ms'
   | 'last_dial_result'
+  | 'probed_fleet_ms'
 >;
 
 export function wayFactsOf(row: WayRow): WayFacts {
@@ -24,6 +25,7 @@ export function wayFactsOf(row: WayRow): WayFacts {
     seenByDialAt: row.seen_by_dial_fleet_ms,
     listenerState: row.listener_state,
     failedDialAt: hasFailed ? row.last_dial_begun_fleet_ms : null,
+    probedAt: row.probed_fleet_ms,
   };
 }
 

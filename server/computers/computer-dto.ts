@@ -275,7 +275,7 @@ export class ComputerDto {
   @Shown(FREE_OBJECT)
   channel!: { state: string; since: string | null; reason: string | null };
 
-  /** As the last dial went; null where nothing listens or nothing was dialled yet. */
+  /** As the last dial or answered probe went; null where nothing listens or nothing was dialled yet. */
   @Shown({ type: ['boolean', 'null'] })
   listenerReachable!: boolean | null;
 

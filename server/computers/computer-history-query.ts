@@ -14,14 +14,14 @@ import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import { unpackReceipts } from '../heartbeats/receipt-ring.js';
 import type { GapDto, HeartbeatDto, StatusChangeDto } from './computer-dto.js';
 
-const STATUS_ORDER: ListOrder = {
+export const STATUS_ORDER: ListOrder = {
   list: 'computers/status-history',
   keys: { since: { column: 'status_history.since_fleet_ms', type: 'integer' } },
   default: '-since',
   id: 'status_history.id',
 };
 
-const GAP_ORDER: ListOrder = {
+export const GAP_ORDER: ListOrder = {
   list: 'computers/gaps',
   keys: { from: { column: 'heartbeat_gaps.from_fleet_ms', type: 'integer' } },
   default: '-from',
@@ -29,7 +29,7 @@ const GAP_ORDER: ListOrder = {
 };
 
 /** A ring is small: it is paged in memory, by the instant alone. */
-const RING_ORDER: ListOrder = {
+export const RING_ORDER: ListOrder = {
   list: 'computers/heartbeats',
   keys: { receivedAt: { column: 'received_fleet_ms', type: 'integer' } },
   default: '-receivedAt',

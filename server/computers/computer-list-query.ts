@@ -1,6 +1,7 @@
 import type { Scope } from '../access/scope.js';
 import { containing, keysetOf, type ListOrder, type PageRequest, type RowKey } from '../admin-api/page.js';
 import type { Sql } from '../database/sql.js';
+import { DIAL_ANSWERED } from '../dials/dial-requests.js';
 import { LIVENESS_COLUMNS, LIVENESS_TABLES, type LivenessRow } from '../statuses/liveness-row.js';
 import type { PackageFilter } from '../telemetry/index.js';
 import type { LabelFilter } from './computer-rules.js';
@@ -52,6 +53,8 @@ export interface OverviewRow extends LivenessRow {
   readonly last_dial_begun_fleet_ms: number | null;
   readonly last_dial_ended_fleet_ms: number | null;
   readonly last_dial_result: string | null;
+  /** Of the last probe, if it was answered. */
+  readonly probed_fleet_ms: number | null;
   readonly channel_state: 'open' | 'closed' | null;
   readonly channel_since_fleet_ms: number | null;
   readonly channel_reason: string | null;
@@ -70,7 +73,7 @@ const COLUMNS = `${LIVENESS_COLUMNS}, computers.name, computers.address, compute
   computer_live.seen_by_agent_fleet_ms, computer_live.seen_by_dial_fleet_ms, computer_contacts.listener_state,
   computer_contacts.collection, computer_contacts.candidate_fingerprint, computer_contacts.candidate_state,
   last_dial.last_begun_fleet_ms AS last_dial_begun_fleet_ms, last_dial.last_ended_fleet_ms AS last_dial_ended_fleet_ms,
-  last_dial.last_result AS last_dial_result,
+  last_dial.last_result AS last_dial_result, answered_probe.ended_fleet_ms AS probed_fleet_ms,
   channels.state AS channel_state, channels.since_fleet_ms AS channel_since_fleet_ms,
   channels.reason AS channel_reason, channels.generation AS channel_generation,
   holder.generation AS holder_generation, holder.listened_until_fleet_ms AS holder_listened_fleet_ms,
@@ -80,6 +83,8 @@ const TABLES = `${LIVENESS_TABLES}
   JOIN policies ON policies.id = computers.policy_id
   LEFT JOIN computer_facts ON computer_facts.computer_id = computers.id
   LEFT JOIN computer_dials AS last_dial ON last_dial.computer_id = computers.id
+  LEFT JOIN computer_probes AS answered_probe
+    ON answered_probe.computer_id = computers.id AND answered_probe.result = '${DIAL_ANSWERED}'
   LEFT JOIN channels ON channels.computer_id = computers.id
   LEFT JOIN listeners AS holder ON holder.node = channels.listener`;
 

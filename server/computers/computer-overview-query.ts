@@ -99,7 +99,7 @@ function viewer(
 }
 
 function shownMaintenance(present: ReturnType<MaintenanceSnapshot['presentOf']>): ComputerDto['maintenance'] {
-  return present && { until: toRfc3339(present.until), source: present.source };
+  return present && { until: present.isEndless ? null : toRfc3339(present.until), source: present.source };
 }
 
 function recordOf(row: OverviewRow, { shown }: View) {

@@ -2,6 +2,9 @@ import { parseRfc3339 } from '../../lib/clock.js';
 import { PageQuery, PlainPageQuery } from '../admin-api/page.js';
 import { pageSchemaOf } from '../admin-api/dto-schemas.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
+import type { Sql } from '../database/sql.js';
+import type { FleetClock } from '../fleet-clock/fleet-clock.js';
+import { policyFaults } from '../policies/index.js';
 import { CommentQuery } from '../policies/policy-dto.js';
 import { SETTINGS_PATCH_SCHEMA, SETTINGS_VIEW_SCHEMA } from '../policies/settings-schema.js';
 import {
@@ -17,15 +20,20 @@ import {
 } from './computer-dto.js';
 import { parsePackageFilter } from '../telemetry/index.js';
 import type { ComputerHistory } from './computer-history-query.js';
+import { type ComputerHistory, GAP_ORDER, RING_ORDER, STATUS_ORDER } from './computer-history-query.js';
 import type { ComputerLifecycleService } from './computer-lifecycle-service.js';
 import type { ComputerOverview } from './computer-overview-query.js';
-import { parseLabelFilter } from './computer-rules.js';
+import { expiryFaults, parseLabelFilter } from './computer-rules.js';
 import type { ComputerService } from './computer-service.js';
 import type { ComputerSettingsService } from './computer-settings-service.js';
+import { COMPUTER_ORDER } from './computer-list-query.js';
 
 const tag = 'computers';
 
 export interface ComputerRoutesDeps {
+  /** Reads outside a transaction. */
+  readonly sql: Sql;
+  readonly clock: Pick<FleetClock, 'fleet' | 'toWall'>;
   readonly computers: ComputerService;
   readonly settings: ComputerSettingsService;
   readonly lifecycle: ComputerLifecycleService;
@@ -54,6 +62,7 @@ function readingRoutes({ overview }: ComputerRoutesDeps): RouteDefinition[] {
       tag,
       summary: 'List computers',
       query: ComputersQuery,
+      list: COMPUTER_ORDER,
       reply: { status: 200, body: pageSchemaOf(ComputerDto) },
       async handle({ scope, query }) {
         const { status = [], policyId, label = [], package: packages = [], q } = query;
@@ -77,7 +86,7 @@ function readingRoutes({ overview }: ComputerRoutesDeps): RouteDefinition[] {
   ];
 }
 
-function editingRoutes({ computers, overview }: ComputerRoutesDeps): RouteDefinition[] {
+function editingRoutes({ computers, overview, sql }: ComputerRoutesDeps): RouteDefinition[] {
   return [
     defineRoute({
       method: 'post',
@@ -87,6 +96,7 @@ function editingRoutes({ computers, overview }: ComputerRoutesDeps): RouteDefini
       summary: 'Make a record beforehand',
       body: CreateComputerBody,
       reply: { status: 201, body: ComputerDetailDto },
+      check: ({ scope, body: { policyId } }) => policyFaults(sql, scope, { policyId }),
       async handle({ actor, scope, body: asked }) {
         const { name, policyId, kind = 'agent', address = null, labels = {}, comment = '' } = asked;
         const { powerState = 'unknown' } = asked;
@@ -105,6 +115,10 @@ function editingRoutes({ computers, overview }: ComputerRoutesDeps): RouteDefini
       body: ChangeComputerBody,
       needsIfMatch: true,
       reply: DETAIL,
+      check: async ({ scope, params: { id }, body }) => [
+        ...(await policyFaults(sql, scope, { policyId: body.policyId })),
+        ...(id === undefined ? [] : await computers.changeFaults(scope, id, body)),
+      ],
       async handle({ actor, scope, params, body: changes, ifMatch }) {
         const { id } = await computers.edit({ actor, scope }, params['id'] ?? '', { changes, ifMatch });
         const body = await overview.get(scope, id);
@@ -139,6 +153,7 @@ function settingsRoutes({ settings }: ComputerRoutesDeps): RouteDefinition[] {
       query: CommentQuery,
       needsIfMatch: true,
       reply: { status: 200, body: SETTINGS_VIEW_SCHEMA },
+      check: ({ scope, params: { id }, body }) => (id === undefined ? [] : settings.editFaults(scope, id, body)),
       async handle({ actor, scope, params, body: patch, query: { comment = '' }, ifMatch }) {
         const body = await settings.edit({ actor, scope }, params['id'] ?? '', { patch, comment, ifMatch });
         return { body, revision: body.revision };
@@ -147,7 +162,7 @@ function settingsRoutes({ settings }: ComputerRoutesDeps): RouteDefinition[] {
   ];
 }
 
-function lifecycleRoutes({ lifecycle, overview }: ComputerRoutesDeps): RouteDefinition[] {
+function lifecycleRoutes({ lifecycle, overview, clock }: ComputerRoutesDeps): RouteDefinition[] {
   return [
     defineRoute({
       method: 'delete',
@@ -182,6 +197,7 @@ function lifecycleRoutes({ lifecycle, overview }: ComputerRoutesDeps): RouteDefi
       summary: 'Tell whether the machine runs',
       body: PowerStateBody,
       reply: DETAIL,
+      check: ({ body: { expiresAt } }) => expiryFaults(expiresAt ?? undefined, clock.toWall(clock.fleet())),
       async handle({ actor, scope, params, body: { state, source, expiresAt } }) {
         const expiresAtMs = parseRfc3339(expiresAt ?? '') ?? null;
         await lifecycle.setPower({ actor, scope }, params['id'] ?? '', { state, source, expiresAtMs });
@@ -201,6 +217,7 @@ function historyRoutes({ computers, history }: ComputerRoutesDeps): RouteDefinit
       tag,
       summary: 'Every change of its status',
       query: PageQuery,
+      list: STATUS_ORDER,
       reply: { status: 200, body: pageSchemaOf(StatusChangeDto) },
       async handle({ scope, params, query }) {
         const { id } = await computers.get(scope, params['id'] ?? '');
@@ -214,6 +231,7 @@ function historyRoutes({ computers, history }: ComputerRoutesDeps): RouteDefinit
       tag,
       summary: 'Its last receipts, at most 100',
       query: PlainPageQuery,
+      list: RING_ORDER,
       reply: { status: 200, body: pageSchemaOf(HeartbeatDto) },
       async handle({ scope, params, query }) {
         const { id } = await computers.get(scope, params['id'] ?? '');
@@ -227,6 +245,7 @@ function historyRoutes({ computers, history }: ComputerRoutesDeps): RouteDefinit
       tag,
       summary: 'Every silence longer than interval and grace',
       query: PlainPageQuery,
+      list: GAP_ORDER,
       reply: { status: 200, body: pageSchemaOf(GapDto) },
       async handle({ scope, params, query }) {
         const { id } = await computers.get(scope, params['id'] ?? '');

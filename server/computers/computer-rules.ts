@@ -1,6 +1,8 @@
 import { isIP } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import { extendWithComputer, type ResolvedSettings } from '../../policies/resolve-settings.js';
+import { parseRfc3339 } from '../../lib/clock.js';
+import type { FieldError } from '../../lib/problem.js';
 import { isPlainObject } from '../../lib/schema.js';
 import { lengthInCodePoints } from '../../lib/shown-name.js';
 import type { SettingOverrides } from '../../policies/setting-values.js';
@@ -93,6 +95,12 @@ export function labelFilterFault(text: unknown): string | undefined {
   if (typeof text !== 'string') return 'must be key, key=value or key:value';
   const { key, value = '' } = parseLabelFilter(text);
   return labelsFaults({ [key]: value })[0]?.detail;
+}
+
+/** What is wrong with the instant until which a power state is believed. */
+export function expiryFaults(expiresAt: string | undefined, now: number): readonly FieldError[] {
+  const isPast = expiresAt !== undefined && (parseRfc3339(expiresAt) ?? now) <= now;
+  return isPast ? [{ pointer: '#/expiresAt', detail: 'must be in the future' }] : [];
 }
 
 /** The power state after someone said so; saying the same again does not move when it began. */

@@ -1,7 +1,7 @@
 import { DEFAULT_SETTINGS, type ResolvedSettings } from '../../policies/resolve-settings.js';
 import type { ComputerKind } from '../../policies/setting-values.js';
 import type { PowerState } from '../../policies/status-model.js';
-import { invalidFields, Problem } from '../../lib/problem.js';
+import { invalidFields, Problem, type FieldError } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
 import type { Scope } from '../access/scope.js';
 import type { AuditLog } from '../audit/audit.js';
@@ -55,6 +55,12 @@ export interface ComputerService {
   get(scope: Scope, computerId: string): Promise<Computer>;
   create(caller: Caller, computer: NewComputer): Promise<Computer>;
   edit(caller: Caller, computerId: string, edit: ConditionalChanges): Promise<Computer>;
+  /** What the labels would be too many of; nothing for an unknown computer. */
+  changeFaults(
+    scope: Scope,
+    computerId: string,
+    changes: Pick<ComputerChanges, 'labels'>,
+  ): Promise<readonly FieldError[]>;
 }
 
 export function createComputerService(deps: ComputerServiceDeps): ComputerService {
@@ -69,6 +75,10 @@ export function createComputerService(deps: ComputerServiceDeps): ComputerServic
       const computer = await deps.inTransaction((manager) => create(deps, manager, { caller, wanted }));
       deps.hints.reconsider([computer.id]);
       return computer;
+    },
+    async changeFaults(scope, computerId, { labels }) {
+      const computer = labels === undefined ? undefined : await repository.find(scope, computerId);
+      return computer && labels !== undefined ? tooManyLabels(patchLabels(computer.labels, labels)) : [];
     },
     async edit(caller, computerId, edition) {
       const computer = await editForest(deps, (edit) => change(deps, edit, { caller, computerId, ...edition }));
@@ -154,9 +164,14 @@ function applyChanges(before: Computer, changes: ComputerChanges): Computer {
   const { name = before.name, policyId = before.policyId } = changes;
   const address = changes.address === undefined ? before.address : changes.address;
   const labels = changes.labels === undefined ? before.labels : patchLabels(before.labels, changes.labels);
-  const [fault] = labelsFaults(labels);
-  if (fault) throw invalidFields([{ pointer: '#/labels', detail: fault.detail }]);
+  const faults = tooManyLabels(labels);
+  if (faults.length > 0) throw invalidFields(faults);
   return { ...before, name, policyId, address, labels };
+}
+
+/** Each is good by itself: a patch was read. */
+function tooManyLabels(labels: Labels): readonly FieldError[] {
+  return labelsFaults(labels).map(({ detail }) => ({ pointer: '#/labels', detail }));
 }
 
 async function assertPolicyVisible(edit: ForestEdit, { scope }: Caller, policyId: string): Promise<void> {

@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import { settingsDocument } from '../../policies/fingerprint.js';
-import { assertOverridesCount } from '../../policies/override-rules.js';
+import { assertOverridesCount, overrideFaults } from '../../policies/override-rules.js';
 import { effectiveValues } from '../../policies/resolve-settings.js';
-import { applySettingsPatch, parseSettingsPatch } from '../../policies/settings-patch.js';
-import { Problem } from '../../lib/problem.js';
+import { applySettingsPatch, parseSettingsPatch, readSettingsPatch } from '../../policies/settings-patch.js';
+import { Problem, type FieldError } from '../../lib/problem.js';
 import type { Scope } from '../access/scope.js';
 import { editForest, type Caller, type ForestEdit } from '../policies/forest-edit.js';
 import { changedOverrides } from '../policies/policy-rules.js';
@@ -17,6 +17,8 @@ import type { Computer } from './computer.js';
 export interface ComputerSettingsService {
   get(scope: Scope, computerId: string): Promise<SettingsView>;
   edit(caller: Caller, computerId: string, edit: SettingsEdit): Promise<SettingsView>;
+  /** What locks above or its kind void of a patch, as far as it can be read; nothing for an unknown computer. */
+  editFaults(scope: Scope, computerId: string, patch: unknown): Promise<readonly FieldError[]>;
 }
 
 /** How often a read is repeated when the computer is moved and its policy deleted between its two steps. */
@@ -40,6 +42,14 @@ export function createComputerSettingsService(deps: ComputerServiceDeps): Comput
   };
   return {
     get: viewOf,
+    async editFaults(scope, computerId, patch) {
+      const computer = await repository.find(scope, computerId);
+      await cache.refresh();
+      const above = computer && cache.resolvedOf(computer.policyId);
+      if (!above) return [];
+      const set = changedOverrides(computer.overrides ?? {}, readSettingsPatch(patch, '#').patch.set);
+      return overrideFaults({ above, set, kind: computer.kind });
+    },
     async edit(caller, computerId, edition) {
       await editForest(deps, (edit) => editOverrides(deps, edit, { caller, computerId, ...edition }));
       deps.hints.reconsider([computerId]);

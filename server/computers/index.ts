@@ -4,4 +4,4 @@ export { LabelFilters, splitList } from './computer-dto.js';
 export { ComputerEntity, ComputerRevisionEntity } from './computer-entity.js';
 export type { Computer, Labels, Power } from './computer.js';
 export { computerConditions, type ComputerFilters } from './computer-list-query.js';
-export { parseLabelFilter } from './computer-rules.js';
+export { labelFilterFault, parseLabelFilter } from './computer-rules.js';

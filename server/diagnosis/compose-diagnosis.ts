@@ -19,7 +19,8 @@ export function composeDiagnosis(deps: ComposeDiagnosisDeps): { readonly routes:
     // Deleted since the row was read: the next look finds the computer elsewhere.
     if (!cache.resolvedOf(row.policy_id)) return null;
     const present = (await maintenance.at(sql)).presentOf(row);
-    return present && { until: toRfc3339(present.until), name: `${present.source.kind} ${present.source.name}` };
+    const until = present?.isEndless ? null : toRfc3339(present?.until ?? 0);
+    return present && { until, name: `${present.source.kind} ${present.source.name}` };
   };
   return { routes: diagnosisRoutes(createDiagnosisService({ ...deps, maintenanceOf })) };
 }

@@ -20,7 +20,7 @@ export interface Evidence {
 
 export interface Maintenance {
   /** As it is shown. */
-  readonly until: string;
+  readonly until: string | null;
   readonly name: string;
 }
 
@@ -208,7 +208,8 @@ function spanEvidence({ from, until }: DeafSpan): Evidence {
 
 function maintenanceEvidence({ at, maintenance }: Known): Evidence[] {
   if (!maintenance) return [];
-  const detail = `In maintenance until ${maintenance.until}, by ${maintenance.name}.`;
+  const end = maintenance.until === null ? ', no end in sight' : ` until ${maintenance.until}`;
+  const detail = `In maintenance${end}, by ${maintenance.name}.`;
   return [{ at, source: 'policy', code: 'maintenance', detail }];
 }
 

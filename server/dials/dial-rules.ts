@@ -55,7 +55,7 @@ export interface FailedDials {
 }
 
 /** What a dial is for: it decides at which port the agent is called. */
-export type DialPurpose = 'heartbeat' | 'candidate' | 'settings' | 'commands' | 'overdue';
+export type DialPurpose = 'heartbeat' | 'candidate' | 'settings' | 'commands' | 'overdue' | 'listener';
 
 export type DialDecision =
   | { readonly kind: 'dial'; readonly purpose: DialPurpose; readonly dueAt: FleetInstant }
@@ -73,12 +73,17 @@ export interface Circumstances {
 export type DialLane = 'fast' | 'slow';
 /** Dials that may be open, by lane; 200 in all. */
 export const LANE_LIMITS: Readonly<Record<DialLane, number>> = { fast: 120, slow: 80 };
+/** Of those, dials of listeners for their own sake: nobody else waits for a place because of them. */
+export const LISTENER_RETRIES_MAX = 40;
 
 const CANDIDATE_MS = 120_000;
 const CANDIDATE_RETRY_MS = 3000;
 const SHORTEST_RETRY_MS = 1000;
 const HEARTBEAT_BACKOFF_CAP_MS = 900_000;
 const UNREACHABLE_BACKOFF = { firstMs: 10_000, capMs: 3_600_000 };
+/** A listener that failed is tried again for its own sake: after a quarter of an hour at the earliest, ever more rarely. */
+const LISTENER_RETRY_MS = 900_000;
+const LISTENER_BACKOFF = { firstMs: LISTENER_RETRY_MS, capMs: 86_400_000 };
 const LONGEST_CATCH_UP_MS = 60_000;
 const OVERDUE_MS = 2000;
 /** From one report to the dial for commands, or for the results of those that run. */
@@ -103,6 +108,7 @@ function optionsOf(facts: DialFacts, circumstances: Circumstances): Option[] {
   return [
     heartbeatOption(facts, circumstances),
     candidateOption(facts, circumstances),
+    listenerOption(facts),
     ...standbyOptions(facts, circumstances),
   ].filter((option) => option !== undefined);
 }
@@ -166,6 +172,14 @@ function standbyOptions(facts: DialFacts, circumstances: Circumstances): Option[
   if (overdueAt !== undefined)
     options.push({ purpose: 'overdue', dueAt: hasFailedSilent(facts) ? Math.max(overdueAt, notBefore) : overdueAt });
   return options;
+}
+
+/** So that a way that works again is known before it is needed; an agent that leaves its listener is not dialled for it. */
+function listenerOption(facts: DialFacts): Option | undefined {
+  const { failed, direction, isListening } = facts;
+  if (!failed || !isListening || direction !== 'bidirectional') return undefined;
+  const delay = LISTENER_RETRY_MS + backoffDelayMs(failed.count - 1, LISTENER_BACKOFF, chanceOf(facts, failed.count));
+  return { purpose: 'listener', dueAt: failed.lastEndedAt + delay };
 }
 
 /** What failed before the last report says nothing of this silence: each gets one dial that may explain it. */

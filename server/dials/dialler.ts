@@ -17,6 +17,7 @@ import {
   catchUpAt,
   decideDial,
   LANE_LIMITS,
+  LISTENER_RETRIES_MAX,
   laneOf,
   marginOf,
   type Circumstances,
@@ -53,6 +54,8 @@ const SPACING_MS = 1000;
 const STALE_SPACING_MS = 5000;
 const BUSY_MS = 1500;
 const SET_ASIDE_MS = 60_000;
+/** A listener that found no place for a dial for its own sake is looked at again after this. */
+const PUT_OFF_MS = 60_000;
 const STOP_GRACE_MS = 2000;
 /** A shard is read again behind hints and notifications; all of them within about a minute, at most a fortieth of the time. */
 const REFRESH_EVERY_MS = 60_000 / SHARD_COUNT;
@@ -65,6 +68,7 @@ export class Dialler {
   readonly #policies: PolicyWatch;
   readonly #results = createDialResults();
   readonly #open: Record<DialLane, number> = { fast: 0, slow: 0 };
+  #listenerRetries = 0;
   readonly #dials = new Set<Promise<void>>();
   /** State changes at `info` without a flood when a network goes. */
   readonly #telling = createTokenBucket(1, 10);
@@ -217,13 +221,20 @@ export class Dialler {
     const at = this.#deps.fleetClock.fleet();
     for (const { computerId, isAsked } of taken) {
       const plan = byId.get(computerId);
-      const decision = plan && this.#decide(plan, this.#circumstances(at, isAsked));
+      const decision = plan && this.#placed(this.#decide(plan, this.#circumstances(at, isAsked)), at);
       if (!plan || !decision || decision.kind === 'forget') this.#schedule.forget(computerId);
       else if (decision.kind === 'wait') this.#schedule.settle(computerId, { at: decision.until, ...placeOf(plan) });
       else if (laneOf(plan.facts) !== lane && !isAsked)
         this.#schedule.settle(computerId, { at: decision.dueAt, ...placeOf(plan) });
       else this.#dial(plan, { lane, purpose: decision.purpose });
     }
+  }
+
+  /** A dial of a listener for its own sake waits while too many are being made. */
+  #placed(decision: DialDecision, at: FleetInstant): DialDecision {
+    const isPutOff =
+      decision.kind === 'dial' && decision.purpose === 'listener' && this.#listenerRetries >= LISTENER_RETRIES_MAX;
+    return isPutOff ? { kind: 'wait', until: at + PUT_OFF_MS } : decision;
   }
 
   /** One row that cannot be judged is set aside; the others go on. */
@@ -237,9 +248,12 @@ export class Dialler {
   }
 
   #dial(plan: DialPlan, { lane, purpose }: { readonly lane: DialLane; readonly purpose: DialPurpose }): void {
+    const retries = purpose === 'listener' ? 1 : 0;
     this.#open[lane] += 1;
+    this.#listenerRetries += retries;
     const dialled = this.#dialOne(plan, purpose).finally(() => {
       this.#open[lane] -= 1;
+      this.#listenerRetries -= retries;
       this.#dials.delete(dialled);
       this.#wake.abort();
     });

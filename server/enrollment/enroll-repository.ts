@@ -139,7 +139,7 @@ export function createEnrollRepository(): EnrollRepository {
     async markEnrolled(sql, computerId, at) {
       await sql.query('UPDATE computers SET enrolled_fleet_ms = $2 WHERE computers.id = $1', [computerId, at]);
       await sql.query(FORGET_WAYS, [computerId]);
-      for (const table of ['computer_contacts', 'computer_dials'])
+      for (const table of ['computer_contacts', 'computer_dials', 'computer_probes'])
         await sql.query(`DELETE FROM ${table} WHERE computer_id = $1`, [computerId]);
     },
     storeFacts: (sql, enrollment) => facts.storeEnrollment(sql, enrollment),

@@ -2,8 +2,10 @@ import { IsInt, IsNumber, IsObject, Max, Min } from 'class-validator';
 import { Integer, OneOf, Optional, Text, Uuid } from '../admin-api/dto.js';
 import { refTo } from '../admin-api/dto-schemas.js';
 import { PolicyRefDto } from '../computers/computer-dto.js';
+import { Refined } from '../admin-api/refined.js';
 import { CheckedMembers, Instant, Shown } from '../admin-api/shown.js';
 import { labelsFaults } from '../computers/computer-rules.js';
+import { usesFaults } from './token-rules.js';
 import type { StoredToken } from './token-repository.js';
 
 const USES_MAX = 1_000_000;
@@ -13,6 +15,7 @@ const RATE_SAYS = { message: `must be a number above 0 and at most ${RATE_MAX}` 
 
 const LABELS_SCHEMA = { type: 'object', additionalProperties: { type: 'string', maxLength: 255 } };
 
+@Refined<CreateEnrollmentTokenBody>(['computerId', 'uses'], usesFaults)
 export class CreateEnrollmentTokenBody {
   /** The policy that the computers are attached to. */
   @Uuid()

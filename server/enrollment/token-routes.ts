@@ -8,6 +8,7 @@ import {
   toEnrollmentTokenDto,
 } from './token-dto.js';
 import { createEnrollmentTokenService, type EnrollmentTokenDeps } from './token-service.js';
+import { TOKEN_ORDER } from './token-repository.js';
 
 const tag = 'enrollment';
 const path = '/enrollment-tokens';
@@ -24,6 +25,8 @@ export function composeEnrollmentTokens(deps: EnrollmentTokenDeps): { readonly r
       summary: 'Make an enrollment token; it is shown once',
       body: CreateEnrollmentTokenBody,
       reply: { status: 201, body: CreatedEnrollmentTokenDto },
+      check: ({ scope, body: { policyId, computerId, kind } }) =>
+        tokens.createFaults(scope, { policyId, computerId, kind }),
       async handle({ actor, scope, body: asked }) {
         const { policyId, kind, uses, expiresInSeconds, labels = {}, ratePerSecond = null, computerId = null } = asked;
         const request = { policyId, kind, uses, expiresInSeconds, labels, ratePerSecond, computerId };
@@ -37,6 +40,7 @@ export function composeEnrollmentTokens(deps: EnrollmentTokenDeps): { readonly r
       tag,
       summary: 'List enrollment tokens, never with their secret',
       query: PageQuery,
+      list: TOKEN_ORDER,
       reply: { status: 200, body: pageSchemaOf(EnrollmentTokenDto) },
       handle: async ({ scope, query }) => ({ body: mapPage(await tokens.list(scope, query), toEnrollmentTokenDto) }),
     }),

@@ -1,7 +1,7 @@
 import type { ComputerKind } from '../../policies/setting-values.js';
 import { formatEnrollmentToken, hashEnrollmentSecret } from '../../protocol/enrollment-token.js';
 import type { Clock } from '../../lib/clock.js';
-import { invalidFields, Problem } from '../../lib/problem.js';
+import { invalidFields, Problem, type FieldError } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
 import type { Scope } from '../access/scope.js';
 import { parsePage, type Page, type PageQuery } from '../admin-api/page.js';
@@ -9,8 +9,15 @@ import type { AuditLog } from '../audit/audit.js';
 import type { UnitOfWork } from '../database/in-transaction.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
 import type { Caller } from '../policies/forest-edit.js';
-import { createTokenRepository, TOKEN_ORDER, type NewToken, type StoredToken } from './token-repository.js';
-import type { TokenRepository } from './token-repository.js';
+import { policyFaults } from '../policies/index.js';
+import { kindFaults, usesFaults } from './token-rules.js';
+import {
+  createTokenRepository,
+  type NewToken,
+  type StoredToken,
+  TOKEN_ORDER,
+  type TokenRepository,
+} from './token-repository.js';
 
 const SECRET_BYTES = 32;
 const SECOND_MS = 1000;
@@ -50,6 +57,11 @@ export interface EnrollmentTokenService {
   create(caller: Caller, request: TokenRequest): Promise<CreatedToken>;
   list(scope: Scope, query: PageQuery): Promise<Page<StoredToken>>;
   remove(caller: Caller, tokenId: string): Promise<void>;
+  /** What it names that is not there, or of another kind. */
+  createFaults(
+    scope: Scope,
+    named: { readonly [K in 'policyId' | 'computerId']: string | undefined } & Pick<TokenRequest, 'kind'>,
+  ): Promise<readonly FieldError[]>;
 }
 
 export function createEnrollmentTokenService(deps: EnrollmentTokenDeps): EnrollmentTokenService {
@@ -68,6 +80,13 @@ export function createEnrollmentTokenService(deps: EnrollmentTokenDeps): Enrollm
       };
     },
     list: (scope, query) => createTokenRepository(deps.sql).list(scope, parsePage(query, TOKEN_ORDER), query.q),
+    async createFaults(scope, { policyId, computerId, kind }) {
+      const ofPolicy = await policyFaults(deps.sql, scope, { policyId });
+      if (computerId === undefined) return ofPolicy;
+      const computer = await createTokenRepository(deps.sql).holdComputer(scope, computerId);
+      const missing = [{ pointer: '#/computerId', detail: 'must name a record that was made beforehand' }];
+      return [...ofPolicy, ...(computer ? kindFaults(kind, computer) : missing)];
+    },
     async remove(caller, tokenId) {
       await deps.inTransaction(async (manager) => {
         const sql = sqlOfManager(manager);
@@ -116,9 +135,8 @@ async function kindOf(repository: TokenRepository, scope: Scope, request: TokenR
   const computer = await repository.holdComputer(scope, computerId);
   if (!computer)
     throw new Problem('computer-not-found', { detail: 'computerId must name a record that was made beforehand.' });
-  if (uses !== 1) throw invalidFields([{ pointer: '#/uses', detail: 'must be 1 for a token that names a computer' }]);
-  if (kind !== undefined && kind !== computer.kind)
-    throw invalidFields([{ pointer: '#/kind', detail: `must be ${computer.kind}, as the named computer is` }]);
+  const faults = [...usesFaults({ computerId, uses }), ...kindFaults(kind, computer)];
+  if (faults.length > 0) throw invalidFields(faults);
   return computer.kind;
 }
 

@@ -14,14 +14,14 @@ import type { Sql } from '../database/sql.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { EventDto, EventsQuery } from './event-dto.js';
 
-const EVENT_ORDER: ListOrder = {
+export const EVENT_ORDER: ListOrder = {
   list: 'events',
   keys: { receivedAt: { column: 'events.received_fleet_ms', type: 'integer' } },
   default: '-receivedAt',
   id: 'events.id',
 };
 
-const COMPUTER_EVENT_ORDER: ListOrder = { ...EVENT_ORDER, list: 'computers/events' };
+export const COMPUTER_EVENT_ORDER: ListOrder = { ...EVENT_ORDER, list: 'computers/events' };
 
 export interface EventList {
   /** Events of agents and of the manager; of one computer when its id is given. Newest first unless asked otherwise. */

@@ -2,7 +2,7 @@ import type { Scope } from '../access/scope.js';
 import { pageSchemaOf } from '../admin-api/dto-schemas.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
 import { EventDto, EventsQuery } from './event-dto.js';
-import type { EventList } from './event-list-query.js';
+import { COMPUTER_EVENT_ORDER, EVENT_ORDER, type EventList } from './event-list-query.js';
 
 export interface EventRoutesDeps {
   readonly events: EventList;
@@ -21,6 +21,7 @@ export function eventRoutes({ events, assertVisible }: EventRoutesDeps): RouteDe
       tag,
       summary: 'Events of all agents and of the manager',
       query: EventsQuery,
+      list: EVENT_ORDER,
       reply,
       handle: async ({ scope, query }) => ({ body: await events.list(scope, query) }),
     }),
@@ -31,6 +32,7 @@ export function eventRoutes({ events, assertVisible }: EventRoutesDeps): RouteDe
       tag,
       summary: 'Events of a computer',
       query: EventsQuery,
+      list: COMPUTER_EVENT_ORDER,
       reply,
       async handle({ scope, params, query }) {
         const computerId = params['id'] ?? '';

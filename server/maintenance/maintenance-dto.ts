@@ -2,8 +2,10 @@ import { IsArray, IsObject } from 'class-validator';
 import { Name, OneOf, Optional, Text, Uuid } from '../admin-api/dto.js';
 import { refTo } from '../admin-api/dto-schemas.js';
 import { PageQuery } from '../admin-api/page.js';
+import { Refined } from '../admin-api/refined.js';
 import { Checked, GivenInstant, Instant, Shown } from '../admin-api/shown.js';
 import { labelFilterFault } from '../computers/computer-rules.js';
+import { targetFaults } from './maintenance-request.js';
 import { WINDOW_STATES, type WindowState } from './maintenance-window.js';
 
 const LONGEST_COMMENT = 1000;
@@ -11,6 +13,7 @@ const LONGEST_LABEL = 320;
 
 const NULLABLE_ID = { type: ['string', 'null'], format: 'uuid' };
 
+@Refined<CreateMaintenanceWindowBody>(['computerId', 'policyId', 'label'], targetFaults)
 export class CreateMaintenanceWindowBody {
   /** For one computer alone. */
   @Optional()
@@ -98,9 +101,9 @@ export class MaintenanceSourceDto {
 }
 
 export class PresentMaintenanceDto {
-  /** When it ends, whichever windows run into each other until then. */
-  @Instant()
-  until!: string;
+  /** When it ends, whichever windows run into each other until then; null where no end is in sight. */
+  @Shown({ type: ['string', 'null'], format: 'date-time' })
+  until!: string | null;
 
   @IsObject()
   @Shown(refTo(MaintenanceSourceDto))
@@ -120,7 +123,11 @@ export class SettingMaintenanceDto {
   @Shown(refTo(MaintenanceSourceDto))
   source!: MaintenanceSourceDto;
 
-  /** When the window that runs now ends; null while none runs. */
+  /** Whether a window of it runs now. */
+  @Shown({ type: 'boolean' })
+  running!: boolean;
+
+  /** When the window that runs now ends; null while none runs, and where no end is in sight. */
   @Shown({ type: ['string', 'null'], format: 'date-time' })
   until!: string | null;
 

@@ -1,11 +1,12 @@
 import { toRfc3339 } from '../../lib/clock.js';
-import { Problem } from '../../lib/problem.js';
+import { Problem, type FieldError } from '../../lib/problem.js';
 import type { Scope } from '../access/scope.js';
 import { pageSchemaOf, refTo } from '../admin-api/dto-schemas.js';
 import { mapPage, parsePage } from '../admin-api/page.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
 import type { Sql } from '../database/sql.js';
 import type { PolicySettingsCache } from '../policies/cached-settings.js';
+import { policyFaults } from '../policies/index.js';
 import {
   CreateMaintenanceWindowBody,
   MaintenanceWindowDto,
@@ -13,6 +14,7 @@ import {
   SettingMaintenanceDto,
 } from './maintenance-dto.js';
 import { findComputer, listWindows, WINDOW_ORDER } from './maintenance-repository.js';
+import { scopeFaults, timeFaults } from './maintenance-request.js';
 import { createMaintenanceService, type MaintenanceServiceDeps } from './maintenance-service.js';
 import type { MaintenanceView, SettingMaintenance } from './maintenance-view.js';
 import { windowStateOf, type MaintenanceOrder } from './maintenance-window.js';
@@ -41,6 +43,7 @@ export function maintenanceRoutes(deps: MaintenanceRoutesDeps): RouteDefinition[
       summary:
         'List maintenance windows made by API; with computerId, also the running and the next ones of its setting',
       query: MaintenanceWindowsQuery,
+      list: WINDOW_ORDER,
       reply: { status: 200, body: LIST_SCHEMA },
       async handle({ scope, query }) {
         const { state, q, computerId } = query;
@@ -58,6 +61,12 @@ export function maintenanceRoutes(deps: MaintenanceRoutesDeps): RouteDefinition[
       summary: 'Notify nothing about a computer, a label or a subtree until an instant',
       body: CreateMaintenanceWindowBody,
       reply: { status: 201, body: MaintenanceWindowDto },
+      check: async ({ scope, body, isSound }) => [
+        ...timeFaults(body, { now: deps.clock.toWall(deps.clock.fleet()), isSound }),
+        ...(isSound('#/computerId', '#/policyId') ? scopeFaults(body, scope) : []),
+        ...(await policyFaults(deps.sql, scope, { policyId: body.policyId })),
+        ...(await computerFaults(deps.sql, scope, body.computerId)),
+      ],
       async handle({ actor, scope, body }) {
         return { status: 201, body: shown(await windows.create({ actor, scope }, body)) };
       },
@@ -88,6 +97,11 @@ const LIST_SCHEMA = {
   },
 };
 
+async function computerFaults(sql: Sql, scope: Scope, computerId: string | undefined): Promise<readonly FieldError[]> {
+  const isKnown = computerId === undefined || (await findComputer(sql, scope, computerId)) !== undefined;
+  return isKnown ? [] : [{ pointer: '#/computerId', detail: 'is not a computer' }];
+}
+
 async function readComputer(deps: MaintenanceRoutesDeps, scope: Scope, computerId: string) {
   const row = await findComputer(deps.sql, scope, computerId);
   if (!row) throw new Problem('computer-not-found');
@@ -97,9 +111,10 @@ async function readComputer(deps: MaintenanceRoutesDeps, scope: Scope, computerI
   return { computer: deps.maintenance.targetOf(row), setting: toSettingDto(setting) };
 }
 
-function toSettingDto({ source, until, next }: SettingMaintenance): SettingMaintenanceDto {
+function toSettingDto({ source, running, until, next }: SettingMaintenance): SettingMaintenanceDto {
   return {
     source,
+    running,
     until: until === null ? null : toRfc3339(until),
     next: next.map((span) => ({ startsAt: toRfc3339(span.from), endsAt: toRfc3339(span.until) })),
   };

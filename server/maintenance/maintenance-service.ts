@@ -1,7 +1,7 @@
 import { parseRfc3339 } from '../../lib/clock.js';
-import { invalidFields, Problem, type FieldError } from '../../lib/problem.js';
+import { invalidFields, Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
-import { Scope } from '../access/scope.js';
+import type { Scope } from '../access/scope.js';
 import type { AuditLog } from '../audit/audit.js';
 import type { UnitOfWork } from '../database/in-transaction.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
@@ -10,25 +10,14 @@ import type { Caller } from '../policies/forest-edit.js';
 import { isPolicyVisible } from '../policies/index.js';
 import { labelFilterText } from '../computers/computer-rules.js';
 import { endWindow, findComputer, insertWindow, lockWindow, removeWindow } from './maintenance-repository.js';
+import { scopeFaults, targetFaults, timeFaults, type WindowRequest } from './maintenance-request.js';
 import { windowStateOf, type MaintenanceOrder } from './maintenance-window.js';
-
-const DAY_MS = 86_400_000;
-const LONGEST_DAYS = 366;
 
 export interface MaintenanceServiceDeps {
   readonly clock: Pick<FleetClock, 'fleet' | 'toWall'>;
   readonly random: Random;
   readonly inTransaction: UnitOfWork;
   readonly audit: AuditLog;
-}
-
-export interface WindowRequest {
-  readonly computerId?: string;
-  readonly policyId?: string;
-  readonly label?: string;
-  readonly startsAt?: string;
-  readonly endsAt: string;
-  readonly comment: string;
 }
 
 export interface MaintenanceService {
@@ -95,7 +84,11 @@ function toOrder(request: WindowRequest, { id, now, createdBy, scope }: Making):
   const { computerId = null, policyId = null, label, comment } = request;
   const startsAt = request.startsAt === undefined ? now : (parseRfc3339(request.startsAt) ?? Number.NaN);
   const endsAt = parseRfc3339(request.endsAt) ?? Number.NaN;
-  const errors = [...targetFaults(request, scope), ...timeFaults({ startsAt, endsAt, now })];
+  const errors = [
+    ...targetFaults(request),
+    ...scopeFaults(request, scope),
+    ...timeFaults(request, { now, isSound: () => true }),
+  ];
   if (errors.length > 0) throw invalidFields(errors);
   return {
     id,
@@ -108,29 +101,6 @@ function toOrder(request: WindowRequest, { id, now, createdBy, scope }: Making):
     createdAt: new Date(now),
     createdBy,
   };
-}
-
-function targetFaults({ computerId, policyId, label }: WindowRequest, scope: Scope): FieldError[] {
-  const isNamed = computerId ?? policyId ?? label;
-  if (isNamed === undefined)
-    return ['computerId', 'policyId', 'label'].map((field) => ({
-      pointer: `#/${field}`,
-      detail: 'one of computerId, policyId and label must be given',
-    }));
-  const besides = Object.entries({ policyId, label }).filter(([, value]) => value !== undefined);
-  if (computerId !== undefined)
-    return besides.map(([field]) => ({ pointer: `#/${field}`, detail: 'must not be given together with computerId' }));
-  return policyId === undefined && scope !== Scope.all
-    ? [{ pointer: '#/policyId', detail: 'must name a policy that you may change, since a label is found everywhere' }]
-    : [];
-}
-
-function timeFaults({ startsAt, endsAt, now }: { startsAt: number; endsAt: number; now: number }): FieldError[] {
-  const pointer = '#/endsAt';
-  if (endsAt <= now) return [{ pointer, detail: 'must be in the future' }];
-  if (endsAt <= startsAt) return [{ pointer, detail: 'must be after startsAt' }];
-  if (endsAt - startsAt <= LONGEST_DAYS * DAY_MS) return [];
-  return [{ pointer, detail: `must be at most ${LONGEST_DAYS} days after startsAt` }];
 }
 
 async function assertTarget(sql: Sql, scope: Scope, { computerId, policyId }: MaintenanceOrder): Promise<void> {

@@ -24,14 +24,19 @@ export interface MaintenanceSource {
 
 /** Wall milliseconds. */
 export interface ShownMaintenance {
+  /** Sure until then. */
   readonly until: number;
+  /** No end is in sight. */
+  readonly isEndless: boolean;
   readonly source: MaintenanceSource;
 }
 
 /** Wall milliseconds. */
 export interface SettingMaintenance {
   readonly source: MaintenanceSource;
-  /** When the running window ends; null while none runs. */
+  /** Whether a window runs. */
+  readonly running: boolean;
+  /** When it ends; null while none runs, and where no end is in sight. */
   readonly until: number | null;
   /** The next ones. */
   readonly next: readonly Span[];
@@ -99,12 +104,15 @@ export function createMaintenanceView({ cache, clock }: MaintenanceViewDeps): Ma
           const source: MaintenanceSource = order
             ? { kind: 'window', id: order.id, name: order.comment }
             : settingSource(subject);
-          return { until: present.until, source };
+          return { until: present.until, isEndless: present.isEndless, source };
         },
         nextOf: (subject) => nextMaintenanceAt(windowsOf(subject), now),
         ofSetting(subject, count) {
           const calendar = calendars(settingOf(subject).value);
-          return { source: settingSource(subject), until: calendar.endAt(now), next: calendar.next(now, count) };
+          const until = calendar.endAt(now);
+          const shown = until === null || calendar.isEndlessAt(now) ? null : until;
+          const source = settingSource(subject);
+          return { source, running: until !== null, until: shown, next: calendar.next(now, count) };
         },
       };
     },

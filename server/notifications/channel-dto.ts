@@ -1,6 +1,7 @@
 import { IsArray, IsString } from 'class-validator';
 import { Integer, Name, OneOf, Optional, OptionalOrNull, Schema, Text, Uuid } from '../admin-api/dto.js';
-import { Checked, Instant, Shown } from '../admin-api/shown.js';
+import { Refined } from '../admin-api/refined.js';
+import { Checked, CheckedList, Instant, Shown } from '../admin-api/shown.js';
 import { PageQuery } from '../admin-api/page.js';
 import {
   CHANNEL_TYPES,
@@ -12,7 +13,16 @@ import {
   type MailSecurity,
   type SyslogProtocol,
 } from './channel.js';
-import { mailAddressFault, recipientsFault } from './channel-rules.js';
+import {
+  caFault,
+  hostFault,
+  mailAddressFault,
+  MEMBERS_TOGETHER,
+  RECIPIENTS_MAX,
+  togetherFaults,
+  typeFaults,
+  urlFault,
+} from './channel-rules.js';
 
 const NAME = { max: 128 };
 const HOST = { min: 1, max: 253 };
@@ -26,10 +36,16 @@ const LAST_PORT = 65_535;
 
 export class ChannelsQuery extends PageQuery {}
 
+/** Of a text alone: what is none is named by what asks for one. */
+function textual(faultOf: (text: string) => string | undefined) {
+  return (value: unknown) => (typeof value === 'string' ? faultOf(value) : undefined);
+}
+
 /** What every type may have; which of them a type has, docs/notifications.md says. */
 class ChannelMembersBody {
   /** E-mail and syslog. */
   @Optional()
+  @Checked('isHost', textual(hostFault))
   @Text(HOST)
   host?: string;
 
@@ -58,12 +74,18 @@ class ChannelMembersBody {
   from?: string;
 
   @Optional()
-  @Checked('isRecipients', recipientsFault)
+  @CheckedList('isRecipients', {
+    min: 1,
+    max: RECIPIENTS_MAX,
+    says: `must be a list of 1 to ${RECIPIENTS_MAX} addresses`,
+    faultOf: mailAddressFault,
+  })
   @Shown(ADDRESSES)
   to?: string[];
 
   /** Webhook and slack: https only. Never answered but for its origin. */
   @Optional()
+  @Checked('isHookUrl', textual(urlFault))
   @Text(URL_TEXT)
   url?: string;
 
@@ -78,10 +100,13 @@ class ChannelMembersBody {
 
   /** Certificates in PEM that are trusted instead of the public authorities. */
   @OptionalOrNull()
+  @Checked('isCa', textual(caFault))
   @Text(CA)
   caPem?: string | null;
 }
 
+@Refined<CreateChannelBody>(['type'], ({ type, name: _name, ...members }) => typeFaults(type, members))
+@Refined<CreateChannelBody>(['type', ...MEMBERS_TOGETHER], ({ type, ...members }) => togetherFaults(type, members))
 export class CreateChannelBody extends ChannelMembersBody {
   @Name(NAME)
   name!: string;
@@ -169,7 +194,7 @@ export class ChannelReply {
   @Shown({ type: ['string', 'null'], format: 'date-time' })
   lastFailedAt!: string | null;
 
-  @Shown({ type: ['string', 'null'], description: 'of the last attempt; null when it succeeded' })
+  @Shown({ type: ['string', 'null'], description: 'of the last attempt; null when it was delivered to everybody' })
   lastError!: string | null;
 }
 
@@ -196,7 +221,10 @@ export class ChannelTestReply {
   @Shown({ type: 'boolean' })
   delivered!: boolean;
 
-  @Shown({ type: ['string', 'null'], description: 'a code of docs/notifications.md; null when it was delivered' })
+  @Shown({
+    type: ['string', 'null'],
+    description: 'a code of docs/notifications.md; null when it was delivered to everybody',
+  })
   code!: string | null;
 
   @Shown({ type: ['string', 'null'] })

@@ -13,7 +13,7 @@ import { refusingTakenName } from '../database/taken-name.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { Channel } from './channel.js';
 
-const ORDER = namedOrder('notification-channels', 'notification_channels');
+export const CHANNEL_ORDER = namedOrder('notification-channels', 'notification_channels');
 
 const COLUMNS = `notification_channels.id, notification_channels.name, notification_channels.type,
   notification_channels.settings, notification_channels.secrets, notification_channels.revision,
@@ -23,7 +23,7 @@ const COLUMNS = `notification_channels.id, notification_channels.name, notificat
 
 /** Channels belong to no policy, so nothing here takes a scope. */
 export async function listChannels(sql: Sql, query: PageQuery): Promise<Page<Channel>> {
-  const page = parsePage(query, ORDER);
+  const page = parsePage(query, CHANNEL_ORDER);
   const keyset = keysetOf(page, 3);
   const rows = await sql.query<Channel>(
     `SELECT ${COLUMNS} FROM notification_channels
@@ -99,15 +99,20 @@ export async function removeChannel(sql: Sql, id: string): Promise<void> {
   await sql.query('DELETE FROM notification_channels WHERE id = $1', [id]);
 }
 
+export interface NotedAttempt {
+  readonly channelId: string;
+  readonly at: FleetInstant;
+  readonly isDelivered: boolean;
+  /** Of what was delivered, that it did not reach everybody. */
+  readonly error: string | null;
+}
+
 /** Stores how the last attempt went. */
-export async function noteAttempt(
-  sql: Sql,
-  { channelId, at, error }: { readonly channelId: string; readonly at: FleetInstant; readonly error: string | null },
-): Promise<void> {
-  const column = error === null ? 'delivered_fleet_ms' : 'failed_fleet_ms';
-  await sql.query(`UPDATE notification_channels SET ${column} = $2, last_error = $3 WHERE id = $1`, [
-    channelId,
-    at,
-    error,
-  ]);
+export async function noteAttempt(sql: Sql, { channelId, at, isDelivered, error }: NotedAttempt): Promise<void> {
+  await sql.query(
+    `UPDATE notification_channels SET delivered_fleet_ms = CASE WHEN $3 THEN $2 ELSE delivered_fleet_ms END,
+       failed_fleet_ms = CASE WHEN $4::text IS NULL THEN failed_fleet_ms ELSE $2 END, last_error = $4
+     WHERE id = $1`,
+    [channelId, at, isDelivered, error],
+  );
 }

@@ -16,6 +16,7 @@ import { targetOf } from './channel-rules.js';
 import type { ChannelService } from './channel-service.js';
 import type { Channel } from './channel.js';
 import type { DeliveryService } from './delivery-service.js';
+import { CHANNEL_ORDER } from './channel-repository.js';
 
 export interface ChannelRoutesDeps {
   readonly channels: ChannelService;
@@ -39,6 +40,7 @@ function readingRoutes({ channels, fleetClock }: ChannelRoutesDeps): RouteDefini
       summary: 'List notification channels, never their secrets; sorted by name or createdAt',
       tag,
       query: ChannelsQuery,
+      list: CHANNEL_ORDER,
       reply: { status: 200, body: pageSchemaOf(ChannelReply) },
       handle: async ({ query }) => ({ body: mapPage(await channels.list(query), (one) => toReply(one, fleetClock)) }),
     }),
@@ -84,6 +86,8 @@ function writingRoutes({ channels, fleetClock }: ChannelRoutesDeps): RouteDefini
       body: PatchChannelBody,
       needsIfMatch: true,
       reply: { status: 200, body: ChannelReply },
+      check: ({ params: { id }, body: { name: _name, ...members } }) =>
+        id === undefined ? [] : channels.changeFaults(id, members),
       async handle({ params, body, actor, ifMatch }) {
         const { name, ...members } = body;
         const change = { id: params['id'] ?? '', revision: ifMatch, name, members };
@@ -116,8 +120,9 @@ function actingRoutes({ channels, deliveries, fleetClock }: ChannelRoutesDeps): 
       tag,
       reply: { status: 200, body: ChannelTestReply },
       async handle({ params, actor }) {
-        const { failure, durationMs } = await deliveries.test(params['id'] ?? '', actor);
-        const told = { code: failure?.code ?? null, error: failure?.detail ?? null };
+        const { failure, refused, durationMs } = await deliveries.test(params['id'] ?? '', actor);
+        const trouble = failure ?? refused;
+        const told = { code: trouble?.code ?? null, error: trouble?.detail ?? null };
         return { body: { delivered: failure === undefined, ...told, durationMs } };
       },
     }),

@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { invalidFields, type FieldError } from '../../lib/problem.js';
+import { isSound } from '../../lib/schema.js';
 import { addressFault } from '../computers/computer-rules.js';
 import type {
   ChannelSecrets,
@@ -51,16 +52,51 @@ export interface SettledChannel {
 /** What a channel of this type is to be, its defaults filled in. Throws `request-invalid` with every fault. */
 export function settleChannel(type: ChannelType, given: ChannelMembers): SettledChannel {
   const present = without(given, undefined);
-  const { needed, others } = MEMBERS[type];
-  const foreign = Object.keys(present).filter((key) => ![...needed, ...others].includes(key as Member));
-  const missing = needed.filter((key) => present[key] === undefined || present[key] === null);
-  const faults: FieldError[] = [
-    ...foreign.map((key) => ({ pointer: `#/${key}`, detail: `is not for a channel of type ${type}` })),
-    ...missing.map((key) => ({ pointer: `#/${key}`, detail: `is required for a channel of type ${type}` })),
-  ];
-  if (faults.length === 0) faults.push(...valueFaults(type, present));
+  const faults: FieldError[] = [];
+  for (const found of [typeFaults(type, present), valueFaults(present), togetherFaults(type, present)])
+    faults.push(...found.filter(({ pointer }) => isSound(faults, pointer)));
   if (faults.length > 0) throw invalidFields(faults);
   return SETTLE[type](present);
+}
+
+/** What a channel of the type must not have, and what it lacks. */
+export function typeFaults(type: ChannelType, given: ChannelMembers): readonly FieldError[] {
+  const missing = MEMBERS[type].needed.filter((key) => (given[key] ?? null) === null);
+  return [
+    ...foreignFaults(type, given),
+    ...missing.map((key) => ({ pointer: `#/${key}`, detail: `is required for a channel of type ${type}` })),
+  ];
+}
+
+/** What a channel of the type must not have. */
+export function foreignFaults(type: ChannelType, given: ChannelMembers): readonly FieldError[] {
+  const { needed, others } = MEMBERS[type];
+  return Object.entries(given)
+    .filter(([key, value]) => value !== undefined && ![...needed, ...others].includes(key as Member))
+    .map(([key]) => ({ pointer: `#/${key}`, detail: `is not for a channel of type ${type}` }));
+}
+
+/** The members that `togetherFaults` looks at. */
+export const MEMBERS_TOGETHER = ['security', 'protocol', 'user', 'password', 'caPem'] as const;
+
+/** What does not go together, each being what it should be. */
+export function togetherFaults(
+  type: ChannelType,
+  { security = 'starttls', protocol, user, password, caPem }: ChannelMembers,
+): readonly FieldError[] {
+  const usesTls = type === 'syslog' ? protocol === 'tls' : security !== 'none';
+  const isHalf = type === 'email' && (typeof user === 'string') !== (typeof password === 'string');
+  return [
+    ...(typeof caPem === 'string' && !usesTls ? [{ pointer: '#/caPem', detail: 'is of use with TLS only' }] : []),
+    ...(isHalf
+      ? [
+          {
+            pointer: typeof user === 'string' ? '#/password' : '#/user',
+            detail: 'must be given together with the other one',
+          },
+        ]
+      : []),
+  ];
 }
 
 /** The same after a change: absent keeps what is. A password is not handed to another receiver than it was given for. */
@@ -120,44 +156,33 @@ function hookOf({ url = '', caPem }: ChannelMembers): HookSettings {
   return { origin: new URL(url).origin, caPem: caPem ?? null };
 }
 
-function valueFaults(type: ChannelType, given: ChannelMembers): FieldError[] {
-  const { host, url, caPem, user, password } = given;
-  const isCaUseless = typeof caPem === 'string' && !usesTls(type, given);
-  const isHalf = type === 'email' && (typeof user === 'string') !== (typeof password === 'string');
+function valueFaults({ host, url, caPem }: ChannelMembers): FieldError[] {
   const faults: Readonly<Partial<Record<Member, string | undefined>>> = {
     host: host === undefined ? undefined : hostFault(host),
     url: url === undefined ? undefined : urlFault(url),
-    caPem: isCaUseless ? 'is of use with TLS only' : caFault(caPem),
-    ...(isHalf
-      ? { [typeof user === 'string' ? 'password' : 'user']: 'must be given together with the other one' }
-      : {}),
+    caPem: typeof caPem === 'string' ? caFault(caPem) : undefined,
   };
   return Object.entries(faults).flatMap(([member, detail]) =>
     detail === undefined ? [] : [{ pointer: `#/${member}`, detail }],
   );
 }
 
-function usesTls(type: ChannelType, { security = 'starttls', protocol }: ChannelMembers): boolean {
-  return type === 'syslog' ? protocol === 'tls' : security !== 'none';
-}
-
 /** A name, an IPv4 address as it is written, or an IPv6 address; without a port, without a zone. */
-function hostFault(host: string): string | undefined {
+export function hostFault(host: string): string | undefined {
   const isAddress = isIP(host) !== 0 && !host.includes('%');
   if (isAddress) return undefined;
   const says = 'must be a name, an IPv4 or an IPv6 address, without a port';
   return /[:[\]]/.test(host) || addressFault(host) !== undefined ? says : undefined;
 }
 
-function urlFault(text: string): string | undefined {
+export function urlFault(text: string): string | undefined {
   const says = 'must be an https URL without user, password and fragment';
   if (!URL.canParse(text)) return says;
   const { protocol, username, password, hash } = new URL(text);
   return protocol === 'https:' && username === '' && password === '' && hash === '' ? undefined : says;
 }
 
-function caFault(pem: string | null | undefined): string | undefined {
-  if (typeof pem !== 'string') return undefined;
+export function caFault(pem: string): string | undefined {
   const says = 'must be one or more certificates in PEM, and nothing else';
   if (pem.includes('PRIVATE KEY')) return `${says}: it holds a private key`;
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
@@ -181,13 +206,7 @@ export function mailAddressFault(value: unknown): string | undefined {
   return isAddress ? undefined : 'must be an address like ops@example.org';
 }
 
-const RECIPIENTS_MAX = 50;
-
-export function recipientsFault(value: unknown): string | undefined {
-  if (!Array.isArray(value) || value.length === 0 || value.length > RECIPIENTS_MAX)
-    return `must be a list of 1 to ${RECIPIENTS_MAX} addresses`;
-  return value.map(mailAddressFault).find((fault) => fault !== undefined);
-}
+export const RECIPIENTS_MAX = 50;
 
 /** Where a channel sends to, as people may see it. */
 export function targetOf({ type, settings }: TypedSettings): string {

@@ -1,4 +1,4 @@
-import { Problem } from '../../lib/problem.js';
+import { Problem, type FieldError } from '../../lib/problem.js';
 import type { Clock } from '../../lib/clock.js';
 import type { Random } from '../../lib/random.js';
 import type { Actor } from '../access/actor.js';
@@ -8,6 +8,7 @@ import type { UnitOfWork } from '../database/in-transaction.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
 import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import {
+  findChannel,
   getChannel,
   insertChannel,
   listChannels,
@@ -15,8 +16,16 @@ import {
   removeChannel,
   saveChannel,
 } from './channel-repository.js';
-import { changeChannel, settleChannel, targetOf, type ChannelMembers, type SettledChannel } from './channel-rules.js';
+import {
+  changeChannel,
+  foreignFaults,
+  settleChannel,
+  targetOf,
+  type ChannelMembers,
+  type SettledChannel,
+} from './channel-rules.js';
 import type { Channel, ChannelSecrets, ChannelType, TypedSettings } from './channel.js';
+import { CHANNEL_REMOVED } from './delivery-failure.js';
 import { giveUpDeliveries } from './delivery-repository.js';
 import { routesOfChannel } from './routing-repository.js';
 import type { SecretBox } from './secret-box.js';
@@ -54,6 +63,8 @@ export interface ChannelService {
     channel: NewChannel,
     actor: Actor,
   ): Promise<{ readonly channel: Channel; readonly signingSecret: string | undefined }>;
+  /** What a change says that the stored channel's type has not; nothing for an unknown channel. */
+  changeFaults(id: string, members: ChannelMembers): Promise<readonly FieldError[]>;
   /** Throws `notification-channel-not-found`, `revision-stale`, `name-taken`, `request-invalid`. */
   change(change: ChannelChange, actor: Actor): Promise<Channel>;
   /** Messages are signed with both secrets for a day. Throws `notification-channel-unsigned` for what signs nothing. */
@@ -70,6 +81,10 @@ export function createChannelService(deps: ChannelServiceDeps): ChannelService {
     list: (query) => listChannels(deps.sql, query),
     get: (id) => getChannel(deps.sql, id),
     create: (channel, actor) => createChannel(deps, channel, actor),
+    async changeFaults(id, members) {
+      const channel = await findChannel(deps.sql, id);
+      return channel ? foreignFaults(channel.type, members) : [];
+    },
     change: (change, actor) =>
       deps.inTransaction((manager) => changeStored(deps, sqlOfManager(manager), { change, actor })),
     rotate: (id, actor) => deps.inTransaction((manager) => rotateSecret(deps, sqlOfManager(manager), { id, actor })),
@@ -204,7 +219,7 @@ async function removeStored(
       detail: `Routes lead to it: ${routes.map(({ name }) => name).join(', ')}.`,
       members: { notificationRoutes: routes },
     });
-  await giveUpDeliveries(sql, { channelId: id, at: deps.clock.fleet(), error: 'the channel was deleted' });
+  await giveUpDeliveries(sql, { channelId: id, at: deps.clock.fleet(), error: CHANNEL_REMOVED });
   await removeChannel(sql, id);
   await audit(deps, sql, { actor, action: 'deleted', id, before: audited(channel) });
 }

@@ -104,12 +104,13 @@ class QueueDeliverer implements Deliverer {
     const { signal } = this.#stopping;
     const prepared = await this.#prepare(delivery);
     const begunAt = fleetClock.monotonic();
-    const failure = prepared instanceof DeliveryFailure ? prepared : await this.#attempt(prepared);
+    const { failure, refused } =
+      prepared instanceof DeliveryFailure ? { failure: prepared } : await this.#attempt(prepared);
     // An attempt that the stop has ended says nothing of the channel.
     if (failure && signal.aborted) return inTransaction((sql) => releaseDelivery(sql, delivery));
     const durationMs = Math.round(fleetClock.monotonic() - begunAt);
-    await inTransaction((sql) => this.#record(sql, delivery, { failure, durationMs }));
-    this.#tell(delivery, failure);
+    await inTransaction((sql) => this.#record(sql, delivery, { failure, refused, durationMs }));
+    this.#tell(delivery, { failure, refused });
   }
 
   /** Reads what is sent. A database that is away is no fault of the channel: that throws, and the claim runs out. */
@@ -125,21 +126,21 @@ class QueueDeliverer implements Deliverer {
     }
   }
 
-  async #attempt(sending: Sending): Promise<DeliveryFailure | undefined> {
+  async #attempt(sending: Sending): Promise<Pick<Outcome, 'failure' | 'refused'>> {
     try {
-      await this.#deps.send(sending, this.#stopping.signal);
-      return undefined;
+      return { refused: await this.#deps.send(sending, this.#stopping.signal) };
     } catch (error) {
-      return toDeliveryFailure(error);
+      return { failure: toDeliveryFailure(error) };
     }
   }
 
-  async #record(sql: Sql, delivery: ClaimedDelivery, { failure, durationMs }: Outcome): Promise<void> {
+  async #record(sql: Sql, delivery: ClaimedDelivery, { failure, refused, durationMs }: Outcome): Promise<void> {
     const { channelId } = delivery;
     const at = this.#deps.fleetClock.fleet();
-    const end = failure ? this.#afterFailure(delivery, failure, at) : DELIVERED;
+    const delivered = { ...DELIVERED, error: refused ? textOf(refused) : null };
+    const end = failure ? this.#afterFailure(delivery, failure, at) : delivered;
     // The channel before its messages, as its removal has it.
-    await noteAttempt(sql, { channelId, at, error: end.error });
+    await noteAttempt(sql, { channelId, at, isDelivered: !failure, error: end.error });
     await endAttempt(sql, { dueAt: at, ...end, delivery, at, durationMs });
     if (!failure) await wakeChannel(sql, channelId, at);
   }
@@ -148,21 +149,22 @@ class QueueDeliverer implements Deliverer {
     const dueAt = nextAttemptAt({ ...delivery, failure, now }, this.#deps.random);
     const isLost = failure.code === 'channel-removed' || dueAt === undefined;
     const state: DeliveryState = isLost ? 'dead' : 'failed';
-    const error = `${failure.code}: ${failure.detail}`;
-    return { state, error, dueAt: dueAt ?? now, awaitsChannel: failure.isOfChannel };
+    return { state, error: textOf(failure), dueAt: dueAt ?? now, awaitsChannel: failure.isOfChannel };
   }
 
   /** A channel's trouble is told once, and its end. */
-  #tell({ channelId, id }: ClaimedDelivery, failure: DeliveryFailure | undefined): void {
+  #tell({ channelId, id }: ClaimedDelivery, { failure, refused }: Pick<Outcome, 'failure' | 'refused'>): void {
     const { log } = this.#deps;
-    if (!failure) {
+    const trouble = failure ?? refused;
+    if (!trouble) {
       if (this.#failing.delete(channelId)) log.info({ channel: channelId }, 'a notification channel works again');
       return;
     }
     if (this.#failing.has(channelId)) return;
     this.#failing.add(channelId);
-    const { code, detail } = failure;
-    log.warn({ channel: channelId, delivery: id, code, detail }, 'a notification could not be delivered');
+    const { code, detail } = trouble;
+    const said = failure ? 'a notification could not be delivered' : 'a notification did not reach everybody';
+    log.warn({ channel: channelId, delivery: id, code, detail }, said);
   }
 
   async idle(): Promise<void> {
@@ -180,9 +182,15 @@ class QueueDeliverer implements Deliverer {
   }
 }
 
-const DELIVERED = { state: 'delivered', error: null, awaitsChannel: false } as const;
+const DELIVERED = { state: 'delivered', awaitsChannel: false } as const;
+
+function textOf({ code, detail }: DeliveryFailure): string {
+  return `${code}: ${detail}`;
+}
 
 interface Outcome {
-  readonly failure: DeliveryFailure | undefined;
+  readonly failure?: DeliveryFailure | undefined;
+  /** It arrived, but not everywhere. */
+  readonly refused?: DeliveryFailure | undefined;
   readonly durationMs: number;
 }

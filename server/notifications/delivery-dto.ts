@@ -80,7 +80,7 @@ export class DeliveryAttemptDto {
   @Integer(0, COUNT_MAX)
   durationMs!: number;
 
-  @Shown({ type: ['string', 'null'], description: 'null when it was delivered' })
+  @Shown({ type: ['string', 'null'], description: 'null when it was delivered to everybody' })
   @Text({ max: 1000 })
   error!: string | null;
 }

@@ -14,6 +14,7 @@ export const DELIVERY_FAILURES = [
   'credentials-refused',
   'answer',
   'secrets-unreadable',
+  'recipients-refused',
   'channel-removed',
   'unknown',
 ] as const;
@@ -49,6 +50,9 @@ export class DeliveryFailure extends Error {
     return OF_THE_CHANNEL.has(this.code);
   }
 }
+
+/** As a failure of this code reads in the log. */
+export const CHANNEL_REMOVED = 'channel-removed: the channel was deleted';
 
 const NETWORK: Readonly<Partial<Record<NetworkFault, readonly [DeliveryFailureCode, string]>>> = {
   dns: ['dns', 'the name could not be resolved'],

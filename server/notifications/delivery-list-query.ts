@@ -29,7 +29,7 @@ export interface LoggedAttempt {
   readonly error: string | null;
 }
 
-const ORDER: ListOrder = {
+export const DELIVERY_ORDER: ListOrder = {
   list: 'notification-deliveries',
   keys: { createdAt: { column: 'deliveries.created_fleet_ms', type: 'integer' } },
   default: '-createdAt',
@@ -51,7 +51,7 @@ const TABLES = `notification_deliveries deliveries
 
 /** The log of messages, newest first. It names alerts by id only, so it takes no scope. */
 export async function listDeliveries(sql: Sql, query: DeliveriesQuery): Promise<Page<LoggedDelivery>> {
-  const page = parsePage(query, ORDER);
+  const page = parsePage(query, DELIVERY_ORDER);
   const keyset = keysetOf(page, 6);
   const rows = await sql.query<LoggedDelivery>(
     `SELECT ${COLUMNS} FROM ${TABLES}

@@ -4,7 +4,7 @@ import { mapPage } from '../admin-api/page.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import { DeliveriesQuery, DeliveryDetailReply, DeliveryReply } from './delivery-dto.js';
-import type { LoggedDelivery } from './delivery-list-query.js';
+import { DELIVERY_ORDER, type LoggedDelivery } from './delivery-list-query.js';
 import type { DeliveryService } from './delivery-service.js';
 
 export interface DeliveryRoutesDeps {
@@ -25,6 +25,7 @@ export function deliveryRoutes({ deliveries, fleetClock }: DeliveryRoutesDeps): 
       summary: 'The log of notifications, newest first unless sorted otherwise; sorted by createdAt',
       tag,
       query: DeliveriesQuery,
+      list: DELIVERY_ORDER,
       reply: { status: 200, body: pageSchemaOf(DeliveryReply) },
       handle: async ({ query }) => ({ body: mapPage(await deliveries.list(query), (one) => toReply(one, shown)) }),
     }),

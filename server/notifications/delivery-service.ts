@@ -10,7 +10,7 @@ import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import { findChannel, getChannel } from './channel-repository.js';
 import { openSecrets } from './channel-service.js';
 import type { DeliveriesQuery } from './delivery-dto.js';
-import { DeliveryFailure, toDeliveryFailure } from './delivery-failure.js';
+import { toDeliveryFailure, type DeliveryFailure } from './delivery-failure.js';
 import {
   getDelivery,
   listDeliveries,
@@ -18,7 +18,7 @@ import {
   type LoggedAttempt,
   type LoggedDelivery,
 } from './delivery-list-query.js';
-import { requeueDelivery } from './delivery-repository.js';
+import { requeueDelivery, wakeChannel } from './delivery-repository.js';
 import { GIVEN_UP_AFTER_MS } from './enqueue-messages.js';
 import type { Message } from './message.js';
 import type { SecretBox } from './secret-box.js';
@@ -37,7 +37,9 @@ export interface DeliveryServiceDeps {
 
 /** How a test went; a failure tells no secret. */
 export interface TestResult {
-  readonly failure: DeliveryFailure | undefined;
+  readonly failure?: DeliveryFailure | undefined;
+  /** It arrived, but not everywhere. */
+  readonly refused?: DeliveryFailure | undefined;
   readonly durationMs: number;
 }
 
@@ -68,10 +70,10 @@ export function createDeliveryService(deps: DeliveryServiceDeps): DeliveryServic
       testing += 1;
       try {
         const begunAt = deps.fleetClock.monotonic();
-        const failure = await attempt(deps, channel).catch(toDeliveryFailure);
+        const tried = await attempt(deps, channel);
         const durationMs = Math.round(deps.fleetClock.monotonic() - begunAt);
-        await auditTest(deps, { channelId, actor, failure });
-        return { failure, durationMs };
+        await noteTest(deps, { channelId, actor, ...tried });
+        return { ...tried, durationMs };
       } finally {
         testing -= 1;
       }
@@ -82,32 +84,38 @@ export function createDeliveryService(deps: DeliveryServiceDeps): DeliveryServic
 async function attempt(
   { fleetClock, random, box, send }: DeliveryServiceDeps,
   channel: Awaited<ReturnType<typeof getChannel>>,
-): Promise<undefined> {
+): Promise<Pick<TestResult, 'failure' | 'refused'>> {
   const timestamp = toRfc3339(fleetClock.toWall(fleetClock.fleet()));
   const message: Message = { id: random.uuid(), kind: 'test', timestamp, alerts: [], more: 0 };
-  const secrets = openSecrets(box, channel);
-  await send({ typed: channel, secrets, message }, new AbortController().signal);
+  try {
+    const secrets = openSecrets(box, channel);
+    return { refused: await send({ typed: channel, secrets, message }, new AbortController().signal) };
+  } catch (error) {
+    return { failure: toDeliveryFailure(error) };
+  }
 }
 
-interface Tested {
+interface Tested extends Pick<TestResult, 'failure' | 'refused'> {
   readonly channelId: string;
   readonly actor: Actor;
-  readonly failure: DeliveryFailure | undefined;
 }
 
-function auditTest(
-  { inTransaction, audit }: DeliveryServiceDeps,
-  { channelId, actor, failure }: Tested,
+/** What waits for a channel that works is tried at once. */
+function noteTest(
+  { inTransaction, audit, fleetClock }: DeliveryServiceDeps,
+  { channelId, actor, failure, refused }: Tested,
 ): Promise<void> {
-  return inTransaction((manager) =>
-    audit.append(sqlOfManager(manager), {
+  return inTransaction(async (manager) => {
+    const sql = sqlOfManager(manager);
+    if (!failure) await wakeChannel(sql, channelId, fleetClock.fleet());
+    await audit.append(sql, {
       actor,
       action: 'notification-channel.tested',
       subjectType: 'notification-channel',
       subjectId: channelId,
-      after: { delivered: failure === undefined, code: failure?.code ?? null },
-    }),
-  );
+      after: { delivered: failure === undefined, code: (failure ?? refused)?.code ?? null },
+    });
+  });
 }
 
 async function resend(

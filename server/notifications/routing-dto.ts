@@ -1,7 +1,7 @@
 import { ALERT_TYPES, SEVERITIES, type Severity } from '../../policies/status-model.js';
 import { Integer, Name, OneOf, Optional, OptionalOrNull, Schema, Text, Uuid } from '../admin-api/dto.js';
 import { PageQuery } from '../admin-api/page.js';
-import { Checked, Instant, Shown } from '../admin-api/shown.js';
+import { Checked, CheckedList, Flag, Instant, Shown } from '../admin-api/shown.js';
 import { labelFilterFault } from '../computers/computer-rules.js';
 
 const NAME = { max: 128 };
@@ -9,15 +9,6 @@ const DAY_SECONDS = 86_400;
 const MONTH_MINUTES = 43_200;
 const TYPES = Object.keys(ALERT_TYPES);
 const TYPES_SCHEMA = { type: ['array', 'null'], items: { type: 'string', enum: TYPES } };
-
-function typesFault(value: unknown): string | undefined {
-  const isList =
-    Array.isArray(value) &&
-    value.length > 0 &&
-    value.length <= TYPES.length &&
-    value.every((type) => typeof type === 'string' && TYPES.includes(type));
-  return isList ? undefined : `must be a list of ${TYPES.join(', ')}`;
-}
 
 export class RoutingsQuery extends PageQuery {
   @Optional()
@@ -33,7 +24,12 @@ class RoutingMembersBody {
   minSeverity?: Severity | null;
 
   @OptionalOrNull()
-  @Checked('isAlertTypes', typesFault)
+  @CheckedList('isAlertTypes', {
+    min: 1,
+    max: TYPES.length,
+    says: `must be a list of ${TYPES.join(', ')}`,
+    faultOf: (type) => (TYPES.some((one) => one === type) ? undefined : `must be one of ${TYPES.join(', ')}`),
+  })
   @Shown(TYPES_SCHEMA)
   types?: string[] | null;
 
@@ -59,8 +55,7 @@ class RoutingMembersBody {
   repeatMinutes?: number | null;
 
   @Optional()
-  @Checked('isFlag', (value) => (typeof value === 'boolean' ? undefined : 'must be true or false'))
-  @Shown({ type: 'boolean' })
+  @Flag()
   enabled?: boolean;
 }
 

@@ -5,7 +5,7 @@ import { refusingTakenName } from '../database/taken-name.js';
 import type { RoutingsQuery } from './routing-dto.js';
 import type { Routing } from './routing.js';
 
-const ORDER = namedOrder('notification-routes', 'notification_routes');
+export const ROUTING_ORDER = namedOrder('notification-routes', 'notification_routes');
 
 /** What a `Routing` is read from. */
 export const ROUTING_COLUMNS = `notification_routes.id, notification_routes.name,
@@ -17,7 +17,7 @@ export const ROUTING_COLUMNS = `notification_routes.id, notification_routes.name
   notification_routes.updated_at AS "updatedAt"`;
 
 export async function listRoutings(sql: Sql, query: RoutingsQuery): Promise<Page<Routing>> {
-  const page = parsePage(query, ORDER);
+  const page = parsePage(query, ROUTING_ORDER);
   const keyset = keysetOf(page, 4);
   const rows = await sql.query<Routing>(
     `SELECT ${ROUTING_COLUMNS} FROM notification_routes

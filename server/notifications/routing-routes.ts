@@ -4,6 +4,7 @@ import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
 import { CreateRoutingBody, NotificationRouteReply, PatchRoutingBody, RoutingsQuery } from './routing-dto.js';
 import type { RoutingService } from './routing-service.js';
 import type { Routing } from './routing.js';
+import { ROUTING_ORDER } from './routing-repository.js';
 
 const tag = 'notifications';
 const path = '/notification-routes';
@@ -17,6 +18,7 @@ export function routingRoutes({ routings }: { readonly routings: RoutingService 
       summary: 'List which alerts go to which notification channel; sorted by name or createdAt',
       tag,
       query: RoutingsQuery,
+      list: ROUTING_ORDER,
       reply: { status: 200, body: pageSchemaOf(NotificationRouteReply) },
       handle: async ({ query }) => ({ body: mapPage(await routings.list(query), toReply) }),
     }),
@@ -43,6 +45,7 @@ function writingRoutes(routings: RoutingService): RouteDefinition[] {
       tag,
       body: CreateRoutingBody,
       reply: { status: 201, body: NotificationRouteReply },
+      check: ({ body: { policyId, channelId } }) => routings.targetFaults({ policyId, channelId }),
       handle: async ({ body, actor }) => replyOf(await routings.create(body, actor)),
     }),
     defineRoute({
@@ -54,6 +57,7 @@ function writingRoutes(routings: RoutingService): RouteDefinition[] {
       body: PatchRoutingBody,
       needsIfMatch: true,
       reply: { status: 200, body: NotificationRouteReply },
+      check: ({ body: { policyId, channelId } }) => routings.targetFaults({ policyId, channelId }),
       handle: async ({ params, body, actor, ifMatch }) =>
         replyOf(await routings.change({ id: params['id'] ?? '', revision: ifMatch, body }, actor)),
     }),

@@ -1,4 +1,4 @@
-import { invalidFields, Problem } from '../../lib/problem.js';
+import { invalidFields, Problem, type FieldError } from '../../lib/problem.js';
 import type { Clock } from '../../lib/clock.js';
 import type { Random } from '../../lib/random.js';
 import type { Actor } from '../access/actor.js';
@@ -29,6 +29,11 @@ export interface RoutingServiceDeps {
   readonly audit: AuditLog;
 }
 
+interface Targets {
+  readonly policyId?: string | null | undefined;
+  readonly channelId?: string | undefined;
+}
+
 export interface RoutingChange {
   readonly id: string;
   readonly revision: number | undefined;
@@ -40,6 +45,8 @@ export interface RoutingService {
   list(query: RoutingsQuery): Promise<Page<Routing>>;
   get(id: string): Promise<Routing>;
   create(body: CreateRoutingBody, actor: Actor): Promise<Routing>;
+  /** Which of them is unknown. */
+  targetFaults(targets: Targets): Promise<readonly FieldError[]>;
   /** Throws `revision-stale`. */
   change(change: RoutingChange, actor: Actor): Promise<Routing>;
   remove(id: string, actor: Actor): Promise<void>;
@@ -54,6 +61,7 @@ export function createRoutingService(deps: RoutingServiceDeps): RoutingService {
     list: (query) => listRoutings(deps.sql, query),
     get: (id) => getRouting(deps.sql, id),
     create: (body, actor) => inTransaction((sql) => createRouting(deps, sql, { body, actor })),
+    targetFaults: (targets) => targetFaults(deps.sql, targets),
     change: (change, actor) => inTransaction((sql) => changeRouting(deps, sql, { change, actor })),
     remove: (id, actor) =>
       inTransaction(async (sql) => {
@@ -105,11 +113,18 @@ function present(body: PatchRoutingBody): Partial<Routing> {
   return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined));
 }
 
-async function holdTargets(sql: Sql, { policyId, channelId }: Routing): Promise<void> {
-  if (policyId !== null && !(await holdPolicy(sql, policyId)))
-    throw invalidFields([{ pointer: '#/policyId', detail: 'is not a policy' }]);
-  if (!(await holdChannel(sql, channelId)))
-    throw invalidFields([{ pointer: '#/channelId', detail: 'is not a notification channel' }]);
+async function holdTargets(sql: Sql, targets: Targets): Promise<void> {
+  const faults = await targetFaults(sql, targets);
+  if (faults.length > 0) throw invalidFields(faults);
+}
+
+async function targetFaults(sql: Sql, { policyId, channelId }: Targets): Promise<readonly FieldError[]> {
+  const hasPolicy = typeof policyId !== 'string' || (await holdPolicy(sql, policyId));
+  const hasChannel = channelId === undefined || (await holdChannel(sql, channelId));
+  return [
+    ...(hasPolicy ? [] : [{ pointer: '#/policyId', detail: 'is not a policy' }]),
+    ...(hasChannel ? [] : [{ pointer: '#/channelId', detail: 'is not a notification channel' }]),
+  ];
 }
 
 function audited({ id: _id, createdAt: _at, createdBy: _by, updatedAt: _updated, ...facts }: Routing): object {

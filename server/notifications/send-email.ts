@@ -9,8 +9,15 @@ import type { SendContext } from './sender.js';
 
 const QUIET_MS = 15_000;
 
-/** Hands a message to a mail server. Of its answers only the last one is told, and nothing of it that is secret. */
-export async function sendEmail(context: SendContext, settings: EmailSettings, message: Message): Promise<void> {
+/**
+ * Hands a message to a mail server. Of its answers only the last one is told, and nothing of it that is secret. Resolves
+ * with a failure where it refused some of the recipients, but not all.
+ */
+export async function sendEmail(
+  context: SendContext,
+  settings: EmailSettings,
+  message: Message,
+): Promise<DeliveryFailure | undefined> {
   const { deps, signal, secrets } = context;
   const { host, port, security, caPem } = settings;
   const plain = await openTcp(deps, { host, port }, signal);
@@ -35,7 +42,8 @@ export async function sendEmail(context: SendContext, settings: EmailSettings, m
     logger: false,
   });
   try {
-    await transport.sendMail({ ...mailOf(settings, message), signal });
+    const sent: SentMail = await transport.sendMail({ ...mailOf(settings, message), signal });
+    return refusedOf(sent, secrets);
   } catch (error) {
     throw signal.aborted ? toDeliveryFailure(signal.reason) : mailFailure(error, secrets);
   } finally {
@@ -63,6 +71,26 @@ function mailOf({ from, to }: EmailSettings, message: Message) {
     headers: { 'Auto-Submitted': 'auto-generated' },
   };
 }
+
+interface SentMail {
+  readonly rejectedErrors?: readonly unknown[] | undefined;
+}
+
+const REFUSED_NAMED_MAX = 5;
+
+function refusedOf({ rejectedErrors = [] }: SentMail, { password }: ChannelSecrets): DeliveryFailure | undefined {
+  if (rejectedErrors.length === 0) return undefined;
+  const secrets = password === undefined ? [] : [password];
+  const named = rejectedErrors.slice(0, REFUSED_NAMED_MAX).map((error) => {
+    const { recipient, response } = error as { readonly recipient?: unknown; readonly response?: unknown };
+    return `${String(recipient)}: ${redactAnswer(String(response ?? ''), secrets)}`;
+  });
+  const more = rejectedErrors.length - named.length;
+  const list = [...named, ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
+  return new DeliveryFailure('recipients-refused', `the mail server refused ${list}`.slice(0, REFUSED_TEXT_MAX));
+}
+
+const REFUSED_TEXT_MAX = 900;
 
 interface MailError {
   readonly code?: unknown;

@@ -31,8 +31,11 @@ export interface Sending {
   readonly message: Message;
 }
 
-/** Sends one message over one channel, within the time that is allowed. Throws `DeliveryFailure`, whose text tells no secret. */
-export type Sender = (sending: Sending, signal: AbortSignal) => Promise<void>;
+/**
+ * Sends one message over one channel, within the time that is allowed. Throws `DeliveryFailure`, whose text tells no secret;
+ * resolves with one where only some of its recipients were refused: the others have it, and must not get it again.
+ */
+export type Sender = (sending: Sending, signal: AbortSignal) => Promise<DeliveryFailure | undefined>;
 
 export const LONGEST_SENDING_MS = 30_000;
 
@@ -42,22 +45,21 @@ export function createSender(deps: SenderDeps): Sender {
     const milliseconds = deps.longestSendingMs ?? LONGEST_SENDING_MS;
     const limits = { clock: deps.clock, milliseconds, signal: outer, reason };
     try {
-      await withDeadline(limits, (signal) => dispatch({ deps, secrets, signal }, typed, message));
+      return await withDeadline(limits, (signal) => dispatch({ deps, secrets, signal }, typed, message));
     } catch (error) {
       throw toDeliveryFailure(error);
     }
   };
 }
 
-function dispatch(context: SendContext, { type, settings }: TypedSettings, message: Message): Promise<void> {
-  switch (type) {
-    case 'email':
-      return sendEmail(context, settings, message);
-    case 'webhook':
-      return sendWebhook(context, settings, message);
-    case 'slack':
-      return sendSlack(context, settings, message);
-    case 'syslog':
-      return sendSyslog(context, settings, message);
-  }
+async function dispatch(
+  context: SendContext,
+  { type, settings }: TypedSettings,
+  message: Message,
+): Promise<DeliveryFailure | undefined> {
+  if (type === 'email') return sendEmail(context, settings, message);
+  if (type === 'webhook') await sendWebhook(context, settings, message);
+  else if (type === 'slack') await sendSlack(context, settings, message);
+  else await sendSyslog(context, settings, message);
+  return undefined;
 }

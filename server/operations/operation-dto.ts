@@ -1,11 +1,11 @@
 import { Transform, Type } from 'class-transformer';
-import { ArrayMaxSize, IsArray, IsIn, IsObject, ValidateNested } from 'class-validator';
+import { ArrayMaxSize, IsIn, IsObject, ValidateNested } from 'class-validator';
 import { Integer, isUuid, OneOf, Optional, Text, Uuid } from '../admin-api/dto.js';
 import { refTo } from '../admin-api/dto-schemas.js';
 import { PlainPageQuery } from '../admin-api/page.js';
-import { Checked, Instant, Shown } from '../admin-api/shown.js';
+import { CheckedList, Flag, Instant, Shown } from '../admin-api/shown.js';
 import { CommandActionBody } from '../agent-commands/index.js';
-import { splitList } from '../computers/index.js';
+import { labelFilterFault, splitList } from '../computers/index.js';
 import { STATUSES } from '../statuses/status.js';
 import { OPERATION_STATES, TARGET_STATES, type OperationState, type TargetState } from './operation.js';
 
@@ -16,22 +16,16 @@ const NULLABLE_TEXT = { type: ['string', 'null'] } as const;
 const NULLABLE_INSTANT = { type: ['string', 'null'], format: 'date-time' } as const;
 const COUNT = { type: 'integer', minimum: 0 } as const;
 
-const idsFault = (value: unknown): string | undefined =>
-  Array.isArray(value) && value.length > 0 && value.length <= MOST_IDS && value.every(isUuid)
-    ? undefined
-    : `must be a list of 1 to ${MOST_IDS} lower-case UUIDs`;
-const labelsFault = (value: unknown): string | undefined =>
-  Array.isArray(value) && value.every((text) => typeof text === 'string' && text.length <= 320 && !text.includes('\0'))
-    ? undefined
-    : 'must be a list of key, key:value or key=value';
-
 /** All that is given must hold; an empty filter is every computer that is not revoked. */
 export class BulkFilterBody {
   @Optional()
-  @IsArray({ message: 'must be a list' })
-  @ArrayMaxSize(MOST_FILTERS)
-  @IsIn([...STATUSES], { each: true, message: `must be one of ${STATUSES.join(', ')}` })
-  @Shown({ type: 'array', items: { type: 'string', enum: [...STATUSES] } })
+  @CheckedList('isStatusList', {
+    min: 0,
+    max: MOST_FILTERS,
+    says: `must be a list of at most ${MOST_FILTERS} statuses`,
+    faultOf: (status) => (STATUSES.some((one) => one === status) ? undefined : `must be one of ${STATUSES.join(', ')}`),
+  })
+  @Shown({ type: 'array', maxItems: MOST_FILTERS, items: { type: 'string', enum: [...STATUSES] } })
   status?: string[];
 
   /** The policy and all below it. */
@@ -40,7 +34,12 @@ export class BulkFilterBody {
   policyId?: string;
 
   @Optional()
-  @Checked('isLabelList', labelsFault)
+  @CheckedList('isLabelList', {
+    min: 0,
+    max: MOST_FILTERS,
+    says: `must be a list of at most ${MOST_FILTERS} labels: key, key:value or key=value`,
+    faultOf: labelFilterFault,
+  })
   @Shown({ type: 'array', maxItems: MOST_FILTERS, items: { type: 'string' } })
   label?: string[];
 
@@ -50,7 +49,12 @@ export class BulkFilterBody {
   q?: string;
 
   @Optional()
-  @Checked('isIdList', idsFault)
+  @CheckedList('isIdList', {
+    min: 1,
+    max: MOST_IDS,
+    says: `must be a list of 1 to ${MOST_IDS} lower-case UUIDs`,
+    faultOf: (id) => (isUuid(id) ? undefined : 'must be a lower-case UUID'),
+  })
   @Shown({ type: 'array', maxItems: MOST_IDS, items: { type: 'string', format: 'uuid' } })
   computerIds?: string[];
 }
@@ -76,8 +80,7 @@ export class BulkBody {
 
   /** Only answers how many computers match. */
   @Optional()
-  @Checked('isFlag', (value) => (typeof value === 'boolean' ? undefined : 'must be true or false'))
-  @Shown({ type: 'boolean' })
+  @Flag()
   dryRun?: boolean;
 
   /** Commands that are queued each second; 50 unless given. */

@@ -1,4 +1,5 @@
 import { toRfc3339 } from '../../lib/clock.js';
+import { timeFaults } from '../agent-commands/index.js';
 import { Problem } from '../../lib/problem.js';
 import { pageSchemaOf, refTo } from '../admin-api/dto-schemas.js';
 import { mapPage, parsePage, PlainPageQuery } from '../admin-api/page.js';
@@ -48,6 +49,10 @@ function beginningRoutes(deps: OperationServiceDeps): RouteDefinition[] {
       summary: 'Queue a command for every computer that a filter matches, at a pace; dryRun counts them',
       body: BulkBody,
       reply: { status: 202, body: BULK_ANSWER },
+      check: ({ body: { action }, isSound }) => {
+        const now = deps.clock.toWall(deps.clock.fleet());
+        return timeFaults(action?.command ?? {}, { now, pointer: '#/action/command', isSound });
+      },
       async handle({ actor, scope, body }) {
         const { filter, action, perSecond, idempotencyKey } = body;
         const request = { filter: { ...filter }, command: { ...action.command }, perSecond, idempotencyKey };
@@ -86,6 +91,7 @@ function readingRoutes(deps: OperationServiceDeps): RouteDefinition[] {
       tag,
       summary: 'List operations, the newest first',
       query: PlainPageQuery,
+      list: OPERATION_ORDER,
       reply: { status: 200, body: pageSchemaOf(OperationDto) },
       async handle({ query }) {
         const page = await listOperations(sql, parsePage(query, OPERATION_ORDER));
@@ -112,6 +118,7 @@ function readingRoutes(deps: OperationServiceDeps): RouteDefinition[] {
       tag,
       summary: 'What became of it on each computer',
       query: TargetsQuery,
+      list: TARGET_ORDER,
       reply: { status: 200, body: pageSchemaOf(OperationTargetDto) },
       async handle({ params, query }) {
         const { id } = await get(params['id']);

@@ -1,5 +1,6 @@
 import type { Scope } from '../access/scope.js';
 import type { RouteDefinition } from '../admin-api/route.js';
+import { sqlOfManager } from '../database/sql.js';
 import { policyRoutes } from './policy-routes.js';
 import { createPolicyService } from './policy-service.js';
 import { createPolicySettingsService, type PolicySettingsDeps } from './policy-settings-service.js';
@@ -13,7 +14,7 @@ export function composePolicies(deps: PoliciesDeps): {
 } {
   const policies = createPolicyService(deps);
   return {
-    routes: policyRoutes({ policies, settings: createPolicySettingsService(deps) }),
+    routes: policyRoutes({ sql: sqlOfManager(deps.manager), policies, settings: createPolicySettingsService(deps) }),
     assertVisible: (scope, policyId) => policies.get(scope, policyId),
   };
 }

@@ -2,6 +2,7 @@ import { IsArray, IsBoolean, IsObject } from 'class-validator';
 import { toRfc3339 } from '../../lib/clock.js';
 import { Integer, Name, OneOf, Optional, OptionalOrNull, Text, Uuid, UuidOrNull } from '../admin-api/dto.js';
 import { Instant, Shown } from '../admin-api/shown.js';
+import { SettingsPatchMember } from './settings-member.js';
 import type { PolicyTreeNode, RevisionWithChanges } from './policy-requests.js';
 import type { Policy } from './policy.js';
 
@@ -26,8 +27,7 @@ export class CreatePolicyBody {
 
   /** Overrides by setting key. */
   @Optional()
-  @IsObject({ message: 'must be an object of settings' })
-  @Shown(JSON_OBJECT)
+  @SettingsPatchMember()
   settings?: Record<string, unknown>;
 
   @Optional()

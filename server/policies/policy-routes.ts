@@ -1,7 +1,11 @@
-import { describeCatalogue } from '../../policies/settings-catalogue.js';
+import type { FieldError } from '../../lib/problem.js';
+import { lockFaults } from '../../policies/override-rules.js';
+import { describeCatalogue, isSettingKey } from '../../policies/settings-catalogue.js';
 import { mapPage, PageQuery, PlainPageQuery } from '../admin-api/page.js';
 import { pageSchemaOf } from '../admin-api/dto-schemas.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
+import type { Sql } from '../database/sql.js';
+import { policyFaults } from './policy-references.js';
 import {
   ChangePolicyBody,
   CommentQuery,
@@ -19,10 +23,13 @@ import {
 import type { PolicyService } from './policy-service.js';
 import type { PolicySettingsService, SettingsView } from './policy-settings-service.js';
 import { CATALOGUE_SCHEMA, SETTINGS_PATCH_SCHEMA, SETTINGS_VIEW_SCHEMA } from './settings-schema.js';
+import { POLICY_ORDER, REVISION_ORDER } from './policy-repository.js';
 
 const tag = 'policies';
 
 export interface PolicyRoutesDeps {
+  /** Reads outside a transaction. */
+  readonly sql: Sql;
   readonly policies: PolicyService;
   readonly settings: PolicySettingsService;
 }
@@ -46,6 +53,7 @@ function readingRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
       tag,
       summary: 'List policies',
       query: PageQuery,
+      list: POLICY_ORDER,
       reply: { status: 200, body: pageSchemaOf(PolicyDto) },
       handle: async ({ scope, query }) => ({ body: mapPage(await policies.list(scope, query), toPolicyDto) }),
     }),
@@ -79,6 +87,7 @@ function readingRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
       tag,
       summary: 'List its revisions',
       query: PlainPageQuery,
+      list: REVISION_ORDER,
       reply: { status: 200, body: pageSchemaOf(PolicyRevisionDto) },
       handle: async ({ scope, params, query }) => ({
         body: mapPage(await policies.listRevisions(scope, params['id'] ?? '', query), toPolicyRevisionDto),
@@ -87,7 +96,7 @@ function readingRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
   ];
 }
 
-function editingRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
+function editingRoutes({ policies, sql }: PolicyRoutesDeps): RouteDefinition[] {
   return [
     defineRoute({
       method: 'post',
@@ -97,6 +106,7 @@ function editingRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
       summary: 'Create a policy',
       body: CreatePolicyBody,
       reply: { status: 201, body: PolicyDto },
+      check: ({ scope, body: { parentId } }) => policyFaults(sql, scope, { parentId }),
       async handle({ actor, scope, body }) {
         const { name, parentId, description = '', settings, comment = '' } = body;
         const policy = await policies.create({ actor, scope }, { name, parentId, description, settings, comment });
@@ -112,6 +122,7 @@ function editingRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
       body: ChangePolicyBody,
       needsIfMatch: true,
       reply: { status: 200, body: PolicyDto },
+      check: ({ scope, body: { parentId } }) => policyFaults(sql, scope, { parentId }),
       async handle({ actor, scope, params, body: changes, ifMatch }) {
         const policy = await policies.edit({ actor, scope }, params['id'] ?? '', { changes, ifMatch });
         return { body: toPolicyDto(policy), revision: policy.revision };
@@ -125,6 +136,7 @@ function editingRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
       summary: 'Delete a policy',
       query: DeletePolicyQuery,
       reply: { status: 204 },
+      check: ({ scope, query: { reassignTo } }) => policyFaults(sql, scope, { reassignTo }),
       async handle({ actor, scope, params, query, ifMatch }) {
         const { reassignTo, comment = '' } = query;
         await policies.remove({ actor, scope }, params['id'] ?? '', { reassignTo, comment, ifMatch });
@@ -175,6 +187,7 @@ function settingsRoutes({ settings }: PolicyRoutesDeps): RouteDefinition[] {
       query: CommentQuery,
       needsIfMatch: true,
       reply: { status: 200, body: SETTINGS_VIEW_SCHEMA },
+      check: ({ scope, params: { id }, body }) => (id === undefined ? [] : settings.editFaults(scope, id, body)),
       async handle({ actor, scope, params, body: patch, query: { comment = '' }, ifMatch }) {
         return replyWith(await settings.edit({ actor, scope }, params['id'] ?? '', { patch, comment, ifMatch }));
       },
@@ -204,6 +217,8 @@ function lockRoutes({ settings }: PolicyRoutesDeps): RouteDefinition[] {
       query: CommentQuery,
       needsIfMatch: true,
       reply: { status: 200, body: SETTINGS_VIEW_SCHEMA },
+      check: ({ params: { key = '' }, body: { mode } }) =>
+        mode !== undefined && isSettingKey(key) ? lockFaults(key, mode) : keyFaults(key),
       async handle({ actor, scope, params, body: { mode }, query: { comment = '' }, ifMatch }) {
         const edit = { key: params['key'] ?? '', mode, comment, ifMatch };
         return replyWith(await settings.lock({ actor, scope }, params['id'] ?? '', edit));
@@ -217,6 +232,7 @@ function lockRoutes({ settings }: PolicyRoutesDeps): RouteDefinition[] {
       summary: "Take the policy's own lock away",
       query: CommentQuery,
       needsIfMatch: true,
+      check: ({ params: { key = '' } }) => keyFaults(key),
       reply: { status: 200, body: SETTINGS_VIEW_SCHEMA },
       async handle({ actor, scope, params, query: { comment = '' }, ifMatch }) {
         const edit = { key: params['key'] ?? '', mode: null, comment, ifMatch };
@@ -224,6 +240,10 @@ function lockRoutes({ settings }: PolicyRoutesDeps): RouteDefinition[] {
       },
     }),
   ];
+}
+
+function keyFaults(key: string): readonly FieldError[] {
+  return isSettingKey(key) ? [] : [{ pointer: '#/key', detail: 'is not a known setting' }];
 }
 
 function replyWith(view: SettingsView) {

@@ -1,9 +1,9 @@
-import { assertLockable, assertOverridesCount } from '../../policies/override-rules.js';
-import type { PolicyLocks, ResolvedSettingMap } from '../../policies/resolve-settings.js';
-import { applySettingsPatch, parseSettingsPatch } from '../../policies/settings-patch.js';
+import { assertLockable, assertOverridesCount, overrideFaults } from '../../policies/override-rules.js';
+import { DEFAULT_SETTINGS, type PolicyLocks, type ResolvedSettingMap } from '../../policies/resolve-settings.js';
+import { applySettingsPatch, parseSettingsPatch, readSettingsPatch } from '../../policies/settings-patch.js';
 import type { LockMode } from '../../policies/setting-values.js';
 import { isDeepStrictEqual } from 'node:util';
-import { Problem } from '../../lib/problem.js';
+import { Problem, type FieldError } from '../../lib/problem.js';
 import type { Scope } from '../access/scope.js';
 import type { PolicySettingsCache } from './cached-settings.js';
 import { editForest, type Caller, type ForestEdit } from './forest-edit.js';
@@ -39,6 +39,8 @@ export interface LockEdit extends ConditionalEdit {
 export interface PolicySettingsService {
   get(scope: Scope, policyId: string): Promise<SettingsView>;
   edit(caller: Caller, policyId: string, edit: SettingsEdit): Promise<SettingsView>;
+  /** What locks above void of a patch, as far as it can be read; nothing for an unknown policy. */
+  editFaults(scope: Scope, policyId: string, patch: unknown): Promise<readonly FieldError[]>;
   lock(caller: Caller, policyId: string, edit: LockEdit): Promise<SettingsView>;
 }
 
@@ -77,6 +79,15 @@ export function createPolicySettingsService(deps: PolicySettingsDeps): PolicySet
         action: 'policy.settings-changed',
         next: (edit, stored) => patched(edit, stored, patch),
       }),
+    async editFaults(scope, policyId, patch) {
+      if (!(await repository.isVisible(scope, policyId))) return [];
+      await cache.refresh();
+      const stored = cache.policies().get(policyId);
+      if (!stored) return [];
+      const above = stored.parentId === null ? DEFAULT_SETTINGS : cache.resolvedOf(stored.parentId);
+      const { set } = readSettingsPatch(patch, '#').patch;
+      return above ? overrideFaults({ above, set: changedOverrides(stored.settings, set) }) : [];
+    },
     lock: (caller, policyId, { key, mode, ...condition }) =>
       editOne(caller, policyId, {
         ...condition,

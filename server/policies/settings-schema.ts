@@ -1,3 +1,5 @@
+import { settingsPatchFaults } from '../../policies/settings-patch.js';
+
 /** JSON schemas of what is keyed by the setting catalogue. */
 export const SETTINGS_PATCH_SCHEMA = {
   free: {
@@ -5,6 +7,7 @@ export const SETTINGS_PATCH_SCHEMA = {
     description: 'JSON Merge Patch by setting key: absent leaves, null returns to inherited, a value overrides.',
     additionalProperties: true,
   },
+  faultsOf: settingsPatchFaults,
 } as const;
 
 const REFERENCE = { type: 'object', properties: { id: { type: 'string' }, name: { type: 'string' } } } as const;

@@ -85,6 +85,7 @@ function waysOf(row: PreviewedRow): WayFacts {
     seenByDialAt: row.seen_by_dial_fleet_ms,
     listenerState: row.listener_state,
     failedDialAt: row.failed_dial_fleet_ms,
+    probedAt: row.probed_fleet_ms,
   };
 }
 

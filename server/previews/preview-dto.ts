@@ -1,18 +1,15 @@
-import { IsObject } from 'class-validator';
 import { Integer, Optional, OptionalOrNull, Uuid } from '../admin-api/dto.js';
 import { Shown } from '../admin-api/shown.js';
+import { SettingsPatchMember } from '../policies/index.js';
 import type { Preview } from './preview.js';
 
 const SETTINGS = {
-  type: 'object',
-  additionalProperties: true,
   description: 'JSON Merge Patch by setting key: absent leaves, null returns to inherited, a value overrides.',
 } as const;
 
 export class PreviewPolicyBody {
   @Optional()
-  @IsObject({ message: 'must be an object of settings' })
-  @Shown(SETTINGS)
+  @SettingsPatchMember(SETTINGS)
   settings?: Record<string, unknown>;
 
   /** The new parent; null makes it a root. */
@@ -23,8 +20,7 @@ export class PreviewPolicyBody {
 
 export class PreviewComputerBody {
   @Optional()
-  @IsObject({ message: 'must be an object of settings' })
-  @Shown(SETTINGS)
+  @SettingsPatchMember(SETTINGS)
   settings?: Record<string, unknown>;
 
   /** The policy that it would be attached to. */

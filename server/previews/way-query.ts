@@ -15,13 +15,15 @@ import {
 import { SAMPLE_MAX } from './preview.js';
 
 const LAST_DIAL = 'LEFT JOIN computer_dials AS last_dial ON last_dial.computer_id = computers.id';
+const PROBE_IS_ANSWERED = `answered_probe.computer_id = computers.id AND answered_probe.result = '${DIAL_ANSWERED}'`;
+const ANSWERED_PROBE = `LEFT JOIN computer_probes AS answered_probe ON ${PROBE_IS_ANSWERED}`;
 const WAY_TABLES = `LEFT JOIN computer_contacts ON computer_contacts.computer_id = computers.id ${LAST_DIAL}`;
 
-/** The rule `listenerReachable` as SQL, true where it is. */
-const IS_REACHABLE = `(computer_live.seen_by_dial_fleet_ms IS NOT NULL
-  AND COALESCE(computer_contacts.listener_state, 'listening') = 'listening'
+/** The rule `listenerReachable` as SQL, true where it is, of a computer that a dial or a probe ever reached. */
+const IS_REACHABLE = `(COALESCE(computer_contacts.listener_state, 'listening') = 'listening'
   AND (last_dial.computer_id IS NULL OR last_dial.last_result = '${DIAL_ANSWERED}'
-    OR last_dial.last_begun_fleet_ms <= computer_live.seen_by_dial_fleet_ms))`;
+    OR last_dial.last_begun_fleet_ms
+      <= GREATEST(computer_live.seen_by_dial_fleet_ms, answered_probe.ended_fleet_ms)))`;
 
 /** The rule `agentDialled` as SQL, of a computer that was ever heard. */
 const HAS_DIALLED = '(computer_live.seen_by_agent_fleet_ms IS NOT NULL OR computer_live.seen_by_dial_fleet_ms IS NULL)';
@@ -31,12 +33,16 @@ const HEARD = `FROM computers JOIN subject ON ${IS_SUBJECT}
     JOIN computer_live ON computer_live.computer_id = computers.id`;
 const IS_HEARD = `${OF_POLICIES} AND ${IS_NOT_REVOKED} AND computer_live.last_seen_fleet_ms IS NOT NULL`;
 
-/** Contacts and dials are asked only about those that a dial ever reached. */
+/** Contacts and dials are asked only about those that a dial or a probe, of which there are few, ever reached. */
 const LOSERS: Readonly<Record<ClosedWay, string>> = {
   agent: `
-    SELECT computers.id ${HEARD} WHERE ${IS_HEARD} AND computer_live.seen_by_dial_fleet_ms IS NULL
+    SELECT computers.id ${HEARD} ${ANSWERED_PROBE}
+    WHERE ${IS_HEARD} AND computer_live.seen_by_dial_fleet_ms IS NULL AND answered_probe.computer_id IS NULL
     UNION ALL
-    SELECT computers.id ${HEARD} ${WAY_TABLES}
+    SELECT computers.id ${HEARD} JOIN computer_probes AS answered_probe ON ${PROBE_IS_ANSWERED} ${WAY_TABLES}
+    WHERE ${IS_HEARD} AND computer_live.seen_by_dial_fleet_ms IS NULL AND NOT ${IS_REACHABLE}
+    UNION ALL
+    SELECT computers.id ${HEARD} ${ANSWERED_PROBE} ${WAY_TABLES}
     WHERE ${IS_HEARD} AND computer_live.seen_by_dial_fleet_ms IS NOT NULL AND NOT ${IS_REACHABLE}`,
   listener: `SELECT computers.id ${HEARD} WHERE ${IS_HEARD} AND NOT ${HAS_DIALLED}`,
 };
@@ -81,6 +87,7 @@ export interface PreviewedRow extends LivenessRow {
   readonly seen_by_dial_fleet_ms: number | null;
   readonly listener_state: WayFacts['listenerState'];
   readonly failed_dial_fleet_ms: number | null;
+  readonly probed_fleet_ms: number | null;
 }
 
 /** One computer of the scope with all that its verdict and its ways depend on. */
@@ -89,8 +96,9 @@ export async function findPreviewedRow(sql: Sql, scope: Scope, computerId: strin
   const [row] = await sql.query<PreviewedRow>(
     `SELECT ${LIVENESS_COLUMNS}, computers.name, computer_live.seen_by_agent_fleet_ms,
        computer_live.seen_by_dial_fleet_ms, computer_contacts.listener_state,
-       CASE WHEN last_dial.last_result <> $2 THEN last_dial.last_begun_fleet_ms END AS failed_dial_fleet_ms
-     FROM ${LIVENESS_TABLES} ${LAST_DIAL} WHERE computers.id = $1 AND ${visible.sql}`,
+       CASE WHEN last_dial.last_result <> $2 THEN last_dial.last_begun_fleet_ms END AS failed_dial_fleet_ms,
+       answered_probe.ended_fleet_ms AS probed_fleet_ms
+     FROM ${LIVENESS_TABLES} ${LAST_DIAL} ${ANSWERED_PROBE} WHERE computers.id = $1 AND ${visible.sql}`,
     [computerId, DIAL_ANSWERED, ...visible.parameters],
   );
   return row;

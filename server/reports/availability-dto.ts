@@ -1,13 +1,18 @@
 import { Integer, OneOf, Optional, Schema, Text, Uuid } from '../admin-api/dto.js';
 import { refTo } from '../admin-api/dto-schemas.js';
 import { PlainPageQuery } from '../admin-api/page.js';
+import { Refined } from '../admin-api/refined.js';
 import { GivenInstant, Instant, Shown } from '../admin-api/shown.js';
 import { LabelFilters } from '../computers/index.js';
+import { groupFaults, pagingFaults } from './report-rules.js';
 
 const INSTANT = { type: 'string', format: 'date-time' } as const;
 const COUNT_MAX = Number.MAX_SAFE_INTEGER;
 const SECONDS = { type: 'number', minimum: 0 } as const;
 
+@Refined<AvailabilityQuery>(['groupBy', 'key'], ({ groupBy, key }) => groupFaults({ groupBy, key }))
+@Refined<AvailabilityQuery>(['groupBy', 'cursor'], ({ groupBy, cursor }) => pagingFaults({ groupBy, cursor }))
+@Refined<AvailabilityQuery>(['groupBy', 'sort'], ({ groupBy, sort }) => pagingFaults({ groupBy, sort }))
 export class AvailabilityQuery extends PlainPageQuery {
   @GivenInstant()
   from!: string;

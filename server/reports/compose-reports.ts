@@ -25,5 +25,5 @@ export function composeReports(deps: ReportsDeps): { readonly routes: readonly R
   const shared = { ...deps, sql: boundedReads(deps.inTransaction), turnstile: createTurnstile() };
   const availability = createAvailabilityService(shared);
   const rehearsals = createRehearsalService(shared);
-  return { routes: reportRoutes({ availability, rehearsals }) };
+  return { routes: reportRoutes({ clock: deps.clock, availability, rehearsals }) };
 }

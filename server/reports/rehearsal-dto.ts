@@ -1,8 +1,8 @@
-import { IsObject } from 'class-validator';
 import { CAVEATS, type Caveat } from '../../policies/rehearsal-rules.js';
 import { Integer, Optional } from '../admin-api/dto.js';
 import { refTo } from '../admin-api/dto-schemas.js';
-import { Instant, Shown } from '../admin-api/shown.js';
+import { CheckedParts, Instant, Shown } from '../admin-api/shown.js';
+import { rehearsalFaults } from './report-rules.js';
 
 const COUNT_MAX = Number.MAX_SAFE_INTEGER;
 export const DAYS_MAX = 400;
@@ -10,7 +10,7 @@ export const DAYS_MAX = 400;
 export class RehearsePolicyBody {
   /** As in PATCH settings, but only what offline alerts rest on. */
   @Optional()
-  @IsObject({ message: 'must be an object of settings' })
+  @CheckedParts('isRehearsable', rehearsalFaults)
   @Shown({
     type: 'object',
     additionalProperties: true,

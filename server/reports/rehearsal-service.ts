@@ -1,6 +1,6 @@
 import { createBreather } from '../../lib/breather.js';
 import { toRfc3339 } from '../../lib/clock.js';
-import { invalidFields, Problem, type FieldError } from '../../lib/problem.js';
+import { invalidFields, Problem } from '../../lib/problem.js';
 import { subtreeOf } from '../../policies/forest-rules.js';
 import { createLedger, type Ledger, type Span } from '../../policies/listening-ledger.js';
 import {
@@ -8,15 +8,11 @@ import {
   alertOfSilence,
   caveatsOfSilence,
   CAVEATS,
-  isRehearsed,
   NO_EXCUSES,
-  REHEARSED_KEYS,
   type Caveat,
   type Excuses,
   type ThresholdPair,
 } from '../../policies/rehearsal-rules.js';
-import { isSettingKey } from '../../policies/settings-catalogue.js';
-import { parseSettingsPatch } from '../../policies/settings-patch.js';
 import type { Scope } from '../access/scope.js';
 import type { Sql } from '../database/sql.js';
 import { listOffsetsAfter } from '../fleet-clock/fleet-clock-repository.js';
@@ -32,7 +28,7 @@ import { createRehearsalGroups, type RehearsalGroups, type ResolvedPair } from '
 import { listGaps, listRaised, listSilent, readExcuses, type GapRow } from './rehearsal-query.js';
 import { createAlertTally, type AlertTally } from './rehearsal-tally.js';
 import { createBudget, type Budget, type Turnstile } from './report-budget.js';
-import { DAY_MS, keptFrom } from './report-rules.js';
+import { DAY_MS, keptFrom, rehearsalFaults } from './report-rules.js';
 
 export interface RehearsalDeps {
   /** Each statement is a transaction of its own. */
@@ -71,16 +67,7 @@ export function createRehearsalService(deps: RehearsalDeps): RehearsalService {
 
 /** Throws `request-invalid` with every setting that PATCH would refuse and every one that no alert rests on. */
 function assertRehearsable(settings: Record<string, unknown>): void {
-  const detail = `no offline alert rests on it; those that can be rehearsed are ${REHEARSED_KEYS.join(', ')}`;
-  const errors: FieldError[] = Object.keys(settings)
-    .filter((key) => isSettingKey(key) && !isRehearsed(key))
-    .map((key) => ({ pointer: `#/settings/${key}`, detail }));
-  try {
-    parseSettingsPatch(settings, '#/settings');
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    errors.push(...(error.facts.errors ?? []));
-  }
+  const errors = rehearsalFaults(settings, '#/settings');
   if (errors.length > 0) throw invalidFields(errors);
 }
 

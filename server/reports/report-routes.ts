@@ -1,9 +1,11 @@
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
+import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import { AvailabilityQuery, AvailabilityReply } from './availability-dto.js';
 import type { AvailabilityService } from './availability-service.js';
 import { RehearsalReply, RehearsePolicyBody } from './rehearsal-dto.js';
 import type { RehearsalService } from './rehearsal-service.js';
-import { formatOf } from './report-rules.js';
+import { formatOf, queryRangeFaults } from './report-rules.js';
+import { BY_NAME } from './availability-query.js';
 
 const CSV_TYPE = 'text/csv';
 const CSV_HEADERS = {
@@ -12,11 +14,12 @@ const CSV_HEADERS = {
 };
 
 export interface ReportRoutesDeps {
+  readonly clock: Pick<FleetClock, 'fleet' | 'toWall'>;
   readonly availability: AvailabilityService;
   readonly rehearsals: RehearsalService;
 }
 
-export function reportRoutes({ availability, rehearsals }: ReportRoutesDeps): RouteDefinition[] {
+export function reportRoutes({ availability, rehearsals, clock }: ReportRoutesDeps): RouteDefinition[] {
   return [
     defineRoute({
       method: 'get',
@@ -25,7 +28,9 @@ export function reportRoutes({ availability, rehearsals }: ReportRoutesDeps): Ro
       tag: 'reports',
       summary: 'Availability of computers, of subtrees or by label, over a range',
       query: AvailabilityQuery,
+      list: BY_NAME,
       reply: { status: 200, body: AvailabilityReply, alsoAs: [CSV_TYPE] },
+      check: ({ query, isSound }) => queryRangeFaults(query, { now: clock.toWall(clock.fleet()), isSound }),
       async handle({ scope, query, headers: { accept } }) {
         const format = formatOf(query.format, Array.isArray(accept) ? accept.join() : accept);
         if (format === 'csv') return { stream: availability.csv(scope, query), headers: CSV_HEADERS };

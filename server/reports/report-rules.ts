@@ -1,4 +1,9 @@
+import { parseRfc3339 } from '../../lib/clock.js';
 import type { FieldError } from '../../lib/problem.js';
+import { isPlainObject } from '../../lib/schema.js';
+import { isRehearsed, REHEARSED_KEYS } from '../../policies/rehearsal-rules.js';
+import { isSettingKey } from '../../policies/settings-catalogue.js';
+import { settingsPatchFaults } from '../../policies/settings-patch.js';
 
 export const DAY_MS = 86_400_000;
 /** Twice what is kept; longer ones are mistakes. */
@@ -24,29 +29,58 @@ export function rangeFaults({ from, to }: AskedRange, now: number): FieldError[]
   return faults;
 }
 
+/** What PATCH would refuse of the settings, and every one that no alert rests on. */
+export function rehearsalFaults(settings: unknown, pointer: string): readonly FieldError[] {
+  const detail = `no offline alert rests on it; those that can be rehearsed are ${REHEARSED_KEYS.join(', ')}`;
+  const keys = isPlainObject(settings) ? Object.keys(settings) : [];
+  const vain = keys.filter((key) => isSettingKey(key) && !isRehearsed(key));
+  const refused = settingsPatchFaults(settings, pointer);
+  return [...vain.map((key) => ({ pointer: `${pointer}/${key}`, detail })), ...refused];
+}
+
 /** The wall instant from which on daily partitions are kept, in a table that keeps whole days. */
 export function keptFrom(trustedNow: number, days: number): number {
   return Math.floor((trustedNow - days * DAY_MS) / DAY_MS) * DAY_MS;
 }
 
 export interface GroupFields {
-  readonly groupBy: 'computer' | 'policy' | 'label';
-  readonly key: string | undefined;
-  readonly cursor: string | undefined;
-  readonly sort: string | undefined;
+  /** By computer unless given. */
+  readonly groupBy?: 'computer' | 'policy' | 'label' | undefined;
+  readonly key?: string | undefined;
+  readonly cursor?: string | undefined;
+  readonly sort?: string | undefined;
 }
 
 /** What does not go with the way of grouping. */
-export function groupFaults({ groupBy, key, cursor, sort }: GroupFields): FieldError[] {
+export function groupFaults({ groupBy = 'computer', key, cursor, sort }: GroupFields): FieldError[] {
   const faults: FieldError[] = [];
   if (groupBy === 'label' && key === undefined)
     faults.push({ pointer: '#/key', detail: 'is required with groupBy=label: the label whose values are the groups' });
   if (groupBy !== 'label' && key !== undefined)
     faults.push({ pointer: '#/key', detail: 'goes with groupBy=label only' });
-  if (groupBy === 'computer') return faults;
-  for (const [field, value] of Object.entries({ cursor, sort }))
-    if (value !== undefined) faults.push({ pointer: `#/${field}`, detail: 'goes with groupBy=computer only' });
-  return faults;
+  return [...faults, ...pagingFaults({ groupBy, cursor, sort })];
+}
+
+/** What pages only a list of computers. */
+export function pagingFaults({ groupBy = 'computer', cursor, sort }: Omit<GroupFields, 'key'>): FieldError[] {
+  if (groupBy === 'computer') return [];
+  return Object.entries({ cursor, sort })
+    .filter(([, value]) => value !== undefined)
+    .map(([field]) => ({ pointer: `#/${field}`, detail: 'goes with groupBy=computer only' }));
+}
+
+/** What is wrong with the range of a query, as far as its ends are instants; without `to` it ends now. */
+export function queryRangeFaults(
+  { from, to }: { readonly from?: string; readonly to?: string },
+  { now, isSound }: { readonly now: number; readonly isSound: (pointer: string) => boolean },
+): FieldError[] {
+  const end = isSound('#/to') && to === undefined ? now : instantOf(to);
+  return rangeFaults({ from: instantOf(from), to: end }, now);
+}
+
+/** Not a number, and so neither before nor after anything, for what is none. */
+function instantOf(text: string | undefined): number {
+  return parseRfc3339(text ?? '') ?? Number.NaN;
 }
 
 /** `Accept` counts where the format is not asked for. */

@@ -13,7 +13,7 @@ import type { Sql } from '../database/sql.js';
 import { refusingTakenName } from '../database/taken-name.js';
 import type { User } from './user.js';
 
-const ORDER = namedOrder('users', 'users');
+export const USER_ORDER = namedOrder('users', 'users');
 
 interface Row {
   readonly id: string;
@@ -87,7 +87,7 @@ export function createUserRepository(sql: Sql): UserRepository {
 }
 
 async function listUsers(sql: Sql, query: PageQuery): Promise<Page<User>> {
-  const page = parsePage(query, ORDER);
+  const page = parsePage(query, USER_ORDER);
   const keyset = keysetOf(page, 3);
   const rows = await sql.query<Row>(
     `SELECT ${COLUMNS} FROM users WHERE ($1::text IS NULL OR name ILIKE $1) AND ${keyset.condition}

@@ -6,6 +6,7 @@ import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
 import { ChangePasswordBody, CreateUserBody, PatchUserBody, UserReply } from './user-dto.js';
 import type { UserService } from './user-service.js';
 import type { User } from './user.js';
+import { USER_ORDER } from './user-repository.js';
 
 export interface UserRouteDeps {
   readonly users: UserService;
@@ -66,6 +67,7 @@ function readingRoutes(users: UserService): readonly RouteDefinition[] {
       permission: 'auditor',
       summary: 'List users; sorted by name or createdAt',
       query: PageQuery,
+      list: USER_ORDER,
       reply: { status: 200, body: pageSchemaOf(UserReply) },
       handle: async ({ query }) => ({ body: mapPage(await users.list(query), toReply) }),
     }),

@@ -4,6 +4,7 @@ import { createAlertWriter } from '../../server/alerts/alert-writer.js';
 import { createHotTransaction, type HotTransaction } from '../../server/database/hot-transaction.js';
 import { createPoolUnitOfWork } from '../../server/database/in-transaction.js';
 import { createListeningLedger, type RunningListeningLedger } from '../../server/listening/listening-ledger.js';
+import type { OwnPath } from '../../server/listening/own-path.js';
 import type { ComputerSettings, SettingsCache, VerdictRules } from '../../server/policies/settings-cache.js';
 import { createStatusWriter } from '../../server/statuses/status-writer.js';
 import type { Status } from '../../server/statuses/status.js';
@@ -127,7 +128,7 @@ export class VerdictWorld {
   /** A job that doubts itself; `check` is what it finds when it looks at its own path. */
   doubtingJob(
     ledger: RunningListeningLedger,
-    check: () => Promise<string | null>,
+    check: OwnPath['check'],
     isDraining: () => boolean = () => false,
   ): VerdictJob {
     const { clock, settings, statuses, inTransaction } = this;

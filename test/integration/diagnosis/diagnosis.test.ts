@@ -328,7 +328,12 @@ describe('the diagnosis of a computer', () => {
     await refusedDial(id, now() - MINUTE);
     outcome = { result: 'answered', detail: null, hostUp: true };
     world.reconsidered.length = 0;
+    const reachable = async () =>
+      (await call<{ listenerReachable: boolean | null }>('get', '/computers/:id', { params: { id } })).body
+        .listenerReachable;
+    expect(await reachable()).to.equal(false);
     await call('post', '/computers/:id/probe', { params: { id } });
+    expect(await reachable()).to.equal(true);
     expect(world.reconsidered).to.deep.equal([id]);
     expect(await get(id)).to.deep.include({ reason: 'unknown', confidence: 'low', hostUp: true });
   });

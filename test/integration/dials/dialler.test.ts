@@ -183,6 +183,27 @@ describe('The manager dials', function () {
     expect(quiet.listener.connections).to.deep.equal([]);
   });
 
+  it('tries the listener of a bidirectional agent that failed long ago for its own sake, though heartbeats come', async () => {
+    const changes = () => ({ ...good(), direction: 'bidirectional' as const });
+    const facts = { direction: 'bidirectional', seenMsAgo: 0, dueInMs: 60_000 } as const;
+    const old = await world.computer(facts, { changes });
+    const recent = await world.computer(facts, { changes });
+    const failed = (id: string, msAgo: number) =>
+      database.pool.query(
+        `INSERT INTO computer_dials (computer_id, last_begun_fleet_ms, last_ended_fleet_ms, last_result, failures,
+           failed_begun_fleet_ms, failed_ended_fleet_ms) VALUES ($1, $2, $2, 'timeout', 1, ARRAY[$2::bigint], ARRAY[$2::bigint])`,
+        [id, Date.now() - msAgo],
+      );
+    await failed(old.id, 1_800_000);
+    await failed(recent.id, 800_000);
+    const dials = world.dials();
+    await dials.start();
+    await heardOf(old);
+    await eventually('the row says so', async () => (await world.dialRow(old.id))?.last_result === 'answered');
+    expect(recent.listener.connections).to.deep.equal([]);
+    expect((await world.dialRow(recent.id))?.last_result).to.equal('timeout');
+  });
+
   it('dials a candidate at its own port at once, again every few seconds, and only until its deadline', async () => {
     const web1 = await world.computer({ direction: 'agentInitiated', listenerState: 'closed', dueInMs: 60_000 });
     await web1.listener.close();

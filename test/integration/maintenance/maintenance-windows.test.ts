@@ -222,7 +222,7 @@ describe('maintenance windows by API', () => {
       }
       return [];
     };
-    expect(faults({})).to.deep.equal(['#/comment', '#/endsAt']);
+    expect(faults({})).to.deep.equal(['#/comment', '#/computerId', '#/endsAt', '#/label', '#/policyId']);
     expect(
       faults({
         computerId: 'x',

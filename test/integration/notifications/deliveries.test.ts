@@ -294,6 +294,28 @@ describe('The outbox of notifications', function () {
     expect(states).to.have.lengthOf(2);
   });
 
+  it('sends what waited as soon as a test shows that the channel works again', async () => {
+    server.answer = (_post, response) => void response.destroy();
+    const channel = await hook();
+    await world.route(channel, { groupSeconds: 0 });
+    await world.tell('raised', await offline('web1'));
+    for (let tries = 0; tries < 6; tries += 1) {
+      await world.deliver();
+      const [waiting] = await world.deliveries({ state: 'failed' });
+      world.clock.advance(Math.max(0, Date.parse(waiting?.dueAt ?? '') - world.clock.fleet()));
+    }
+    await world.deliver();
+    const test = () =>
+      world.call<{ delivered: boolean }>('post', '/notification-channels/:id/test', { params: { id: channel } });
+    expect((await test()).body.delivered).to.equal(false);
+    const [before] = await world.deliveries({ state: 'failed' });
+    expect(Date.parse(before?.dueAt ?? '')).to.be.greaterThan(world.clock.fleet());
+    server.answer = (_post, response) => void response.writeHead(204).end();
+    expect((await test()).body.delivered).to.equal(true);
+    await world.deliver();
+    expect((await world.deliveries())[0]).to.include({ id: before?.id, state: 'delivered', lastError: null });
+  });
+
   it('never tells the end of an alert before its beginning, and tries both with the news', async () => {
     server.answer = (_post, response) => void response.destroy();
     await world.route(await hook(), { groupSeconds: 0 });
@@ -391,7 +413,7 @@ describe('The outbox of notifications', function () {
     await world.call('delete', '/notification-routes/:id', { params: { id } });
     await world.call('delete', '/notification-channels/:id', { params: { id: channel } });
     const [delivery] = await world.deliveries();
-    expect(delivery).to.include({ state: 'dead', lastError: 'the channel was deleted' });
+    expect(delivery).to.include({ state: 'dead', lastError: 'channel-removed: the channel was deleted' });
     const forget = world.notifications.jobs.find(({ name }) => name === 'notification-log')!;
     await forget.run(new AbortController().signal);
     expect(await world.deliveries()).to.have.lengthOf(1);

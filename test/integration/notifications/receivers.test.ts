@@ -124,6 +124,44 @@ describe('Sending notifications to real receivers', function () {
     });
   });
 
+  it('tells by whom mail was not taken, and sends it to nobody again', async () => {
+    const [taker, refused] = ['one@site.example', 'gone@site.example'];
+    const server = use(
+      await startMailReceiver(world.tls, {
+        password: PASSWORD,
+        onRcptTo: ({ address }, _session, callback) =>
+          address === refused
+            ? callback(Object.assign(new Error(`no such mailbox at ${PASSWORD.slice(0, 3)}`), { responseCode: 550 }))
+            : callback(),
+      }),
+    );
+    const { caPem } = world.tls;
+    const sender = { user: 'u', password: PASSWORD, from: 'wardbeat@manager.example' };
+    const { id } = await world.channel({
+      type: 'email',
+      host,
+      port: server.port,
+      ...sender,
+      to: [taker, refused],
+      caPem,
+    });
+    await world.route(id, { groupSeconds: 0 });
+    await world.tell('raised', await alertOf());
+    const [delivery] = await world.delivered(1);
+    const says = `recipients-refused: the mail server refused ${refused}: 550 no such mailbox at ${PASSWORD.slice(0, 3)}`;
+    expect(delivery).to.include({ state: 'delivered', attempts: 1, lastError: says, dueAt: null });
+    await world.deliver();
+    expect(server.mails.map(({ to }) => to)).to.deep.equal([[taker]]);
+    type Shown = { lastError: string | null; lastDeliveredAt: string | null; history: { error: string }[] };
+    const show = async (path: string, of: string) =>
+      (await world.call<Shown>('get', path, { params: { id: of } })).body;
+    expect((await show('/notification-deliveries/:id', delivery?.id ?? '')).history[0]?.error).to.equal(says);
+    const channel = await show('/notification-channels/:id', id);
+    expect(channel.lastError).to.equal(says);
+    expect(channel.lastDeliveredAt).not.to.equal(null);
+    expect(await test(id)).to.include({ delivered: true, code: 'recipients-refused' });
+  });
+
   describe('by webhook', () => {
     let server: HttpsReceiver;
     before(async () => void (server = use(await startHttpsReceiver(world.tls))));

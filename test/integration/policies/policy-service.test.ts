@@ -4,6 +4,7 @@ import type { Page } from '../../../server/admin-api/page.js';
 import type { PolicyDto, PolicyRevisionDto, PolicyTreeDto } from '../../../server/policies/policy-dto.js';
 import { PolicyEntity, PolicyRevisionEntity } from '../../../server/policies/policy-entity.js';
 import { policyRoutes } from '../../../server/policies/policy-routes.js';
+import { sqlOfManager } from '../../../server/database/sql.js';
 import { createPolicyService } from '../../../server/policies/policy-service.js';
 import { createPolicySettingsService, type SettingsView } from '../../../server/policies/policy-settings-service.js';
 import { useDatabase } from '../../support/database.js';
@@ -19,7 +20,13 @@ describe('policies', () => {
   before(async () => {
     world = await startForest(database);
     const deps = { ...world, dependents: [] };
-    call = callerOf(policyRoutes({ policies: createPolicyService(deps), settings: createPolicySettingsService(deps) }));
+    call = callerOf(
+      policyRoutes({
+        sql: sqlOfManager(world.manager),
+        policies: createPolicyService(deps),
+        settings: createPolicySettingsService(deps),
+      }),
+    );
     base = (await call<Page<PolicyDto>>('get', '/policies')).body.items[0]!;
   });
 

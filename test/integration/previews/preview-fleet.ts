@@ -22,6 +22,8 @@ export interface Computer {
     readonly byDial: number | null;
     readonly listener: 'closed' | 'listening' | 'failed' | null;
     readonly isAnswered: boolean;
+    /** The last probe: its end after the last receipt. */
+    readonly probe: { readonly after: number; readonly result: string } | null;
   };
   /** Failed dials as (begin after the last receipt, duration); null for a computer that was never dialled. */
   readonly dials: { readonly isDialled: boolean; readonly failed: readonly (readonly [number, number])[] } | null;
@@ -51,6 +53,10 @@ const ways = fc.record({
   byDial: receipt,
   listener: fc.option(fc.constantFrom('closed', 'listening', 'listening', 'failed')),
   isAnswered: fc.boolean(),
+  probe: fc.option(
+    fc.record({ after: fc.constantFrom(-1, 30_000, 2_000_000), result: fc.constantFrom('answered', 'refused') }),
+    { freq: 2 },
+  ),
 });
 const fleetComputer: fc.Arbitrary<Computer> = fc.record({
   policy: fc.nat(5),
@@ -132,7 +138,15 @@ export function fleetAt(at: number, { shape, fleet, deaf }: Situation): Fleet {
   return { nodes, spans, rows: rows.toSorted((a, b) => (a.id < b.id ? -1 : 1)) };
 }
 
-const TABLES = ['computers', 'computer_live', 'computer_status', 'computer_contacts', 'computer_dials', 'policies'];
+const TABLES = [
+  'computers',
+  'computer_live',
+  'computer_status',
+  'computer_contacts',
+  'computer_dials',
+  'computer_probes',
+  'policies',
+];
 
 /** Replaces everything that is stored. */
 export async function storeFleet({ sql, clock }: ForestWorld, { nodes, rows }: Fleet): Promise<void> {
@@ -181,6 +195,12 @@ async function storeLiveness(sql: ForestWorld['sql'], { id, given, lastSeenAt, c
 }
 
 async function storeDials(sql: ForestWorld['sql'], { id, given: { dials: told, ways: known }, lastSeenAt }: Row) {
+  if (known.probe)
+    await sql.query('INSERT INTO computer_probes (computer_id, ended_fleet_ms, result) VALUES ($1, $2, $3)', [
+      id,
+      lastSeenAt + known.probe.after,
+      known.probe.result,
+    ]);
   if (!told && known.listener === null) return;
   const direction = told ? (told.isDialled ? 'managerInitiated' : 'agentInitiated') : null;
   await sql.query('INSERT INTO computer_contacts (computer_id, direction, listener_state) VALUES ($1, $2, $3)', [

@@ -81,10 +81,12 @@ function losesWay({ given }: Row, old: ResolvedSettings, next: ResolvedSettings)
   return to === 'agentInitiated' && given.ways.byAgent === null && given.ways.byDial !== null;
 }
 
-function isReachable({ ways: { byDial, listener, isAnswered }, dials }: Row['given']): boolean {
-  if (byDial === null || listener === 'failed' || listener === 'closed') return false;
+function isReachable({ ways: { byDial, probe, listener, isAnswered }, dials }: Row['given']): boolean {
+  const probed = probe?.result === 'answered' ? probe.after : null;
+  const reached = [byDial, probed].filter((at) => at !== null);
+  if (reached.length === 0 || ['failed', 'closed'].includes(listener ?? '')) return false;
   const lastBegun = dials?.failed.at(-1)?.[0];
-  return lastBegun === undefined || isAnswered || lastBegun <= byDial;
+  return lastBegun === undefined || isAnswered || lastBegun <= Math.max(...reached);
 }
 
 interface Asked {

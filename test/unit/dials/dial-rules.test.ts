@@ -77,6 +77,43 @@ describe('Deciding whether to dial', () => {
   ];
   for (const [name, changes, at, expected] of table) it(name, () => expect(decide(changes, at)).to.equal(expected));
 
+  it('tries a listener that failed again for its own sake, every quarter of an hour at most and ever more rarely', () => {
+    const heard = { lastSeenAt: 1e9, contactDueAt: 1e9 + 60_000 };
+    const retryOf = (computerId: string, count: number): number => {
+      // Heartbeats come on time: nothing else is a reason to dial.
+      const facts = { ...heard, computerId, failed: failedAt(0, { count }) };
+      const earliest = [0, 900_000, 1_799_999, 3.6e6, 1e8].find((at) => decide(facts, at) === 'listener');
+      const decision = decideDial({ ...base, ...facts }, { at: 0, ledger, ignoreFailures: false });
+      expect(decision.kind).to.equal('wait');
+      expect(earliest === undefined || earliest >= 900_000).to.equal(true);
+      return decision.kind === 'wait' ? decision.until : 0;
+    };
+    const ids = Array.from({ length: 200 }, (_, index) => `00000000-0000-4000-8000-${String(index).padStart(12, '0')}`);
+    for (const [count, most] of [
+      [1, 1_800_000],
+      [2, 2_700_000],
+      [3, 4_500_000],
+      [50, 87_300_000],
+    ] as const) {
+      const waits = ids.map((id) => retryOf(id, count));
+      expect(Math.min(...waits)).to.be.at.least(900_000);
+      expect(Math.max(...waits)).to.be.within(900_000 + (most - 900_000) * 0.8, most);
+      expect(new Set(waits).size).to.be.greaterThan(150);
+    }
+  });
+
+  it('tries no listener for its own sake that works, is left, or is dialled anyway', () => {
+    const at = 1e8;
+    const heard = { lastSeenAt: at, contactDueAt: at + 60_000 };
+    expect(decide(heard, at)).to.match(/^wait/);
+    expect(decide({ ...heard, failed: failedAt(0), direction: 'agentInitiated', directionSince: at }, at)).to.match(
+      /^wait/,
+    );
+    expect(decide({ ...heard, failed: failedAt(0), isListening: false }, at)).to.equal('forget');
+    expect(decide({ ...heard, ...managerInitiated, failed: failedAt(0) }, at)).to.match(/^wait/);
+    expect(decide({ ...heard, failed: failedAt(0), isHeld: true }, at)).to.equal('listener');
+  });
+
   it('dials at once one that enrolled under managerInitiated', () => {
     const desired = { ...base.desired, direction: 'managerInitiated' } as const;
     const fresh = { desired, direction: null, lastSeenAt: null, contactDueAt: null, isListening: false };

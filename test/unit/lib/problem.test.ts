@@ -10,6 +10,15 @@ describe('problem documents', () => {
       expect(document['detail']).to.be.a('string').that.is.not.empty;
     });
 
+  for (const code of Object.keys(PROBLEM_CODES).filter((name) => name.endsWith('-not-found')) as ProblemCode[])
+    it(`of ${code} tell more than their title`, () => {
+      // Whoever throws these two tells it.
+      if (code === 'route-not-found' || code === 'setting-not-found') return;
+      const { title, detail } = toProblemDocument(new Problem(code), 'urn:uuid:x');
+      expect(detail).to.not.equal(title);
+      expect(toProblemDocument(new Problem(code, { detail: 'x' }), 'urn:uuid:x')).to.include({ detail: 'x' });
+    });
+
   it('tell nothing of what failed inside', () => {
     const cause = new Error('password of the database');
     const problem = new Problem('internal', { detail: 'SELECT 1', members: { table: 'users' } }, cause);

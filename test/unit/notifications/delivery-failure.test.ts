@@ -4,6 +4,6 @@ import { DELIVERY_FAILURES, DeliveryFailure } from '../../../server/notification
 describe('a delivery that failed', () => {
   it('waits for the next success on its channel, unless its own content or record is at fault', () => {
     const own = DELIVERY_FAILURES.filter((code) => !new DeliveryFailure(code, 'a detail').isOfChannel);
-    expect(own).to.deep.equal(['secrets-unreadable', 'channel-removed', 'unknown']);
+    expect(own).to.deep.equal(['secrets-unreadable', 'recipients-refused', 'channel-removed', 'unknown']);
   });
 });

@@ -13,6 +13,7 @@ const ways = (changes: Partial<WayFacts> = {}): WayFacts => ({
   seenByDialAt: null,
   listenerState: 'listening',
   failedDialAt: null,
+  probedAt: null,
   ...changes,
 });
 
@@ -27,6 +28,14 @@ describe('the ways to a computer', () => {
     ['a dial failed', { failedDialAt: 90 }, ['https', false, true]],
     ['a dial failed after one was answered', { seenByDialAt: 50, failedDialAt: 51 }, ['https', false, true]],
     ['a dial was answered after one failed', { seenByDialAt: 51, failedDialAt: 50 }, ['https', true, true]],
+    ['a probe was answered and no dial made', { probedAt: 50 }, ['https', true, true]],
+    ['a probe was answered after a dial failed', { failedDialAt: 50, probedAt: 51 }, ['https', true, true]],
+    [
+      'a dial failed after a probe was answered',
+      { seenByDialAt: 40, failedDialAt: 51, probedAt: 50 },
+      ['https', false, true],
+    ],
+    ['nothing listens where a probe was answered', { listenerState: 'closed', probedAt: 50 }, ['https', null, true]],
     ['the listener cannot bind', { seenByDialAt: 50, listenerState: 'failed' }, ['https', false, true]],
     ['nothing listens', { seenByDialAt: 50, listenerState: 'closed', failedDialAt: 60 }, ['https', null, true]],
     [

@@ -184,6 +184,8 @@ describe('maintenance at an instant', () => {
     expect(end).to.be.greaterThan(at + 7 * DAY_MS);
     expect(calendar.endAt(end)).to.be.greaterThan(end);
     expect(calendar.next(at, 3)).to.deep.equal([]);
+    expect(calendar.isEndlessAt(at)).to.equal(true);
+    expect(createMaintenanceCalendar(nightly).isEndlessAt(at)).to.equal(false);
   });
 
   it('tells the next occurrences after an instant, the present one left out', () => {
@@ -382,6 +384,11 @@ describe('windows that run into each other for ever', () => {
     const { calendar, asked } = counted();
     expect(maintenanceAt({ calendar, oneOffs: [] }, at)?.until).to.equal(endless.endAt(at));
     expect(asked()).to.be.at.most(2);
+    expect(maintenanceAt({ calendar: endless, oneOffs: [] }, at)?.isEndless).to.equal(true);
+    const daily = createMaintenanceCalendar([{ cron: '0 12 * * *', durationMinutes: 10, timeZone: 'UTC' }]);
+    const after = { id: 'a', from: at, until: at + 3_600_000 };
+    expect(maintenanceAt({ calendar: daily, oneOffs: [after] }, at)?.isEndless).to.equal(false);
+    expect(maintenanceAt({ calendar: daily, oneOffs: [] }, at)?.isEndless).to.equal(false);
   });
 
   it('are followed beyond a one-off window that they run into', () => {

@@ -86,6 +86,8 @@ describe('self-suspicion', () => {
     expect(onCheck(checking, 'agent port: connect ECONNREFUSED', 5000)).to.deep.equal(broken);
     expect(onCheck(broken, 'database: failed', 7000)).to.deep.equal({ ...broken, fault: 'database: failed' });
     expect(onCheck(broken, null, 5000)).to.deep.equal(believed);
+    expect(onCheck(checking, undefined, 5000)).to.equal(checking);
+    expect(onCheck(broken, undefined, 5000)).to.equal(broken);
   });
 
   it('lets a late answer change nothing', () => {

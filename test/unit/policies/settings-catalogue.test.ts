@@ -144,7 +144,7 @@ describe('the settings catalogue', () => {
     ...['socks5://a.example', 'http://u@a.example', 'http://a.example/pac'].map(
       (url) => ['proxies', listItem(url), '/0/url'] as const,
     ),
-    ['proxies', [{ url: 'http://a.example', credentail: 'x' }], '/0'],
+    ['proxies', [{ url: 'http://a.example', credentail: 'x' }], '/0/credentail'],
     ['proxies', [{ url: 'http://a.example', credential: 'a b' }], '/0/credential'],
     ['proxies', [{ url: 'http://a.example' }, { url: 'http://a.example' }], '/1'],
     ['proxies', [{}], '/0/url'],
