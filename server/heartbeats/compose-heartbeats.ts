@@ -16,6 +16,8 @@ import type { ListeningLedger } from '../listening/listening.js';
 import type { SettingsCache } from '../policies/settings-cache.js';
 import type { StatusWriter } from '../statuses/status.js';
 import { createClockStepRepository } from './clock-step-repository.js';
+import { createClockSampleRepository } from './clock-sample-repository.js';
+import { createClockWitness, type ClockDoubt } from './clock-witness.js';
 import { createComponentRepository } from './component-repository.js';
 import { createCountersRecorder, type CountersRecorder } from './counters-recorder.js';
 import { createContactsRepository } from './contacts-repository.js';
@@ -48,6 +50,8 @@ export interface HeartbeatsDeps {
   readonly dials?: DialRequests;
   /** When agents come back while the manager drains. */
   readonly orderContact?: ContactOrder | undefined;
+  /** Most computers' clocks tell that the manager's is wrong, or was set. */
+  readonly onClockDoubt?: (doubt: ClockDoubt) => void;
 }
 
 export interface Heartbeats {
@@ -74,8 +78,13 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     const drained = deps.orderContact?.(usual) ?? usual.usualMs;
     return drained === usual.usualMs ? stretchedContactMs(usual, batcher.load()) : drained;
   };
+  const witness = createClockWitness({
+    trustedMs: (now) => fleetClock.toTrusted(now) - now,
+    onDoubt: (doubt) => deps.onClockDoubt?.(doubt),
+  });
   const service = createReportService({
     ...deps,
+    witness,
     orderContact,
     positions,
     facts,
@@ -87,6 +96,7 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     contacts: createContactsRepository(),
     commands: createReportCommands(),
     steps: createClockStepRepository(),
+    rings: createClockSampleRepository(),
     dials: deps.dials ?? NO_DIAL_REQUESTS,
     standings: createStandingRepository({ random, fleetClock }),
     spans: () => listening.spans(),

@@ -136,9 +136,9 @@ describe('what a report tells of its clock', () => {
   it('names the step, the offsets before and after, and what it takes it for', () => {
     const live = { clockOffsetMs: 500 };
     expect(find({ live, report: sampled(2 * HOUR + 500) }).change).to.deep.equal({
-      classification: 'time-zone',
+      classification: 'time-zone-or-dst',
       stepMs: 2 * HOUR,
-      withinMs: 2045,
+      withinMs: 2048,
       offsetBeforeMs: 500,
       offsetAfterMs: 2 * HOUR + 500,
       between: [NOW - 2 * MINUTE, NOW - MINUTE],
