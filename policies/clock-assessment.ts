@@ -29,6 +29,8 @@ export interface ClockRecord {
   /** Ascending; offsets from the fleet clock. */
   readonly samples: readonly ClockSample[];
   readonly told: readonly ToldChange[];
+  /** What was found before, perhaps by samples that are not kept any more. */
+  readonly found?: readonly Pick<ClockJump, 'from' | 'until' | 'byMs'>[];
   readonly manager: ManagerClock & {
     /** What the manager's own clock was found to have been moved by, against most computers. */
     readonly steps: readonly { readonly at: number; readonly byMs: number }[];
@@ -60,7 +62,9 @@ export function assessClock(record: ClockRecord): ClockAssessment {
 }
 
 /** Each change once: what the agent told is what the samples show, where size and time agree. */
-function stepsOf({ told, intervalMs, manager }: ClockRecord, jumps: readonly ClockJump[]): KnownStep[] {
+function stepsOf({ told, found = [], intervalMs, manager }: ClockRecord, seen: readonly ClockJump[]): KnownStep[] {
+  const earlier = found.filter((step) => !seen.some((jump) => isSameJump(step, jump)));
+  const jumps = [...seen, ...earlier.map((step) => ({ ...step, certainMs: Math.abs(step.byMs) }))];
   const shown = jumps.map((jump): KnownStep => {
     const { from, until, byMs } = jump;
     const telling = told.find((change) => isOf(change, jump));
@@ -77,6 +81,10 @@ function stepsOf({ told, intervalMs, manager }: ClockRecord, jumps: readonly Clo
       byMs,
     }));
   return [...shown, ...unseen].toSorted((a, b) => a.until - b.until);
+}
+
+function isSameJump({ from, until, byMs }: Pick<ClockJump, 'from' | 'until' | 'byMs'>, jump: ClockJump): boolean {
+  return from <= jump.until && until >= jump.from && isSameSize(byMs, { byMs: jump.byMs, errorMs: errorOf(jump) });
 }
 
 /** An agent tells no step before it was made. */

@@ -85,8 +85,14 @@ export function judgeClock(row: LiveRow, exchange: Exchange, circumstances: Cloc
   const next: Estimate = isCrude
     ? { aheadMs: oneWayMs, errorMs: null, at: exchange.receivedAt, isReading: false }
     : sampled;
-  const isFirstHearing = isCrude ? false : hear(witness, row, { exchange, next, oneWayMs });
-  const judged = judgeEstimate(row, next, { exchange, circumstances, trustedMs });
+  const freshMs = isContradicted(row, next, oneWayMs) ? oneWayMs : (next.aheadMs ?? oneWayMs);
+  const isFirstHearing = !isCrude && hear(witness, row, { exchange, freshMs, errorMs: next.errorMs });
+  const judged = judgeEstimate(row, next, {
+    exchange,
+    circumstances,
+    trustedMs,
+    freshMs: isCrude ? next.aheadMs : freshMs,
+  });
   // Whether it is the manager's clock that is wrong, the others will have told by the next report.
   const isPutOff = isFirstHearing && (judged.change !== null || judged.drift.change === 'raise');
   const kept = isPutOff ? keptEstimate(row) : next;
@@ -108,7 +114,12 @@ export function judgeClock(row: LiveRow, exchange: Exchange, circumstances: Cloc
 }
 
 function judgeEstimate(row: LiveRow, next: Estimate, context: ChangeContext): Findings {
-  return { change: findChange(row, next, context), drift: judgeDrift(row, next, context.circumstances) };
+  const { circumstances, freshMs } = context;
+  const drift = judgeDrift(row, next, circumstances);
+  // It was set since, or the manager's clock was: the next exchange tells.
+  const isDoubtful =
+    drift.change === 'raise' && judgeDrift(row, { ...next, aheadMs: freshMs }, circumstances).change === null;
+  return { change: findChange(row, next, context), drift: isDoubtful ? nothingFound(row).drift : drift };
 }
 
 function nothingFound({ isClockDrifting: wasDrifting }: LiveRow): Findings {
@@ -147,26 +158,27 @@ function nextEstimate(row: LiveRow, sample: ClockSample | null): Estimate {
 /** One way is known within this, unless the report waited. */
 const ONE_WAY_MS = 2000;
 
+/** What this report shows is newer than the estimate, which is of the exchange before: the clock was set since, or the manager's. */
+function isContradicted({ clockErrorMs }: LiveRow, { aheadMs, errorMs }: Estimate, oneWayMs: number): boolean {
+  return aheadMs === null || Math.abs(oneWayMs - aheadMs) > ONE_WAY_MS + Math.max(clockErrorMs ?? 0, errorMs ?? 0);
+}
+
 interface Hearing {
   readonly exchange: Exchange;
-  readonly next: Estimate;
-  readonly oneWayMs: number;
+  readonly freshMs: number;
+  readonly errorMs: number | null;
 }
 
 /** Tells the witness of a clock that is no fantasy; answers whether it cannot judge by others yet. */
-function hear(witness: ClockWitness, row: LiveRow, { exchange, next, oneWayMs }: Hearing): boolean {
+function hear(witness: ClockWitness, row: LiveRow, { exchange, freshMs, errorMs }: Hearing): boolean {
   const { computerId, clockOffsetMs: knownMs, clockSampledAt: knownAt } = row;
-  const errorMs = Math.max(row.clockErrorMs ?? 0, next.errorMs ?? 0);
-  // What this report shows is newer than the sample, which is of the exchange before.
-  const isMoved = next.aheadMs === null || Math.abs(oneWayMs - next.aheadMs) > ONE_WAY_MS + errorMs;
-  const freshMs = isMoved ? oneWayMs : (next.aheadMs ?? oneWayMs);
   return witness.hear({
     computerId,
     heardAt: exchange.receivedAt,
     aheadMs: freshMs,
     movedMs: knownMs === null ? null : freshMs - knownMs,
     knownAt,
-    errorMs,
+    errorMs: Math.max(row.clockErrorMs ?? 0, errorMs ?? 0),
     toldMs: toldMs(exchange),
   });
 }
@@ -189,6 +201,8 @@ interface ChangeContext {
   readonly exchange: Exchange;
   readonly circumstances: ClockCircumstances;
   readonly trustedMs: number;
+  /** What this report shows, where that is another clock than the estimate's. */
+  readonly freshMs: number | null;
 }
 
 function findChange(

@@ -41,11 +41,15 @@ export function samplesOf(receipts: readonly Receipt[], clock: Pick<FleetClock, 
   });
 }
 
-/** What a live row holds of a clock; empty where only one way is known. */
+/** One way says that a clock is not behind it, and nothing of how long the report waited. */
+export const ONE_WAY_ERROR_MS = 86_400_000;
+
+/** What a live row holds of a clock; empty where that is nothing. */
 export function sampleOfRow(row: Pick<LiveRow, 'clockOffsetMs' | 'clockErrorMs' | 'clockSampledAt'>): ClockSample[] {
-  const { clockOffsetMs: aheadMs, clockErrorMs: errorMs, clockSampledAt: at } = row;
-  if (aheadMs === null || errorMs === null || at === null) return [];
-  return [{ at, aheadMs, errorMs, roundTripMs: roundTripOf(errorMs) }];
+  const { clockOffsetMs: aheadMs, clockErrorMs, clockSampledAt: at } = row;
+  if (aheadMs === null || at === null) return [];
+  if (clockErrorMs === null) return [{ at, aheadMs, errorMs: ONE_WAY_ERROR_MS, roundTripMs: 0 }];
+  return [{ at, aheadMs, errorMs: clockErrorMs, roundTripMs: roundTripOf(clockErrorMs) }];
 }
 
 /** Two sources may know the same exchange; the later one counts. */

@@ -14,7 +14,7 @@ import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 export interface ClockWitness {
   /** Notes a report's clock; answers whether this process heard the computer for the first time, and hardly any other. */
   hear(heard: HeardClock): boolean;
-  /** Where most computers stand together; null where they do not, or where the manager's clock stands there too. */
+  /** Where most computers stand together; null where they do not. */
   majority(now: FleetInstant): Majority | null;
   /** What the manager's clock did to a change, milliseconds of it; 0 where it was the computer's own. */
   managerStep(change: SuspectChange): number;
@@ -79,9 +79,9 @@ class Witness implements ClockWitness {
     const majority = majorityOf([...this.#heard.values()].filter(({ heardAt }) => now - heardAt <= FRESH_MS));
     const offsetMs = majority ? majority.aheadMs - this.#deps.trustedMs(now) : 0;
     const isBeside = majority !== null && Math.abs(offsetMs) > BESIDE_MS;
-    this.#counted = { at: now, heard: this.#heard.size, majority: isBeside ? majority : null };
+    this.#counted = { at: now, heard: this.#heard.size, majority };
     if (isBeside) this.#tell({ kind: 'beside', offsetMs, ...majority }, now);
-    return this.#counted.majority;
+    return majority;
   }
 
   managerStep(change: SuspectChange): number {
