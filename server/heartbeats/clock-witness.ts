@@ -16,12 +16,19 @@ export interface ClockWitness {
   hear(heard: HeardClock): boolean;
   /** Where most computers stand together; null where they do not. */
   majority(now: FleetInstant): Majority | null;
+  /** Where most computers stand beside trusted time; null where they do not stand together. */
+  besideMs(now: FleetInstant): number | null;
   /** What the manager's clock did to a change, milliseconds of it; 0 where it was the computer's own. */
   managerStep(change: SuspectChange): number;
 }
 
 /** No other computer is known. */
-export const ALONE: ClockWitness = { hear: () => false, majority: () => null, managerStep: () => 0 };
+export const ALONE: ClockWitness = {
+  hear: () => false,
+  majority: () => null,
+  besideMs: () => null,
+  managerStep: () => 0,
+};
 
 /** What the manager's clock seems to have done, by the word of many computers. */
 export type ClockDoubt =
@@ -82,6 +89,11 @@ class Witness implements ClockWitness {
     this.#counted = { at: now, heard: this.#heard.size, majority };
     if (isBeside) this.#tell({ kind: 'beside', offsetMs, ...majority }, now);
     return majority;
+  }
+
+  besideMs(now: FleetInstant): number | null {
+    const majority = this.majority(now);
+    return majority && majority.aheadMs - this.#deps.trustedMs(now);
   }
 
   managerStep(change: SuspectChange): number {

@@ -59,6 +59,8 @@ export interface Heartbeats {
   readonly recorder: CountersRecorder;
   readonly lateness: LatenessRecorder;
   readonly refusalOf: ReturnType<typeof createSenderStanding>;
+  /** Where most computers' clocks stand beside the manager's; null where that is not known. */
+  readonly clocksBesideMs: () => number | null;
 }
 
 const SMALL_QUOTA = 100;
@@ -118,5 +120,6 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     monotonic: () => fleetClock.monotonic(),
     log,
   });
-  return { batcher, recorder, lateness, refusalOf };
+  const clocksBesideMs = () => witness.besideMs(fleetClock.fleet());
+  return { batcher, recorder, lateness, refusalOf, clocksBesideMs };
 }

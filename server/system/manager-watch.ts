@@ -12,6 +12,8 @@ export interface ManagerWatchDeps {
   readonly ledger: Pick<RunningListeningLedger, 'recentSpans' | 'deafness'>;
   /** Of the verdict job; undefined where another process has it. */
   readonly lag: Pick<LagWatch, 'worstMs'> | undefined;
+  /** Where most computers' clocks stand beside this one; nothing is known unless given. */
+  readonly clocksBesideMs?: () => number | null;
   readonly alerts: Pick<AlertWriter, 'raise' | 'turn' | 'resolve'>;
   readonly inTransaction: HotTransaction;
   readonly fleetClock: Pick<FleetClock, 'fleet' | 'toWall'>;
@@ -35,7 +37,7 @@ interface Trouble {
 }
 
 export function createManagerWatch(deps: ManagerWatchDeps): ManagerWatch {
-  const { node, ledger, lag, alerts, inTransaction, fleetClock } = deps;
+  const { node, ledger, lag, alerts, inTransaction, fleetClock, clocksBesideMs } = deps;
   /** Undefined until the first look: a life before may have left an alert open. */
   let stored: 'open' | 'closed' | undefined;
   let trouble: Trouble | undefined;
@@ -46,7 +48,8 @@ export function createManagerWatch(deps: ManagerWatchDeps): ManagerWatch {
 
   const note = (at: FleetInstant): void => {
     const worstLagMs = lag?.worstMs(DEGRADED_WINDOW_MS) ?? 0;
-    const evidence = degradationOf({ spans: ledger.recentSpans(), worstLagMs }, at);
+    const health = { spans: ledger.recentSpans(), worstLagMs, clocksBesideMs: clocksBesideMs?.() ?? null };
+    const evidence = degradationOf(health, at);
     const before = trouble?.evidence;
     trouble = evidence ? { since: trouble?.since ?? at, evidence } : undefined;
     if (stored !== 'open' || isComplete(evidence, { before, shown })) untold = trouble ?? untold;
@@ -106,7 +109,7 @@ function isMore(evidence: Degradation, than: Degradation | undefined): boolean {
 
 function detailOf(
   node: string,
-  { deafMs, deafMsByCause, spans, worstLagMs }: Degradation,
+  { deafMs, deafMsByCause, spans, worstLagMs, clocksBesideMs }: Degradation,
   show: (instant: FleetInstant) => string,
 ): Readonly<Record<string, unknown>> {
   const byCause = Object.entries(deafMsByCause).map(([cause, ms]) => [cause, ms / 1000]);
@@ -116,5 +119,6 @@ function detailOf(
     deafSecondsByCause: Object.fromEntries(byCause) as Record<string, number>,
     spans: spans.slice(-MOST_SPANS).map(({ from, until, cause }) => ({ from: show(from), until: show(until), cause })),
     schedulerLagSeconds: Math.round(worstLagMs) / 1000,
+    ...(clocksBesideMs === undefined ? {} : { clocksBesideSeconds: Math.round(clocksBesideMs / 1000) }),
   };
 }
