@@ -38,16 +38,17 @@ const ALIKE_SHARE = 1 / 3;
 
 /** The offset at which more than two thirds of the computers stand together; null where they do not. */
 export function majorityOf(heard: readonly HeardClock[]): Majority | null {
-  const sorted = heard.toSorted((a, b) => a.aheadMs - b.aheadMs);
-  let best: Majority | null = null;
+  const offsets = heard.map(({ aheadMs }) => aheadMs).toSorted((a, b) => a - b);
+  const of = offsets.length;
+  let [from, computers] = [0, 0];
   let low = 0;
-  for (const [high, { aheadMs }] of sorted.entries()) {
-    while (aheadMs - (sorted[low]?.aheadMs ?? aheadMs) > 2 * TOGETHER_MS) low += 1;
-    const computers = high - low + 1;
-    if (computers > (best?.computers ?? 0))
-      best = { aheadMs: sorted[low + (computers >>> 1)]?.aheadMs ?? aheadMs, computers, of: sorted.length };
+  for (const [high, aheadMs] of offsets.entries()) {
+    while (aheadMs - (offsets[low] ?? aheadMs) > 2 * TOGETHER_MS) low += 1;
+    if (high - low + 1 > computers) [from, computers] = [low, high - low + 1];
   }
-  return best && best.computers >= FEWEST_TOGETHER && best.computers > best.of * MAJORITY_SHARE ? best : null;
+  const aheadMs = offsets[from + (computers >>> 1)];
+  const isMajority = computers >= FEWEST_TOGETHER && computers > of * MAJORITY_SHARE;
+  return aheadMs !== undefined && isMajority ? { aheadMs, computers, of } : null;
 }
 
 /** A change of one computer's offset that lies between two fleet instants. */

@@ -84,23 +84,15 @@ interface Shown {
   readonly range: Range;
 }
 
-function toDto({ clock }: ClockServiceDeps, { row, read, limits, range }: Shown): ClockDto {
+function toDto(deps: ClockServiceDeps, { row, read, limits, range }: Shown): ClockDto {
+  const { clock } = deps;
   const shown = (instant: number): string => toRfc3339(clock.toWall(instant));
-  const { estimate, drift, classification, since, evidence } = read;
+  const { estimate, classification, since, evidence } = read;
   const isWithin = (instant: number): boolean => instant >= range.from && instant <= range.until;
+  const steps = read.steps.filter(({ until }) => isWithin(until)).slice(-MOST_STEPS);
   return {
     at: shown(read.at),
-    offsetMs: estimate?.aheadMs ?? null,
-    errorBoundMs: estimate?.errorMs ?? null,
-    roundTripMs: estimate && isOfExchange(estimate) ? estimate.roundTripMs : null,
-    sampledAt: estimate && shown(estimate.at),
-    drift: drift && {
-      ppm: Math.round(drift.ppm * 10) / 10,
-      boundPpm: Math.ceil(drift.boundPpm * 10) / 10,
-      isSteady: drift.isSteady,
-      since: shown(drift.from),
-      samples: drift.samples,
-    },
+    ...estimateOf(read, shown),
     classification,
     since: since === null ? null : shown(since),
     means: describeClock(classification, estimate?.aheadMs ?? null),
@@ -116,18 +108,30 @@ function toDto({ clock }: ClockServiceDeps, { row, read, limits, range }: Shown)
         errorBoundMs: errorMs,
         roundTripMs,
       })),
-    steps: read.steps
-      .filter(({ until }) => isWithin(until))
-      .slice(-MOST_STEPS)
-      .toReversed()
-      .map((step) => ({
-        from: shown(step.from),
-        until: shown(step.until),
-        byMs: Math.round(step.byMs),
-        kind: kindOf(step),
-        source: step.source,
-        isAboveLimit: isAbove(step, limits.change.value),
-      })),
+    steps: steps.toReversed().map((step) => ({
+      from: shown(step.from),
+      until: shown(step.until),
+      byMs: Math.round(step.byMs),
+      kind: kindOf(step),
+      source: step.source,
+      isAboveLimit: isAbove(step, limits.change.value),
+    })),
+  };
+}
+
+function estimateOf({ estimate, drift }: ReadClock, shown: (instant: number) => string) {
+  return {
+    offsetMs: estimate?.aheadMs ?? null,
+    errorBoundMs: estimate?.errorMs ?? null,
+    roundTripMs: estimate && isOfExchange(estimate) ? estimate.roundTripMs : null,
+    sampledAt: estimate && shown(estimate.at),
+    drift: drift && {
+      ppm: Math.round(drift.ppm * 10) / 10,
+      boundPpm: Math.ceil(drift.boundPpm * 10) / 10,
+      isSteady: drift.isSteady,
+      since: shown(drift.from),
+      samples: drift.samples,
+    },
   };
 }
 

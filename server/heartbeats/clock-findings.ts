@@ -70,33 +70,26 @@ interface Findings {
   readonly drift: ReturnType<typeof judgeDrift>;
 }
 
+/** What a report and the row say of a clock, before it is judged. */
+interface Evidence {
+  readonly sample: ClockSample | null;
+  readonly next: Estimate;
+  /** As the report was built: one that waited is behind by its wait. */
+  readonly oneWayMs: number;
+  /** Only one way is known, or believed. */
+  readonly isCrude: boolean;
+  readonly isNewlyFantastic: boolean;
+  /** What this report shows: the estimate, unless it contradicts that. */
+  readonly freshMs: number;
+}
+
 /** What an accepted report tells about its agent's clock, under the lock of the row. */
 export function judgeClock(row: LiveRow, exchange: Exchange, circumstances: ClockCircumstances): ClockFindings {
-  const { now, clock, witness = ALONE } = circumstances;
+  const { now, clock } = circumstances;
   const trustedMs = clock.toTrusted(now) - now;
-  const wasFantastic = isFantastic((row.clockOffsetMs ?? trustedMs) - trustedMs);
-  // As it was built: a report that waited is behind by its wait.
-  const oneWayMs = toClaim(exchange.report.agentTime - exchange.receivedAt);
-  const isNewlyFantastic = isFantastic(oneWayMs - trustedMs) && !wasFantastic;
-  const sample = sampleIn(row, exchange.report);
-  const sampled = nextEstimate(row, sample);
-  // A sample belongs to the exchange before; about a clock that just became fantastic or sane only this report knows.
-  const isCrude = isNewlyFantastic || wasFantastic || isFantastic((sampled.aheadMs ?? trustedMs) - trustedMs);
-  const next: Estimate = isCrude
-    ? { aheadMs: oneWayMs, errorMs: null, at: exchange.receivedAt, isReading: false }
-    : sampled;
-  const freshMs = isContradicted(row, next, oneWayMs) ? oneWayMs : (next.aheadMs ?? oneWayMs);
-  const isFirstHearing = !isCrude && hear(witness, row, { exchange, freshMs, errorMs: next.errorMs });
-  const judged = judgeEstimate(row, next, {
-    exchange,
-    circumstances,
-    trustedMs,
-    freshMs: isCrude ? next.aheadMs : freshMs,
-  });
-  // Whether it is the manager's clock that is wrong, the others will have told by the next report.
-  const isPutOff = isFirstHearing && (judged.change !== null || judged.drift.change === 'raise');
-  const kept = isPutOff ? keptEstimate(row) : next;
-  const { change, drift } = isPutOff ? nothingFound(row) : judged;
+  const evidence = readEvidence(row, exchange, trustedMs);
+  const context = { exchange, circumstances, trustedMs, freshMs: evidence.freshMs };
+  const { kept, change, drift } = judgeWithOthers(row, evidence, context);
   return {
     columns: {
       clockOffsetMs: kept.aheadMs,
@@ -105,12 +98,39 @@ export function judgeClock(row: LiveRow, exchange: Exchange, circumstances: Cloc
       isClockDrifting: drift.isDrifting,
     },
     offsetMs: kept.aheadMs === null ? null : kept.aheadMs - trustedMs,
-    measured: measuredBy(sample, isCrude ? oneWayMs : null, trustedMs),
-    isNewlyFantastic,
+    measured: measuredBy(evidence, trustedMs),
+    isNewlyFantastic: evidence.isNewlyFantastic,
     change,
     isLeftToAgent: isLeftToAgent(row, exchange),
     drift: drift.change,
   };
+}
+
+function readEvidence(row: LiveRow, { report, receivedAt }: Exchange, trustedMs: number): Evidence {
+  const isBeyond = (aheadMs: number | null): boolean => isFantastic((aheadMs ?? trustedMs) - trustedMs);
+  const oneWayMs = toClaim(report.agentTime - receivedAt);
+  const wasFantastic = isBeyond(row.clockOffsetMs);
+  const isNewlyFantastic = isBeyond(oneWayMs) && !wasFantastic;
+  const sample = sampleIn(row, report);
+  const sampled = nextEstimate(row, sample);
+  // A sample belongs to the exchange before; about a clock that just became fantastic or sane only this report knows.
+  const isCrude = isNewlyFantastic || wasFantastic || isBeyond(sampled.aheadMs);
+  const next = isCrude ? { aheadMs: oneWayMs, errorMs: null, at: receivedAt, isReading: false } : sampled;
+  const isContradicted = next.aheadMs === null || Math.abs(oneWayMs - next.aheadMs) > ONE_WAY_MS + errorOf(row, next);
+  const freshMs = isContradicted ? oneWayMs : (next.aheadMs ?? oneWayMs);
+  return { sample, next, oneWayMs, isCrude, isNewlyFantastic, freshMs };
+}
+
+/** Whether it is the manager's clock that is wrong, the others will have told by the next report. */
+function judgeWithOthers(
+  row: LiveRow,
+  { next, isCrude }: Evidence,
+  context: ChangeContext,
+): Findings & { readonly kept: Estimate } {
+  const isFirstHearing = !isCrude && hear(row, next, context);
+  const judged = judgeEstimate(row, next, context);
+  const isPutOff = isFirstHearing && (judged.change !== null || judged.drift.change === 'raise');
+  return isPutOff ? { ...nothingFound(row), kept: keptEstimate(row) } : { ...judged, kept: next };
 }
 
 function judgeEstimate(row: LiveRow, next: Estimate, context: ChangeContext): Findings {
@@ -126,8 +146,8 @@ function nothingFound({ isClockDrifting: wasDrifting }: LiveRow): Findings {
   return { change: null, drift: { isDrifting: wasDrifting, change: null } };
 }
 
-function measuredBy(sample: ClockSample | null, crudeMs: number | null, trustedMs: number): ClockFindings['measured'] {
-  if (crudeMs !== null) return { offsetMs: crudeMs - trustedMs, roundTripMs: null };
+function measuredBy({ sample, isCrude, oneWayMs }: Evidence, trustedMs: number): ClockFindings['measured'] {
+  if (isCrude) return { offsetMs: oneWayMs - trustedMs, roundTripMs: null };
   return sample && { offsetMs: sample.aheadMs - trustedMs, roundTripMs: sample.roundTripMs };
 }
 
@@ -158,27 +178,21 @@ function nextEstimate(row: LiveRow, sample: ClockSample | null): Estimate {
 /** One way is known within this, unless the report waited. */
 const ONE_WAY_MS = 2000;
 
-/** What this report shows is newer than the estimate, which is of the exchange before: the clock was set since, or the manager's. */
-function isContradicted({ clockErrorMs }: LiveRow, { aheadMs, errorMs }: Estimate, oneWayMs: number): boolean {
-  return aheadMs === null || Math.abs(oneWayMs - aheadMs) > ONE_WAY_MS + Math.max(clockErrorMs ?? 0, errorMs ?? 0);
-}
-
-interface Hearing {
-  readonly exchange: Exchange;
-  readonly freshMs: number;
-  readonly errorMs: number | null;
+function errorOf({ clockErrorMs }: LiveRow, { errorMs }: Estimate): number {
+  return Math.max(clockErrorMs ?? 0, errorMs ?? 0);
 }
 
 /** Tells the witness of a clock that is no fantasy; answers whether it cannot judge by others yet. */
-function hear(witness: ClockWitness, row: LiveRow, { exchange, freshMs, errorMs }: Hearing): boolean {
+function hear(row: LiveRow, next: Estimate, { exchange, circumstances, freshMs }: ChangeContext): boolean {
   const { computerId, clockOffsetMs: knownMs, clockSampledAt: knownAt } = row;
+  const { witness = ALONE } = circumstances;
   return witness.hear({
     computerId,
     heardAt: exchange.receivedAt,
     aheadMs: freshMs,
     movedMs: knownMs === null ? null : freshMs - knownMs,
     knownAt,
-    errorMs: Math.max(row.clockErrorMs ?? 0, errorMs ?? 0),
+    errorMs: errorOf(row, next),
     toldMs: toldMs(exchange),
   });
 }
@@ -201,8 +215,8 @@ interface ChangeContext {
   readonly exchange: Exchange;
   readonly circumstances: ClockCircumstances;
   readonly trustedMs: number;
-  /** What this report shows, where that is another clock than the estimate's. */
-  readonly freshMs: number | null;
+  /** What this report shows. */
+  readonly freshMs: number;
 }
 
 function findChange(
@@ -296,19 +310,34 @@ export function standingDifference(
 
 function judgeDrift(
   { isClockDrifting: wasDrifting }: LiveRow,
-  { aheadMs, errorMs }: Estimate,
-  { settings, now, clock, witness = ALONE }: ClockCircumstances,
+  { aheadMs, errorMs }: Pick<Estimate, 'aheadMs' | 'errorMs'>,
+  circumstances: ClockCircumstances,
 ): { isDrifting: boolean; change: 'raise' | 'resolve' | null } {
-  if (aheadMs === null) return { isDrifting: wasDrifting, change: null };
-  const alone = standingDifference({ aheadMs, errorMs }, now, clock);
-  // Hardly any clock drifts: the others are asked about those alone.
-  const isSuspect = isDrifting(wasDrifting, alone, settings.clockLimits);
-  const majority = isSuspect && errorMs !== null ? witness.majority(now) : null;
-  const difference = majority ? { ...alone, fromMajorityMs: aheadMs - majority.aheadMs } : alone;
-  const isNow = isSuspect && isDrifting(wasDrifting, difference, settings.clockLimits);
+  const kept = { isDrifting: wasDrifting, change: null };
+  if (aheadMs === null) return kept;
+  const { now, clock } = circumstances;
+  const difference = standingDifference({ aheadMs, errorMs }, now, clock);
+  const isNow = isBeside(wasDrifting, { difference, aheadMs, isCrude: errorMs === null }, circumstances);
   // Of a clock that only just ceased to be fantastic one way is known: too little to call it right or wrong.
-  if (errorMs === null && isNow && !isFantastic(difference.fromTrustedMs))
-    return { isDrifting: wasDrifting, change: null };
-  if (isNow === wasDrifting) return { isDrifting: wasDrifting, change: null };
+  if (errorMs === null && isNow && !isFantastic(difference.fromTrustedMs)) return kept;
+  if (isNow === wasDrifting) return kept;
   return { isDrifting: isNow, change: isNow ? 'raise' : 'resolve' };
+}
+
+interface Standing {
+  readonly difference: StandingDifference;
+  readonly aheadMs: number;
+  readonly isCrude: boolean;
+}
+
+/** Hardly any clock drifts: the others are asked about those alone. */
+function isBeside(
+  wasDrifting: boolean,
+  { difference, aheadMs, isCrude }: Standing,
+  { settings: { clockLimits }, now, witness = ALONE }: ClockCircumstances,
+): boolean {
+  if (!isDrifting(wasDrifting, difference, clockLimits)) return false;
+  const majority = isCrude ? null : witness.majority(now);
+  if (!majority) return true;
+  return isDrifting(wasDrifting, { ...difference, fromMajorityMs: aheadMs - majority.aheadMs }, clockLimits);
 }

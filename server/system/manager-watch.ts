@@ -1,5 +1,10 @@
 import { toRfc3339 } from '../../lib/clock.js';
-import { DEGRADED_WINDOW_MS, degradationOf, type Degradation } from '../../policies/degradation-rules.js';
+import {
+  DEGRADED_WINDOW_MS,
+  degradationOf,
+  type Degradation,
+  type ManagerHealth,
+} from '../../policies/degradation-rules.js';
 import type { AlertCondition, AlertWriter } from '../alerts/alert.js';
 import type { HotTransaction } from '../database/hot-transaction.js';
 import type { Sql } from '../database/sql.js';
@@ -37,7 +42,7 @@ interface Trouble {
 }
 
 export function createManagerWatch(deps: ManagerWatchDeps): ManagerWatch {
-  const { node, ledger, lag, alerts, inTransaction, fleetClock, clocksBesideMs } = deps;
+  const { node, ledger, alerts, inTransaction, fleetClock } = deps;
   /** Undefined until the first look: a life before may have left an alert open. */
   let stored: 'open' | 'closed' | undefined;
   let trouble: Trouble | undefined;
@@ -47,9 +52,7 @@ export function createManagerWatch(deps: ManagerWatchDeps): ManagerWatch {
   let shown: Degradation | undefined;
 
   const note = (at: FleetInstant): void => {
-    const worstLagMs = lag?.worstMs(DEGRADED_WINDOW_MS) ?? 0;
-    const health = { spans: ledger.recentSpans(), worstLagMs, clocksBesideMs: clocksBesideMs?.() ?? null };
-    const evidence = degradationOf(health, at);
+    const evidence = degradationOf(healthOf(deps), at);
     const before = trouble?.evidence;
     trouble = evidence ? { since: trouble?.since ?? at, evidence } : undefined;
     if (stored !== 'open' || isComplete(evidence, { before, shown })) untold = trouble ?? untold;
@@ -88,6 +91,11 @@ export function createManagerWatch(deps: ManagerWatchDeps): ManagerWatch {
       untold = undefined;
     },
   };
+}
+
+function healthOf({ ledger, lag, clocksBesideMs }: ManagerWatchDeps): ManagerHealth {
+  const worstLagMs = lag?.worstMs(DEGRADED_WINDOW_MS) ?? 0;
+  return { spans: ledger.recentSpans(), worstLagMs, clocksBesideMs: clocksBesideMs?.() ?? null };
 }
 
 interface Earlier {
