@@ -1,3 +1,5 @@
+import { FREQUENCY_TOLERANCE } from './clock-samples.js';
+
 /**
  * What an agent's clock did, from readings that the manager's clock steps do not touch (RFC 5905 section 8 gives the
  * readings). Milliseconds throughout; `Infinity` as a limit never alerts.
@@ -17,18 +19,16 @@ export interface ClockReading {
 }
 
 /**
- * `step`: the clock was set. `time-zone`: by a multiple of a quarter of an hour, as a zone or daylight-saving fault does.
- * `drift`: no more than a running clock may be wrong by. `suspend`: the clock stood still while the computer was silent.
- * `manager-step`: only the manager's own clock moved. `none`: within the error of the readings.
+ * `step`: the clock was set. `time-zone-or-dst`: by a multiple of a quarter of an hour, as a zone or daylight-saving fault
+ * does. `steady-drift`: no more than a running clock may be wrong by. `suspend`: the clock stood still while the computer
+ * was silent. `manager-step`: only the manager's own clock moved. `in-order`: within the error of the readings.
  */
-export type ClockClassification = 'step' | 'time-zone' | 'drift' | 'suspend' | 'manager-step' | 'none';
+export type ChangeClass = 'step' | 'time-zone-or-dst' | 'steady-drift' | 'suspend' | 'manager-step' | 'in-order';
 
 const QUARTER_MS = 15 * 60_000;
 /** Zones reach from UTC-12 to UTC+14, so a fault moves a clock by no more than their distance. */
 const WIDEST_ZONE_FAULT_MS = 26 * 3_600_000;
 const ZONE_TOLERANCE_MS = 5000;
-/** RFC 5905: no clock that runs gains or loses more than 500 parts per million. */
-const FREQUENCY_TOLERANCE = 500e-6;
 /** What a clock may have run between the last report and a suspend, beside the interval. */
 const SUSPEND_SLACK_MS = 30_000;
 /** Steps up to a second are not told. */
@@ -45,15 +45,25 @@ export function isChangeAlerting(stepMs: number, { changeMs }: Pick<ClockLimits,
 }
 
 /** What a step of this size is taken for. */
-export function classifyStep(stepMs: number): 'step' | 'time-zone' {
-  return isZoneFault(stepMs) ? 'time-zone' : 'step';
+export function classifyStep(stepMs: number): 'step' | 'time-zone-or-dst' {
+  return isZoneFault(stepMs, { widestMs: WIDEST_ZONE_FAULT_MS, errorMs: 0 }) ? 'time-zone-or-dst' : 'step';
 }
 
-function isZoneFault(ms: number): boolean {
+export interface ZoneLimits {
+  readonly widestMs: number;
+  readonly errorMs: number;
+}
+
+/** More than this an error bound leaves too many quarters of an hour to choose from. */
+const MOST_ZONE_ERROR_MS = 60_000;
+
+/** Whether a difference is a multiple of a quarter of an hour, within its error and what a clock is wrong by anyway. */
+export function isZoneFault(ms: number, { widestMs, errorMs }: ZoneLimits): boolean {
   const size = Math.abs(ms);
   const quarters = Math.round(size / QUARTER_MS);
-  const beside = Math.abs(size - quarters * QUARTER_MS);
-  return quarters > 0 && size <= WIDEST_ZONE_FAULT_MS + ZONE_TOLERANCE_MS && beside <= ZONE_TOLERANCE_MS;
+  const withinMs = ZONE_TOLERANCE_MS + errorMs;
+  const isNear = Math.abs(size - quarters * QUARTER_MS) <= withinMs && errorMs <= MOST_ZONE_ERROR_MS;
+  return quarters > 0 && size <= widestMs + withinMs && isNear;
 }
 
 export interface ClockComparison {
@@ -66,7 +76,7 @@ export interface ClockComparison {
 }
 
 export interface ClockChange {
-  readonly classification: ClockClassification;
+  readonly classification: ChangeClass;
   readonly stepMs: number;
   /** What is certain of it: the change less the error bounds of both readings. */
   readonly certainMs: number;
@@ -79,24 +89,30 @@ export function compareReadings({ before, after, intervalMs, managerStepMs }: Cl
   const stepMs = after.aheadMs - before.aheadMs;
   const certainMs = Math.max(0, Math.abs(stepMs) - before.errorMs - after.errorMs);
   const elapsedMs = Math.max(0, after.at - before.at);
-  const classify = (): ClockClassification => {
-    if (certainMs === 0) return managerStepMs === 0 ? 'none' : 'manager-step';
-    if (certainMs <= elapsedMs * FREQUENCY_TOLERANCE) return 'drift';
-    return stoodStill({ stepMs, elapsedMs, intervalMs }) ? 'suspend' : classifyStep(stepMs);
+  const classify = (): ChangeClass => {
+    if (certainMs === 0) return managerStepMs === 0 ? 'in-order' : 'manager-step';
+    if (certainMs <= elapsedMs * FREQUENCY_TOLERANCE) return 'steady-drift';
+    return hasStoodStill({ stepMs, elapsedMs, intervalMs }) ? 'suspend' : classifyStep(stepMs);
   };
   const withinMs = before.errorMs + after.errorMs + elapsedMs * FREQUENCY_TOLERANCE + UNTOLD_STEP_MS;
   return { classification: classify(), stepMs, certainMs, withinMs };
 }
 
+export interface Pause {
+  readonly stepMs: number;
+  readonly elapsedMs: number;
+  readonly intervalMs: number;
+}
+
 /** A paused machine's clock went on only for what lies around the pause; a missed heartbeat must show that it paused. */
-function stoodStill({ stepMs, elapsedMs, intervalMs }: { stepMs: number; elapsedMs: number; intervalMs: number }) {
+export function hasStoodStill({ stepMs, elapsedMs, intervalMs }: Pause): boolean {
   const ranMs = elapsedMs + stepMs;
   return stepMs < 0 && elapsedMs >= 2 * intervalMs && ranMs >= 0 && ranMs <= intervalMs + SUSPEND_SLACK_MS;
 }
 
 /** Whether a change found by comparison raises `clock-changed`: only a clock that was set. */
 export function isComparisonAlerting({ classification, certainMs }: ClockChange, limits: ClockLimits): boolean {
-  return (classification === 'step' || classification === 'time-zone') && certainMs > limits.changeMs;
+  return (classification === 'step' || classification === 'time-zone-or-dst') && certainMs > limits.changeMs;
 }
 
 /**
@@ -111,16 +127,20 @@ export function isPassedOver(known: ClockReading | null, reading: ClockReading, 
 export interface StandingDifference {
   /** The agent's clock less trusted time. */
   readonly fromTrustedMs: number;
-  /** The agent's clock less the manager's wall clock. */
-  readonly fromWallMs: number;
+  /** The agent's clock less what the manager's wall clock shows, and showed within the last day. */
+  readonly fromWallMs: readonly number[];
+  /** The agent's clock less where most computers stand; null where they do not stand together. */
+  readonly fromMajorityMs: number | null;
   readonly errorMs: number;
 }
 
 /**
- * Whether a clock stands beside the manager's. It must differ from trusted time and from the wall clock: a manager whose
- * clock is wrong for an hour, or was just put right, accuses nobody.
+ * Whether a clock stands beside the manager's. It must differ from trusted time, from the wall clock as it is and as it was,
+ * and from most other computers: a manager whose clock is wrong, or was just put right, accuses nobody.
  */
 export function isDrifting(wasDrifting: boolean, difference: StandingDifference, { driftMs }: ClockLimits): boolean {
-  const offMs = Math.min(Math.abs(difference.fromTrustedMs), Math.abs(difference.fromWallMs)) - difference.errorMs;
+  const { fromTrustedMs, fromWallMs, fromMajorityMs, errorMs } = difference;
+  const besides = [fromTrustedMs, ...fromWallMs, fromMajorityMs ?? fromTrustedMs];
+  const offMs = Math.min(...besides.map(Math.abs)) - errorMs;
   return offMs > (wasDrifting ? driftMs * HYSTERESIS : driftMs);
 }

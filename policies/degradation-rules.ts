@@ -4,6 +4,8 @@ import type { Span } from './listening-ledger.js';
 export const DEGRADED_WINDOW_MS = 300_000;
 const DEAF_LIMIT_MS = 30_000;
 const LAG_LIMIT_MS = 5000;
+/** How far most computers may stand beside the manager's clock. */
+const BESIDE_LIMIT_MS = 60_000;
 /** Any second of these is one too many. */
 const GRAVE = ['not-accepting', 'self-suspicion'] as const;
 
@@ -16,20 +18,27 @@ export interface ManagerHealth {
   readonly spans: readonly NamedSpan[];
   /** How late verdicts were looked for at worst within the window. */
   readonly worstLagMs: number;
+  /** Where most computers' clocks stand beside the manager's; null where that is not known. */
+  readonly clocksBesideMs?: number | null;
 }
 
 export interface Degradation {
-  readonly reason: (typeof GRAVE)[number] | 'deaf' | 'scheduler-lag';
+  readonly reason: (typeof GRAVE)[number] | 'deaf' | 'scheduler-lag' | 'clock-doubted';
   /** Within the window; what two causes share counts once. */
   readonly deafMs: number;
   readonly deafMsByCause: Readonly<Record<string, number>>;
   /** What lies in the window at least in part, by its beginning. */
   readonly spans: readonly NamedSpan[];
   readonly worstLagMs: number;
+  /** Above the limit. */
+  readonly clocksBesideMs?: number;
 }
 
 /** Whether the manager cannot be relied on, and the evidence; null where it can. */
-export function degradationOf({ spans, worstLagMs }: ManagerHealth, at: number): Degradation | null {
+export function degradationOf(
+  { spans, worstLagMs, clocksBesideMs = null }: ManagerHealth,
+  at: number,
+): Degradation | null {
   const begin = at - DEGRADED_WINDOW_MS;
   const recent = spans
     .filter(({ from, until }) => until > begin && from < at && from < until)
@@ -41,8 +50,10 @@ export function degradationOf({ spans, worstLagMs }: ManagerHealth, at: number):
       recent.filter((span) => span.cause === cause),
       { from: begin, until: at },
     );
-  const reason = reasonOf({ deafMs, deafMsByCause, worstLagMs });
-  return reason && { reason, deafMs, deafMsByCause, spans: recent, worstLagMs };
+  const isBeside = clocksBesideMs !== null && Math.abs(clocksBesideMs) > BESIDE_LIMIT_MS;
+  const reason = reasonOf({ deafMs, deafMsByCause, worstLagMs }) ?? (isBeside ? 'clock-doubted' : null);
+  const beside = isBeside ? { clocksBesideMs } : {};
+  return reason && { reason, deafMs, deafMsByCause, spans: recent, worstLagMs, ...beside };
 }
 
 function reasonOf({

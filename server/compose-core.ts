@@ -18,7 +18,7 @@ import { createEnrollRepository } from './enrollment/enroll-repository.js';
 import { createEnrollService, type EnrollService } from './enrollment/enroll-service.js';
 import { createEventWriter, type EventWriter } from './events/event-writer.js';
 import { createManagerJournal, type ManagerJournal } from './events/manager-journal.js';
-import { isWorthTelling, listeningGap, shardsLost } from './manager-notes.js';
+import { clockDoubted, isWorthTelling, listeningGap, shardsLost } from './manager-notes.js';
 import { composeHeartbeats, type Heartbeats } from './heartbeats/compose-heartbeats.js';
 import { createIdentityTokens } from './heartbeats/identity-token.js';
 import { createMismatchRecorder } from './heartbeats/identity-mismatch.js';
@@ -315,6 +315,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker, overr
     hints,
     dials: dialRequests,
     orderContact: drain.orderContact,
+    onClockDoubt: (doubt) => journal.note(clockDoubted(doubt)),
     breaker,
     fleetClock,
     tokens,

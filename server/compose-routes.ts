@@ -1,5 +1,6 @@
 import { composeAlerts } from './alerts/compose-alerts.js';
 import type { RouteDefinition } from './admin-api/route.js';
+import { composeClocks } from './clocks/index.js';
 import { composeComputers } from './computers/compose-computers.js';
 import { computerDependents } from './computers/index.js';
 import { commandRoutes } from './agent-commands/index.js';
@@ -64,6 +65,7 @@ export function composeRoutes(deps: RoutesDeps): FeatureRoutes {
     ...commandRoutes({ ...shared, wake: (ids) => core.commands.wake(ids) }),
     ...operationRoutes(shared),
     ...maintenanceRoutes({ ...shared, maintenance }),
+    ...composeClocks(shared).routes,
     ...composeDiagnosis({ ...shared, spans, prober, maintenance }).routes,
     ...composePreviews({ ...shared, spans }).routes,
     ...composeReports({

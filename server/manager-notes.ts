@@ -1,4 +1,5 @@
 import type { ManagerNote } from './events/manager-journal.js';
+import type { ClockDoubt } from './heartbeats/clock-witness.js';
 import type { DeafCause, DeafSpan } from './listening/listening.js';
 
 export function managerStarted(version: string): ManagerNote {
@@ -37,6 +38,18 @@ export function clockStepped(byMs: number): ManagerNote {
     severity: 'medium',
     message: "The manager's wall clock was stepped; deadlines do not follow it.",
     data: { byMs },
+  };
+}
+
+/** No computer is accused for it; `offsetMs` is where they stand, `byMs` what they seemed to move by. */
+export function clockDoubted(doubt: ClockDoubt): ManagerNote {
+  const { computers, of } = doubt;
+  const found = doubt.kind === 'stepped' ? { byMs: doubt.byMs } : { offsetMs: doubt.offsetMs };
+  return {
+    kind: 'manager-clock-doubted',
+    severity: 'medium',
+    message: "Most computers' clocks agree with one another and not with the manager's.",
+    data: { found: doubt.kind, ...found, computers, of },
   };
 }
 

@@ -1,8 +1,10 @@
 import { toRfc3339 } from '../../lib/clock.js';
 import { Problem } from '../../lib/problem.js';
 import { adviceFor, diagnose } from '../../policies/diagnosis-rules.js';
-import type { Scope } from '../access/scope.js';
+import { CLOCK_ADVICE } from '../../policies/clock-classification.js';
+import { Scope } from '../access/scope.js';
 import type { AuditLog } from '../audit/audit.js';
+import { readClock, readClockRow } from '../clocks/index.js';
 import type { UnitOfWork } from '../database/in-transaction.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
 import type { Prober } from '../dials/index.js';
@@ -12,7 +14,14 @@ import type { DeafSpan } from '../listening/listening.js';
 import type { Caller } from '../policies/forest-edit.js';
 import type { DiagnosisDto, ProbeDto } from './diagnosis-dto.js';
 import { readDiagnosisLists, readDiagnosisRow, storeProbe, type DiagnosisRow } from './diagnosis-query.js';
-import { diagnosisFactsOf, evidenceOf, spansOfInterest, type Known, type Maintenance } from './evidence-rules.js';
+import {
+  diagnosisFactsOf,
+  evidenceOf,
+  isNotableClock,
+  spansOfInterest,
+  type Known,
+  type Maintenance,
+} from './evidence-rules.js';
 
 export interface DiagnosisDeps {
   readonly sql: Sql;
@@ -75,7 +84,18 @@ async function gather(deps: DiagnosisDeps, row: DiagnosisRow): Promise<Known> {
   const maintenance = await maintenanceOf(row);
   const at = clock.fleet();
   const certificate = certificateOf(row, clock.toTrusted(at) - at);
-  return { at, row, lists, spans: spans(), maintenance, certificate, agentError: agentErrorOf(row, clock) };
+  const clockRow = await readClockRow(sql, Scope.all, row.computer_id);
+  const read = clockRow && (await readClock({ sql, clock }, clockRow));
+  return {
+    at,
+    row,
+    lists,
+    spans: spans(),
+    maintenance,
+    certificate,
+    clock: read ?? { classification: 'unknown', estimate: null },
+    agentError: agentErrorOf(row, clock),
+  };
 }
 
 /** Certificates are dated by trusted time. */
@@ -105,6 +125,15 @@ function toDto(deps: DiagnosisDeps, known: Known): DiagnosisDto {
     isProvingSettings: row.candidate_state === 'proving',
     wasDeaf: row.status !== 'online' && spansOfInterest(known).length > 0,
   });
+  const ofClock = isNotableClock(known.clock) ? CLOCK_ADVICE[known.clock.classification] : [];
   const evidence = evidenceOf(known).map((one) => ({ ...one, at: shown(one.at) }));
-  return { status: row.status, since: shown(row.since_fleet_ms), reason, confidence, hostUp, evidence, advice };
+  return {
+    status: row.status,
+    since: shown(row.since_fleet_ms),
+    reason,
+    confidence,
+    hostUp,
+    evidence,
+    advice: [...advice, ...ofClock],
+  };
 }

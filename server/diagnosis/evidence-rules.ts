@@ -1,5 +1,7 @@
 import type { DiagnosisFacts, DialObservation, EvidenceSource, RefusalCode } from '../../policies/diagnosis-rules.js';
 import { goodbyeStatusReason, STATUS_REASONS } from '../../policies/status-model.js';
+import { describeClock } from '../../policies/clock-classification.js';
+import type { ReadClock } from '../clocks/index.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { DeafSpan } from '../listening/listening.js';
 import type {
@@ -32,6 +34,8 @@ export interface Known {
   readonly spans: readonly DeafSpan[];
   readonly maintenance: Maintenance | null;
   readonly certificate: DiagnosisFacts['certificate'];
+  /** What its clock is taken for. */
+  readonly clock: Pick<ReadClock, 'classification' | 'estimate'>;
   readonly agentError: (DiagnosisRow['last_transport_error'] & { readonly at: FleetInstant }) | null;
 }
 
@@ -45,6 +49,7 @@ export function evidenceOf(known: Known): Evidence[] {
   return [
     ...contactEvidence(known),
     ...agentEvidence(known),
+    ...clockEvidence(known),
     ...dialEvidence(known.row),
     ...probeEvidence(known.row),
     ...settingsEvidence(known.row),
@@ -88,12 +93,19 @@ function agentEvidence({ row, agentError }: Known): Evidence[] {
     const detail = `Before its last report it could not reach the manager: ${agentError.detail}`;
     evidence.push({ at: agentError.at, source: 'agent', code: agentError.code, detail });
   }
-  const { clock_offset_ms: offset, clock_sampled_fleet_ms: sampledAt } = row;
-  if (offset !== null && sampledAt !== null && Math.abs(offset) >= NOTABLE_OFFSET_MS) {
-    const detail = `Its clock was ${seconds(Math.abs(offset))} ${offset > 0 ? 'ahead of' : 'behind'} the manager's.`;
-    evidence.push({ at: sampledAt, source: 'agent', code: 'clock-offset', detail });
-  }
   return evidence;
+}
+
+function clockEvidence({ clock: { classification, estimate } }: Known): Evidence[] {
+  if (!isNotableClock({ classification, estimate }) || !estimate) return [];
+  const detail = sentence(`its clock: ${describeClock(classification, estimate.aheadMs)}`);
+  return [{ at: estimate.at, source: 'agent', code: 'clock-offset', detail }];
+}
+
+/** Whether there is something to say of a clock. */
+export function isNotableClock({ classification, estimate }: Known['clock']): boolean {
+  if (!estimate || classification === 'in-order') return false;
+  return classification !== 'standing-offset' || Math.abs(estimate.aheadMs) - estimate.errorMs >= NOTABLE_OFFSET_MS;
 }
 
 function dialEvidence(row: DiagnosisRow): Evidence[] {

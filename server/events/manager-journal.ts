@@ -16,6 +16,7 @@ export interface ManagerNote {
     | 'migration-applied'
     | 'listening-gap'
     | 'wall-clock-stepped'
+    | 'manager-clock-doubted'
     | 'verdict-shards-lost'
     | 'drain-begun'
     | 'drain-ended'

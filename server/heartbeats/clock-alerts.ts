@@ -1,19 +1,25 @@
 import { toRfc3339 } from '../../lib/clock.js';
+import { assessClock, type ClockAssessment } from '../../policies/clock-assessment.js';
+import { CLOCK_ADVICE, describeClock, type ClockClass } from '../../policies/clock-classification.js';
 import { classifyStep } from '../../policies/clock-rules.js';
+import type { ClockSample } from '../../policies/clock-samples.js';
 import type { ToldStep } from '../../policies/clock-steps.js';
 import type { AlertCondition, AlertWriter } from '../alerts/alert.js';
 import type { ManagerEvent } from '../events/event-writer.js';
-import type { FleetClock } from '../fleet-clock/fleet-clock.js';
+import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { FoundClockChange } from './clock-findings.js';
 import { toClaim, toClaimedInstant } from './clock-offset.js';
 import { CLOCK_CHANGED, CLOCK_DRIFT, storedStep, type ClockStepRepository } from './clock-step-repository.js';
 import { newSteps, type NewSteps } from './clock-steps.js';
+import { mergeSamples, sampleOfRow, samplesOf, type ClockSampleRepository } from './clock-sample-repository.js';
+import type { Receipt } from './receipt-ring.js';
 import type { HotSession } from './hot-session.js';
 import type { AcceptedWork } from './report-work.js';
 
 export interface ClockAlertDeps {
   readonly alerts: AlertWriter;
   readonly steps: ClockStepRepository;
+  readonly rings: ClockSampleRepository;
   readonly fleetClock: Pick<FleetClock, 'toTrusted'>;
 }
 
@@ -26,7 +32,7 @@ export async function storeClockAlerts(
   const steps = await newSteps(deps.steps, session, works);
   const turned = await turnDrifts(deps, session, steps);
   const changes = steps.flatMap((step) => changeConditions(deps, step));
-  const begun = [...turned, ...changes, ...works.flatMap((work) => driftConditions(deps, work))];
+  const begun = [...turned, ...changes, ...(await driftsBegun(deps, session, works))];
   if (begun.length > 0) await deps.alerts.raise(session, begun);
   const ended = works.filter(({ acceptance }) => acceptance.clock.drift === 'resolve');
   if (ended.length === 0) return;
@@ -54,7 +60,8 @@ function foundChange(deps: ClockAlertDeps, work: AcceptedWork, found: FoundClock
   const { classification, offsetBeforeMs, offsetAfterMs } = found;
   const latest = storedStep(found);
   const { stepMs } = latest;
-  const detail = { source: 'manager', classification, stepMs, offsetBeforeMs, offsetAfterMs, latest };
+  const meaning = meaningOf(classification, offsetAfterMs);
+  const detail = { source: 'manager', ...meaning, stepMs, offsetBeforeMs, offsetAfterMs, latest };
   return condition(deps, work, { type: CLOCK_CHANGED, detail });
 }
 
@@ -63,7 +70,7 @@ function toldChange(deps: ClockAlertDeps, work: AcceptedWork, { stepMs, occurred
   const offsetAfterMs = toClaim(report.agentTime - deps.fleetClock.toTrusted(receivedAt));
   const detail = {
     source: 'agent',
-    classification: classifyStep(stepMs),
+    ...meaningOf(classifyStep(stepMs), offsetAfterMs),
     stepMs,
     offsetBeforeMs: toClaim(offsetAfterMs - stepMs),
     offsetAfterMs,
@@ -72,13 +79,60 @@ function toldChange(deps: ClockAlertDeps, work: AcceptedWork, { stepMs, occurred
   return condition(deps, work, { type: CLOCK_CHANGED, detail });
 }
 
-function driftConditions(deps: ClockAlertDeps, work: AcceptedWork): AlertCondition[] {
+/** What a clock is taken for, in words too. */
+export function meaningOf(classification: ClockClass, offsetMs: number | null) {
+  return { classification, means: describeClock(classification, offsetMs), advice: CLOCK_ADVICE[classification] };
+}
+
+/** One statement for all that begin: the samples tell why. */
+async function driftsBegun(
+  deps: ClockAlertDeps,
+  session: HotSession,
+  works: readonly AcceptedWork[],
+): Promise<AlertCondition[]> {
+  const begun = works.filter(({ acceptance }) => acceptance.clock.drift === 'raise');
+  const rings = await deps.rings.read(
+    session,
+    begun.map(({ live }) => live.computerId),
+  );
+  return begun.map((work) => driftCondition(deps, work, rings.get(work.live.computerId) ?? []));
+}
+
+function driftCondition(deps: ClockAlertDeps, work: AcceptedWork, ring: readonly Receipt[]): AlertCondition {
   const { clock, next } = work.acceptance;
-  if (clock.drift !== 'raise') return [];
+  const { receivedAt } = work.exchange;
+  const trustedMs = deps.fleetClock.toTrusted(receivedAt) - receivedAt;
+  const samples = mergeSamples([...samplesOf(ring, deps.fleetClock), ...sampleOfRow(next)]);
+  const assessed = assessDrift({ samples, at: receivedAt, trustedMs, intervalMs: next.confirmedIntervalMs ?? 0 });
   const latest = clock.change ? { latest: storedStep(clock.change) } : {};
-  const detail = { classification: 'drift', offsetMs: clock.offsetMs, errorMs: next.clockErrorMs, ...latest };
+  const drift = driftDetail(assessed, { offsetMs: clock.offsetMs, errorMs: next.clockErrorMs });
   // One step above both limits is one alert: the dismissal of the open one raises the drift.
-  return [{ ...condition(deps, work, { type: CLOCK_DRIFT, detail }), unlessOpen: CLOCK_CHANGED }];
+  return {
+    ...condition(deps, work, { type: CLOCK_DRIFT, detail: { ...drift, ...latest } }),
+    unlessOpen: CLOCK_CHANGED,
+  };
+}
+
+interface DriftingClock {
+  readonly samples: readonly ClockSample[];
+  readonly at: FleetInstant;
+  readonly trustedMs: number;
+  readonly intervalMs: number;
+}
+
+/** A difference that was found to be the agent's own. */
+export function assessDrift(clock: DriftingClock): ClockAssessment {
+  return assessClock({ ...clock, told: [], manager: { showed: [], majority: null, steps: [] } });
+}
+
+/** The detail of a `clock-drift`. The samples may be fewer than what was judged by: what is not known is a standing offset. */
+export function driftDetail(
+  { classification: seen, drift }: ClockAssessment,
+  { offsetMs, errorMs }: { readonly offsetMs: number | null; readonly errorMs: number | null },
+) {
+  const classification = seen === 'unknown' || seen === 'in-order' ? 'standing-offset' : seen;
+  const rate = drift?.isSteady ? { driftPpm: Math.round(drift.ppm), driftBoundPpm: Math.ceil(drift.boundPpm) } : {};
+  return { ...meaningOf(classification, offsetMs), offsetMs, errorMs, ...rate };
 }
 
 interface Raised {

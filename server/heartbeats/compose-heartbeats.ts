@@ -17,6 +17,8 @@ import { createReportInventory } from '../telemetry/report-inventory.js';
 import type { SettingsCache } from '../policies/settings-cache.js';
 import type { StatusWriter } from '../statuses/status.js';
 import { createClockStepRepository } from './clock-step-repository.js';
+import { createClockSampleRepository } from './clock-sample-repository.js';
+import { createClockWitness, type ClockDoubt } from './clock-witness.js';
 import { createComponentRepository } from './component-repository.js';
 import { createCountersRecorder, type CountersRecorder } from './counters-recorder.js';
 import { createContactsRepository } from './contacts-repository.js';
@@ -49,6 +51,8 @@ export interface HeartbeatsDeps {
   readonly dials?: DialRequests;
   /** When agents come back while the manager drains. */
   readonly orderContact?: ContactOrder | undefined;
+  /** Most computers' clocks tell that the manager's is wrong, or was set. */
+  readonly onClockDoubt?: (doubt: ClockDoubt) => void;
 }
 
 export interface Heartbeats {
@@ -56,6 +60,8 @@ export interface Heartbeats {
   readonly recorder: CountersRecorder;
   readonly lateness: LatenessRecorder;
   readonly refusalOf: ReturnType<typeof createSenderStanding>;
+  /** Where most computers' clocks stand beside the manager's; null where that is not known. */
+  readonly clocksBesideMs: () => number | null;
 }
 
 const SMALL_QUOTA = 100;
@@ -75,8 +81,13 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     const drained = deps.orderContact?.(usual) ?? usual.usualMs;
     return drained === usual.usualMs ? stretchedContactMs(usual, batcher.load()) : drained;
   };
+  const witness = createClockWitness({
+    trustedMs: (now) => fleetClock.toTrusted(now) - now,
+    onDoubt: (doubt) => deps.onClockDoubt?.(doubt),
+  });
   const service = createReportService({
     ...deps,
+    witness,
     orderContact,
     positions,
     facts,
@@ -89,6 +100,7 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     commands: createReportCommands(),
     inventory: createReportInventory(),
     steps: createClockStepRepository(),
+    rings: createClockSampleRepository(),
     dials: deps.dials ?? NO_DIAL_REQUESTS,
     standings: createStandingRepository({ random, fleetClock }),
     spans: () => listening.spans(),
@@ -110,5 +122,6 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     monotonic: () => fleetClock.monotonic(),
     log,
   });
-  return { batcher, recorder, lateness, refusalOf };
+  const clocksBesideMs = () => witness.besideMs(fleetClock.fleet());
+  return { batcher, recorder, lateness, refusalOf, clocksBesideMs };
 }

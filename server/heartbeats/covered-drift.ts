@@ -7,7 +7,9 @@ import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import { readGeneration } from '../policies/forest-repository.js';
 import type { SettingsCache } from '../policies/settings-cache.js';
 import { settingsSubjectOf, type LivenessRow } from '../statuses/liveness-row.js';
+import { assessDrift, driftDetail } from './clock-alerts.js';
 import { standingDifference } from './clock-findings.js';
+import { createClockSampleRepository, mergeSamples, sampleOfRow, samplesOf } from './clock-sample-repository.js';
 import { toClaimedInstant } from './clock-offset.js';
 import { CLOCK_CHANGED, CLOCK_DRIFT } from './clock-step-repository.js';
 
@@ -44,7 +46,8 @@ SELECT computer_live.computer_id FROM computer_live WHERE computer_live.computer
 
 const READ = `
 SELECT computers.id AS computer_id, computers.kind, computers.policy_id, computers.overrides::text AS overrides,
-  computer_live.clock_offset_ms, computer_live.clock_error_ms
+  computer_live.clock_offset_ms, computer_live.clock_error_ms, computer_live.clock_sampled_fleet_ms,
+  computer_live.confirmed_interval_ms
 FROM computer_live JOIN computers ON computers.id = computer_live.computer_id
 WHERE computer_live.computer_id = $1 AND computer_live.is_clock_drifting`;
 
@@ -52,9 +55,13 @@ const CLEAR = `
 UPDATE computer_live SET is_clock_drifting = false
 WHERE computer_live.computer_id = $1 AND computer_live.is_clock_drifting`;
 
-interface DriftingRow extends Pick<LivenessRow, 'computer_id' | 'kind' | 'policy_id' | 'overrides'> {
+interface DriftingRow extends Pick<
+  LivenessRow,
+  'computer_id' | 'kind' | 'policy_id' | 'overrides' | 'confirmed_interval_ms'
+> {
   readonly clock_offset_ms: number | string | null;
   readonly clock_error_ms: number | string | null;
+  readonly clock_sampled_fleet_ms: number | string | null;
 }
 
 interface Dismissal {
@@ -75,6 +82,15 @@ async function conditionOf(
   const errorMs = row.clock_error_ms === null ? null : Number(row.clock_error_ms);
   const difference = standingDifference({ aheadMs, errorMs }, at, fleetClock);
   if (!isDrifting(true, difference, clockLimits)) return undefined;
+  const rings = await createClockSampleRepository().read(sql, [row.computer_id]);
+  const sampledAt = row.clock_sampled_fleet_ms === null ? null : Number(row.clock_sampled_fleet_ms);
+  const present = sampleOfRow({ clockOffsetMs: aheadMs, clockErrorMs: errorMs, clockSampledAt: sampledAt });
+  const assessed = assessDrift({
+    samples: mergeSamples([...samplesOf(rings.get(row.computer_id) ?? [], fleetClock), ...present]),
+    at,
+    trustedMs: fleetClock.toTrusted(at) - at,
+    intervalMs: row.confirmed_interval_ms ?? 0,
+  });
   return {
     type: CLOCK_DRIFT,
     subject: row.computer_id,
@@ -82,9 +98,7 @@ async function conditionOf(
     raisedAt: at,
     reason: CLOCK_DRIFT,
     detail: {
-      classification: 'drift',
-      offsetMs: difference.fromTrustedMs,
-      errorMs,
+      ...driftDetail(assessed, { offsetMs: difference.fromTrustedMs, errorMs }),
       limitSeconds: clockLimits.driftMs / 1000,
       agentTime: toRfc3339(toClaimedInstant(at + aheadMs)),
       managerTime: toRfc3339(fleetClock.toTrusted(at)),

@@ -7,6 +7,7 @@ import type { LanePositionRepository } from '../events/lane-position-repository.
 import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { ComputerSettings, ForestGeneration, SettingsCache } from '../policies/settings-cache.js';
 import { StaleSettings } from './database-failure.js';
+import type { ClockWitness } from './clock-witness.js';
 import type { Exchange } from './exchange.js';
 import type { ContactsRepository } from './contacts-repository.js';
 import type { FactsRepository, StoredState } from './facts-repository.js';
@@ -30,6 +31,7 @@ export interface PlannerDeps {
   readonly admits: LaneAdmission;
   /** When agents come back while the manager drains. */
   readonly orderContact?: ContactOrder | undefined;
+  readonly witness?: ClockWitness | undefined;
 }
 
 interface Classified {
@@ -173,6 +175,7 @@ function accept(
     settings,
     now,
     clock: deps.fleetClock,
+    witness: deps.witness,
     stateDigest: fullReport ? null : digest,
     isStateNew,
     isReaddressed: readdressed.has(computerId),

@@ -15,6 +15,7 @@ import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { DeafSpan } from '../listening/listening.js';
 import type { ComputerSettings } from '../policies/settings-cache.js';
 import { judgeClock, type ClockFindings } from './clock-findings.js';
+import type { ClockWitness } from './clock-witness.js';
 import type { Exchange } from './exchange.js';
 import { intervalInForce, type LiveRow, type LockedComputer } from './live-row.js';
 
@@ -57,6 +58,7 @@ export interface Circumstances {
   /** When the batch is about to be answered. */
   readonly now: FleetInstant;
   readonly clock: Pick<FleetClock, 'toWall' | 'toTrusted'>;
+  readonly witness?: ClockWitness | undefined;
   /** The digest to remember, null where the state could not be stored whole. */
   readonly stateDigest: Buffer | null;
   /** Whether that state is another than the stored one. */

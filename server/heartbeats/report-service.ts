@@ -185,13 +185,13 @@ function noteReceipt(
   const { receivedAt, report } = exchange;
   const latenessMs = live.contactDueAt === null ? null : receivedAt - live.contactDueAt;
   if (latenessMs !== null) lateness.note({ policyId, receivedAt, latenessMs });
-  const latencyMs = acceptance.next.clockErrorMs === null ? null : acceptance.next.clockErrorMs * 2;
+  const { measured } = acceptance.clock;
   recorder.note({
     computerId: live.computerId,
     receivedAt,
     latenessMs,
-    clockOffsetMs: acceptance.clock.offsetMs,
-    latencyMs,
+    clockOffsetMs: measured?.offsetMs ?? null,
+    latencyMs: measured?.roundTripMs ?? null,
     counters: report.counters,
     agentTimeMs: report.agentTime,
   });

@@ -4,6 +4,7 @@ import type { CommandJob } from '../agent-commands/index.js';
 import type { Config } from '../config.js';
 import type { Edges } from '../edges.js';
 import type { ManagerJournal } from '../events/manager-journal.js';
+import type { Heartbeats } from '../heartbeats/compose-heartbeats.js';
 import type { IncidentJob, StatusNudge } from '../incidents/index.js';
 import type { RunningListeningLedger } from '../listening/listening-ledger.js';
 import type { PortWatch } from '../listening/port-watch.js';
@@ -46,6 +47,7 @@ export interface SchedulerParts {
   readonly statusNudge: StatusNudge;
   readonly notices: NoticeJob;
   readonly commands: { readonly job: CommandJob };
+  readonly heartbeats: Pick<Heartbeats, 'clocksBesideMs'>;
   readonly journal: ManagerJournal;
   readonly drain: ManagerDrain;
   /** Undefined where none is configured. */
@@ -92,7 +94,7 @@ export function composeScheduler(parts: SchedulerParts): Scheduler {
 }
 
 function monotonicJobs(
-  { config, storage, ledger, portWatch, alerts, lag, deadMan }: SchedulerParts,
+  { config, storage, ledger, portWatch, alerts, lag, deadMan, heartbeats }: SchedulerParts,
   { hasJobs, hasAgents }: { readonly hasJobs: boolean; readonly hasAgents: boolean },
 ): MonotonicJob[] {
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
@@ -100,6 +102,7 @@ function monotonicJobs(
     node: config.node,
     ledger,
     lag: hasJobs ? lag : undefined,
+    clocksBesideMs: () => heartbeats.clocksBesideMs(),
     alerts,
     inTransaction,
     fleetClock,

@@ -1,5 +1,10 @@
 import { toRfc3339 } from '../../lib/clock.js';
-import { DEGRADED_WINDOW_MS, degradationOf, type Degradation } from '../../policies/degradation-rules.js';
+import {
+  DEGRADED_WINDOW_MS,
+  degradationOf,
+  type Degradation,
+  type ManagerHealth,
+} from '../../policies/degradation-rules.js';
 import type { AlertCondition, AlertWriter } from '../alerts/alert.js';
 import type { HotTransaction } from '../database/hot-transaction.js';
 import type { Sql } from '../database/sql.js';
@@ -12,6 +17,8 @@ export interface ManagerWatchDeps {
   readonly ledger: Pick<RunningListeningLedger, 'recentSpans' | 'deafness'>;
   /** Of the verdict job; undefined where another process has it. */
   readonly lag: Pick<LagWatch, 'worstMs'> | undefined;
+  /** Where most computers' clocks stand beside this one; nothing is known unless given. */
+  readonly clocksBesideMs?: () => number | null;
   readonly alerts: Pick<AlertWriter, 'raise' | 'turn' | 'resolve'>;
   readonly inTransaction: HotTransaction;
   readonly fleetClock: Pick<FleetClock, 'fleet' | 'toWall'>;
@@ -35,7 +42,7 @@ interface Trouble {
 }
 
 export function createManagerWatch(deps: ManagerWatchDeps): ManagerWatch {
-  const { node, ledger, lag, alerts, inTransaction, fleetClock } = deps;
+  const { node, ledger, alerts, inTransaction, fleetClock } = deps;
   /** Undefined until the first look: a life before may have left an alert open. */
   let stored: 'open' | 'closed' | undefined;
   let trouble: Trouble | undefined;
@@ -45,8 +52,7 @@ export function createManagerWatch(deps: ManagerWatchDeps): ManagerWatch {
   let shown: Degradation | undefined;
 
   const note = (at: FleetInstant): void => {
-    const worstLagMs = lag?.worstMs(DEGRADED_WINDOW_MS) ?? 0;
-    const evidence = degradationOf({ spans: ledger.recentSpans(), worstLagMs }, at);
+    const evidence = degradationOf(healthOf(deps), at);
     const before = trouble?.evidence;
     trouble = evidence ? { since: trouble?.since ?? at, evidence } : undefined;
     if (stored !== 'open' || isComplete(evidence, { before, shown })) untold = trouble ?? untold;
@@ -87,6 +93,11 @@ export function createManagerWatch(deps: ManagerWatchDeps): ManagerWatch {
   };
 }
 
+function healthOf({ ledger, lag, clocksBesideMs }: ManagerWatchDeps): ManagerHealth {
+  const worstLagMs = lag?.worstMs(DEGRADED_WINDOW_MS) ?? 0;
+  return { spans: ledger.recentSpans(), worstLagMs, clocksBesideMs: clocksBesideMs?.() ?? null };
+}
+
 interface Earlier {
   /** By the look before. */
   readonly before: Degradation | undefined;
@@ -106,7 +117,7 @@ function isMore(evidence: Degradation, than: Degradation | undefined): boolean {
 
 function detailOf(
   node: string,
-  { deafMs, deafMsByCause, spans, worstLagMs }: Degradation,
+  { deafMs, deafMsByCause, spans, worstLagMs, clocksBesideMs }: Degradation,
   show: (instant: FleetInstant) => string,
 ): Readonly<Record<string, unknown>> {
   const byCause = Object.entries(deafMsByCause).map(([cause, ms]) => [cause, ms / 1000]);
@@ -116,5 +127,6 @@ function detailOf(
     deafSecondsByCause: Object.fromEntries(byCause) as Record<string, number>,
     spans: spans.slice(-MOST_SPANS).map(({ from, until, cause }) => ({ from: show(from), until: show(until), cause })),
     schedulerLagSeconds: Math.round(worstLagMs) / 1000,
+    ...(clocksBesideMs === undefined ? {} : { clocksBesideSeconds: Math.round(clocksBesideMs / 1000) }),
   };
 }

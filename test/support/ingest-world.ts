@@ -10,6 +10,7 @@ import { sqlOfClient } from '../../server/database/sql.js';
 import type { DialRequests } from '../../server/dials/index.js';
 import type { FleetClock } from '../../server/fleet-clock/fleet-clock.js';
 import { composeHeartbeats, type Heartbeats } from '../../server/heartbeats/compose-heartbeats.js';
+import type { ClockDoubt } from '../../server/heartbeats/clock-witness.js';
 import type { Exchange } from '../../server/heartbeats/exchange.js';
 import { createDatabaseBreaker } from '../../server/database/database-breaker.js';
 import { createIdentityTokens } from '../../server/heartbeats/identity-token.js';
@@ -59,6 +60,8 @@ export interface IngestWorld extends Heartbeats {
   readonly spans: DeafSpan[];
   /** The deafness that goes on. */
   readonly present: DeafSpan[];
+  /** What most computers told of the manager's clock. */
+  readonly doubts: ClockDoubt[];
   report(computerId: string, changes?: Partial<Report>): Exchange;
   beat(computerId: string, changes?: Partial<Report>): Promise<Orders>;
 }
@@ -115,6 +118,7 @@ export function createIngestWorld(
   const deaf: string[] = [];
   const spans: DeafSpan[] = [];
   const present: DeafSpan[] = [];
+  const doubts: ClockDoubt[] = [];
   const heartbeats = composeHeartbeats({
     pool,
     settings,
@@ -137,6 +141,7 @@ export function createIngestWorld(
     metrics,
     log: createLog({ name: 'test', level: 'silent' }),
     orderContact: options.orderContact,
+    onClockDoubt: (doubt) => void doubts.push(doubt),
     ...(options.batcher ? { batcher: options.batcher } : {}),
   });
   const sequences = new Map<string, number>();
@@ -157,6 +162,7 @@ export function createIngestWorld(
     deaf,
     spans,
     present,
+    doubts,
     report,
     beat: (computerId, changes) => heartbeats.batcher.submit(report(computerId, changes)),
   };

@@ -167,7 +167,7 @@ describe('the diagnosis of a computer', () => {
       seen,
     );
     await sql(
-      'UPDATE computer_live SET clock_offset_ms = $2, clock_sampled_fleet_ms = $3 WHERE computer_id = $1',
+      'UPDATE computer_live SET clock_offset_ms = $2, clock_error_ms = 5, clock_sampled_fleet_ms = $3 WHERE computer_id = $1',
       id,
       DAY + 120_000,
       seen,

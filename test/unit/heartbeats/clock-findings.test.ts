@@ -136,9 +136,9 @@ describe('what a report tells of its clock', () => {
   it('names the step, the offsets before and after, and what it takes it for', () => {
     const live = { clockOffsetMs: 500 };
     expect(find({ live, report: sampled(2 * HOUR + 500) }).change).to.deep.equal({
-      classification: 'time-zone',
+      classification: 'time-zone-or-dst',
       stepMs: 2 * HOUR,
-      withinMs: 2045,
+      withinMs: 2048,
       offsetBeforeMs: 500,
       offsetAfterMs: 2 * HOUR + 500,
       between: [NOW - 2 * MINUTE, NOW - MINUTE],
@@ -179,7 +179,24 @@ describe('what a report tells of its clock', () => {
       'resolve',
       false,
     ],
-    ['above it since the limit was lowered', { live: { clockOffsetMs: 301_000 } }, 'raise', true],
+    [
+      'above it since the limit was lowered',
+      { live: { clockOffsetMs: 301_000 }, report: { agentTime: NOW + 301_000 } },
+      'raise',
+      true,
+    ],
+    [
+      'above it by the exchange before, and right now',
+      { report: { ...sampled(400_000), agentTime: NOW } },
+      null,
+      false,
+    ],
+    [
+      'above it by the exchange before, and by another amount now',
+      { report: { ...sampled(400_000), agentTime: NOW + 330_000 }, tells: true },
+      'raise',
+      true,
+    ],
     ['a manager set wrong', { report: sampled(0), wallStep: { byMs: HOUR, at: 0 } }, null, false],
     ['a manager put right', { report: sampled(HOUR), tells: true, wallStep: { byMs: HOUR, at: 0 } }, null, false],
     ['a fantastic clock', { report: { agentTime: 0 } }, 'raise', true],

@@ -178,7 +178,7 @@ describe('accepting a report', () => {
   const previousExchange = { sequence: 5, sentAt: NOW - 60_010, receivedAt: NOW - 59_980 };
   const clocks: readonly (readonly [string, Partial<LiveRow>, Partial<Report>, unknown[]])[] = [
     ['keeps the estimate without a sample', {}, {}, [0, 5, false]],
-    ['takes a sample', { clockOffsetMs: 9 }, { previousExchange }, [0, 10, false]],
+    ['takes a sample', { clockOffsetMs: 9 }, { previousExchange }, [0, 13, false]],
     [
       'ignores a sample of another exchange',
       { clockOffsetMs: 9 },

@@ -31,10 +31,10 @@ describe('a step that an agent tells', () => {
   it('raises nothing without a limit', () => expect(isChangeAlerting(9e12, UNLIMITED)).to.equal(false));
 
   for (const [stepMs, classification] of [
-    [HOUR, 'time-zone'],
-    [-HOUR - 4000, 'time-zone'],
-    [5.75 * HOUR, 'time-zone'],
-    [26 * HOUR, 'time-zone'],
+    [HOUR, 'time-zone-or-dst'],
+    [-HOUR - 4000, 'time-zone-or-dst'],
+    [5.75 * HOUR, 'time-zone-or-dst'],
+    [26 * HOUR, 'time-zone-or-dst'],
     [27 * HOUR, 'step'],
     [20 * MINUTE, 'step'],
     [61_000, 'step'],
@@ -54,27 +54,33 @@ describe('comparing two readings of an agent', () => {
     readonly alerts: boolean;
   }
   const cases: readonly Case[] = [
-    { name: 'nothing happened', stepMs: 3, is: 'none', alerts: false },
+    { name: 'nothing happened', stepMs: 3, is: 'in-order', alerts: false },
     { name: 'the manager was stepped', stepMs: 3, managerStepMs: HOUR, is: 'manager-step', alerts: false },
     { name: 'a step above the limit', stepMs: 70_000, is: 'step', alerts: true },
     { name: 'a step back above the limit', stepMs: -70_000, is: 'step', alerts: true },
     { name: 'a step below the limit', stepMs: 50_000, is: 'step', alerts: false },
     { name: 'a step that the errors may be', stepMs: 61_000, errorMs: 2000, is: 'step', alerts: false },
     { name: 'a step of both clocks', stepMs: 70_000, managerStepMs: HOUR, is: 'step', alerts: true },
-    { name: 'a zone set wrong', stepMs: 2 * HOUR, is: 'time-zone', alerts: true },
-    { name: 'a slew by NTP', stepMs: 30, is: 'drift', alerts: false },
-    { name: 'a clock that drifts while away', stepMs: 300_000, elapsedMs: 7 * 24 * HOUR, is: 'drift', alerts: false },
+    { name: 'a zone set wrong', stepMs: 2 * HOUR, is: 'time-zone-or-dst', alerts: true },
+    { name: 'a slew by NTP', stepMs: 30, is: 'steady-drift', alerts: false },
+    {
+      name: 'a clock that drifts while away',
+      stepMs: 300_000,
+      elapsedMs: 7 * 24 * HOUR,
+      is: 'steady-drift',
+      alerts: false,
+    },
     { name: 'a drift that no clock has', stepMs: 90_000, elapsedMs: 24 * HOUR, is: 'step', alerts: true },
-    { name: 'a suspend that the clock outlived', stepMs: 0, elapsedMs: 8 * HOUR, is: 'none', alerts: false },
+    { name: 'a suspend that the clock outlived', stepMs: 0, elapsedMs: 8 * HOUR, is: 'in-order', alerts: false },
     { name: 'a pause of 8 h', stepMs: -8 * HOUR, elapsedMs: 8 * HOUR + 45_000, is: 'suspend', alerts: false },
     {
       name: 'a clock set back further than the pause',
       stepMs: -9 * HOUR,
       elapsedMs: 8 * HOUR,
-      is: 'time-zone',
+      is: 'time-zone-or-dst',
       alerts: true,
     },
-    { name: 'a clock set back by less', stepMs: -5 * HOUR, elapsedMs: 8 * HOUR, is: 'time-zone', alerts: true },
+    { name: 'a clock set back by less', stepMs: -5 * HOUR, elapsedMs: 8 * HOUR, is: 'time-zone-or-dst', alerts: true },
     { name: 'a step back inside an interval', stepMs: -65_000, elapsedMs: 70_000, is: 'step', alerts: true },
   ];
   for (const { name, stepMs, elapsedMs = MINUTE, managerStepMs = 0, errorMs = 5, is, alerts } of cases)
@@ -148,7 +154,8 @@ describe('an uncertain reading', () => {
 describe('a clock that stands beside the manager', () => {
   const at = (fromTrustedMs: number, fromWallMs = fromTrustedMs, errorMs = 10) => ({
     fromTrustedMs,
-    fromWallMs,
+    fromWallMs: [fromWallMs],
+    fromMajorityMs: null,
     errorMs,
   });
   for (const [name, was, difference, is] of [
@@ -162,6 +169,14 @@ describe('a clock that stands beside the manager', () => {
     ['beside both', false, at(3_600_000, -400_000), true],
   ] as const)
     it(`${name}: ${is}`, () => expect(isDrifting(was, difference, LIMITS)).to.equal(is));
+
+  it('is none where the manager showed its time within the day, or most others stand', () => {
+    const off = at(3_600_000);
+    expect(isDrifting(false, off, LIMITS)).to.equal(true);
+    expect(isDrifting(false, { ...off, fromWallMs: [3_600_000, 3_600_000, -200, 3_600_000] }, LIMITS)).to.equal(false);
+    expect(isDrifting(false, { ...off, fromMajorityMs: 1500 }, LIMITS)).to.equal(false);
+    expect(isDrifting(false, { ...off, fromMajorityMs: -400_000 }, LIMITS)).to.equal(true);
+  });
 
   it('is none without a limit, whatever was before', () => {
     expect([isDrifting(false, at(9e12), UNLIMITED), isDrifting(true, at(9e12), UNLIMITED)]).to.deep.equal([

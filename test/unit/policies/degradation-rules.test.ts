@@ -40,6 +40,15 @@ describe('a degraded manager', () => {
     });
   });
 
+  it('is one whose clock stands more than a minute beside those of most computers', () => {
+    const beside = (clocksBesideMs: number | null, worstLagMs = 0) =>
+      degradationOf({ spans: [], worstLagMs, clocksBesideMs }, NOW);
+    expect([beside(null), beside(60_000), beside(-60_000)]).to.deep.equal([null, null, null]);
+    expect(beside(-60_001)).to.include({ reason: 'clock-doubted', clocksBesideMs: -60_001 });
+    expect(beside(60_001, 5001)).to.include({ reason: 'scheduler-lag', clocksBesideMs: 60_001 });
+    expect(beside(60_000, 5001)).not.to.have.property('clocksBesideMs');
+  });
+
   it('counts every deaf millisecond of the window once', () => {
     const arbitrary = fc.array(
       fc.tuple(
