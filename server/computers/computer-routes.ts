@@ -19,7 +19,6 @@ import {
   StatusChangeDto,
 } from './computer-dto.js';
 import { parsePackageFilter } from '../telemetry/index.js';
-import type { ComputerHistory } from './computer-history-query.js';
 import { type ComputerHistory, GAP_ORDER, RING_ORDER, STATUS_ORDER } from './computer-history-query.js';
 import type { ComputerLifecycleService } from './computer-lifecycle-service.js';
 import type { ComputerOverview } from './computer-overview-query.js';
