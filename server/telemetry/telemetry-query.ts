@@ -102,6 +102,13 @@ const CONNECTIONS: ItemList<ConnectionRow> = {
   keyOf: ({ remote_address: address, id }) => [address, id],
 };
 
+/** The order of each list of an inventory. */
+export const INVENTORY_ORDERS = {
+  packages: PACKAGES.order,
+  listeningPorts: LISTENING_PORTS.order,
+  connections: CONNECTIONS.order,
+} as const;
+
 export interface TelemetryReadingDeps {
   readonly sql: Sql;
   readonly clock: Pick<FleetClock, 'toWall'>;

@@ -1,9 +1,14 @@
 import type { Scope } from '../access/scope.js';
 import { pageSchemaOf } from '../admin-api/dto-schemas.js';
-import { PageQuery } from '../admin-api/page.js';
+import { type ListOrder, PageQuery } from '../admin-api/page.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
 import { ConnectionDto, InventoryDto, ListeningPortDto, MetricsDto, PackageDto } from './telemetry-dto.js';
-import { createTelemetryReading, type TelemetryReading, type TelemetryReadingDeps } from './telemetry-query.js';
+import {
+  createTelemetryReading,
+  INVENTORY_ORDERS,
+  type TelemetryReading,
+  type TelemetryReadingDeps,
+} from './telemetry-query.js';
 
 export interface TelemetryRoutesDeps extends TelemetryReadingDeps {
   /** Throws `computer-not-found` for a computer outside the scope. */
@@ -51,7 +56,7 @@ function standingRoutes({ assertVisible }: TelemetryRoutesDeps, reading: Telemet
 function listRoutes({ assertVisible }: TelemetryRoutesDeps, reading: TelemetryReading): RouteDefinition[] {
   const list = (
     name: string,
-    about: { readonly summary: string; readonly item: Parameters<typeof pageSchemaOf>[0] },
+    about: { readonly summary: string; readonly item: Parameters<typeof pageSchemaOf>[0]; readonly order: ListOrder },
     read: (computerId: string, query: PageQuery) => Promise<unknown>,
   ): RouteDefinition =>
     defineRoute({
@@ -61,15 +66,18 @@ function listRoutes({ assertVisible }: TelemetryRoutesDeps, reading: TelemetryRe
       tag,
       summary: about.summary,
       query: PageQuery,
+      list: about.order,
       reply: { status: 200, body: pageSchemaOf(about.item) },
       async handle({ scope, params, query }) {
         await assertVisible(scope, params['id'] ?? '');
         return { body: await read(params['id'] ?? '', query) };
       },
     });
+  const { packages, listeningPorts, connections } = INVENTORY_ORDERS;
+  const ports = { summary: 'Its listening ports', item: ListeningPortDto, order: listeningPorts };
   return [
-    list('packages', { summary: 'Its installed packages', item: PackageDto }, reading.packages),
-    list('listening-ports', { summary: 'Its listening ports', item: ListeningPortDto }, reading.listeningPorts),
-    list('connections', { summary: 'Its connections', item: ConnectionDto }, reading.connections),
+    list('packages', { summary: 'Its installed packages', item: PackageDto, order: packages }, reading.packages),
+    list('listening-ports', ports, reading.listeningPorts),
+    list('connections', { summary: 'Its connections', item: ConnectionDto, order: connections }, reading.connections),
   ];
 }
