@@ -146,7 +146,8 @@ export function driftOf(samples: readonly ClockSample[]): ClockDrift | null {
   const isAllowed = low <= high;
   const slope = isAllowed ? Math.min(high, Math.max(low, middle)) : middle;
   const beside = besideLine(samples, slope);
-  const bounds = isAllowed ? { low, high } : allowedSlopes(pairs, beside);
+  // As much again: errors that just suffice allow no other slope than this one.
+  const bounds = isAllowed ? { low, high } : allowedSlopes(pairs, 2 * beside);
   const gainedMs = Math.abs(slope) * (last.at - first.at);
   return {
     ppm: slope * 1e6,

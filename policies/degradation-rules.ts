@@ -4,8 +4,8 @@ import type { Span } from './listening-ledger.js';
 export const DEGRADED_WINDOW_MS = 300_000;
 const DEAF_LIMIT_MS = 30_000;
 const LAG_LIMIT_MS = 5000;
-/** How far most computers may stand beside the manager's clock. */
-const BESIDE_LIMIT_MS = 60_000;
+/** How far most computers may stand beside the manager's clock: no step that its wall clock is trusted with comes to more. */
+const BESIDE_LIMIT_MS = 300_000;
 /** Any second of these is one too many. */
 const GRAVE = ['not-accepting', 'self-suspicion'] as const;
 

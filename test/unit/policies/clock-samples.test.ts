@@ -217,6 +217,30 @@ describe('the rate of a clock', () => {
     expect(mostPpm(drift)).to.be.closeTo(1000 + 10 / 0.6, 1e-6);
   });
 
+  it('is the middle of the slopes, of few samples too', () => {
+    const slopesOf = (...offsets: number[]) =>
+      driftOf(everyMinute(offsets.length, (n) => offsets[n] ?? 0, 400))?.ppm ?? 0;
+    // 3 pairs: 60, 130 and 95 ms a minute; 6 pairs: 60, 95, 90, 130, 105 and 80.
+    expect(slopesOf(0, 60, 190)).to.be.closeTo((95 / MINUTE) * 1e6, 1e-6);
+    expect(slopesOf(0, 60, 190, 270)).to.be.closeTo(((90 + 95) / 2 / MINUTE) * 1e6, 1e-6);
+  });
+
+  it('takes ten seconds and two samples of one instant', () => {
+    expect(driftOf([0, 5000, 10_000].map((at) => sample(at, 0)))).to.include({ ppm: 0, isSteady: true });
+    expect(driftOf([0, 0, 10_000].map((at) => sample(at, 0)))).to.include({ ppm: 0, boundPpm: 1000 });
+  });
+
+  it('has a bound where no line fits, too', () => {
+    const drift = driftOf([sample(0, 0), sample(MINUTE, 100), sample(2 * MINUTE, 0)]);
+    expect(drift).to.include({ ppm: 0, isSteady: false });
+    expect(drift?.boundPpm).to.be.closeTo(1500, 1e-6);
+  });
+
+  it('of a fast clock wanders by a share of what it gained', () => {
+    const wandering = (ms: number) => driftOf(everyMinute(60, (n) => 60 * n + (n % 2) * 2 * ms))?.isSteady;
+    expect([wandering(100), wandering(300)]).to.deep.equal([true, false]);
+  });
+
   it('is no reason to grow bounds while clocks run so', () => {
     expect(mostPpm(driftOf(everyMinute(11, (n) => -24 * n)))).to.equal(0);
     expect(mostPpm(driftOf(everyMinute(11, (n) => -60 * n)))).to.be.above(1000);
