@@ -23,6 +23,7 @@ import {
 import type { CommandExchange } from './commands/command-runner.js';
 import { withDeadline } from './deadline.js';
 import type { Directions } from './directions.js';
+import type { Firewall } from './firewall/firewall.js';
 import type { Observer } from './observer.js';
 import type { IncomingEvent } from './spool/event-intake.js';
 import { buildReport, carriedCount, EVENT_BYTES_PER_REPORT, type Incarnation } from './report-builder.js';
@@ -43,6 +44,7 @@ export interface ExchangeDeps {
   readonly spool: Spool;
   readonly settings: Settings;
   readonly directions: Directions;
+  readonly firewall: { readonly report: () => ReturnType<Firewall['report']> | undefined };
   readonly transport: Pick<HeldTransport, 'connect'>;
   readonly observer: Observer;
   readonly commands: CommandExchange;
@@ -170,7 +172,7 @@ export class Exchanger {
     batches: readonly ReadBatch[],
     more: { readonly goodbye: GoodbyeReason | undefined; readonly proxy: string | undefined },
   ): UnansweredReport {
-    const { clock, random, incarnation, state, settings, directions, observer, commands } = this.#deps;
+    const { clock, random, incarnation, state, settings, directions, firewall, observer, commands } = this.#deps;
     const reduced = this.#reducedReports > 0;
     if (reduced) this.#reducedReports -= 1;
     return buildReport({
@@ -191,6 +193,7 @@ export class Exchanger {
       ...more,
       tellings: commands.tellings,
       isCollecting: state.stoppedCollection === undefined,
+      firewall: firewall.report(),
     });
   }
 

@@ -3,6 +3,7 @@ import type { CommandResult } from '../protocol/command-messages.js';
 import type {
   CandidateReport,
   ComponentReport,
+  FirewallReport,
   GoodbyeReason,
   ListenerReport,
   Report,
@@ -55,6 +56,8 @@ export interface ReportInputs {
   /** What became of commands. */
   readonly tellings: readonly CommandResult[];
   readonly isCollecting: boolean;
+  /** Undefined where it is not told. */
+  readonly firewall: FirewallReport | undefined;
 }
 
 /** Builds a report and what the agent must remember of it until it is answered. */
@@ -70,6 +73,7 @@ export function buildReport(inputs: ReportInputs): UnansweredReport {
     counters: reduced ? {} : snapshot.counters,
     ...settingsPart(inputs),
     ...inputs.directions,
+    ...(inputs.firewall ? { firewall: inputs.firewall } : {}),
     ...transportPart(inputs),
     lanes: inputs.batches.map(({ lane, epoch, events }) => ({ lane, epoch, events })),
     ...doingsPart(inputs, tellings),

@@ -158,13 +158,9 @@ export class SimulatedAgent {
     const settings = new Settings(state, spool);
     const { bootId } = machine;
     const lock = new ExchangeLock();
-    const base = { clock, random, log, state, spool, settings, lock, bootId };
-    const listeners = new ListenerSet({
-      clock,
-      random,
-      open: (request) => this.#listen(request),
-      onChange: () => undefined,
-    });
+    const base = { clock, random, log, state, spool, settings, lock, bootId, firewall: NO_FIREWALL };
+    const open = (request: { readonly port: number }) => this.#listen(request);
+    const listeners = new ListenerSet({ clock, random, open, onChange: () => undefined });
     const directions: Directions = new Directions({
       ...base,
       listeners,
@@ -189,7 +185,15 @@ export class SimulatedAgent {
       managerNow: () => clock.wall(),
       onNews: () => undefined,
     });
-    const exchanger = new Exchanger({ ...base, incarnation, directions, transport, observer, commands });
+    const exchanger = new Exchanger({
+      ...base,
+      firewall: NO_FIREWALL,
+      incarnation,
+      directions,
+      transport,
+      observer,
+      commands,
+    });
     const intervalSeconds = () => settings.values.heartbeatIntervalSeconds;
     const loop: HeartbeatLoop = new HeartbeatLoop({
       ...base,
@@ -205,6 +209,7 @@ export class SimulatedAgent {
   }
 }
 
+const NO_FIREWALL = { apply: async () => undefined, failure: undefined, report: () => undefined };
 const FACTS = { hostname: 'simulated' };
 const SNAPSHOT: HostSnapshot = {
   facts: FACTS,

@@ -6,3 +6,4 @@ export { checkRequest, digestOf, type CheckedRequest, type CommandRequest } from
 export { commandRoutes, type CommandRoutesDeps } from './command-routes.js';
 export { auditCommand, MOST_OPEN, type Wake } from './command-service.js';
 export type { Command } from './command.js';
+export { createReleaseCodes, type ReleaseCodes } from './release-codes.js';

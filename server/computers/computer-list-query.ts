@@ -26,6 +26,8 @@ export interface ComputerFilters {
   readonly labels: readonly LabelFilter[];
   /** A part of the name, whatever its case. */
   readonly q: string | undefined;
+  /** All of them must be set; none unless given. */
+  readonly flags?: readonly string[];
 }
 
 /** What the overview of one computer is made from. */
@@ -170,14 +172,20 @@ export async function findComputerRow(sql: Sql, scope: Scope, computerId: string
   return row;
 }
 
-/** Over `computers` and, where statuses are asked for, `computer_status`. */
-export function computerConditions(scope: Scope, { statuses, policyId, labels, q }: ComputerFilters): Conditions {
+/** Over `computers` and, where statuses or flags are asked for, `computer_status`. */
+export function computerConditions(
+  scope: Scope,
+  { statuses, policyId, labels, q, flags = [] }: ComputerFilters,
+): Conditions {
   const where = new Conditions();
   const visible = scope.predicate('computers.policy_id', where.next);
   where.add(visible.sql, ...visible.parameters);
   if (statuses.length > 0) where.add(`computer_status.status = ANY($${where.next}::text[])`, statuses);
   if (policyId !== undefined) where.add(subtreeCondition(where.next), policyId);
   for (const label of labels) addLabel(where, label);
+  // The condition of the index.
+  if (flags.length > 0)
+    where.add(`computer_status.flags <> '{}' AND computer_status.flags @> $${where.next}::text[]`, flags);
   if (q !== undefined) where.add(`computers.name ILIKE $${where.next} ESCAPE '\\'`, containing(q));
   return where;
 }

@@ -55,8 +55,8 @@ function readingRoutes({ overview }: ComputerRoutesDeps): RouteDefinition[] {
       query: ComputersQuery,
       reply: { status: 200, body: pageSchemaOf(ComputerDto) },
       async handle({ scope, query }) {
-        const { status = [], policyId, label = [], q } = query;
-        const filters = { statuses: status, policyId, labels: label.map(parseLabelFilter), q };
+        const { status = [], flag: flags = [], policyId, label = [], q } = query;
+        const filters = { statuses: status, flags, policyId, labels: label.map(parseLabelFilter), q };
         return { body: await overview.list(scope, query, filters) };
       },
     }),
