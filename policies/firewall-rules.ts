@@ -167,15 +167,17 @@ interface FaultsOf {
 
 function endpointFaults(rule: FirewallRule, of: FaultsOf): FieldError[] {
   const { side, pointer } = of;
-  const { mac = [], ports = [] } = rule[side] ?? {};
-  const said = addressFaults(rule[side] ?? {}, of);
-  const hasPorts = rule.protocol === 'TCP' || rule.protocol === 'UDP';
-  if (ports.length > 0 && !hasPorts)
+  const end = rule[side] ?? {};
+  const { mac = [], ports = [] } = end;
+  const said = addressFaults(end, of);
+  if (ports.length > 0 && !hasPorts(rule.protocol))
     said.push({ pointer: `${pointer}/ports`, detail: 'needs the protocol TCP or UDP' });
   const isTooEarly = rule.direction === 'outgoing' && rule.frameType !== 'ARP';
   if (mac.length > 0 && isTooEarly) said.push({ pointer: `${pointer}/mac`, detail: TOO_EARLY });
   return said;
 }
+
+const hasPorts = (of: FirewallProtocol | undefined): boolean => of === 'TCP' || of === 'UDP';
 
 const TOO_EARLY =
   'must be empty for outgoing frames other than ARP: they have no hardware address yet where they are judged';

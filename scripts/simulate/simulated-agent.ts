@@ -156,9 +156,8 @@ export class SimulatedAgent {
     const state = await StateStore.open(store, { owner: computerId, firstSequence: Math.floor(clock.wall()) });
     const spool = await Spool.open({ store, clock, random, maxMegabytes: 256 });
     const settings = new Settings(state, spool);
-    const { bootId } = machine;
     const lock = new ExchangeLock();
-    const base = { clock, random, log, state, spool, settings, lock, bootId, firewall: NO_FIREWALL };
+    const base = { clock, random, log, state, spool, settings, lock, bootId: machine.bootId, firewall: NO_FIREWALL };
     const open = (request: { readonly port: number }) => this.#listen(request);
     const listeners = new ListenerSet({ clock, random, open, onChange: () => undefined });
     const directions: Directions = new Directions({
@@ -174,7 +173,7 @@ export class SimulatedAgent {
     const journal = await CommandJournal.open(store);
     const parts = () => (directions.part ? [directions.part] : []);
     const observer = new Observer({ ...base, store, journal, makeCollectors, parts });
-    const incarnation = { computerId, instanceId: random.uuid(), bootId, capabilities: [] };
+    const incarnation = { computerId, instanceId: random.uuid(), bootId: machine.bootId, capabilities: [] };
     const { isReachable, deliver, note } = this.#deps;
     const transport = createWire({ computerId, link, process, isReachable, deliver, note });
     const commands = new CommandRunner({

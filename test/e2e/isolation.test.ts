@@ -309,12 +309,12 @@ describe('the firewall of an agent, and its isolation', function () {
     /** As systemd does by `AmbientCapabilities=`. */
     const ordinary = (capabilities: string): Elsewhere => ({
       words: (program, args) =>
-        host.words('setpriv', [
-          ...['--reuid', ORDINARY, '--regid', ORDINARY, '--clear-groups'],
-          ...['--inh-caps', capabilities, '--ambient-caps', capabilities, '--'],
-          program,
-          ...args,
-        ]),
+        host.words(
+          'setpriv',
+          ['--reuid', ORDINARY, '--regid', ORDINARY, '--clear-groups', '--inh-caps', capabilities]
+            .concat(['--ambient-caps', capabilities, '--', program])
+            .concat(args),
+        ),
     });
 
     for (const [name, capabilities, state] of [

@@ -65,7 +65,8 @@ const isNothing = (list: readonly unknown[]): boolean => list.length === 0;
 function fits({ ip = [], mac = [], ports = [] }: FirewallEndpoint = {}, end: PacketEnd, isArp: boolean): boolean {
   const isThere = isNothing(ip) || ip.some((text) => holds(text, end.ip));
   const isIt = isNothing(mac) || mac.includes(end.mac);
-  return isThere && isIt && (isArp || isNothing(ports) || ports.some((one) => spans(one, end.port)));
+  const isAt = isArp || isNothing(ports) || ports.some((one) => spans(one, end.port));
+  return [isThere, isIt, isAt].every(Boolean);
 }
 
 function holds(text: string, address: string): boolean {
