@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { chownSync, readdirSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { createNftFilter, FirewallRefused, type PacketFilter } from '../../agent/firewall/nft-program.js';
@@ -321,12 +322,16 @@ describe('the firewall of an agent, and its isolation', function () {
       ['with the one capability', '-all,+net_admin', 'applied'],
       ['without any', '-all', 'unsupported'],
     ] as const)
-      it(`is ${state} ${name}, and the agent is in contact`, async () => {
+      it(`is ${state} ${name}, and the agent is in contact`, async function () {
+        const [program, words] = ordinary(capabilities).words(process.execPath, ['dist/agent/main.js', '--version']);
+        if (spawnSync(program, [...words]).status !== 0)
+          skipFor(this, 'setpriv, and a Node.js that other users can run');
         const policy = await world.newPolicy(`Ordinary ${state}`, {
           heartbeatIntervalSeconds: 5,
           firewallRules: [SSH],
         });
         const id = await world.enroll(policy, `ordinary-${state}`);
+        chmodSync(join(world.directoryOf(`ordinary-${state}`), '..'), 0o711);
         own(world.directoryOf(`ordinary-${state}`), Number(ORDINARY));
         host.nft('flush', 'ruleset');
         const agent = world.run(`ordinary-${state}`, [], ordinary(capabilities));
