@@ -38,7 +38,7 @@ export interface FirewallWish {
 export interface FirewallDeps {
   readonly clock: Clock;
   readonly log: Log;
-  readonly state: StateStore;
+  readonly state: Pick<StateStore, 'isolation' | 'setIsolation' | 'firewall' | 'noteFirewall'>;
   readonly spool: Pick<Spool, 'append'>;
   /** Absent where this agent keeps its hands off. */
   readonly filter: PacketFilter | undefined;
@@ -235,20 +235,32 @@ export class Firewall {
     const wish = this.#deps.wish();
     const set = effectiveSet(wish.rules, wish.listeners);
     try {
-      const plan = this.#planOf(set, wish);
+      const isWanted = this.#deps.state.isolation !== undefined || !isWithoutEffect(set);
+      if (isWanted) await this.#learnNames();
+      const plan = isWanted ? this.#planOf(set, wish) : undefined;
+      const before = this.#loaded;
       if (plan) await this.#load(plan);
       else await this.#unload();
-      await this.#came({ state: 'applied' }, digestOfSet(set));
+      const digest = digestOfSet(set);
+      const isOther = this.#digest !== undefined && digest !== this.#digest && before !== this.#loaded;
+      this.#digest = digest;
+      await this.#came({ state: 'applied' }, isOther);
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error);
       await this.#came({ state: error instanceof FirewallUnsupported ? 'unsupported' : 'failed', detail });
     }
   }
 
-  #planOf(set: FirewallSet, { listeners }: FirewallWish): FirewallPlan | undefined {
+  /** Names that never led anywhere are asked for while that is still possible. */
+  async #learnNames(): Promise<void> {
+    const unknown = this.#targets().filter(({ host }) => this.#memory.addresses[host] === undefined);
+    for (const { host } of unknown) await this.#resolve(host).catch(() => undefined);
+  }
+
+  #planOf(set: FirewallSet, { listeners }: FirewallWish): FirewallPlan {
     const { isolation } = this.#deps.state;
-    if (!isolation) return isWithoutEffect(set) ? undefined : planRules(set, this.#contact());
     const contact = this.#contact();
+    if (!isolation) return planRules(set, contact);
     const dialledFrom = [...new Set([...contact.targets.map(({ address }) => address), ...this.#memory.dialledFrom])];
     const listenerPorts = listeners.map(({ port }) => port);
     return planIsolation({ contact, dialledFrom, listenerPorts, allow: isolation.allow });
@@ -284,16 +296,13 @@ export class Firewall {
   }
 
   /** Told once for each thing that it comes to. */
-  async #came(outcome: Outcome, digest?: string): Promise<void> {
+  async #came(outcome: Outcome, isOther = false): Promise<void> {
     const { state, detail } = outcome;
-    const isOther = digest !== undefined && digest !== this.#digest;
-    const wasApplied = this.#digest !== undefined;
     this.#outcome = outcome;
-    if (digest !== undefined) this.#digest = digest;
     const tale = state === 'applied' ? undefined : `${state} ${detail}`;
     const isNews = tale !== this.#told;
     this.#told = tale;
-    if (state === 'applied' && ((isOther && wasApplied) || isNews)) await this.#tell(APPLIED);
+    if (state === 'applied' && (isOther || isNews)) await this.#tell(APPLIED);
     if (state !== 'applied' && isNews) await this.#tell(troubleOf(outcome));
   }
 
