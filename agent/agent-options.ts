@@ -4,6 +4,7 @@ import type { Random } from '../lib/random.js';
 import type { HostCollectors } from './collectors/host-collectors.js';
 import type { CommunicationDirection } from '../policies/setting-values.js';
 import type { DataDirectory } from './data-directory.js';
+import type { PacketFilter } from './firewall/nft-program.js';
 import type { LogTail } from './log-tail.js';
 import type { ListenerTimeouts } from './listener/listener-server.js';
 import type { ContactState } from './heartbeat-loop.js';
@@ -24,6 +25,8 @@ export interface AgentOptions {
   readonly listenerTimeouts?: ListenerTimeouts;
   /** How an agent that has never been in contact begins, whatever its enrollment said. */
   readonly firstDirection?: CommunicationDirection;
+  /** The machine's packet filter; absent, the agent keeps its hands off it. Of the agents of a machine one may have it. */
+  readonly packetFilter?: PacketFilter;
   /** The last lines of the log, where it is this agent's own. */
   readonly logTail?: LogTail;
   /** Ends this process so that another takes its place; absent where the agent is a part of another process. */

@@ -16,6 +16,7 @@ import {
   type AgentCommand,
   type EmitCommand,
   type EnrollCommand,
+  type ReleaseCommand,
   type RunCommand,
   type StatusCommand,
   type Surroundings,
@@ -23,6 +24,7 @@ import {
 import { readIdentity, type DataDirectory } from './data-directory.js';
 import { enrollDirectory } from './enroll-directory.js';
 import { EXIT, explainFailure, type ExitCode } from './exit-codes.js';
+import { createNftFilter } from './firewall/nft-program.js';
 import { LogTail } from './log-tail.js';
 import { ownerOf } from './identity-check.js';
 import { AgentNotRunning, callAgent } from './local-socket/socket-client.js';
@@ -77,6 +79,8 @@ async function runCommand(command: AgentCommand, context: CommandContext): Promi
     case 'install':
     case 'uninstall':
       return runServiceCommand(command, { ...context, searchPath: searchPathOf(context.around.env) });
+    case 'release':
+      return runRelease(command, context);
     case 'help':
       context.print(USAGE);
       return EXIT.ok;
@@ -161,6 +165,8 @@ async function runAgent(command: RunCommand, context: CommandContext): Promise<E
     restart,
     ...portsOf(command),
     ...(notifier ? supervision(notifier) : {}),
+    ...(command.firewall ? { packetFilter: createNftFilter({ clock }) } : {}),
+    ...(command.listenerPort === undefined ? {} : { listenerPort: command.listenerPort }),
   });
   await daemon.start();
   await notifier?.ready(daemon.status().state);
@@ -193,6 +199,8 @@ function supervision(
 
 const LOCAL_CALL_MS = 10_000;
 const EMIT_CALL_MS = 600_000;
+/** Two runs of nft. */
+const RELEASE_CALL_MS = 30_000;
 
 async function runStatus({ directory, json }: StatusCommand, context: CommandContext): Promise<ExitCode> {
   getIdentity(directory);
@@ -238,10 +246,28 @@ function readStoppedStatus(directory: DataDirectory, context: CommandContext): P
       candidateFingerprint: undefined,
       listener: { state: 'closed' },
       channel: { state: 'off', since: null, detail: null },
+      firewall: { state: 'unknown', detail: 'the agent does not run', isolated: isolatedOf(state) },
       spool: await Spool.inspect(store),
       nextContactAt: state.progress.nextContactAt,
     });
   });
+}
+
+function isolatedOf({ isolation }: StateStore) {
+  return isolation ? { since: isolation.since, commandId: isolation.commandId } : null;
+}
+
+async function runRelease({ directory, code }: ReleaseCommand, context: CommandContext): Promise<ExitCode> {
+  getIdentity(directory);
+  const call = {
+    folder: directory.path,
+    name: directory.socketName,
+    clock: context.clock,
+    milliseconds: RELEASE_CALL_MS,
+  };
+  await callAgent(call, { op: 'release', code });
+  context.print('The isolation was ended');
+  return EXIT.ok;
 }
 
 async function runEmit(command: EmitCommand, context: CommandContext): Promise<ExitCode> {

@@ -14,6 +14,9 @@ import {
   type Identity,
 } from './data-directory.js';
 import { Directions } from './directions.js';
+import { Firewall, type FirewallDeps } from './firewall/firewall.js';
+import { firewallExecutors } from './firewall/firewall-executors.js';
+import { systemNetwork } from './firewall/host-network.js';
 import { ExchangeLock } from './exchange-lock.js';
 import { Exchanger } from './exchange.js';
 import { HeartbeatLoop } from './heartbeat-loop.js';
@@ -81,9 +84,23 @@ async function composeOn(store: DurableStore, { options, identity, setAside, cle
   const isNew = state.progress.lastExchangeAt === undefined && setAside === undefined;
   const lock = new ExchangeLock();
   const ways = composeWays({ options, identity, state, spool, settings, lock, loop: () => loop });
-  const { https, transport, directions } = ways;
-  const parts = () => [directions.part, transport.part, telemetry.endpoint.part].filter((part) => part !== undefined);
-  const base = { clock, random, log, state, spool, settings, directions, transport, lock, bootId, ...telemetry };
+  const { https, transport, directions, firewall } = ways;
+  const owners = [directions, transport, firewall, telemetry.endpoint];
+  const parts = () => owners.map(({ part }) => part).filter((part) => part !== undefined);
+  const base = {
+    clock,
+    random,
+    log,
+    state,
+    spool,
+    settings,
+    directions,
+    firewall,
+    transport,
+    lock,
+    bootId,
+    ...telemetry,
+  };
   const observer = new Observer({ ...base, store, journal, makeCollectors, parts });
   const incarnation = incarnationOf(options, identity);
   const commands = composeAgentCommands({
@@ -100,6 +117,7 @@ async function composeOn(store: DurableStore, { options, identity, setAside, cle
     tellAll: () => exchanger.tellAll(),
     wake: () => loop.wake(),
     status: () => daemon.status(),
+    executors: firewallExecutors(firewall),
   });
   const exchanger: Exchanger = new Exchanger({ ...base, incarnation, observer, commands: commands.runner });
   const loop: HeartbeatLoop = new HeartbeatLoop({
@@ -170,6 +188,7 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
     tryOut: (route) => loop().tryOut(route),
     onChange: () => directions.rerouted(),
   });
+  const firewall = composeFirewall({ options, identity, state, spool, wish: () => directions.firewallWish });
   const transportOptions: TransportOptions = {
     identity,
     clock,
@@ -178,6 +197,7 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
     routes: () => directions.routes,
     known: () => knownPath(state.progress),
     secretOf: (name) => proxies.secretOf(name),
+    admit: (host, port) => firewall.admit(host, port),
   };
   const listeners = createListeners({
     options,
@@ -185,6 +205,8 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
     recognise: (socket) => judgeManager(socket, transportOptions),
     exchange: (connection) => loop().answer(connection),
     onChange: () => void directions.listenersChanged(),
+    onDialled: (address) => void firewall.dialledFrom(address),
+    firewallMark: () => directions.firewallMark,
   });
   const directions: Directions = new Directions({
     clock,
@@ -195,6 +217,7 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
     settings,
     listeners,
     lock,
+    firewall,
     listenerPort,
     localProxies: () => proxies.local,
     failureOver: (route) => https.failureOver(route),
@@ -213,7 +236,15 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
     onWake: () => loop().answerWake(),
     onLost: (returnInMs) => loop().hasten(returnInMs),
   });
-  return { https, transport, listeners, directions, proxies };
+  return { https, transport, listeners, directions, firewall, proxies };
+}
+
+function composeFirewall({
+  options: { clock, log, packetFilter: filter },
+  identity: { managerUrls: enrolledUrls },
+  ...others
+}: Pick<WaysDeps, 'options' | 'identity' | 'state' | 'spool'> & Pick<FirewallDeps, 'wish'>): Firewall {
+  return new Firewall({ clock, log, filter, network: systemNetwork, enrolledUrls, ...others });
 }
 
 function knownPath({ managerUrl, proxy = null }: Progress): KnownPath | undefined {

@@ -52,6 +52,8 @@ export interface RunCommand {
   /** Instead of the one in the settings. */
   readonly listenerPort: number | undefined;
   readonly logLevel: LogLevel;
+  /** Whether the agent may use the machine's packet filter. */
+  readonly firewall: boolean;
   /** Something starts the agent again when it ends. */
   readonly isSupervised: boolean;
   /** Instead of the one in `agent.json`. */
@@ -60,6 +62,12 @@ export interface RunCommand {
   readonly serviceManager: ServiceManager | undefined;
   /** The lines of the log go to the journal, which reads their levels (sd-daemon(3)). */
   readonly logsToJournal: boolean;
+}
+
+export interface ReleaseCommand {
+  readonly command: 'release';
+  readonly directory: DataDirectory;
+  readonly code: string;
 }
 
 export interface StatusCommand {
@@ -88,6 +96,7 @@ export type AgentCommand =
   | StatusCommand
   | EmitCommand
   | ProxyCommand
+  | ReleaseCommand
   | InstallCommand
   | UninstallCommand
   | HelpCommand;
@@ -113,11 +122,12 @@ export class UsageError extends Error {
 export const USAGE = `wardbeat-agent COMMAND [--dir DIR]
   enroll --manager URL (--token-file F | --token - | --token T) [--name NAME] [--json]
          [--proxy URL[,URL…] [--credential NAME --secret-file F] [--no-direct]]
-  run    [--no-clock-detection] [--listener-port P] [--metrics-port P]
+  run    [--no-clock-detection] [--no-firewall] [--listener-port P] [--metrics-port P]
   status [--json]
   emit   --kind detection|log|metric --severity ${SEVERITIES.join('|')} --message M [--data JSON] [--count N]
   proxy  set URL[,URL…] [--credential NAME [--secret-file F]] [--no-direct] [--force]
   proxy  list [--json] | clear [--force] | test [--json]
+  release --code CODE
   install   [--user USER] [--root PREFIX] [--print]
   uninstall [--purge] [--root PREFIX]
 DIR is agent-data unless given, and /var/lib/wardbeat-agent for install. WARDBEAT_ENROLLMENT_TOKEN or WARDBEAT_ENROLLMENT_TOKEN_FILE serve as the token too.`;
@@ -131,7 +141,6 @@ const ASKS: ReadonlyMap<string, HelpCommand['command']> = new Map([
 ]);
 const STDIN = 0;
 const DEFAULT_DIRECTORY = 'agent-data';
-const LATER: readonly string[] = ['release'];
 const PROXY_ACTIONS = ['set', 'list', 'clear', 'test'] as const;
 
 /** Secrets, and what systemd tells this process alone. */
@@ -165,7 +174,6 @@ export function parseCommand(argv: readonly string[], around: Surroundings): Age
   const [command = '', ...rest] = argv;
   const ask = ASKS.get(command);
   if (ask) return { command: ask };
-  if (LATER.includes(command)) throw new UsageError([`"${command}" is not available in this version`]);
   const parser = Object.hasOwn(PARSERS, command) ? PARSERS[command] : undefined;
   if (!parser) throw new UsageError([command === '' ? 'a command is missing' : `unknown command "${command}"`]);
   const [words, flagged] = splitWords(command, rest);
@@ -212,7 +220,11 @@ const PARSERS: Readonly<Record<string, CommandParser>> = {
     flags: { values: [...PROXY_VALUES], switches: ['json', 'force', ...PROXY_SWITCHES] },
     parse: parseProxyCommand,
   },
-  run: { flags: { values: ['listener-port', 'metrics-port'], switches: ['no-clock-detection'] }, parse: parseRun },
+  run: {
+    flags: { values: ['listener-port', 'metrics-port'], switches: ['no-clock-detection', 'no-firewall'] },
+    parse: parseRun,
+  },
+  release: { flags: { values: ['code'], switches: [] }, parse: parseRelease },
   status: {
     flags: { values: [], switches: ['json'] },
     parse: ({ flags, directory }) => ({ command: 'status', directory, json: flags.switches.has('json') }),
@@ -300,6 +312,7 @@ function parseRun({ flags, directory, around, faults }: Parsing): AgentCommand {
     listenerPort: parsePort(flags, 'listener-port', faults),
     metricsPort: parsePort(flags, 'metrics-port', faults),
     logLevel: level,
+    firewall: !flags.switches.has('no-firewall') && around.env['WARDBEAT_FIREWALL'] !== 'off',
     isSupervised: isSupervised(around),
     serviceManager: serviceManagerOf(around),
     logsToJournal: isJournal(around),
@@ -329,6 +342,15 @@ function isJournal({ env, stderrFile }: Surroundings): boolean {
   const stream = env['JOURNAL_STREAM'];
   return stream !== undefined && stream !== '' && stream === stderrFile;
 }
+/** The code counts once, so that it may stand among the arguments. */
+function parseRelease({ flags, directory, faults }: Parsing): AgentCommand {
+  const code = flags.values.get('code') ?? '';
+  if (code === '') faults.push('--code CODE is missing: an operator of the manager has it');
+  if (code.length > LONGEST_CODE) faults.push(`--code must have at most ${LONGEST_CODE} characters`);
+  return { command: 'release', directory, code };
+}
+
+const LONGEST_CODE = 64;
 
 /** systemd names the process that it started; PID 1 of a container is its runtime's to start; others say so themselves. */
 function isSupervised({ env, pid }: Surroundings): boolean {

@@ -5,6 +5,7 @@ import type { Settings } from './apply-settings.js';
 import type { AgentCommands } from './commands/compose-agent-commands.js';
 import { changeWhileAway, watchClock } from './clock-watch.js';
 import type { Directions } from './directions.js';
+import type { Firewall } from './firewall/firewall.js';
 import type { Identity } from './data-directory.js';
 import { sleepUnlessAborted } from './deadline.js';
 import type { InventoryLedger } from './inventory/inventory-ledger.js';
@@ -34,6 +35,7 @@ export interface DaemonParts {
   readonly settings: Settings;
   readonly observer: Observer;
   readonly directions: Directions;
+  readonly firewall: Firewall;
   readonly transport: HeldTransport;
   readonly listeners: ListenerSet;
   readonly proxies: ProxyControl;
@@ -92,7 +94,7 @@ export class Daemon implements Lifecycle {
   }
 
   status(): AgentStatus {
-    const { identity, loop, state, settings, directions, transport, spool } = this.#parts;
+    const { identity, loop, state, settings, directions, firewall, transport, spool } = this.#parts;
     return toStatus({
       identity,
       contact: loop.contact,
@@ -102,13 +104,16 @@ export class Daemon implements Lifecycle {
       candidateFingerprint: directions.ways.candidate?.fingerprint,
       listener: directions.listener,
       channel: transport.status,
+      firewall: firewall.status,
       spool: spool.status(),
       nextContactAt: loop.nextContactAt,
     });
   }
 
   async #start(): Promise<void> {
-    const { options, loop, spool, directions, firstSettings, setAside } = this.#parts;
+    const { options, loop, spool, directions, firewall, firstSettings, setAside } = this.#parts;
+    // Before anything is opened: a computer that was isolated is so again.
+    await firewall.apply();
     if (setAside) await this.#report(setAsideEvent(setAside));
     await this.#report({
       kind: 'agent-started',
@@ -126,6 +131,7 @@ export class Daemon implements Lifecycle {
         status: () => this.status(),
         isCollecting: () => this.#parts.state.stoppedCollection === undefined,
         proxies: this.#proxies(),
+        release: (code) => this.#release(code),
       }),
     });
     this.#watchMetrics();
@@ -135,10 +141,21 @@ export class Daemon implements Lifecycle {
     await this.#parts.commands.runner.start();
     loop.start();
     const { signal } = this.#watching;
-    const watches = [this.#watchComponents(signal), directions.watch(signal), this.#watchInventory(signal)];
+    const watches = [
+      this.#watchComponents(signal),
+      directions.watch(signal),
+      firewall.watch(signal),
+      this.#watchInventory(signal),
+    ];
     if (options.clockDetection) watches.push(watchClock(options.clock, signal, (event) => this.#reportClock(event)));
     this.#watches = Promise.all(watches);
     options.log.info({ computerId: this.computerId, directory: options.directory.path }, 'Agent started');
+  }
+
+  async #release(code: string) {
+    const result = await this.#parts.firewall.releaseByCode(code);
+    this.#parts.loop.wake();
+    return result;
   }
 
   #watchMetrics(): void {

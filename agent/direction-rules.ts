@@ -61,7 +61,13 @@ export type Carrier =
   /** `route`: of `routeKey`; absent where there is only one. */
   | { readonly kind: 'dial'; readonly route?: string | undefined }
   /** `admittedBy` answers whether a list of allowed sources lets this peer in. */
-  | { readonly kind: 'listener'; readonly port: number; readonly admittedBy: (sources: readonly string[]) => boolean };
+  | {
+      readonly kind: 'listener';
+      readonly port: number;
+      readonly admittedBy: (sources: readonly string[]) => boolean;
+      /** The mark of the firewall's rules under which it was opened; absent where there were none. */
+      readonly firewall?: string | undefined;
+    };
 
 export function wayOf(
   values: SettingValues,
@@ -86,7 +92,8 @@ function isSameRoute(from: Way, to: Way): boolean {
 }
 
 function isSameListener(from: Way, to: Way): boolean {
-  return from.listenerPort === to.listenerPort && sameList(from.allowedSources, to.allowedSources);
+  const isSamePort = from.listenerPort === to.listenerPort && from.route.firewall === to.route.firewall;
+  return isSamePort && sameList(from.allowedSources, to.allowedSources);
 }
 
 function sameList(a: readonly string[], b: readonly string[]): boolean {
@@ -130,7 +137,9 @@ function isReverted({ reverted }: Ways, fingerprint: string, nowBoot: number): b
 export function proves({ way, proof }: Candidate, carrier: Carrier): boolean {
   if (carrier.kind === 'dial')
     return proof === 'dial' && (carrier.route === undefined || carrier.route === routeKey(way.route));
-  return proof === 'listener' && carrier.port === way.listenerPort && carrier.admittedBy(way.allowedSources);
+  const isUnderRules = carrier.firewall === way.route.firewall;
+  const isOver = carrier.port === way.listenerPort && isUnderRules;
+  return proof === 'listener' && isOver && carrier.admittedBy(way.allowedSources);
 }
 
 export interface Commit {

@@ -30,6 +30,7 @@ import {
   type Ways,
 } from './direction-rules.js';
 import type { ExchangeLock } from './exchange-lock.js';
+import type { Firewall, FirewallWish } from './firewall/firewall.js';
 import type { ListenerSet, ListenerState } from './listener/listener-set.js';
 import type { DirectionReport } from './report-builder.js';
 import type { IncomingEvent } from './spool/event-intake.js';
@@ -48,6 +49,7 @@ export interface DirectionsDeps {
   readonly settings: Settings;
   readonly listeners: ListenerSet;
   readonly lock: ExchangeLock;
+  readonly firewall: Pick<Firewall, 'apply' | 'failure'>;
   /** Instead of the settings' one. */
   readonly listenerPort: number | undefined;
   /** What an operator at the computer set instead of the policy's proxies. */
@@ -89,12 +91,35 @@ export class Directions {
     return { inForce: inForce.route, ...(candidate?.proof === 'dial' ? { candidate: candidate.way.route } : {}) };
   }
 
+  /** What the firewall is to be: the rules that are being proven are in force meanwhile. */
+  get firewallWish(): FirewallWish {
+    const { settings, listeners } = this.#deps;
+    const { reverted } = this.#ways;
+    const wishes = listenerWishes(this.#ways).map(({ port, sources }) => {
+      const state = listeners.stateOf(port);
+      const isAnybody = sources.some(({ length }) => length === 0);
+      return { port: state?.state === 'listening' ? state.port : port, sources: isAnybody ? [] : sources.flat() };
+    });
+    return {
+      rules: (this.#candidate ?? settings).values.firewallRules,
+      listeners: wishes.filter(({ port }) => port > 0),
+      routes: this.routes,
+      reverted: reverted?.reason === 'firewall-failed' ? reverted.detail : undefined,
+    };
+  }
+
+  /** The mark of the rules under which a connection is opened now. */
+  get firewallMark(): string | undefined {
+    return (this.#ways.candidate?.way ?? this.#ways.inForce).route.firewall;
+  }
+
   /** The operator's own list changed. */
   rerouted(): void {
     const { settings, localProxies } = this.#deps;
     const local = localProxies();
     const candidate = this.#candidate && routeOf(this.#candidate.values, local);
     this.#setWays(reroute(this.#ways, { inForce: routeOf(settings.values, local), candidate }));
+    void this.#deps.firewall.apply();
   }
 
   /** Whether what is to be proven needs a connection of its own, over another route than this one. */
@@ -193,6 +218,8 @@ export class Directions {
     this.#setWays(ways);
     log.info({ fingerprint: document.fingerprint, direction: way.direction, proof }, 'New settings are being proven');
     await this.#listen();
+    const { failure } = this.#deps.firewall;
+    if (failure !== undefined) return this.#revert('firewall-failed', failure);
     const state = this.#stateOf(way);
     if (proof === 'listener' && state?.state === 'failed') await this.#revert('listener-failed', state.detail);
   }
@@ -268,9 +295,10 @@ export class Directions {
     this.#deps.onNews();
   }
 
-  /** Opens and closes ports as the ways want it now. */
+  /** Opens and closes ports as the ways want it now, and lets the firewall know. */
   async #listen(): Promise<void> {
     await this.#deps.listeners.want(listenerWishes(this.#ways));
+    await this.#deps.firewall.apply();
     await this.listenersChanged();
   }
 
@@ -383,4 +411,5 @@ const REVERT_TEXTS: Readonly<Record<RevertReason, string>> = {
   'listener-failed': 'the listener cannot be opened',
   'not-dialled': 'the manager did not reach the listener',
   'manager-not-reached': 'the manager was not reached',
+  'firewall-failed': 'the rules of the firewall could not be loaded',
 };

@@ -23,6 +23,7 @@ import {
 import type { CommandExchange } from './commands/command-runner.js';
 import { withDeadline } from './deadline.js';
 import type { Directions } from './directions.js';
+import type { Firewall } from './firewall/firewall.js';
 import type { InventoryLedger } from './inventory/inventory-ledger.js';
 import type { Observer } from './observer.js';
 import type { IncomingEvent } from './spool/event-intake.js';
@@ -44,6 +45,7 @@ export interface ExchangeDeps {
   readonly spool: Spool;
   readonly settings: Settings;
   readonly directions: Directions;
+  readonly firewall: { readonly report: () => ReturnType<Firewall['report']> | undefined };
   readonly transport: Pick<HeldTransport, 'connect'>;
   readonly observer: Observer;
   readonly commands: CommandExchange;
@@ -181,7 +183,8 @@ export class Exchanger {
     batches: readonly ReadBatch[],
     more: { readonly goodbye: GoodbyeReason | undefined; readonly proxy: string | undefined },
   ): UnansweredReport {
-    const { clock, random, incarnation, state, settings, directions, observer, commands, inventory } = this.#deps;
+    const { clock, random, incarnation, state, settings, directions, firewall, observer, commands, inventory } =
+      this.#deps;
     const reduced = this.#reducedReports > 0;
     if (reduced) this.#reducedReports -= 1;
     inventory?.look(observer.snapshot.inventory);
@@ -204,6 +207,7 @@ export class Exchanger {
       tellings: commands.tellings,
       inventory: inventory?.next({ reduced }),
       isCollecting: state.stoppedCollection === undefined,
+      firewall: firewall.report(),
     });
   }
 

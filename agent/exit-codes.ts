@@ -30,10 +30,15 @@ const SYSTEM_REMEDY = '; look at who may write there, and at the free space';
 function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof ManagerRefusal) return error.status >= 500 ? EXIT.notInContact : EXIT.refused;
   if (error instanceof TransportError) return error.code.startsWith('tls-') ? EXIT.refused : EXIT.notInContact;
-  if (error instanceof LocalRefusal) return error.code === 'request-invalid' ? EXIT.usage : EXIT.notInContact;
+  if (error instanceof LocalRefusal) return LOCAL_EXITS[error.code] ?? EXIT.notInContact;
   if (isOfSystem(error)) return EXIT.usage;
   return KNOWN_ERRORS.find(({ type }) => error instanceof type)?.exit ?? EXIT.notInContact;
 }
+
+const LOCAL_EXITS: Readonly<Record<string, ExitCode>> = {
+  'request-invalid': EXIT.usage,
+  'release-code-refused': EXIT.refused,
+};
 
 /** Of a path that the operating system refused. */
 function isOfSystem(error: unknown): boolean {

@@ -3,6 +3,7 @@ import type { CommandResult } from '../protocol/command-messages.js';
 import type {
   CandidateReport,
   ComponentReport,
+  FirewallReport,
   GoodbyeReason,
   ListenerReport,
   Report,
@@ -58,6 +59,8 @@ export interface ReportInputs {
   /** Absent where none is gathered by this agent. */
   readonly inventory?: InventoryPart | undefined;
   readonly isCollecting: boolean;
+  /** Undefined where it is not told. */
+  readonly firewall: FirewallReport | undefined;
 }
 
 /** Builds a report and what the agent must remember of it until it is answered. */
@@ -74,6 +77,7 @@ export function buildReport(inputs: ReportInputs): UnansweredReport {
     counters: reduced ? {} : snapshot.counters,
     ...settingsPart(inputs),
     ...inputs.directions,
+    ...(inputs.firewall ? { firewall: inputs.firewall } : {}),
     ...transportPart(inputs),
     lanes: inputs.batches.map(({ lane, epoch, events }) => ({ lane, epoch, events })),
     ...doingsPart(inputs, tellings),

@@ -1,4 +1,5 @@
 import type { SettingsGeneration } from '../protocol/heartbeat-messages.js';
+import type { IsolationPeer } from '../policies/firewall-rules.js';
 import type { ToldState } from '../protocol/command-messages.js';
 import { ALL_COMMANDS } from './commands/command-keys.js';
 import type { HeldDigests } from './inventory/inventory-ledger.js';
@@ -88,6 +89,8 @@ export interface Progress {
   readonly refusal?: { readonly code: string; readonly at: number } | null;
 }
 
+const ISOLATION = 's!isolation';
+const FIREWALL = 's!firewall';
 const SETTINGS = 's!settings';
 const CANDIDATE = 's!candidate';
 const PROGRESS = 's!progress';
@@ -112,6 +115,28 @@ export interface StateOptions {
 }
 
 /** The agent's durable state beside the spool, in the same database, held in memory and written through. */
+/** The computer was isolated by a command and is until another, or the code, releases it. */
+export interface Isolation {
+  readonly commandId: string;
+  /** Wall clock, Unix milliseconds. */
+  readonly since: number;
+  readonly allow: readonly IsolationPeer[];
+  /** Of the code that ends it at the computer; absent where the manager made none. */
+  readonly releaseDigest?: string;
+}
+
+/** What the firewall is to know after a restart. */
+export interface FirewallMemory {
+  /** Tables of the agent's may stand. */
+  readonly isLoaded: boolean;
+  /** What names of managers and proxies led to, the newest first. */
+  readonly addresses: Readonly<Record<string, readonly string[]>>;
+  /** Where managers dialled from, the newest first. */
+  readonly dialledFrom: readonly string[];
+}
+
+const NO_MEMORY: FirewallMemory = { isLoaded: false, addresses: {}, dialledFrom: [] };
+
 export class StateStore {
   readonly #store: Store;
   readonly #owner: string;
@@ -120,6 +145,8 @@ export class StateStore {
   #progress: Progress;
   #unanswered: UnansweredReport | undefined;
   #stoppedCollection: StoppedCollection | undefined;
+  #isolation: Isolation | undefined;
+  #firewall: FirewallMemory;
 
   private constructor(store: Store, loaded: Loaded) {
     this.#store = store;
@@ -129,6 +156,8 @@ export class StateStore {
     this.#progress = loaded.progress;
     this.#unanswered = loaded.unanswered;
     this.#stoppedCollection = loaded.stoppedCollection;
+    this.#isolation = loaded.isolation;
+    this.#firewall = loaded.firewall;
   }
 
   /** What another identity left is forgotten, but for the sequence, which never goes back. */
@@ -141,6 +170,8 @@ export class StateStore {
       progress: parse<Progress>(await store.get(PROGRESS)) ?? { sequence: firstSequence },
       unanswered: parse<UnansweredReport>(await store.get(UNANSWERED)),
       stoppedCollection: parse<StoppedCollection>(await store.get(COLLECTION)),
+      isolation: parse<Isolation>(await store.get(ISOLATION)),
+      firewall: parse<FirewallMemory>(await store.get(FIREWALL)) ?? NO_MEMORY,
     });
   }
 
@@ -173,6 +204,25 @@ export class StateStore {
   async setCollection(stopped: StoppedCollection | undefined): Promise<void> {
     await this.#store.write([putOrDelete(COLLECTION, stopped)], { durable: true });
     this.#stoppedCollection = stopped;
+  }
+
+  /** Undefined while the computer is not isolated. */
+  get isolation(): Isolation | undefined {
+    return this.#isolation;
+  }
+
+  async setIsolation(isolation: Isolation | undefined): Promise<void> {
+    await this.#store.write([putOrDelete(ISOLATION, isolation)], { durable: true });
+    this.#isolation = isolation;
+  }
+
+  get firewall(): FirewallMemory {
+    return this.#firewall;
+  }
+
+  async noteFirewall(changes: Partial<FirewallMemory>, options: { readonly durable: boolean }): Promise<void> {
+    this.#firewall = { ...this.#firewall, ...changes };
+    await this.#store.write([put(FIREWALL, this.#firewall)], options);
   }
 
   /** The one sync write of a heartbeat: the report and its sequence are on disk before a byte of it leaves. */
@@ -222,6 +272,8 @@ export class StateStore {
     if (this.#candidate) operations.push(put(CANDIDATE, this.#candidate));
     if (this.#unanswered) operations.push(put(UNANSWERED, this.#unanswered));
     if (this.#stoppedCollection) operations.push(put(COLLECTION, this.#stoppedCollection));
+    if (this.#isolation) operations.push(put(ISOLATION, this.#isolation));
+    operations.push(put(FIREWALL, this.#firewall));
     await this.#store.write(operations, { durable: true });
   }
 }
@@ -233,6 +285,8 @@ interface Loaded {
   readonly progress: Progress;
   readonly unanswered: UnansweredReport | undefined;
   readonly stoppedCollection: StoppedCollection | undefined;
+  readonly isolation: Isolation | undefined;
+  readonly firewall: FirewallMemory;
 }
 
 function parse<T>(text: string | undefined): T | undefined {
@@ -268,6 +322,7 @@ async function forgetting(store: Store, firstSequence: number): Promise<StoreOpe
   return [
     ...commands,
     { type: 'del', key: COLLECTION },
+    { type: 'del', key: ISOLATION },
     { type: 'del', key: SETTINGS },
     { type: 'del', key: CANDIDATE },
     { type: 'del', key: UNANSWERED },

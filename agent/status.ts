@@ -4,6 +4,7 @@ import { toRfc3339 } from '../lib/clock.js';
 import type { SettingValues } from '../policies/setting-values.js';
 import type { ListenerReport } from '../protocol/heartbeat-messages.js';
 import type { IdentityFile } from './data-directory.js';
+import type { FirewallStatus } from './firewall/firewall.js';
 import type { ContactState } from './heartbeat-loop.js';
 import type { ChannelStatus } from './transport/held-transport.js';
 import type { SpoolStatus } from './spool/spool.js';
@@ -34,6 +35,10 @@ export interface AgentStatus {
     readonly since: string | null;
     readonly detail: string | null;
   };
+  /** Whether the rules of the settings are in force, and why not. */
+  readonly firewall: { readonly state: FirewallStatus['state'] | 'unknown'; readonly detail: string | null };
+  /** Since when nothing but the manager is left to the computer, and by which command; null while it is not isolated. */
+  readonly isolated: { readonly since: string; readonly commandId: string } | null;
   readonly spool: SpoolStatus;
   readonly certificate: { readonly serial: string; readonly notAfter: string };
   /** Positive: this computer's clock is ahead of the manager's. */
@@ -49,6 +54,7 @@ export interface StatusInputs {
   readonly candidateFingerprint: string | undefined;
   readonly listener: ListenerReport;
   readonly channel: ChannelStatus;
+  readonly firewall: Omit<FirewallStatus, 'state'> & { readonly state: FirewallStatus['state'] | 'unknown' };
   readonly spool: SpoolStatus;
   readonly nextContactAt: number | undefined;
 }
@@ -72,6 +78,7 @@ export function toStatus({ identity, progress, settings, spool, ...inputs }: Sta
     settings: { applied: inputs.appliedFingerprint ?? null, candidate: inputs.candidateFingerprint ?? null },
     listener: { state: listener.state, port: listener.port ?? null, detail: listener.detail ?? null },
     channel: { ...inputs.channel, since: instant(inputs.channel.since) },
+    ...firewallOf(inputs.firewall),
     spool,
     certificate: { serial, notAfter: toRfc3339(notAfter) },
     clockOffsetMs: progress.clockOffsetMs ?? null,
@@ -80,6 +87,10 @@ export function toStatus({ identity, progress, settings, spool, ...inputs }: Sta
 
 function whereOf({ managerUrl, proxy = null }: Progress, { managerUrls }: StatusInputs['identity']) {
   return { managerUrl: managerUrl ?? managerUrls[0] ?? null, proxy };
+}
+
+function firewallOf({ state, detail, isolated }: StatusInputs['firewall']) {
+  return { firewall: { state, detail }, isolated: isolated && { ...isolated, since: toRfc3339(isolated.since) } };
 }
 
 function instant(at: number | null | undefined): string | null {
@@ -95,6 +106,8 @@ export function describeStatus(status: AgentStatus): string {
     ['direction', status.direction],
     ['listener', describeListener(status.listener)],
     ['channel', describeChannel(status.channel)],
+    ['firewall', describeFirewall(status.firewall)],
+    ...(status.isolated ? [['ISOLATED', describeIsolation(status.isolated)] as const] : []),
     ['manager', status.managerUrl ?? '-'],
     ['proxy', status.proxy ?? 'none'],
     ['last exchange', status.lastExchangeAt ?? 'never'],
@@ -115,6 +128,14 @@ export function describeStatus(status: AgentStatus): string {
 function describeChannel({ state, since, detail }: AgentStatus['channel']): string {
   const when = since === null ? state : `${state} since ${since}`;
   return detail === null ? when : `${when}: ${detail}`;
+}
+
+function describeFirewall({ state, detail }: AgentStatus['firewall']): string {
+  return detail === null ? state : `${state}: ${detail}`;
+}
+
+function describeIsolation({ since, commandId }: NonNullable<AgentStatus['isolated']>): string {
+  return `since ${since}, by command ${commandId}; ended by the command release, or here by its code`;
 }
 
 function describeListener({ state, port, detail }: AgentStatus['listener']): string {

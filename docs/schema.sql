@@ -244,6 +244,11 @@ CREATE TABLE computer_contacts (
   candidate_detail text,
   candidate_since_fleet_ms bigint,
   collection text,
+  firewall_state text,
+  firewall_digest bytea,
+  firewall_detail text,
+  isolated_by uuid,
+  isolated_since_fleet_ms bigint,
   CONSTRAINT computer_contacts_pkey PRIMARY KEY (computer_id),
   CONSTRAINT computer_contacts_candidate_direction_check CHECK ((candidate_direction = ANY (ARRAY['bidirectional'::text, 'managerInitiated'::text, 'agentInitiated'::text]))),
   CONSTRAINT computer_contacts_candidate_state_check CHECK ((candidate_state = ANY (ARRAY['proving'::text, 'reverted'::text]))),
@@ -411,6 +416,7 @@ CREATE TABLE computer_status (
   CONSTRAINT computer_status_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'online'::text, 'late'::text, 'offline'::text, 'stopped'::text, 'revoked'::text])))
 );
 CREATE INDEX computer_status_absence ON public.computer_status USING btree (computer_id) WHERE (goodbye_reason = ANY (ARRAY['restart'::text, 'update'::text, 'uninstall'::text]));
+CREATE INDEX computer_status_flagged ON public.computer_status USING gin (flags) WHERE (flags <> '{}'::text[]);
 CREATE INDEX computer_status_since ON public.computer_status USING btree (since_fleet_ms, computer_id);
 CREATE INDEX computer_status_status ON public.computer_status USING btree (status, computer_id);
 GRANT DELETE, INSERT, SELECT, UPDATE ON computer_status TO wardbeat_app;

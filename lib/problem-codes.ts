@@ -14,6 +14,7 @@ export const PROBLEM_CODES = {
   'not-authenticated': { status: 401, title: 'Authentication is required' },
   'credentials-refused': { status: 401, title: 'Name or password is wrong' },
   forbidden: { status: 403, title: 'Permission is missing' },
+  'release-code-refused': { status: 403, title: 'The code ends no isolation' },
   'csrf-token-invalid': { status: 403, title: 'CSRF token is missing or wrong' },
   'origin-refused': { status: 403, title: 'Origin or host is not served' },
   'certificate-required': { status: 403, title: 'A client certificate is required' },
@@ -119,6 +120,7 @@ export const PROBLEM_CODES = {
   'command-queue-full': { status: 409, title: 'The computer has too many open commands' },
   'idempotency-key-reused': { status: 409, title: 'The idempotency key was used for something else' },
   'collection-stopped': { status: 409, title: 'Collection is stopped on this computer' },
+  'not-isolated': { status: 409, title: 'The computer is not isolated' },
   'manager-stopping': { status: 409, title: 'The manager is being stopped' },
   'alert-resolves-itself': { status: 409, title: 'The alert resolves itself' },
   'revision-stale': {

@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { LookupFunction, Socket } from 'node:net';
 import { connect, type SecureContext, type TLSSocket } from 'node:tls';
 import { connectionReset } from './network-error.js';
 
@@ -7,6 +7,8 @@ export interface TlsTarget {
   readonly port: number;
   /** A connection that leads there already, through a proxy; a new one unless given. It ends with the TLS one. */
   readonly socket?: Socket | undefined;
+  /** Instead of the system's. */
+  readonly lookup?: LookupFunction | undefined;
   /** A name to ask for (RFC 6066); none for an IP address. */
   readonly servername?: string;
   readonly context: SecureContext;
@@ -29,12 +31,14 @@ export function openTlsSocket({
   onConnect,
   signal,
   socket: tunnel,
+  lookup,
   ...where
 }: TlsTarget): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const socket = connect({
       ...where,
       ...(tunnel ? { socket: tunnel } : {}),
+      ...(lookup ? { lookup } : {}),
       ...(session ? { session } : {}),
       secureContext: context,
       ALPNProtocols: ['http/1.1'],

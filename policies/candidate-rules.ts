@@ -36,14 +36,12 @@ export function isInHand(standing: CandidateStanding): boolean {
 
 /**
  * Whether an answer carries the desired settings: where the agent neither runs on them nor has them in hand, and where
- * it is proving others, which it drops then.
+ * it is proving or has reverted others, which it drops then.
  */
 export function isSettingsSent(facts: CandidateFacts): boolean {
   const standing = candidateStanding(facts);
   const { desired, applied, candidate } = facts;
-  return applied === desired
-    ? candidate?.state === 'proving' && candidate.fingerprint !== desired
-    : !isInHand(standing);
+  return applied === desired ? candidate !== undefined && candidate.fingerprint !== desired : !isInHand(standing);
 }
 
 /** Who has to open a connection, so that a direction is proven to work. */

@@ -1,3 +1,5 @@
+import type { FirewallRule } from './firewall-rules.js';
+
 /** The word that stands for "no limit" where the catalogue allows it. */
 export const UNLIMITED = 'unlimited';
 export type Unlimited = typeof UNLIMITED;
@@ -53,6 +55,7 @@ export interface SettingValues {
   readonly eventRateLimitPerMinute: number;
   readonly spoolMaxMegabytes: number;
   readonly componentsWatched: readonly WatchedComponent[];
+  readonly firewallRules: readonly FirewallRule[];
   readonly maintenanceWindows: readonly MaintenanceWindow[];
   readonly certificateLifetimeDays: number;
   readonly renewAfterExpiryDays: number;

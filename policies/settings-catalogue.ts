@@ -1,5 +1,7 @@
 import { boolean, integer, oneOf, type Schema } from '../lib/schema.js';
+import { canonicalJson, type JsonValue } from '../lib/canonical-json.js';
 import type { FieldError } from '../lib/problem.js';
+import { boundedRules, firewallRule } from './firewall-rules.js';
 import { allowedSource, LIST_MAX, listOf, maintenanceWindow, managerUrl, proxy } from './setting-elements.js';
 import { watchedComponent } from './setting-elements.js';
 import { CONNECTION_MODES, DIRECTIONS, UNLIMITED } from './setting-values.js';
@@ -245,6 +247,17 @@ export const SETTINGS_CATALOGUE: { readonly [K in SettingKey]: CatalogueEntry<Se
       audience: 'agent',
       effective: true,
       description: 'Components {name, kind, match} whose state each report carries.',
+    },
+  ),
+  firewallRules: listSetting(
+    boundedRules(listOf(firewallRule, (rule) => canonicalJson(rule as unknown as JsonValue))),
+    {
+      default: [],
+      audience: 'agent',
+      candidate: true,
+      effective: true,
+      description:
+        'Rules {action, priority, direction, frameType, protocol, source, destination} of the host firewall, by priority.',
     },
   ),
   maintenanceWindows: listSetting(

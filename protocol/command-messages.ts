@@ -1,4 +1,4 @@
-import { integer, json, number, object, oneOf, optional, string, uuid, type TypeOf } from '../lib/schema.js';
+import { integer, json, number, object, oneOf, optional, sha256Hex, string, uuid, type TypeOf } from '../lib/schema.js';
 
 /** Orders carry at most so many commands, and so many characters of them; the rest waits for the next orders. */
 export const MAX_COMMANDS_PER_ORDERS = 20;
@@ -27,6 +27,8 @@ export const commandOrderSchema = object({
   args: json(MAX_ARGS_LENGTH),
   /** After so long the agent does not begin it any more; counted from `managerSentAt`. */
   expiresInMs: durationMs,
+  /** Of `isolate`: what the agent knows of the code that ends it at the computer (protocol/release-code.ts). */
+  releaseDigest: optional(sha256Hex),
 });
 export type CommandOrder = TypeOf<typeof commandOrderSchema>;
 

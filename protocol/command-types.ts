@@ -1,5 +1,6 @@
 import type { FieldError } from '../lib/problem.js';
-import { escapePointer, integer, isPlainObject, oneOf, type Schema } from '../lib/schema.js';
+import { isolationPeer } from '../policies/firewall-rules.js';
+import { array, escapePointer, integer, isPlainObject, oneOf, type Schema } from '../lib/schema.js';
 
 /** What one type of command takes, and how it may be treated. */
 export interface CommandRules {
@@ -20,6 +21,9 @@ const quick = (args: CommandRules['args'] = {}): CommandRules => ({
 const once = (args: CommandRules['args'] = {}): CommandRules => ({ ...quick(args), isRepeatable: false });
 const long = (args: CommandRules['args']): CommandRules => ({ ...quick(args), limitMs: 300 * SECOND_MS });
 
+/** Of an isolated computer's peers. */
+const MOST_ALLOWED = 50;
+
 export const COMMAND_LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 
 /** Every type of command; docs/operations.md says what each does. */
@@ -36,8 +40,8 @@ export const COMMAND_TYPES = {
   'upload-logs': long({ lines: integer(1, 20_000) }),
   'rotate-certificate': once(),
   'set-log-level': quick({ level: oneOf(...COMMAND_LOG_LEVELS), seconds: integer(60, 86_400) }),
-  isolate: once(),
-  release: once(),
+  isolate: quick({ allow: array(isolationPeer, MOST_ALLOWED) }),
+  release: quick(),
 } as const satisfies Readonly<Record<string, CommandRules>>;
 
 export type CommandType = keyof typeof COMMAND_TYPES;

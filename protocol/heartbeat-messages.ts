@@ -93,10 +93,22 @@ export const candidateSchema = object({
   direction: oneOf(...COMMUNICATION_DIRECTIONS),
   state: oneOf('proving', 'reverted'),
   port: optional(integer(1, 65_535)),
-  reason: optional(oneOf('listener-failed', 'not-dialled', 'manager-not-reached')),
+  reason: optional(oneOf('listener-failed', 'not-dialled', 'manager-not-reached', 'firewall-failed')),
   detail: optional(string({ max: 1024 })),
 });
 export type CandidateReport = TypeOf<typeof candidateSchema>;
+
+/**
+ * The host firewall. `failed`: what is wanted could not be loaded, the former rules are in force. `digest` is of the rules
+ * in force (policies/firewall-set.ts), isolated or not. `isolatedBy` is the command that isolated the computer.
+ */
+export const firewallSchema = object({
+  state: oneOf('applied', 'failed', 'unsupported'),
+  digest: optional(sha256Hex),
+  detail: optional(string({ max: 1024 })),
+  isolatedBy: optional(uuid),
+});
+export type FirewallReport = TypeOf<typeof firewallSchema>;
 
 /** The report of one heartbeat, agent to manager. The identity comes from the certificate; `computerId` may only agree. */
 export const reportSchema = object({
@@ -129,6 +141,7 @@ export const reportSchema = object({
   direction: optional(oneOf(...COMMUNICATION_DIRECTIONS)),
   listener: optional(listenerSchema),
   candidate: optional(candidateSchema),
+  firewall: optional(firewallSchema),
   lastTransportError: optional(transportErrorSchema),
   proxy: optional(string({ max: 2048 })),
   lanes: array(laneBatchSchema, LANES.length),

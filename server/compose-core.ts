@@ -20,6 +20,7 @@ import { createEventWriter, type EventWriter } from './events/event-writer.js';
 import { createManagerJournal, type ManagerJournal } from './events/manager-journal.js';
 import { clockDoubted, isWorthTelling, listeningGap, shardsLost } from './manager-notes.js';
 import { composeHeartbeats, type Heartbeats } from './heartbeats/compose-heartbeats.js';
+import { createReleaseCodes, type ReleaseCodes } from './agent-commands/index.js';
 import { createIdentityTokens } from './heartbeats/identity-token.js';
 import { createMismatchRecorder } from './heartbeats/identity-mismatch.js';
 import { createDialRequestRelay, type DialRequestRelay } from './dials/dial-requests.js';
@@ -86,6 +87,7 @@ export interface Core {
   readonly drain: ManagerDrain;
   readonly notifications: Notifications;
   readonly commands: CommandParts;
+  readonly releaseCodes: ReleaseCodes;
 }
 
 export interface CoreDeps {
@@ -305,7 +307,8 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker, overr
   });
   const hints = createHintRelay(verdicts);
   const dialRequests = createDialRequestRelay();
-  const tokens = createIdentityTokens(openSecret(keyFolder(config), 'fleet-secret', random));
+  const secret = openSecret(keyFolder(config), 'fleet-secret', random);
+  const known = { tokens: createIdentityTokens(secret), releaseCodes: createReleaseCodes(secret) };
   const heartbeats: Heartbeats = composeHeartbeats({
     pool: storage.ingestPool,
     settings: cache,
@@ -318,7 +321,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker, overr
     onClockDoubt: (doubt) => journal.note(clockDoubted(doubt)),
     breaker,
     fleetClock,
-    tokens,
+    ...known,
     random,
     metrics,
     log,
@@ -333,7 +336,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker, overr
     hints,
     dialRequests,
     channelWakes,
-    tokens,
+    ...known,
     heartbeats,
     noteMismatch,
   };

@@ -12,6 +12,7 @@ import { createEnrollmentTokenService, type EnrollmentTokenService } from './enr
 import { composeDiagnosis } from './diagnosis/index.js';
 import { notifyDials, type Prober } from './dials/index.js';
 import { composeEventReading } from './events/compose-event-reading.js';
+import { composeFirewall } from './firewall/index.js';
 import { createCoveredDrift } from './heartbeats/covered-drift.js';
 import type { LivenessHints } from './heartbeats/liveness-hints.js';
 import { trustedClock } from './fleet-clock/trusted-clock.js';
@@ -63,6 +64,7 @@ export function composeRoutes(deps: RoutesDeps): FeatureRoutes {
     ...latenessRoutes({ sql, clock, assertPolicyVisible: policies.assertVisible }),
     ...computers.routes,
     ...commandRoutes({ ...shared, wake: (ids) => core.commands.wake(ids) }),
+    ...composeFirewall({ ...shared, releaseCodes: core.releaseCodes }).routes,
     ...operationRoutes(shared),
     ...maintenanceRoutes({ ...shared, maintenance }),
     ...composeClocks(shared).routes,

@@ -62,8 +62,6 @@ export function basicExecutors(deps: BasicExecutorsDeps): ExecutorTable {
       },
     },
     'rotate-certificate': refusing('This version of the agent renews no certificate: enroll it again.'),
-    isolate: refusing('This version of the agent has no firewall.'),
-    release: refusing('This version of the agent has no firewall.'),
   };
 }
 

@@ -173,18 +173,20 @@ export class CommandRunner implements CommandExchange {
     }
   }
 
-  async #execute({ order: { id, type, args } }: JournalEntry): Promise<CommandOutcome | undefined> {
+  async #execute({ order }: JournalEntry): Promise<CommandOutcome | undefined> {
     const { clock, log } = this.#deps;
+    const { id, type } = order;
     const began = clock.monotonic();
     log.info({ commandId: id, type }, 'A command begins');
-    const outcome = await this.#outcomeOf(id, type, args);
+    const outcome = await this.#outcomeOf(order);
     if (!outcome || this.#stop.signal.aborted) return undefined;
     const { state, reason } = outcome;
     log.info({ commandId: id, type, state, ...(reason === undefined ? {} : { reason }) }, 'A command ended');
     return { ...outcome, durationMs: Math.max(0, clock.monotonic() - began) };
   }
 
-  async #outcomeOf(commandId: string, type: string, args: unknown): Promise<CommandOutcome | undefined> {
+  async #outcomeOf(order: CommandOrder): Promise<CommandOutcome | undefined> {
+    const { id: commandId, type, args, releaseDigest } = order;
     const { clock, executors } = this.#deps;
     const executor = isCommandType(type) && Object.hasOwn(executors, type) ? executors[type] : undefined;
     if (!executor || !isCommandType(type))
@@ -194,7 +196,7 @@ export class CommandRunner implements CommandExchange {
     const deadline = { clock, milliseconds: rulesOf(type).limitMs, signal: this.#stop.signal };
     try {
       const result = await withDeadline(deadline, (signal) =>
-        executor.execute(args as CommandArgs, { commandId, signal }),
+        executor.execute(args as CommandArgs, { commandId, releaseDigest, signal }),
       );
       return succeeded(result);
     } catch (error) {

@@ -23,6 +23,8 @@ export interface CommandUpload {
 
 export interface CommandContext {
   readonly commandId: string;
+  /** Of an order to isolate: of the code that ends it at the computer. */
+  readonly releaseDigest?: string | undefined;
   /** Aborted when its time is over or the agent ends. */
   readonly signal: AbortSignal;
 }

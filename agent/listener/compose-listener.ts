@@ -13,6 +13,10 @@ export interface ListenerParts {
   readonly recognise: ListenerCallsDeps['recognise'];
   readonly exchange: ListenerCallsDeps['exchange'];
   readonly onChange: () => void;
+  /** A manager was recognised that comes from this address. */
+  readonly onDialled: (address: string | undefined) => void;
+  /** The mark of the firewall's rules in force. */
+  readonly firewallMark: () => string | undefined;
 }
 
 /** The agent's listening ports, none of them open yet. */
@@ -32,7 +36,10 @@ function open({ port, sources }: OpenRequest, { options, identity, ...parts }: L
     log,
     recognise: parts.recognise,
     admits,
-    carrierOf: (address) => ({ kind: 'listener', port, admittedBy: allows(address) }),
+    carrierOf(address) {
+      parts.onDialled(address);
+      return { kind: 'listener', port, admittedBy: allows(address), firewall: parts.firewallMark() };
+    },
     exchange: parts.exchange,
   });
   const timeouts = options.listenerTimeouts;

@@ -23,6 +23,7 @@ const messageText: Schema<string> = (value, pointer, errors) => {
 };
 
 const requestSchema = object({ op: string({ max: 16 }) });
+const releaseSchema = object({ code: string({ min: 1, max: 64 }) });
 const emitSchema = object({
   kind: oneOf(...EMIT_KINDS),
   severity: oneOf(...SEVERITIES),
@@ -40,13 +41,18 @@ export function createLocalHandler(deps: {
   readonly status: () => AgentStatus;
   /** Stopped, nothing is taken in. */
   readonly isCollecting: () => boolean;
+  /** Ends an isolation by its code. */
+  readonly release: (code: string) => Promise<{ readonly released: true }>;
   readonly proxies: { list(): ProxyList; change(change: ProxyChange): Promise<ProxyChangeResult> };
-}): (request: unknown) => Promise<AppendedRange | AgentStatus | ProxyList | ProxyChangeResult> {
+}): (
+  request: unknown,
+) => Promise<AppendedRange | AgentStatus | ProxyList | ProxyChangeResult | { readonly released: true }> {
   return async (request) => {
     const { op } = readBy(requestSchema, request);
     if (op === 'status') return deps.status();
     if (op === 'proxies') return deps.proxies.list();
     if (op === 'proxy-change') return deps.proxies.change(readBy(proxyChangeSchema, request));
+    if (op === 'release') return deps.release(readBy(releaseSchema, request).code);
     if (op !== 'emit') throw new Problem('request-invalid', { detail: `There is no operation "${op}".` });
     if (!deps.isCollecting())
       throw new Problem('collection-stopped', { detail: 'The manager has stopped collection on this computer.' });

@@ -30,6 +30,7 @@ export interface TransportOptions {
   readonly known?: () => KnownPath | undefined;
   readonly secretOf?: RouteMeans['secretOf'];
   readonly proxyRoots?: string | undefined;
+  readonly admit?: RouteMeans['admit'];
 }
 
 export const DIRECT_ROUTE: Route = { managerUrls: [], proxies: [], fallbackDirect: true };
@@ -131,10 +132,10 @@ export class ManagerTransport {
     milliseconds: number,
     signal: AbortSignal,
   ): Promise<{ opened: OpenedRoute; route: RouteChooser }> {
-    const { clock, secretOf = noSecret, proxyRoots } = this.#options;
+    const { clock, secretOf = noSecret, proxyRoots, admit } = this.#options;
     const opened = await openRoute({
       chooser,
-      means: { clock, secretOf, proxyRoots },
+      means: { clock, secretOf, proxyRoots, admit },
       milliseconds,
       signal,
       context: this.#context,

@@ -1,5 +1,5 @@
 import { request, type IncomingMessage } from 'node:http';
-import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net';
 import { connect as connectTls, rootCertificates } from 'node:tls';
 
 import { connectionReset, networkFaultOf } from '../../lib/network-error.js';
@@ -18,6 +18,8 @@ export interface TunnelOptions {
   readonly secret: ProxySecret | undefined;
   /** PEM of roots that an https proxy may be under, beside Node's own. */
   readonly proxyRoots: string | undefined;
+  /** Of the proxy's name, instead of the system's. */
+  readonly lookup?: LookupFunction | undefined;
   /** The proxy is connected and is asked now. */
   readonly onAsked: () => void;
   readonly signal: AbortSignal;
@@ -41,14 +43,15 @@ export async function openTunnel(options: TunnelOptions): Promise<Socket> {
   }
 }
 
-function connectProxy({ proxy, proxyRoots, signal }: TunnelOptions): Promise<Socket> {
+function connectProxy({ proxy, proxyRoots, lookup, signal }: TunnelOptions): Promise<Socket> {
   const { host, port, isTls } = proxy;
   const roots = proxyRoots === undefined ? {} : { ca: [...rootCertificates, proxyRoots] };
   const name = isIP(host) === 0 ? { servername: host } : {};
+  const where = { host, port, ...(lookup ? { lookup } : {}) };
   return new Promise((resolve, reject) => {
     const socket = isTls
-      ? connectTls({ host, port, ...name, ...roots, ALPNProtocols: ['http/1.1'], minVersion: 'TLSv1.2' })
-      : connectTcp({ host, port });
+      ? connectTls({ ...where, ...name, ...roots, ALPNProtocols: ['http/1.1'], minVersion: 'TLSv1.2' })
+      : connectTcp(where);
     const abort = (): void => void socket.destroy(signal.reason as Error);
     const end = (): void => {
       signal.removeEventListener('abort', abort);

@@ -1,3 +1,4 @@
+import { markOfRules } from '../../policies/firewall-set.js';
 import type { ProxySetting, SettingValues } from '../../policies/setting-values.js';
 import { parseManagerUrl, parseProxy, type ManagerAddress, type ProxyAddress } from './manager-address.js';
 
@@ -9,6 +10,8 @@ export interface Route {
   readonly proxies: readonly ProxySetting[];
   /** Whether it connects without a proxy when all of them fail. */
   readonly fallbackDirect: boolean;
+  /** The mark of the firewall's rules, where there are any: under others, another connection has to prove the way. */
+  readonly firewall?: string;
 }
 
 /** What an operator at the computer set (`wardbeat-agent proxy set`, `enroll --proxy`). */
@@ -18,21 +21,27 @@ export interface LocalProxies {
   readonly direct: boolean;
 }
 
+type RouteSettings = Pick<SettingValues, 'managerUrls' | 'proxies' | 'proxyFallbackDirect'> &
+  Partial<Pick<SettingValues, 'firewallRules'>>;
+
 /** A list set at the computer stands in for the policy's until it is cleared; of the two the stricter rule on the direct way holds. */
 export function routeOf(
-  { managerUrls, proxies, proxyFallbackDirect }: Pick<SettingValues, 'managerUrls' | 'proxies' | 'proxyFallbackDirect'>,
+  { managerUrls, proxies, proxyFallbackDirect, firewallRules = [] }: RouteSettings,
   local?: LocalProxies,
 ): Route {
+  const firewall = markOfRules(firewallRules);
   return {
     managerUrls,
     proxies: local ? local.proxies : proxies,
     fallbackDirect: proxyFallbackDirect && (local?.direct ?? true),
+    ...(firewall === '' ? {} : { firewall }),
   };
 }
 
 /** Equal for routes that lead the same way. */
-export function routeKey({ managerUrls, proxies, fallbackDirect }: Route): string {
-  return JSON.stringify([managerUrls, proxies.map(({ url, credential }) => [url, credential]), fallbackDirect]);
+export function routeKey({ managerUrls, proxies, fallbackDirect, firewall }: Route): string {
+  const way = [managerUrls, proxies.map(({ url, credential }) => [url, credential]), fallbackDirect];
+  return JSON.stringify(firewall === undefined ? way : [...way, firewall]);
 }
 
 /** One manager, through one proxy or directly. */

@@ -1,7 +1,8 @@
-import { isIP, type Socket } from 'node:net';
+import { isIP, type LookupFunction, type Socket } from 'node:net';
 import type { SecureContext, TLSSocket } from 'node:tls';
 
 import type { Clock } from '../../lib/clock.js';
+import { lookupOf } from '../../lib/known-lookup.js';
 import { openTlsSocket } from '../../lib/tls-client.js';
 import { DeadlinePassed, withDeadline } from '../deadline.js';
 import { openTunnel, type ProxySecret } from './proxy-tunnel.js';
@@ -27,6 +28,8 @@ export interface RouteMeans {
   readonly secretOf: (name: string) => ProxySecret;
   /** PEM of roots that https proxies may be under, beside Node's own. */
   readonly proxyRoots?: string | undefined;
+  /** Called before a connection is opened: lets it pass the firewall, and answers where to; undefined for wherever the name leads. */
+  readonly admit?: ((host: string, port: number) => Promise<readonly string[] | undefined>) | undefined;
 }
 
 /** Where there are no secrets. */
@@ -191,22 +194,42 @@ async function openTunnelOf(
   if (!proxy) return undefined;
   const secret = proxy.credential === undefined ? undefined : means.secretOf(proxy.credential);
   const { proxyRoots } = means;
-  return openTunnel({ proxy, target, secret, proxyRoots, signal, onAsked: () => onStage('answer') });
+  const lookup = await admitted(means, proxy);
+  return openTunnel({ proxy, target, secret, proxyRoots, lookup, signal, onAsked: () => onStage('answer') });
+}
+
+/** Names are asked for once, so that the connection goes where the firewall lets it. */
+async function admitted(
+  { admit }: RouteMeans,
+  { host, port }: { readonly host: string; readonly port: number },
+): Promise<LookupFunction | undefined> {
+  const addresses = await admit?.(host, port);
+  return addresses && isIP(host) === 0 ? lookupOf(addresses) : undefined;
 }
 
 async function openVerified(
   path: Path,
-  { context, sessionOf, onSession, verify, signal, tunnel }: PathOptions & { readonly tunnel: Socket | undefined },
+  {
+    means,
+    context,
+    sessionOf,
+    onSession,
+    verify,
+    signal,
+    tunnel,
+  }: PathOptions & { readonly tunnel: Socket | undefined },
 ): Promise<OpenedPath> {
   const { host, port } = path.manager;
   const name = isIP(host) === 0 ? { servername: host } : {};
   const session = sessionOf?.(path);
   const keep = onSession && ((fresh: Buffer) => onSession(path, fresh));
+  const lookup = tunnel ? undefined : await admitted(means, path.manager);
   const socket = await openTlsSocket({
     host,
     port,
     ...name,
     socket: tunnel,
+    lookup,
     context,
     session,
     onSession: keep,

@@ -156,15 +156,10 @@ export class SimulatedAgent {
     const state = await StateStore.open(store, { owner: computerId, firstSequence: Math.floor(clock.wall()) });
     const spool = await Spool.open({ store, clock, random, maxMegabytes: 256 });
     const settings = new Settings(state, spool);
-    const { bootId } = machine;
     const lock = new ExchangeLock();
-    const base = { clock, random, log, state, spool, settings, lock, bootId };
-    const listeners = new ListenerSet({
-      clock,
-      random,
-      open: (request) => this.#listen(request),
-      onChange: () => undefined,
-    });
+    const base = { clock, random, log, state, spool, settings, lock, bootId: machine.bootId, firewall: NO_FIREWALL };
+    const open = (request: { readonly port: number }) => this.#listen(request);
+    const listeners = new ListenerSet({ clock, random, open, onChange: () => undefined });
     const directions: Directions = new Directions({
       ...base,
       listeners,
@@ -178,7 +173,7 @@ export class SimulatedAgent {
     const journal = await CommandJournal.open(store);
     const parts = () => (directions.part ? [directions.part] : []);
     const observer = new Observer({ ...base, store, journal, makeCollectors, parts });
-    const incarnation = { computerId, instanceId: random.uuid(), bootId, capabilities: [] };
+    const incarnation = { computerId, instanceId: random.uuid(), bootId: machine.bootId, capabilities: [] };
     const { isReachable, deliver, note } = this.#deps;
     const transport = createWire({ computerId, link, process, isReachable, deliver, note });
     const commands = new CommandRunner({
@@ -189,7 +184,15 @@ export class SimulatedAgent {
       managerNow: () => clock.wall(),
       onNews: () => undefined,
     });
-    const exchanger = new Exchanger({ ...base, incarnation, directions, transport, observer, commands });
+    const exchanger = new Exchanger({
+      ...base,
+      firewall: NO_FIREWALL,
+      incarnation,
+      directions,
+      transport,
+      observer,
+      commands,
+    });
     const intervalSeconds = () => settings.values.heartbeatIntervalSeconds;
     const loop: HeartbeatLoop = new HeartbeatLoop({
       ...base,
@@ -205,6 +208,7 @@ export class SimulatedAgent {
   }
 }
 
+const NO_FIREWALL = { apply: async () => undefined, failure: undefined, report: () => undefined };
 const FACTS = { hostname: 'simulated' };
 const SNAPSHOT: HostSnapshot = {
   facts: FACTS,

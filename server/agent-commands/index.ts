@@ -6,3 +6,4 @@ export { checkRequest, digestOf, timeFaults, type CheckedRequest, type CommandRe
 export { commandRoutes, type CommandRoutesDeps } from './command-routes.js';
 export { auditCommand, MOST_OPEN, type Wake } from './command-service.js';
 export type { Command } from './command.js';
+export { createReleaseCodes, type ReleaseCodes } from './release-codes.js';

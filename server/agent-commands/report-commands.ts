@@ -1,10 +1,11 @@
-import { COMMANDS_CAPABILITY, type CommandResult } from '../../protocol/command-messages.js';
+import { COMMANDS_CAPABILITY, type CommandOrder, type CommandResult } from '../../protocol/command-messages.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { Exchange } from '../heartbeats/exchange.js';
 import type { Command } from './command.js';
 import { readForReports, storeProgress } from './command-repository.js';
 import { planCommands, type CommandPlan } from './command-rules.js';
+import type { ReleaseCodes } from './release-codes.js';
 
 /** A report under the lock of its live row. */
 export interface CommandReport {
@@ -30,7 +31,8 @@ export interface ReportCommands {
   store(sql: Sql, plans: readonly CommandPlan[]): Promise<void>;
 }
 
-export function createReportCommands(): ReportCommands {
+/** `releaseCodes`: absent, an isolation can be ended by command alone. */
+export function createReportCommands(releaseCodes?: Pick<ReleaseCodes, 'digestOf'>): ReportCommands {
   return {
     async read(sql, reports) {
       const concerned = reports.filter(isConcerned).map(({ exchange }) => exchange);
@@ -42,7 +44,7 @@ export function createReportCommands(): ReportCommands {
     plan({ exchange, isRepeat, now, hasCommands, awaitsResults }, background) {
       const commands = background.get(exchange.identity.computerId);
       if (!commands) return { orders: [], changed: [], hasCommands, awaitsResults };
-      return planCommands({
+      const plan = planCommands({
         commands,
         // A repeat's tellings were stored with the first.
         told: isRepeat ? [] : toldBy(exchange),
@@ -50,6 +52,8 @@ export function createReportCommands(): ReportCommands {
         receivedAt: exchange.receivedAt,
         at: now,
       });
+      const { computerId } = exchange.identity;
+      return { ...plan, orders: plan.orders.map((order) => withReleaseDigest(order, computerId, releaseCodes)) };
     },
     store: (sql, plans) =>
       storeProgress(
@@ -57,6 +61,14 @@ export function createReportCommands(): ReportCommands {
         plans.flatMap(({ changed }) => changed),
       ),
   };
+}
+
+function withReleaseDigest(
+  order: CommandOrder,
+  computerId: string,
+  codes: Pick<ReleaseCodes, 'digestOf'> | undefined,
+): CommandOrder {
+  return order.type === 'isolate' && codes ? { ...order, releaseDigest: codes.digestOf(computerId, order.id) } : order;
 }
 
 function isConcerned({ hasCommands, exchange }: CommandReport): boolean {

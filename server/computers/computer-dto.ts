@@ -6,7 +6,7 @@ import { PageQuery } from '../admin-api/page.js';
 import { refTo } from '../admin-api/dto-schemas.js';
 import { Checked, CheckedMembers, Instant, Shown, GivenInstant } from '../admin-api/shown.js';
 import { PresentMaintenanceDto } from '../maintenance/index.js';
-import { STATUSES } from '../statuses/status.js';
+import { FLAGS, STATUSES } from '../statuses/status.js';
 import { packageFilterFault } from '../telemetry/index.js';
 import { addressFault, labelsFaults } from './computer-rules.js';
 
@@ -73,6 +73,14 @@ export class ComputersQuery extends PageQuery {
   @IsIn([...STATUSES], { each: true, message: `must be one of ${STATUSES.join(', ')}` })
   @Shown({ type: 'array', items: { type: 'string', enum: [...STATUSES] } })
   status?: string[];
+
+  /** All of them must be set. */
+  @Optional()
+  @ListOfText()
+  @ArrayMaxSize(FILTERS_MAX)
+  @IsIn([...FLAGS], { each: true, message: `must be one of ${FLAGS.join(', ')}` })
+  @Shown({ type: 'array', items: { type: 'string', enum: [...FLAGS] } })
+  flag?: string[];
 
   /** The policy and all below it. */
   @Optional()

@@ -30,6 +30,8 @@ export interface ComputerFilters {
   readonly packages?: readonly PackageFilter[];
   /** A part of the name, whatever its case. */
   readonly q: string | undefined;
+  /** All of them must be set; none unless given. */
+  readonly flags?: readonly string[];
 }
 
 /** What the overview of one computer is made from. */
@@ -178,9 +180,9 @@ export async function findComputerRow(sql: Sql, scope: Scope, computerId: string
   return row;
 }
 
-/** Over `computers` and, where statuses are asked for, `computer_status`. */
+/** Over `computers` and, where statuses or flags are asked for, `computer_status`. */
 export function computerConditions(scope: Scope, filters: ComputerFilters): Conditions {
-  const { statuses, policyId, labels, packages = [], q } = filters;
+  const { statuses, policyId, labels, packages = [], q, flags = [] } = filters;
   const where = new Conditions();
   const visible = scope.predicate('computers.policy_id', where.next);
   where.add(visible.sql, ...visible.parameters);
@@ -188,6 +190,9 @@ export function computerConditions(scope: Scope, filters: ComputerFilters): Cond
   if (policyId !== undefined) where.add(subtreeCondition(where.next), policyId);
   for (const label of labels) addLabel(where, label);
   for (const wanted of packages) addPackage(where, wanted);
+  // The condition of the index.
+  if (flags.length > 0)
+    where.add(`computer_status.flags <> '{}' AND computer_status.flags @> $${where.next}::text[]`, flags);
   if (q !== undefined) where.add(`computers.name ILIKE $${where.next} ESCAPE '\\'`, containing(q));
   return where;
 }

@@ -64,9 +64,9 @@ function readingRoutes({ overview }: ComputerRoutesDeps): RouteDefinition[] {
       list: COMPUTER_ORDER,
       reply: { status: 200, body: pageSchemaOf(ComputerDto) },
       async handle({ scope, query }) {
-        const { status = [], policyId, label = [], package: packages = [], q } = query;
+        const { status = [], flag: flags = [], policyId, label = [], package: packages = [], q } = query;
         const labels = label.map(parseLabelFilter);
-        const filters = { statuses: status, policyId, labels, packages: packages.map(parsePackageFilter), q };
+        const filters = { statuses: status, flags, policyId, labels, packages: packages.map(parsePackageFilter), q };
         return { body: await overview.list(scope, query, filters) };
       },
     }),

@@ -1,4 +1,5 @@
 import type { Pool } from 'pg';
+import type { ReleaseCodes } from '../agent-commands/release-codes.js';
 import { createReportCommands } from '../agent-commands/report-commands.js';
 import type { Log } from '../../lib/log.js';
 import type { Random } from '../../lib/random.js';
@@ -43,6 +44,8 @@ export interface HeartbeatsDeps {
   readonly breaker: DatabaseBreaker;
   readonly fleetClock: FleetClock;
   readonly tokens: IdentityTokens;
+  /** Of isolations; none are made unless given. */
+  readonly releaseCodes?: ReleaseCodes;
   readonly random: Random;
   readonly metrics: IngestMetrics;
   readonly log: Log;
@@ -97,7 +100,7 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     events: createEventWriter({ random, fleetClock }),
     components: createComponentRepository(),
     contacts: createContactsRepository(),
-    commands: createReportCommands(),
+    commands: createReportCommands(deps.releaseCodes),
     inventory: createReportInventory(),
     steps: createClockStepRepository(),
     rings: createClockSampleRepository(),

@@ -3,7 +3,7 @@ import type { Exchange } from './exchange.js';
 
 /** How a computer can be reached and what it is changing over to, by its own word. */
 export interface ContactsRepository {
-  /** Stores what the reports tell, one of each computer; `since` moves only where direction or candidate changed. */
+  /** Stores what the reports tell, one of each computer; `since` moves only where direction, candidate or isolation changed. */
   store(sql: Sql, exchanges: readonly Exchange[]): Promise<void>;
   /** Those whose address was changed since they told that they reverted the candidate of their report. */
   findReaddressed(sql: Sql, exchanges: readonly Exchange[]): Promise<ReadonlySet<string>>;
@@ -21,6 +21,10 @@ const TOLD = [
   ['candidate_reason', 'text'],
   ['candidate_detail', 'text'],
   ['collection', 'text'],
+  ['firewall_state', 'text'],
+  ['firewall_digest', 'bytea'],
+  ['firewall_detail', 'text'],
+  ['isolated_by', 'uuid'],
 ] as const;
 const NAMES = TOLD.map(([name]) => name);
 const CANDIDATE = ['candidate_fingerprint', 'candidate_direction', 'candidate_state'] as const;
@@ -33,16 +37,19 @@ const since = (column: string, names: readonly string[]): string =>
   `${column} = CASE WHEN ${differs(names)} THEN EXCLUDED.${column} ELSE computer_contacts.${column} END`;
 
 const STORE = `
-INSERT INTO computer_contacts (computer_id, ${NAMES.join(', ')}, direction_since_fleet_ms, candidate_since_fleet_ms)
+INSERT INTO computer_contacts (computer_id, ${NAMES.join(', ')},
+  direction_since_fleet_ms, candidate_since_fleet_ms, isolated_since_fleet_ms)
 SELECT input.computer_id, ${NAMES.map((name) => `input.${name}`).join(', ')},
   CASE WHEN input.direction IS NOT NULL THEN input.at END,
-  CASE WHEN input.candidate_fingerprint IS NOT NULL THEN input.at END
+  CASE WHEN input.candidate_fingerprint IS NOT NULL THEN input.at END,
+  CASE WHEN input.isolated_by IS NOT NULL THEN input.at END
 FROM unnest($1::uuid[], $2::bigint[], ${TOLD.map(([, type], index) => `$${index + 3}::${type}[]`).join(', ')})
   AS input (computer_id, at, ${NAMES.join(', ')})
 ORDER BY input.computer_id
 ON CONFLICT (computer_id) DO UPDATE SET ${NAMES.map((name) => `${name} = EXCLUDED.${name}`).join(', ')},
   ${since('direction_since_fleet_ms', ['direction'])},
-  ${since('candidate_since_fleet_ms', CANDIDATE)}
+  ${since('candidate_since_fleet_ms', CANDIDATE)},
+  ${since('isolated_since_fleet_ms', ['isolated_by'])}
 WHERE ${differs(NAMES)}`;
 
 const FIND_READDRESSED = `
@@ -82,8 +89,21 @@ export function createContactsRepository(): ContactsRepository {
 }
 
 /** In the order of `TOLD`. */
-function toldBy({ report: { direction, listener, candidate, collection } }: Exchange): readonly unknown[] {
-  return [direction ?? null, ...listenerOf(listener), ...candidateOf(candidate), collection ?? null];
+function toldBy({ report }: Exchange): readonly unknown[] {
+  const { direction, listener, candidate, collection, firewall } = report;
+  return [
+    direction ?? null,
+    ...listenerOf(listener),
+    ...candidateOf(candidate),
+    collection ?? null,
+    ...firewallOf(firewall),
+  ];
+}
+
+function firewallOf(firewall: Exchange['report']['firewall']): readonly unknown[] {
+  if (!firewall) return [null, null, null, null];
+  const { state, digest, detail = null, isolatedBy = null } = firewall;
+  return [state, digest === undefined ? null : Buffer.from(digest, 'hex'), detail, isolatedBy];
 }
 
 function listenerOf(listener: Exchange['report']['listener']): readonly unknown[] {

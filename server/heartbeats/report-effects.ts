@@ -5,7 +5,7 @@ import type { EventWriter } from '../events/event-writer.js';
 import type { LanePositionRepository } from '../events/lane-position-repository.js';
 import type { DeafSpan } from '../listening/listening.js';
 import { verdictFactsOf, type LivenessRow } from '../statuses/liveness-row.js';
-import type { StatusTransition, StatusWriter } from '../statuses/status.js';
+import type { FlagChange, StatusTransition, StatusWriter } from '../statuses/status.js';
 import { fantasticClockEvents, storeClockAlerts, type ClockAlertDeps } from './clock-alerts.js';
 import type { ComponentRepository } from './component-repository.js';
 import { compareComponents, componentSubject, type ComponentChanges } from './component-rules.js';
@@ -137,6 +137,7 @@ async function storeStates(deps: EffectsDeps, session: HotSession, works: readon
     session,
     works.map(({ exchange }) => exchange),
   );
+  await deps.statuses.setFlags(session, works.flatMap(isolationOf));
   await deps.positions.touch(session, works.flatMap(namedLanes), works[0]?.exchange.receivedAt ?? 0);
   const stored = await deps.components.read(
     session,
@@ -168,6 +169,14 @@ async function storeStates(deps: EffectsDeps, session: HotSession, works: readon
       'component-offline',
       recovered.map((component) => ({ subject: componentSubject(component), at })),
     );
+}
+
+/** By the agent's own word; of one that says nothing of it the flag stays. */
+function isolationOf({ exchange, live }: AcceptedWork): FlagChange[] {
+  const { firewall } = exchange.report;
+  if (!firewall) return [];
+  const on = firewall.isolatedBy !== undefined;
+  return [{ computerId: live.computerId, flag: 'isolated', on, at: exchange.receivedAt }];
 }
 
 function namedLanes({ exchange, live }: AcceptedWork) {

@@ -46,6 +46,7 @@ function reportDigestOf({ report, receivedAt, identity }: Exchange, standing: Ca
     Math.floor(receivedAt / DAY_MS + phase),
     // Absent from most, whose digests it leaves as they are.
     ...(report.collection === undefined ? [] : [report.collection]),
+    ...(report.firewall === undefined ? [] : [firewallState(report.firewall)]),
   ];
   return sha256(state).subarray(0, STATE_BYTES);
 }
@@ -54,6 +55,10 @@ type Report = Exchange['report'];
 
 function listenerState({ listener }: Report): unknown {
   return listener && [listener.state, listener.port, listener.detail];
+}
+
+function firewallState({ state, digest, detail, isolatedBy }: NonNullable<Report['firewall']>): unknown {
+  return ['firewall', state, digest, detail, isolatedBy];
 }
 
 function candidateState({ candidate }: Report): unknown {

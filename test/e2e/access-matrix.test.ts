@@ -53,6 +53,7 @@ const BODIES: Readonly<Record<string, object>> = {
   'PATCH /computers/{id}/settings': { heartbeatIntervalSeconds: 60 },
   'PUT /computers/{id}/power-state': { state: 'running' },
   'POST /computers/{id}/commands': { type: 'ping' },
+  'POST /computers/{id}/release-code': {},
   'POST /commands/{id}/cancel': {},
   'POST /operations/{id}/cancel': {},
   'POST /alerts/{id}/acknowledge': {},

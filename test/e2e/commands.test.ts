@@ -80,6 +80,7 @@ for (const [direction, connectionMode, heartbeatIntervalSeconds, how] of WAYS)
     });
 
     it('answers what this version cannot do, and what was refused at the door', async () => {
+      // The agents of tests keep their hands off the machine's packet filter.
       const [isolate, config] = [await queue({ type: 'isolate' }), await queue({ type: 'get-config' })];
       expect(await ended(isolate.id)).to.deep.include({ state: 'failed', reason: 'not-supported' });
       const { result } = await ended(config.id);

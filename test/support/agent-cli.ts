@@ -26,9 +26,18 @@ export interface RunningAgent {
   kill(signal: NodeJS.Signals): Promise<void>;
 }
 
-export function startAgent(dir: string, args: readonly string[] = []): RunningAgent {
-  const child = spawn(process.execPath, [BIN, 'run', '--dir', dir, ...args], {
-    env: agentEnv({}),
+/** Where an agent runs instead of on the machine itself, and as whom. */
+export interface Elsewhere {
+  /** The words that run a program there. */
+  words(program: string, args: readonly string[]): readonly [string, readonly string[]];
+}
+
+/** An agent that runs elsewhere has the packet filter of that place. */
+export function startAgent(dir: string, args: readonly string[] = [], elsewhere?: Elsewhere): RunningAgent {
+  const run = [BIN, 'run', '--dir', dir, ...args];
+  const [program, words] = elsewhere ? elsewhere.words(process.execPath, run) : [process.execPath, run];
+  const child = spawn(program, [...words], {
+    env: agentEnv(elsewhere ? { WARDBEAT_FIREWALL: 'on' } : {}),
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
@@ -71,5 +80,6 @@ export async function enrollAgent(
 
 function agentEnv(env: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
   const clean = Object.entries(process.env).filter(([name]) => !name.startsWith('WARDBEAT_'));
-  return { ...Object.fromEntries(clean), ...env };
+  // The machine that runs the tests is not theirs to shut.
+  return { ...Object.fromEntries(clean), WARDBEAT_FIREWALL: 'off', ...env };
 }

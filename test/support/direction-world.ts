@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { enrollAgent, runAgentCli, startAgent, type RunningAgent } from './agent-cli.js';
+import { enrollAgent, runAgentCli, startAgent, type Elsewhere, type RunningAgent } from './agent-cli.js';
 import { ADMIN_PASSWORD, makeDataDir, removeDataDir, startManager, type ManagerProcess } from './manager-process.js';
 import { eventually } from './poll.js';
 
@@ -90,8 +90,8 @@ export class DirectionWorld {
     return enrollAgent(this.directoryOf(name), { manager: this.manager.agentUrl, token, name, more });
   }
 
-  run(name: string, args: readonly string[] = []): RunningAgent {
-    const agent = startAgent(this.directoryOf(name), args);
+  run(name: string, args: readonly string[] = [], elsewhere?: Elsewhere): RunningAgent {
+    const agent = startAgent(this.directoryOf(name), args, elsewhere);
     this.#agents.push(agent);
     this.#outputs.set(name, agent);
     return agent;

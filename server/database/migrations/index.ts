@@ -19,6 +19,7 @@ import { Diagnosis0000000000020 } from './0020-diagnosis.js';
 import { KeptNames0000000000022 } from './0022-kept-names.js';
 import { Channels0000000000023 } from './0023-channels.js';
 import { Commands0000000000024 } from './0024-commands.js';
+import { Firewall0000000000025 } from './0025-firewall.js';
 import { Telemetry0000000000026 } from './0026-telemetry.js';
 
 /** Every migration, oldest first. */
@@ -44,5 +45,6 @@ export const MIGRATIONS = [
   KeptNames0000000000022,
   Channels0000000000023,
   Commands0000000000024,
+  Firewall0000000000025,
   Telemetry0000000000026,
 ] as const;

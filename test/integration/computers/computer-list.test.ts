@@ -36,6 +36,8 @@ describe('the list of computers', () => {
       if (index % 2 === 0) await world.hear(id);
       const enrolled = index < 3 ? world.clock.fleet() - index * 5000 : null;
       await world.sql.query('UPDATE computers SET enrolled_fleet_ms = $2 WHERE id = $1', [id, enrolled]);
+      const flags = name === 'bravo' ? ['isolated'] : name === 'delta' ? ['degraded'] : [];
+      await world.sql.query('UPDATE computer_status SET flags = $2 WHERE computer_id = $1', [id, flags]);
     }
   });
 
@@ -52,6 +54,8 @@ describe('the list of computers', () => {
     ['a label and its value', () => ({ label: ['site:a'] }), ['alpha_1', 'delta']],
     ['the same with =', () => ({ label: ['site=a'] }), ['alpha_1', 'delta']],
     ['two labels', () => ({ label: ['site:a', 'role'] }), ['delta']],
+    ['a flag', () => ({ flag: ['isolated'] }), ['bravo']],
+    ['two flags', () => ({ flag: ['isolated', 'degraded'] }), []],
     ['a part of the name in any case', () => ({ q: 'CHAR' }), ['Charlie']],
     ['a wildcard taken literally', () => ({ q: 'a_1' }), ['alpha_1']],
     ['all at once', () => ({ status: ['online'], policyId: policies['top'], label: ['site:a'], q: 'e' }), ['delta']],

@@ -34,7 +34,9 @@ describe('the command line of the agent', () => {
   const rows: readonly [string, readonly string[], number][] = [
     ['no command', [], 1],
     ['unknown command', ['dance'], 1],
-    ['a later command', ['release'], 1],
+    ['a release without its code', ['release'], 1],
+    ['a release with its code', ['release', '--code', 'ABCDE-FGHJK-MNPQR-STVWX'], 0],
+    ['a release with a code that is none', ['release', '--code', 'x'.repeat(65)], 1],
     ['a proxy set without a list', ['proxy', 'set'], 1],
     ['a prototype name', ['constructor'], 1],
     ['enroll without anything', ['enroll'], 2],

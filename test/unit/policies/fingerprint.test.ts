@@ -11,7 +11,7 @@ describe('the settings document', () => {
     expect(JSON.parse(json)).to.deep.equal(agentSettings(defaults));
     expect(json).to.equal(
       '{"certificateLifetimeDays":30,"communicationDirection":"bidirectional","componentsWatched":[],' +
-        '"connectionMode":"held","heartbeatIntervalSeconds":60,"listenerAllowedSources":[],"listenerPort":4118,' +
+        '"connectionMode":"held","firewallRules":[],"heartbeatIntervalSeconds":60,"listenerAllowedSources":[],"listenerPort":4118,' +
         '"managerUrls":[],"pingIntervalSeconds":30,"pongTimeoutSeconds":10,"proxies":[],"proxyFallbackDirect":true,' +
         '"renewAfterExpiryDays":7,"spoolMaxMegabytes":256}',
     );

@@ -222,6 +222,7 @@ describe('the order of strictness', () => {
       'eventRateLimitPerMinute',
       'spoolMaxMegabytes',
       'componentsWatched',
+      'firewallRules',
       'maintenanceWindows',
       'cleanupAfterDays',
     ]);

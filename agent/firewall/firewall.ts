@@ -1,0 +1,396 @@
+import { isIP } from 'node:net';
+
+import type { Clock } from '../../lib/clock.js';
+import type { Log } from '../../lib/log.js';
+import { plainAddress } from '../../lib/plain-address.js';
+import { Problem } from '../../lib/problem.js';
+import type { FirewallRule, IsolationPeer } from '../../policies/firewall-rules.js';
+import {
+  digestOfSet,
+  effectiveSet,
+  isWithoutEffect,
+  type FirewallListener,
+  type FirewallSet,
+} from '../../policies/firewall-set.js';
+import type { ComponentReport, FirewallReport } from '../../protocol/heartbeat-messages.js';
+import { CommandFailure, notSupported } from '../commands/executor.js';
+import { sleepUnlessAborted, withDeadline } from '../deadline.js';
+import type { IncomingEvent } from '../spool/event-intake.js';
+import type { Spool } from '../spool/spool.js';
+import type { FirewallMemory, Isolation, StateStore } from '../state-store.js';
+import type { Routes } from '../transport/manager-transport.js';
+import { contactOf, newestFirst, targetsOf, withoutRepeats, type ContactTarget } from './contact-rules.js';
+import { planIsolation, planRules, type FirewallPlan } from './firewall-plan.js';
+import type { HostNetwork } from './host-network.js';
+import { FirewallUnsupported, type PacketFilter } from './nft-program.js';
+import { scriptOf } from './nft-text.js';
+import { ReleaseCodes } from './release-code.js';
+
+/** What the settings want of the firewall at this moment. */
+export interface FirewallWish {
+  readonly rules: readonly FirewallRule[];
+  readonly listeners: readonly FirewallListener[];
+  readonly routes: Routes;
+  /** Why the rules of settings that were reverted could not be loaded. */
+  readonly reverted: string | undefined;
+}
+
+export interface FirewallDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly state: Pick<StateStore, 'isolation' | 'setIsolation' | 'firewall' | 'noteFirewall'>;
+  readonly spool: Pick<Spool, 'append'>;
+  /** Absent where this agent keeps its hands off. */
+  readonly filter: PacketFilter | undefined;
+  readonly network: HostNetwork;
+  readonly enrolledUrls: readonly string[];
+  readonly wish: () => FirewallWish;
+}
+
+export interface FirewallStatus {
+  readonly state: FirewallReport['state'];
+  readonly detail: string | null;
+  readonly isolated: { readonly since: number; readonly commandId: string } | null;
+}
+
+type Outcome = { readonly state: FirewallReport['state']; readonly detail?: string };
+
+const PART = { name: 'firewall', kind: 'agentPart' } as const;
+const LOOK_MS = 60_000;
+const LOOKUP_MS = 5000;
+/** A connection that is tried out is over by then. */
+const TRIAL_MS = 60_000;
+const MOST_DIALLERS = 4;
+
+/** Keeps the machine's packet filter as settings and isolation want it. It throws nowhere but where a command asks. */
+export class Firewall {
+  readonly #deps: FirewallDeps;
+  readonly #codes: ReleaseCodes;
+  /** The generation that stands; null for none; undefined where it is not known. */
+  #loaded: string | null | undefined;
+  #outcome: Outcome = { state: 'applied' };
+  #digest: string | undefined;
+  #told: string | undefined;
+  #turn: Promise<void> = Promise.resolve();
+  #trials: readonly (ContactTarget & { readonly until: number })[] = [];
+
+  constructor(deps: FirewallDeps) {
+    this.#deps = deps;
+    this.#codes = new ReleaseCodes(deps.clock);
+  }
+
+  /** Brings the packet filter to what is wanted now; what it came to is in `status`. */
+  apply(): Promise<void> {
+    const turn = this.#turn.then(() => this.#apply());
+    this.#turn = turn;
+    return turn;
+  }
+
+  get #memory(): FirewallMemory {
+    return this.#deps.state.firewall;
+  }
+
+  /** Why what is wanted could not be loaded: the former set is in force. */
+  get failure(): string | undefined {
+    return this.#outcome.state === 'failed' ? this.#outcome.detail : undefined;
+  }
+
+  get status(): FirewallStatus {
+    const { state, detail } = this.#shown();
+    const { isolation } = this.#deps.state;
+    return {
+      state,
+      detail: detail ?? null,
+      isolated: isolation ? { since: isolation.since, commandId: isolation.commandId } : null,
+    };
+  }
+
+  report(): FirewallReport {
+    const { state, detail } = this.#shown();
+    const { isolation } = this.#deps.state;
+    return {
+      state,
+      ...(this.#digest === undefined ? {} : { digest: this.#digest }),
+      ...(detail === undefined ? {} : { detail: detail.slice(0, 1024) }),
+      ...(isolation ? { isolatedBy: isolation.commandId } : {}),
+    };
+  }
+
+  /** The agent's part `firewall`, where something is wanted of it. */
+  get part(): ComponentReport | undefined {
+    const { state, detail = '' } = this.#shown();
+    const { rules } = this.#deps.wish();
+    const isWanted = rules.length > 0 || this.#deps.state.isolation !== undefined;
+    const told = `${state}: ${detail}`.slice(0, 1024);
+    if (state === 'failed') return { ...PART, state: 'offline', detail: told };
+    if (state === 'unsupported') return { ...PART, state: isWanted ? 'offline' : 'unknown', detail: told };
+    return isWanted ? { ...PART, state: 'online' } : undefined;
+  }
+
+  #shown(): Outcome {
+    const { reverted } = this.#deps.wish();
+    const isFine = this.#outcome.state === 'applied' && reverted !== undefined;
+    return isFine ? { state: 'failed', detail: reverted } : this.#outcome;
+  }
+
+  /** Looks after names and tables until the signal is aborted. */
+  async watch(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#look().catch((error: unknown) =>
+        this.#deps.log.warn({ err: error }, 'The firewall was not looked at'),
+      );
+      await sleepUnlessAborted(this.#deps.clock, LOOK_MS, signal);
+    }
+  }
+
+  async #look(): Promise<void> {
+    if (await this.#isGone()) {
+      this.#loaded = undefined;
+      await this.#tell({
+        kind: 'firewall-restored',
+        severity: 'medium',
+        message: 'The tables of the firewall were taken away by another program, and are loaded again',
+      });
+    }
+    if (this.#isInUse()) for (const { host } of this.#targets()) await this.#resolve(host).catch(() => undefined);
+    await this.apply();
+  }
+
+  async #isGone(): Promise<boolean> {
+    const { filter } = this.#deps;
+    if (!filter || typeof this.#loaded !== 'string') return false;
+    return !(await filter.stands(this.#loaded));
+  }
+
+  /** Whether anything stands between the agent and its manager. */
+  #isInUse(): boolean {
+    return typeof this.#loaded === 'string';
+  }
+
+  /**
+   * Lets the agent's own connection to a manager or proxy pass before it is opened. Answers the addresses that it is to
+   * be opened to, or undefined where nothing has to be done for it. Throws where the name leads nowhere.
+   */
+  async admit(host: string, port: number): Promise<readonly string[] | undefined> {
+    if (!this.#isInUse()) return undefined;
+    const isNew = this.#noteTrial({ host, port });
+    const addresses = isIP(host) === 0 ? await this.#deps.network.lookup(host) : [host];
+    const isMoved = isIP(host) === 0 && (await this.#remember(host, addresses));
+    if (isNew || isMoved) await this.apply();
+    return addresses;
+  }
+
+  #noteTrial(target: ContactTarget): boolean {
+    const now = this.#deps.clock.monotonic();
+    const isKnown = this.#targets().some(({ host, port }) => host === target.host && port === target.port);
+    const others = this.#trials.filter(({ host, port }) => host !== target.host || port !== target.port);
+    this.#trials = [...others.filter(({ until }) => until > now), { ...target, until: now + TRIAL_MS }];
+    return !isKnown;
+  }
+
+  #targets(): ContactTarget[] {
+    const { wish, enrolledUrls, clock } = this.#deps;
+    const now = clock.monotonic();
+    const trials = this.#trials.filter(({ until }) => until > now).map(({ host, port }) => ({ host, port }));
+    return withoutRepeats([...targetsOf(wish().routes, enrolledUrls), ...trials]);
+  }
+
+  async #resolve(host: string): Promise<void> {
+    if (isIP(host) !== 0) return;
+    const { clock, network } = this.#deps;
+    await this.#remember(host, await withDeadline({ clock, milliseconds: LOOKUP_MS }, () => network.lookup(host)));
+  }
+
+  /** For the next boot, before names can be asked for; whether anything is new. */
+  async #remember(host: string, addresses: readonly string[]): Promise<boolean> {
+    const known = this.#memory.addresses[host];
+    const all = newestFirst(addresses, known);
+    if (all === known) return false;
+    const hosts = new Set([host, ...this.#targets().map((target) => target.host)]);
+    const kept = Object.entries(this.#memory.addresses).filter(([name]) => hosts.has(name));
+    await this.#note({ addresses: { ...Object.fromEntries(kept), [host]: all } });
+    return true;
+  }
+
+  /** A manager was recognised over the listener, coming from this address. */
+  async dialledFrom(given: string | undefined): Promise<void> {
+    const address = plainAddress(given ?? '');
+    const known = this.#memory.dialledFrom;
+    if (isIP(address) === 0 || known[0] === address) return;
+    await this.#note({ dialledFrom: [address, ...known.filter((one) => one !== address)].slice(0, MOST_DIALLERS) });
+    if (this.#deps.state.isolation) await this.apply();
+  }
+
+  /** A disk that fails costs what a restart would know. */
+  async #note(changes: Partial<FirewallMemory>, durable = false): Promise<void> {
+    const { state, log } = this.#deps;
+    try {
+      await state.noteFirewall(changes, { durable });
+    } catch (error) {
+      log.warn({ err: error }, 'What the firewall is to know after a restart cannot be stored');
+    }
+  }
+
+  async #apply(): Promise<void> {
+    const wish = this.#deps.wish();
+    const set = effectiveSet(wish.rules, wish.listeners);
+    try {
+      const isWanted = this.#deps.state.isolation !== undefined || !isWithoutEffect(set);
+      if (isWanted) await this.#learnNames();
+      const plan = isWanted ? this.#planOf(set, wish) : undefined;
+      const before = this.#loaded;
+      if (plan) await this.#load(plan);
+      else await this.#unload();
+      const digest = digestOfSet(set);
+      const isOther = this.#digest !== undefined && digest !== this.#digest && before !== this.#loaded;
+      this.#digest = digest;
+      await this.#came({ state: 'applied' }, isOther);
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error);
+      await this.#came({ state: error instanceof FirewallUnsupported ? 'unsupported' : 'failed', detail });
+    }
+  }
+
+  /** Names that never led anywhere are asked for while that is still possible. */
+  async #learnNames(): Promise<void> {
+    const unknown = this.#targets().filter(({ host }) => this.#memory.addresses[host] === undefined);
+    for (const { host } of unknown) await this.#resolve(host).catch(() => undefined);
+  }
+
+  #planOf(set: FirewallSet, { listeners }: FirewallWish): FirewallPlan {
+    const { isolation } = this.#deps.state;
+    const contact = this.#contact();
+    if (!isolation) return planRules(set, contact);
+    const dialledFrom = [...new Set([...contact.targets.map(({ address }) => address), ...this.#memory.dialledFrom])];
+    const listenerPorts = listeners.map(({ port }) => port);
+    return planIsolation({ contact, dialledFrom, listenerPorts, allow: isolation.allow });
+  }
+
+  #contact() {
+    const { network } = this.#deps;
+    return contactOf({
+      targets: this.#targets(),
+      addresses: this.#memory.addresses,
+      resolvers: network.resolvers(),
+      gateways: network.gateways(),
+    });
+  }
+
+  async #load(plan: FirewallPlan): Promise<void> {
+    const script = scriptOf(plan);
+    if (script.generation === this.#loaded) return;
+    const { filter } = this.#deps;
+    if (!filter) throw new FirewallUnsupported(NO_FILTER);
+    if (!this.#memory.isLoaded) await this.#note({ isLoaded: true }, true);
+    await filter.load(script);
+    this.#loaded = script.generation;
+  }
+
+  async #unload(): Promise<void> {
+    if (this.#loaded === null || (this.#loaded === undefined && !this.#memory.isLoaded)) return;
+    const { filter } = this.#deps;
+    if (!filter) throw new FirewallUnsupported(NO_FILTER);
+    await filter.unload();
+    this.#loaded = null;
+    await this.#note({ isLoaded: false }, true);
+  }
+
+  /** Told once for each thing that it comes to. */
+  async #came(outcome: Outcome, isOther = false): Promise<void> {
+    const { state, detail } = outcome;
+    this.#outcome = outcome;
+    const tale = state === 'applied' ? undefined : `${state} ${detail}`;
+    const isNews = tale !== this.#told;
+    this.#told = tale;
+    if (state === 'applied' && (isOther || isNews)) await this.#tell(APPLIED);
+    if (state !== 'applied' && isNews) await this.#tell(troubleOf(outcome));
+  }
+
+  async #tell(event: IncomingEvent): Promise<void> {
+    const { spool, log } = this.#deps;
+    log.info({ kind: event.kind, ...(event.data as object | undefined) }, event.message);
+    try {
+      await spool.append('control', event);
+    } catch (error) {
+      log.warn({ err: error, kind: event.kind }, 'An event of the firewall cannot be spooled');
+    }
+  }
+
+  /** Cuts the computer off but for its manager. Throws `CommandFailure` where it cannot, and leaves all as it was. */
+  async isolate(wanted: Omit<Isolation, 'since'>): Promise<void> {
+    const { state, clock } = this.#deps;
+    const before = state.isolation;
+    await this.#changeIsolation({ ...wanted, since: before?.since ?? Math.round(clock.wall()) });
+    await this.#tell({
+      kind: 'isolated',
+      severity: 'high',
+      message: 'The computer was isolated by command: only its manager is left to it',
+      data: { commandId: wanted.commandId, allow: wanted.allow.map(({ ip }: IsolationPeer) => ip) },
+    });
+  }
+
+  /** Whether there was anything to end. */
+  async release(by: 'command' | 'code', commandId?: string): Promise<boolean> {
+    const { isolation } = this.#deps.state;
+    if (!isolation) return false;
+    await this.#changeIsolation(undefined);
+    await this.#tell({
+      kind: 'isolation-ended',
+      severity: by === 'code' ? 'high' : 'medium',
+      message:
+        by === 'code' ? 'The isolation was ended at the computer by its code' : 'The isolation was ended by command',
+      data: { by, isolatedBy: isolation.commandId, ...(commandId === undefined ? {} : { commandId }) },
+    });
+    return true;
+  }
+
+  /** Throws `not-isolated`, `too-many-requests`, `release-code-refused`; a code that was right counts for nothing more. */
+  async releaseByCode(code: string): Promise<{ readonly released: true }> {
+    const { isolation } = this.#deps.state;
+    if (!isolation) throw new Problem('not-isolated', { detail: 'This computer is not isolated.' });
+    if (!this.#codes.isRight(code, isolation.releaseDigest)) {
+      await this.#tell({
+        kind: 'release-code-refused',
+        severity: 'high',
+        message: 'A wrong code was given at the computer to end its isolation',
+        data: { isolatedBy: isolation.commandId },
+      });
+      throw new Problem('release-code-refused', { detail: 'This is not the code of the present isolation.' });
+    }
+    await this.release('code').catch((error: unknown) => {
+      throw new Problem('unavailable', { detail: error instanceof Error ? error.message : String(error) });
+    });
+    return { released: true };
+  }
+
+  async #changeIsolation(wanted: Isolation | undefined): Promise<void> {
+    const { state } = this.#deps;
+    const before = state.isolation;
+    await state.setIsolation(wanted);
+    await this.apply();
+    const { state: came, detail = '' } = this.#outcome;
+    if (came === 'applied') return;
+    await state.setIsolation(before);
+    await this.apply();
+    throw came === 'unsupported' ? notSupported(detail) : new CommandFailure('firewall-failed', detail);
+  }
+}
+
+const NO_FILTER = 'this agent was started to keep its hands off the packet filter';
+const APPLIED: IncomingEvent = {
+  kind: 'firewall-applied',
+  severity: 'info',
+  message: 'The firewall is as the settings want it',
+};
+
+function troubleOf({ state, detail = '' }: Outcome): IncomingEvent {
+  const isUnsupported = state === 'unsupported';
+  return {
+    kind: isUnsupported ? 'firewall-unsupported' : 'firewall-failed',
+    severity: isUnsupported ? 'medium' : 'high',
+    message: isUnsupported
+      ? `The firewall cannot be used here: ${detail}`
+      : `The rules of the firewall could not be loaded, the former ones are in force: ${detail}`,
+    data: { detail },
+  };
+}

@@ -1,0 +1,51 @@
+import type { Scope } from '../access/scope.js';
+import type { Sql } from '../database/sql.js';
+import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
+
+/** What is known of one computer's firewall, and what its settings are resolved from. */
+export interface FirewallRow {
+  readonly computer_id: string;
+  readonly kind: 'agent' | 'appliance';
+  readonly policy_id: string;
+  readonly overrides: string | null;
+  readonly direction: string | null;
+  readonly listener_state: 'closed' | 'listening' | 'failed' | null;
+  readonly listener_port: number | null;
+  readonly firewall_state: 'applied' | 'failed' | 'unsupported' | null;
+  readonly firewall_digest: Buffer | null;
+  readonly firewall_detail: string | null;
+  readonly isolated_by: string | null;
+  readonly isolated_since_fleet_ms: FleetInstant | null;
+  /** Of the command that isolated it; null where that is forgotten. */
+  readonly isolated_by_name: string | null;
+}
+
+/** A computer of the scope. */
+export async function findFirewall(sql: Sql, scope: Scope, computerId: string): Promise<FirewallRow | undefined> {
+  const visible = scope.predicate('computers.policy_id', 2);
+  const [row] = await sql.query<FirewallRow>(
+    `SELECT computers.id AS computer_id, computers.kind, computers.policy_id, computers.overrides::text AS overrides,
+       computer_contacts.direction, computer_contacts.listener_state, computer_contacts.listener_port,
+       computer_contacts.firewall_state, computer_contacts.firewall_digest, computer_contacts.firewall_detail,
+       computer_contacts.isolated_by, computer_contacts.isolated_since_fleet_ms,
+       commands.created_by AS isolated_by_name
+     FROM computers
+     LEFT JOIN computer_contacts ON computer_contacts.computer_id = computers.id
+     LEFT JOIN commands ON commands.id = computer_contacts.isolated_by AND commands.computer_id = computers.id
+     WHERE computers.id = $1 AND ${visible.sql}`,
+    [computerId, ...visible.parameters],
+  );
+  return row;
+}
+
+/** The newest command to isolate that the agent may have carried out without having told of it. */
+export async function findOpenIsolation(sql: Sql, computerId: string): Promise<string | undefined> {
+  const [row] = await sql.query<{ readonly id: string }>(
+    `SELECT commands.id FROM commands
+     WHERE commands.computer_id = $1 AND commands.type = 'isolate' AND commands.delivered_fleet_ms IS NOT NULL
+       AND commands.ended_fleet_ms IS NULL
+     ORDER BY commands.number DESC LIMIT 1`,
+    [computerId],
+  );
+  return row?.id;
+}

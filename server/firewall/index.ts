@@ -1,0 +1,1 @@
+export { composeFirewall, type FirewallDeps } from './compose-firewall.js';

@@ -1,0 +1,269 @@
+import { expect } from 'chai';
+
+import { Firewall, type FirewallWish } from '../../../../agent/firewall/firewall.js';
+import { FirewallRefused, FirewallUnsupported, type PacketFilter } from '../../../../agent/firewall/nft-program.js';
+import type { NftScript } from '../../../../agent/firewall/nft-text.js';
+import type { FirewallMemory, Isolation } from '../../../../agent/state-store.js';
+import type { IncomingEvent } from '../../../../agent/spool/event-intake.js';
+import { createLog } from '../../../../lib/log.js';
+import type { FirewallRule } from '../../../../policies/firewall-rules.js';
+import { releaseDigestOf } from '../../../../protocol/release-code.js';
+import { FakeClock } from '../../../support/fake-clock.js';
+
+const DENY: FirewallRule = { action: 'deny', direction: 'incoming' };
+const CODE = 'ABCDE-FGHJK-MNPQR-STVWX';
+const ROUTE = { managerUrls: ['https://manager.example:4120'], proxies: [], fallbackDirect: true };
+const COMMAND = { commandId: 'c1', allow: [], releaseDigest: releaseDigestOf(CODE) };
+
+/** What a machine would keep: its packet filter and the agent's disk. */
+class Machine {
+  loaded: NftScript | undefined;
+  loads = 0;
+  failure: Error | undefined;
+  isolation: Isolation | undefined;
+  firewall: FirewallMemory = { isLoaded: false, addresses: {}, dialledFrom: [] };
+  readonly events: IncomingEvent[] = [];
+  names: Record<string, readonly string[]> = { 'manager.example': ['10.0.0.1'] };
+  wish: FirewallWish = { rules: [], listeners: [], routes: { inForce: ROUTE }, reverted: undefined };
+  readonly clock = new FakeClock();
+
+  setIsolation = async (isolation: Isolation | undefined): Promise<void> => void (this.isolation = isolation);
+  noteFirewall = async (changes: Partial<FirewallMemory>): Promise<void> =>
+    void (this.firewall = { ...this.firewall, ...changes });
+
+  readonly filter: PacketFilter = {
+    load: async (script) => {
+      if (this.failure) throw this.failure;
+      this.loads += 1;
+      this.loaded = script;
+    },
+    unload: async () => {
+      if (this.failure) throw this.failure;
+      this.loaded = undefined;
+    },
+    stands: async (generation) => this.loaded?.generation === generation,
+  };
+
+  /** Null for an agent that keeps its hands off. */
+  start(filter: PacketFilter | null = this.filter): Firewall {
+    return new Firewall({
+      clock: this.clock,
+      log: createLog({ name: 'test', level: 'silent' }),
+      state: this,
+      spool: { append: async (_lane, event) => void this.events.push(event) as never },
+      filter: filter ?? undefined,
+      network: {
+        lookup: async (host) => this.names[host] ?? Promise.reject(new Error('ENOTFOUND')),
+        resolvers: () => ['10.0.0.53'],
+        gateways: () => [],
+      },
+      enrolledUrls: ['https://enrolled.example:4120'],
+      wish: () => this.wish,
+    });
+  }
+
+  want(...rules: readonly FirewallRule[]): void {
+    this.wish = { ...this.wish, rules };
+  }
+
+  get kinds(): readonly string[] {
+    return this.events.map(({ kind }) => kind);
+  }
+}
+
+interface Failure {
+  readonly reason?: string;
+  readonly code?: string;
+  readonly message: string;
+}
+
+async function failureOf(promise: Promise<unknown>): Promise<Failure> {
+  try {
+    await promise;
+  } catch (error) {
+    return error as Failure;
+  }
+  return expect.fail('it did not fail');
+}
+
+describe('the firewall of the agent', () => {
+  let machine: Machine;
+  beforeEach(() => (machine = new Machine()));
+
+  it('touches nothing while nothing is wanted, and no table that it did not make', async () => {
+    const firewall = machine.start({ load: fail, unload: fail, stands: fail });
+    await firewall.apply();
+    expect(firewall.report()).to.include({ state: 'applied' });
+    expect([firewall.part, machine.kinds, machine.firewall.isLoaded]).to.deep.equal([undefined, [], false]);
+    expect(await firewall.admit('manager.example', 4120)).to.equal(undefined);
+  });
+
+  it('loads a set once, with what its manager is called now, and takes it away again', async () => {
+    machine.want(DENY);
+    const firewall = machine.start();
+    await firewall.apply();
+    await firewall.apply();
+    expect(machine.loads).to.equal(1);
+    expect(machine.loaded?.text).to.contain('ip daddr { 10.0.0.1 } meta l4proto { 6 } th dport { 4120 } accept');
+    expect(machine.loaded?.text).to.contain('ip daddr { 10.0.0.53 } meta l4proto { 6, 17 } th dport { 53 } accept');
+    expect(machine.firewall).to.deep.include({ isLoaded: true, addresses: { 'manager.example': ['10.0.0.1'] } });
+    expect(firewall.part).to.include({ name: 'firewall', state: 'online' });
+    machine.want();
+    await firewall.apply();
+    expect([machine.loaded, machine.firewall.isLoaded, firewall.part]).to.deep.equal([undefined, false, undefined]);
+  });
+
+  it('takes away after a restart what a former life loaded', async () => {
+    machine.want(DENY);
+    await machine.start().apply();
+    machine.want();
+    await machine.start().apply();
+    expect(machine.loaded).to.equal(undefined);
+  });
+
+  it('lets a connection pass to where its name leads now before it is opened, and remembers the former address', async () => {
+    machine.want(DENY);
+    const firewall = machine.start();
+    await firewall.apply();
+    machine.names = { 'manager.example': ['10.0.0.2', 'fd00::2'] };
+    expect(await firewall.admit('manager.example', 4120)).to.deep.equal(['10.0.0.2', 'fd00::2']);
+    expect(machine.loads).to.equal(2);
+    for (const address of ['ip daddr { 10.0.0.1 }', 'ip daddr { 10.0.0.2 }', 'ip6 daddr { fd00:0:0:0:0:0:0:2 }'])
+      expect(machine.loaded?.text).to.contain(address);
+    await firewall.admit('manager.example', 4120);
+    expect(machine.loads).to.equal(2);
+    machine.names = {};
+    expect((await failureOf(firewall.admit('manager.example', 4120))).message).to.equal('ENOTFOUND');
+  });
+
+  it('lets a proxy that is tried out pass, for a while', async () => {
+    machine.want(DENY);
+    const firewall = machine.start();
+    await firewall.apply();
+    expect(await firewall.admit('10.0.0.9', 3128)).to.deep.equal(['10.0.0.9']);
+    expect(machine.loaded?.text).to.contain('ip daddr { 10.0.0.9 } meta l4proto { 6 } th dport { 3128 } accept');
+    await machine.clock.advance(60_001);
+    await firewall.apply();
+    expect(machine.loaded?.text).to.not.contain('10.0.0.9');
+  });
+
+  it('knows at a boot what names led to before, where they cannot be asked for', async () => {
+    machine.want(DENY);
+    await machine.start().apply();
+    machine.names = {};
+    machine.loaded = undefined;
+    await machine.start().apply();
+    expect(machine.loaded).to.have.property('text').that.contains('ip daddr { 10.0.0.1 }');
+  });
+
+  it('keeps the former set where one is refused, and tells it once', async () => {
+    machine.want(DENY);
+    const firewall = machine.start();
+    await firewall.apply();
+    const former = machine.loaded;
+    const digest = firewall.report().digest;
+    machine.want(DENY, { ...DENY, direction: 'outgoing' });
+    machine.failure = new FirewallRefused('no');
+    await firewall.apply();
+    await firewall.apply();
+    expect(machine.loaded).to.equal(former);
+    expect(firewall.report()).to.deep.equal({ state: 'failed', digest, detail: 'no' });
+    expect(firewall.part).to.include({ state: 'offline', detail: 'failed: no' });
+    expect(firewall.failure).to.equal('no');
+    machine.failure = undefined;
+    await firewall.apply();
+    expect(firewall.report().state).to.equal('applied');
+    expect(machine.kinds).to.deep.equal(['firewall-failed', 'firewall-applied']);
+  });
+
+  it('says that the settings before were reverted for its sake', async () => {
+    const firewall = machine.start();
+    machine.wish = { ...machine.wish, reverted: 'no such thing' };
+    await firewall.apply();
+    expect(firewall.report()).to.include({ state: 'failed', detail: 'no such thing' });
+  });
+
+  for (const [name, hasFilter] of [
+    ['without the capability', true],
+    ['that was told to keep its hands off', false],
+  ] as const)
+    it(`goes on ${name}, and isolates nothing`, async () => {
+      machine.failure = new FirewallUnsupported('no capability');
+      const firewall = hasFilter ? machine.start() : machine.start(null);
+      await firewall.apply();
+      expect(firewall.part).to.equal(undefined);
+      machine.want(DENY);
+      await firewall.apply();
+      expect(firewall.part).to.include({ state: 'offline' });
+      expect(firewall.report().state).to.equal('unsupported');
+      expect(firewall.failure).to.equal(undefined);
+      expect((await failureOf(firewall.isolate(COMMAND))).reason).to.equal('not-supported');
+      expect(machine.isolation).to.equal(undefined);
+      expect(machine.kinds).to.deep.equal(['firewall-unsupported']);
+    });
+
+  it('isolates, over restarts, and ends it by command under the rules that it had', async () => {
+    machine.want(DENY);
+    const firewall = machine.start();
+    await firewall.apply();
+    const former = machine.loaded?.generation;
+    await firewall.isolate(COMMAND);
+    expect(machine.loaded?.text).to.contain('chain forwarded');
+    expect(firewall.report()).to.include({ state: 'applied', isolatedBy: 'c1' });
+    const isolated = machine.loaded?.generation;
+    machine.loaded = undefined;
+    const next = machine.start();
+    await next.apply();
+    expect(machine.loaded).to.have.property('generation', isolated);
+    expect(next.status.isolated).to.deep.equal({ since: machine.isolation?.since, commandId: 'c1' });
+    expect(await next.release('command', 'c2')).to.equal(true);
+    expect(machine.loaded).to.have.property('generation', former);
+    expect(await next.release('command', 'c3')).to.equal(false);
+    expect(machine.kinds).to.deep.equal(['isolated', 'isolation-ended']);
+  });
+
+  it('leaves all as it was where it cannot be isolated, or released', async () => {
+    const firewall = machine.start();
+    machine.failure = new FirewallRefused('no');
+    expect((await failureOf(firewall.isolate(COMMAND))).reason).to.equal('firewall-failed');
+    expect([machine.isolation, machine.loaded]).to.deep.equal([undefined, undefined]);
+    machine.failure = undefined;
+    await firewall.isolate(COMMAND);
+    machine.failure = new FirewallRefused('no');
+    expect((await failureOf(firewall.releaseByCode(CODE))).code).to.equal('unavailable');
+    expect(firewall.report()).to.include({ isolatedBy: 'c1' });
+    machine.failure = undefined;
+    await firewall.releaseByCode(CODE);
+    expect(machine.loaded).to.equal(undefined);
+  });
+
+  it('takes the right code once, however it is typed, and few wrong ones', async () => {
+    const firewall = machine.start();
+    await firewall.isolate(COMMAND);
+    expect((await failureOf(firewall.releaseByCode('0'))).code).to.equal('release-code-refused');
+    await firewall.releaseByCode(' abcde fghjk-MNPQR STVWX');
+    expect((await failureOf(firewall.releaseByCode(CODE))).code).to.equal('not-isolated');
+    await firewall.isolate({ commandId: 'c2', allow: [] });
+    for (const code of ['1', '2', CODE])
+      expect((await failureOf(firewall.releaseByCode(code))).code).to.equal('release-code-refused');
+    expect((await failureOf(firewall.releaseByCode(CODE))).code).to.equal('too-many-requests');
+    expect(machine.kinds.filter((kind) => kind === 'release-code-refused')).to.have.length(4);
+    await machine.clock.advance(12_000);
+    expect((await failureOf(firewall.releaseByCode(CODE))).code).to.equal('release-code-refused');
+  });
+
+  it('lets its manager dial an isolated computer from where it was recognised', async () => {
+    machine.wish = { ...machine.wish, listeners: [{ port: 4118, sources: [] }] };
+    const firewall = machine.start();
+    await firewall.dialledFrom('::ffff:10.9.9.9');
+    await firewall.isolate(COMMAND);
+    expect(machine.loaded?.text).to.contain('ip saddr { 10.9.9.9 } meta l4proto { 6 } th dport { 4118 } accept');
+    await firewall.dialledFrom('10.9.9.10');
+    expect(machine.loaded?.text).to.contain('10.9.9.10');
+    expect(machine.firewall.dialledFrom).to.deep.equal(['10.9.9.10', '10.9.9.9']);
+  });
+});
+
+async function fail(): Promise<never> {
+  throw new Error('nothing was to be asked of it');
+}
