@@ -6,6 +6,7 @@ import type {
   GoodbyeReason,
   ListenerReport,
   Report,
+  SpoolReport,
 } from '../protocol/heartbeat-messages.js';
 import { PROTOCOL_VERSION } from '../protocol/protocol-version.js';
 import { AGENT_VERSION, platform } from './agent-version.js';
@@ -45,6 +46,7 @@ export interface ReportInputs {
   readonly snapshot: HostSnapshot;
   readonly agentParts: readonly ComponentReport[];
   readonly batches: readonly ReadBatch[];
+  readonly spool: SpoolReport;
   /** Whether facts go along although the manager knows them. */
   readonly full: boolean;
   /** Only what liveness needs, after the manager refused more. */
@@ -72,6 +74,7 @@ export function buildReport(inputs: ReportInputs): UnansweredReport {
     ...inputs.directions,
     ...transportPart(inputs),
     lanes: inputs.batches.map(({ lane, epoch, events }) => ({ lane, epoch, events })),
+    spool: inputs.spool,
     ...doingsPart(inputs, tellings),
   };
   return {

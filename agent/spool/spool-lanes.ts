@@ -16,6 +16,8 @@ export interface LaneStatus {
   readonly next: number;
   readonly acknowledged: number;
   readonly dropped: number;
+  /** Records of all epochs that the manager has not acknowledged. */
+  readonly waiting: number;
 }
 
 /** The records of one lane that one process wrote. */
@@ -110,7 +112,8 @@ function segmentOf(state: LaneState, ordinal: number, epochs: Map<number, string
 export function laneStatus(state: LaneState, epoch: string | undefined): LaneStatus {
   const last = state.segments.at(-1);
   const { dropped } = state;
+  const waiting = state.segments.reduce((sum, { count }) => sum + count, 0);
   if (last && (epoch === undefined || last.epoch === epoch))
-    return { epoch: last.epoch, next: last.next, acknowledged: last.acknowledged, dropped };
-  return { epoch: epoch ?? null, next: 0, acknowledged: NOTHING_ACKNOWLEDGED, dropped };
+    return { epoch: last.epoch, next: last.next, acknowledged: last.acknowledged, dropped, waiting };
+  return { epoch: epoch ?? null, next: 0, acknowledged: NOTHING_ACKNOWLEDGED, dropped, waiting };
 }

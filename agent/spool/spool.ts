@@ -1,6 +1,12 @@
 import type { Clock } from '../../lib/clock.js';
 import type { Random } from '../../lib/random.js';
-import { LANES, NOTHING_ACKNOWLEDGED, type AgentEvent, type Lane } from '../../protocol/heartbeat-messages.js';
+import {
+  LANES,
+  NOTHING_ACKNOWLEDGED,
+  type AgentEvent,
+  type Lane,
+  type SpoolReport,
+} from '../../protocol/heartbeat-messages.js';
 import type { Store, StoreOperation } from './durable-store.js';
 import { toSpoolable, type IncomingEvent, type SpoolableEvent } from './event-intake.js';
 import { acknowledgedKey, droppedKey, epochKey, recordKey } from './spool-keys.js';
@@ -13,6 +19,7 @@ import {
   type LaneStatus,
   type Segment,
 } from './spool-lanes.js';
+import { RateGate } from './rate-gate.js';
 import { dropOldest, gapEvent } from './spool-quota.js';
 
 /** Records of one lane and epoch that a stored report carries. */
@@ -40,6 +47,10 @@ export interface AppendedRange {
 export interface SpoolStatus {
   readonly bytes: number;
   readonly lanes: Readonly<Record<Lane, LaneStatus>>;
+  /** By the last orders; null while none came, or from a manager that has no limit. */
+  readonly eventRateLimitPerMinute: number | null;
+  /** Lanes whose oldest record waits for that limit. */
+  readonly heldBack: readonly Lane[];
 }
 
 /** Shares of `spoolMaxMegabytes`. */
@@ -62,6 +73,7 @@ export class Spool {
   #epoch: { readonly ordinal: number; readonly name: string; stored: boolean };
   #lanes: Record<Lane, LaneState>;
   #maxBytes: number;
+  readonly #gate: RateGate;
 
   private constructor({ store, clock, maxMegabytes }: SpoolOptions, lanes: Record<Lane, LaneState>, epoch: NewEpoch) {
     this.#store = store;
@@ -69,6 +81,7 @@ export class Spool {
     this.#lanes = lanes;
     this.#maxBytes = maxMegabytes * BYTES_PER_MEGABYTE;
     this.#epoch = { ...epoch, stored: false };
+    this.#gate = new RateGate(clock);
   }
 
   /** Begins a new epoch over what earlier processes left. */
@@ -97,7 +110,7 @@ export class Spool {
   /** What a stopped agent's spool holds; begins no epoch and writes nothing. */
   static async inspect(store: Store): Promise<SpoolStatus> {
     const { lanes } = await loadLanes(store);
-    return spoolStatus(lanes, undefined);
+    return { ...spoolStatus(lanes, undefined), eventRateLimitPerMinute: null, heldBack: [] };
   }
 
   /** After the database was set aside: nothing is left, a new epoch begins. Answers what was lost, by lane and epoch. */
@@ -123,6 +136,11 @@ export class Spool {
 
   setMaxMegabytes(maxMegabytes: number): void {
     this.#maxBytes = maxMegabytes * BYTES_PER_MEGABYTE;
+  }
+
+  /** The manager's limit on newly produced events; undefined for none. */
+  setEventRate(perMinute: number | undefined): void {
+    this.#gate.setPerMinute(perMinute);
   }
 
   /** Appends `count` copies; resolves when all are on disk. Their sequences are consecutive. Throws `request-invalid`. */
@@ -253,7 +271,10 @@ export class Spool {
     return this.#recordOperations('control', segment, [toSpoolable(gapEvent(gap), this.#clock.wall())]);
   }
 
-  /** The oldest unacknowledged epoch of every lane, lanes in order of urgency, at most `maxEvents` and `maxBytes` in all. */
+  /**
+   * The oldest unacknowledged epoch of every lane, lanes in order of urgency, at most `maxEvents` and `maxBytes` in all, and
+   * of newly produced ones what the manager's limit has places for.
+   */
   async read(limits: { readonly maxEvents: number; readonly maxBytes: number }): Promise<ReadBatch[]> {
     const batches: ReadBatch[] = [];
     const left = { events: limits.maxEvents, bytes: limits.maxBytes };
@@ -282,7 +303,10 @@ export class Spool {
     await this.#store.scan(range, (_key, value) => {
       left.bytes -= Buffer.byteLength(value) + 1;
       if (left.bytes < 0) return false;
-      events.push(JSON.parse(value) as AgentEvent);
+      const event = JSON.parse(value) as AgentEvent;
+      const { ordinal } = segment;
+      if (!this.#gate.admits({ lane, ordinal, sequence: event.sequence }, event.occurredAt)) return false;
+      events.push(event);
       left.events -= 1;
       return left.events > 0;
     });
@@ -340,13 +364,26 @@ export class Spool {
     }
   }
 
-  /** Whether any lane holds records beyond those that reports carry already. */
+  /** Whether any lane holds records that may go now. */
   hasBacklog(): boolean {
-    return LANES.some((lane) => this.#lanes[lane].segments.some(({ count }) => count > 0));
+    return LANES.some((lane) => this.#lanes[lane].segments.some(({ count }) => count > 0) && !this.#gate.holds(lane));
   }
 
   status(): SpoolStatus {
-    return spoolStatus(this.#lanes, this.#epoch.name);
+    const eventRateLimitPerMinute = this.#gate.perMinute ?? null;
+    return { ...spoolStatus(this.#lanes, this.#epoch.name), eventRateLimitPerMinute, heldBack: this.#gate.held };
+  }
+
+  /** What reports tell of it. */
+  report(): SpoolReport {
+    const { bytes, lanes, heldBack } = this.status();
+    return {
+      bytes,
+      lanes: LANES.map((lane) => {
+        const { waiting, dropped } = lanes[lane];
+        return { lane, waiting, dropped, isHeldBack: heldBack.includes(lane) };
+      }),
+    };
   }
 }
 
@@ -388,7 +425,7 @@ function addRecord(state: LaneState, segment: Segment, bytes: number): void {
   state.bytes += bytes;
 }
 
-function spoolStatus(lanes: Record<Lane, LaneState>, epoch: string | undefined): SpoolStatus {
+function spoolStatus(lanes: Record<Lane, LaneState>, epoch: string | undefined): Pick<SpoolStatus, 'bytes' | 'lanes'> {
   const states = LANES.map((lane) => [lane, laneStatus(lanes[lane], epoch)]);
   return {
     bytes: LANES.reduce((sum, lane) => sum + lanes[lane].bytes, 0),

@@ -19,6 +19,7 @@ import { createClockStepRepository } from './clock-step-repository.js';
 import { createComponentRepository } from './component-repository.js';
 import { createCountersRecorder, type CountersRecorder } from './counters-recorder.js';
 import { createContactsRepository } from './contacts-repository.js';
+import { createEventRates } from './event-rates.js';
 import { createFactsRepository } from './facts-repository.js';
 import { createHeartbeatRepository } from './heartbeat-repository.js';
 import type { IdentityTokens } from './identity-token.js';
@@ -89,6 +90,7 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     steps: createClockStepRepository(),
     dials: deps.dials ?? NO_DIAL_REQUESTS,
     standings: createStandingRepository({ random, fleetClock }),
+    rates: createEventRates(),
     spans: () => listening.spans(),
     spansUntilNow: () => listening.spansUntilNow(),
     admits: (lane) => lane === 'control' || !isBusy(),

@@ -6,6 +6,7 @@ import type { LanePositionRepository } from '../events/lane-position-repository.
 import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { ComputerSettings, ForestGeneration, SettingsCache } from '../policies/settings-cache.js';
 import { StaleSettings } from './database-failure.js';
+import type { EventRates } from './event-rates.js';
 import type { Exchange } from './exchange.js';
 import type { ContactsRepository } from './contacts-repository.js';
 import type { FactsRepository, StoredState } from './facts-repository.js';
@@ -26,6 +27,7 @@ export interface PlannerDeps {
   readonly commands: Pick<ReportCommands, 'read' | 'plan'>;
   /** Under load the lanes that can wait are left for later. */
   readonly admits: LaneAdmission;
+  readonly rates: Pick<EventRates, 'of'>;
   /** When agents come back while the manager drains. */
   readonly orderContact?: ContactOrder | undefined;
 }
@@ -116,7 +118,7 @@ function plan(deps: PlannerDeps, report: Classified, background: Background): Re
   if (!locked || !settings) return { exchange, effect: 'refused', problem: removed() };
   if (classification === 'accepted') return accept(deps, { ...report, locked, settings }, background);
   const { live } = locked;
-  const lanes = takeLanes(exchange, background.positions, () => false);
+  const lanes = takeLanes(exchange, background.positions, { admits: () => false });
   const shared = { exchange, live, settings, lanes, fullReport: live.stateDigest === null };
   if (classification === 'repeat') {
     const circumstances = { settings, now: background.now, isReaddressed: background.readdressed.has(live.computerId) };
@@ -177,7 +179,10 @@ function accept(
   const commands = planCommandsOf(deps, { exchange, live: locked.live, isRepeat: false }, background);
   const acceptance = { ...accepted, next: withFlags(accepted.next, commands) };
   const { nextContactInMs, carriesSettings, committed, retried } = acceptance;
-  const lanes = takeLanes(exchange, positions, deps.admits);
+  const lanes = takeLanes(exchange, positions, {
+    admits: deps.admits,
+    limit: { rate: deps.rates.of(computerId), perMinute: settings.eventRateLimitPerMinute },
+  });
   const orders = { nextContactInMs, carriesSettings, committed, retried, fullReport, commands };
   const { policyId } = locked.subject;
   return {

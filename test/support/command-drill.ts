@@ -78,6 +78,7 @@ export class CommandDrill {
     const policyId = items[0]?.id ?? '';
     await api.patch(`/policies/${policyId}/settings`, {
       heartbeatIntervalSeconds: 5,
+      eventRateLimitPerMinute: 100_000,
       listenerPort: await freePort(),
     });
     const request = { policyId, uses: 1, expiresInSeconds: 600 };

@@ -19,6 +19,7 @@ import { Diagnosis0000000000020 } from './0020-diagnosis.js';
 import { KeptNames0000000000022 } from './0022-kept-names.js';
 import { Channels0000000000023 } from './0023-channels.js';
 import { Commands0000000000024 } from './0024-commands.js';
+import { Spools0000000000027 } from './0027-spools.js';
 
 /** Every migration, oldest first. */
 export const MIGRATIONS = [
@@ -43,4 +44,5 @@ export const MIGRATIONS = [
   KeptNames0000000000022,
   Channels0000000000023,
   Commands0000000000024,
+  Spools0000000000027,
 ] as const;
