@@ -27,9 +27,17 @@ function readUptimeMs(): number {
  * The machine's own clock. The boot clock runs on the monotonic clock and is corrected from /proc/uptime (10 ms
  * resolution) whenever the two part by more than a suspend could be mistaken for.
  */
-export function createSystemClock(): Clock {
-  let offset = readUptimeMs() - performance.now();
+export function createSystemClock(readUptime: () => number = readUptimeMs): Clock {
+  let offset = readUptime() - performance.now();
   let checkedAt = performance.now();
+  // Out of file descriptors nothing can be read, and time goes on: the next look finds a suspend.
+  const offsetNow = (): number | undefined => {
+    try {
+      return readUptime() - performance.now();
+    } catch {
+      return undefined;
+    }
+  };
   return {
     wall: () => Date.now(),
     monotonic: () => performance.now(),
@@ -37,7 +45,7 @@ export function createSystemClock(): Clock {
       const now = performance.now();
       if (now - checkedAt > RECALIBRATE_AFTER_MS) {
         checkedAt = now;
-        const measured = readUptimeMs() - performance.now();
+        const measured = offsetNow() ?? offset;
         if (Math.abs(measured - offset) > SUSPEND_THRESHOLD_MS) offset = measured;
       }
       return now + offset;

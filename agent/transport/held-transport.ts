@@ -93,11 +93,8 @@ export class HeldTransport {
     if (over) return https.connect(milliseconds, signal, over);
     if (this.#channel?.isStale) this.#channel.destroy();
     if (this.#isRouteUnproven()) return https.connect(milliseconds, signal);
-    const open = this.#usable();
-    if (open) return this.#over(open);
-    const isWanted = !isLast && this.#isWanted() && mayOpen(this.#trouble, clock.boot());
-    const opened = isWanted ? await this.#open(milliseconds, signal) : undefined;
-    if (opened) return this.#over(opened);
+    const channel = this.#usable() ?? (isLast ? undefined : await this.#openIfWanted(milliseconds, signal));
+    if (channel) return this.#over(channel);
     const connection = await https.connect(Math.max(0, end - clock.monotonic()), signal);
     return {
       ...connection,
@@ -149,6 +146,11 @@ export class HeldTransport {
     if (!fallback) return { state: 'closed', since: this.#changedAt, detail: this.#lastEnd };
     const { clock } = this.#deps;
     return { state: 'fallback', since: clock.wall() - (clock.boot() - fallback.sinceBoot), detail: fallback.detail };
+  }
+
+  async #openIfWanted(milliseconds: number, signal: AbortSignal): Promise<AgentChannel | undefined> {
+    const isOpenable = this.#isWanted() && mayOpen(this.#trouble, this.#deps.clock.boot());
+    return isOpenable ? this.#open(milliseconds, signal) : undefined;
   }
 
   /** The exchange that ends now brought settings that want one: the next heartbeat may be a day away. */

@@ -95,7 +95,12 @@ function lifecycleOf(deps: ChannelsDeps, parts: ReturnType<typeof composeParts>,
   const every = async (ms: number, action: () => Promise<void> | void): Promise<void> => {
     while (!stopping.signal.aborted) {
       await clock.sleep(ms, stopping.signal).catch(() => undefined);
-      if (!stopping.signal.aborted) await action();
+      if (stopping.signal.aborted) return;
+      try {
+        await action();
+      } catch (error) {
+        log.error({ err: error }, 'Channels could not be looked after; tried again');
+      }
     }
   };
   return {

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { parseRfc3339, toRfc3339 } from '../../../lib/clock.js';
+import { createSystemClock, parseRfc3339, toRfc3339 } from '../../../lib/clock.js';
+import { eventually } from '../../support/poll.js';
 
 describe('RFC 3339 instants', () => {
   const read: readonly (readonly [string, string])[] = [
@@ -18,4 +19,22 @@ describe('RFC 3339 instants', () => {
   const odd = ['2027-01-01T24:00:00Z', '2027-01-01T00:60:00Z', '+012027-01-01T00:00:00Z', '2027-01-01 00:00:00Z'];
   for (const text of [...refused, ...impossible, ...odd, '2027-00-01T00:00:00Z', '2027-01-00T00:00:00Z'])
     it(`refuse ${text || 'nothing'}`, () => expect(parseRfc3339(text)).to.equal(undefined));
+});
+
+describe('the boot clock', () => {
+  it('goes on while the uptime cannot be read, and finds a suspend when it can be again', async () => {
+    let uptime: () => number = () => performance.now();
+    let looks = 0;
+    const clock = createSystemClock(() => {
+      looks += 1;
+      return uptime();
+    });
+    uptime = () => {
+      throw new Error('EMFILE: too many open files');
+    };
+    const before = clock.boot();
+    await eventually('a look fails', () => clock.boot() >= before && looks > 1, 5000);
+    uptime = () => performance.now() + 3_600_000;
+    await eventually('an hour is found', () => clock.boot() - before > 3_600_000, 5000);
+  });
 });
