@@ -128,15 +128,21 @@ export class StateStore {
 
   /** What another identity left is forgotten, but for the sequence, which never goes back. */
   static async open(store: Store, { owner, firstSequence }: StateOptions): Promise<StateStore> {
-    await own(store, owner, firstSequence);
-    return new StateStore(store, {
-      owner,
-      settings: parse<AppliedSettings>(await store.get(SETTINGS)),
-      candidate: parse<StoredCandidate>(await store.get(CANDIDATE)),
-      progress: parse<Progress>(await store.get(PROGRESS)) ?? { sequence: firstSequence },
-      unanswered: parse<UnansweredReport>(await store.get(UNANSWERED)),
-      stoppedCollection: parse<StoppedCollection>(await store.get(COLLECTION)),
-    });
+    // Without its disk the agent begins with nothing, until `reload`.
+    if (!store.failure) await own(store, owner, firstSequence);
+    return new StateStore(store, await load(store, { owner, firstSequence }));
+  }
+
+  /** The disk can be read at last: what it holds counts, beside what was learnt without it. */
+  async reload(): Promise<void> {
+    const { sequence } = this.#progress;
+    await own(this.#store, this.#owner, sequence);
+    const loaded = await load(this.#store, { owner: this.#owner, firstSequence: sequence });
+    this.#settings = loaded.settings;
+    this.#candidate = loaded.candidate;
+    this.#unanswered = loaded.unanswered;
+    this.#stoppedCollection = loaded.stoppedCollection;
+    await this.note({ ...loaded.progress, ...this.#progress, sequence: Math.max(sequence, loaded.progress.sequence) });
   }
 
   /** The directory has no identity: whoever enrolls in it next begins with nothing of an earlier one. */
@@ -228,6 +234,17 @@ interface Loaded {
   readonly progress: Progress;
   readonly unanswered: UnansweredReport | undefined;
   readonly stoppedCollection: StoppedCollection | undefined;
+}
+
+async function load(store: Store, { owner, firstSequence }: StateOptions): Promise<Loaded> {
+  return {
+    owner,
+    settings: parse<AppliedSettings>(await store.get(SETTINGS)),
+    candidate: parse<StoredCandidate>(await store.get(CANDIDATE)),
+    progress: parse<Progress>(await store.get(PROGRESS)) ?? { sequence: firstSequence },
+    unanswered: parse<UnansweredReport>(await store.get(UNANSWERED)),
+    stoppedCollection: parse<StoppedCollection>(await store.get(COLLECTION)),
+  };
 }
 
 function parse<T>(text: string | undefined): T | undefined {

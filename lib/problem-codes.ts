@@ -60,6 +60,7 @@ export const PROBLEM_CODES = {
   'if-match-required': { status: 428, title: 'If-Match is required' },
   'too-many-requests': { status: 429, title: 'Too many requests' },
   internal: { status: 500, title: 'Internal error' },
+  'spool-unavailable': { status: 503, title: 'The spool takes nothing at this moment' },
   unavailable: { status: 503, title: 'Not available at this moment' },
 } as const satisfies Record<string, { status: number; title: string }>;
 

@@ -7,20 +7,26 @@ import {
   type Lane,
   type SpoolReport,
 } from '../../protocol/heartbeat-messages.js';
-import type { Store, StoreOperation } from './durable-store.js';
+import { describe, type Store, type StoreOperation } from './durable-store.js';
 import { toSpoolable, type IncomingEvent, type SpoolableEvent } from './event-intake.js';
-import { acknowledgedKey, droppedKey, epochKey, recordKey } from './spool-keys.js';
+import { droppedKey, epochKey, parsePlace, recordKey } from './spool-keys.js';
+import { createLanes, loadLanes, type Gap, type LaneState, type LaneStatus, type Segment } from './spool-lanes.js';
+import type { DiskRoom } from './disk-room.js';
 import {
-  createLanes,
-  laneStatus,
-  loadLanes,
-  type Gap,
-  type LaneState,
-  type LaneStatus,
-  type Segment,
-} from './spool-lanes.js';
+  addRecord,
+  exclusively,
+  forgetDrained,
+  keepCarried,
+  nameOperation,
+  newName,
+  positionOperations,
+  spoolStatus,
+  type NewEpoch,
+} from './lane-changes.js';
 import { RateGate } from './rate-gate.js';
+import { lossOfRecords, tailLosses, toldOperation, type Loss } from './spool-losses.js';
 import { dropOldest, gapEvent } from './spool-quota.js';
+import { decodeRecord, encodeRecord } from './spool-record.js';
 
 /** Records of one lane and epoch that a stored report carries. */
 export interface CarriedRange {
@@ -51,6 +57,8 @@ export interface SpoolStatus {
   readonly eventRateLimitPerMinute: number | null;
   /** Lanes whose oldest record waits for that limit. */
   readonly heldBack: readonly Lane[];
+  /** Why nothing is accepted at present; null where all is well. */
+  readonly failure: string | null;
 }
 
 /** Shares of `spoolMaxMegabytes`. */
@@ -58,26 +66,40 @@ export const LANE_SHARES: Readonly<Record<Lane, number>> = { control: 0.1, detec
 const BYTES_PER_MEGABYTE = 1024 * 1024;
 const CHUNK_BYTES = 512 * 1024;
 const CHUNK_RECORDS = 1000;
+const UNLIMITED: DiskRoom = { allowance: () => Number.POSITIVE_INFINITY };
 
 export interface SpoolOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
   readonly maxMegabytes: number;
+  /** What the disk allows; unlimited unless given. */
+  readonly room?: DiskRoom;
 }
 
 /** The durable, bounded queue of events: see the folder's invariants in agent/README.md. */
 export class Spool {
   readonly #store: Store;
   readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #room: DiskRoom;
   #epoch: { readonly ordinal: number; readonly name: string; stored: boolean };
   #lanes: Record<Lane, LaneState>;
   #maxBytes: number;
   readonly #gate: RateGate;
+  /** What is handed in meanwhile waits: the counts are made anew. */
+  #reloading: Promise<void> | undefined;
+  #refused: Partial<Record<Lane, number>> = {};
 
-  private constructor({ store, clock, maxMegabytes }: SpoolOptions, lanes: Record<Lane, LaneState>, epoch: NewEpoch) {
+  private constructor(
+    { store, clock, random, maxMegabytes, room }: SpoolOptions,
+    lanes: Record<Lane, LaneState>,
+    epoch: NewEpoch,
+  ) {
     this.#store = store;
     this.#clock = clock;
+    this.#random = random;
+    this.#room = room ?? UNLIMITED;
     this.#lanes = lanes;
     this.#maxBytes = maxMegabytes * BYTES_PER_MEGABYTE;
     this.#epoch = { ...epoch, stored: false };
@@ -86,31 +108,63 @@ export class Spool {
 
   /** Begins a new epoch over what earlier processes left. */
   static async open(options: SpoolOptions): Promise<Spool> {
-    const { lanes, lastOrdinal } = await loadLanes(options.store);
-    await options.store.write(forgetDrained(lanes), { durable: false });
-    return new Spool(options, lanes, { ordinal: lastOrdinal + 1, name: options.random.bytes(16).toString('hex') });
+    const { store, random } = options;
+    const { lanes, lastOrdinal, losses, renamed } = await loadLanes(store, () => newName(random));
+    const operations = [...forgetDrained(lanes), ...renamed.map(nameOperation)];
+    if (operations.length > 0) await store.write(operations, { durable: renamed.length > 0 });
+    const spool = new Spool(options, lanes, { ordinal: lastOrdinal + 1, name: newName(random) });
+    await spool.#tell(losses);
+    return spool;
   }
 
-  /** After the database was opened again: the counts follow what is really on disk. */
+  /**
+   * After the database was opened again: the counts follow what is really on disk, and what is gone is told. A new epoch
+   * begins, so that sequences of writes that failed are no holes.
+   */
   async reload(): Promise<void> {
-    const { lanes } = await loadLanes(this.#store);
-    for (const lane of LANES) {
-      const [fresh, known] = [lanes[lane], this.#lanes[lane]];
-      fresh.dropped = Math.max(fresh.dropped, known.dropped);
-      for (const segment of fresh.segments) {
-        const before = known.segments.find(({ ordinal }) => ordinal === segment.ordinal);
-        segment.next = Math.max(segment.next, before?.next ?? 0);
-        segment.carriedThrough = Math.max(segment.carriedThrough, before?.carriedThrough ?? NOTHING_ACKNOWLEDGED);
-      }
+    const run = this.#reload();
+    this.#reloading = run.catch(() => undefined);
+    try {
+      await run;
+    } finally {
+      this.#reloading = undefined;
     }
-    this.#epoch.stored = false;
+  }
+
+  async #reload(): Promise<void> {
+    this.#epoch = { ordinal: this.#epoch.ordinal + 1, name: newName(this.#random), stored: false };
+    const { lanes, losses, renamed } = await loadLanes(this.#store, () => newName(this.#random));
+    if (renamed.length > 0) await this.#store.write(renamed.map(nameOperation), { durable: true });
+    const tails = LANES.flatMap((lane) =>
+      tailLosses(lane, { known: this.#lanes[lane], fresh: lanes[lane], holes: losses }),
+    );
+    for (const lane of LANES) keepCarried(lanes[lane], this.#lanes[lane]);
     this.#lanes = lanes;
+    await this.#tell([...losses, ...tails]);
+  }
+
+  /** Counts records that are gone although nobody took them out. */
+  async #tell(losses: readonly Loss[]): Promise<void> {
+    for (const loss of losses) {
+      const { lane, count } = loss.gap;
+      const state = this.#lanes[lane];
+      state.dropped += count;
+      const gap = toSpoolable(gapEvent(loss.gap, 'damaged'), this.#clock.wall());
+      const segment = this.#currentSegment('control');
+      const operations = [
+        toldOperation(loss),
+        { type: 'put' as const, key: droppedKey(lane), value: String(state.dropped) },
+        ...this.#recordOperations('control', segment, [gap]),
+      ];
+      await this.#writeRecords('control', segment, operations);
+      this.#epoch.stored = true;
+    }
   }
 
   /** What a stopped agent's spool holds; begins no epoch and writes nothing. */
   static async inspect(store: Store): Promise<SpoolStatus> {
-    const { lanes } = await loadLanes(store);
-    return { ...spoolStatus(lanes, undefined), eventRateLimitPerMinute: null, heldBack: [] };
+    const { lanes } = await loadLanes(store, () => 'unknown');
+    return { ...spoolStatus(lanes, undefined), eventRateLimitPerMinute: null, heldBack: [], failure: null };
   }
 
   /** After the database was set aside: nothing is left, a new epoch begins. Answers what was lost, by lane and epoch. */
@@ -130,7 +184,7 @@ export class Spool {
     this.#lanes = createLanes();
     LANES.forEach((lane, index) => (this.#lanes[lane].dropped = dropped[index] ?? 0));
     for (const gap of lost) this.#lanes[gap.lane].dropped += gap.count;
-    this.#epoch = { ordinal: this.#epoch.ordinal + 1, name: random.bytes(16).toString('hex'), stored: false };
+    this.#epoch = { ordinal: this.#epoch.ordinal + 1, name: newName(random), stored: false };
     return lost;
   }
 
@@ -146,6 +200,23 @@ export class Spool {
   /** Appends `count` copies; resolves when all are on disk. Their sequences are consecutive. Throws `request-invalid`. */
   async append(lane: Lane, event: IncomingEvent, count = 1): Promise<AppendedRange> {
     const spoolable = toSpoolable(event, this.#clock.wall());
+    try {
+      while (this.#reloading) await this.#reloading;
+      return await this.#append(lane, spoolable, count);
+    } catch (error) {
+      this.#refused[lane] = (this.#refused[lane] ?? 0) + count;
+      throw error;
+    }
+  }
+
+  /** How many were not accepted since this was asked last, for the disk would not have them. */
+  takeRefused(): Partial<Record<Lane, number>> {
+    const refused = this.#refused;
+    this.#refused = {};
+    return refused;
+  }
+
+  async #append(lane: Lane, spoolable: SpoolableEvent, count: number): Promise<AppendedRange> {
     const state = this.#lanes[lane];
     while (state.bulk) await state.bulk;
     if (count <= CHUNK_RECORDS) return this.#appendChunk(lane, spoolable, count);
@@ -162,7 +233,8 @@ export class Spool {
   }
 
   async #appendInChunks(lane: Lane, event: SpoolableEvent, count: number): Promise<AppendedRange> {
-    const perChunk = Math.max(1, Math.min(CHUNK_RECORDS, Math.floor(CHUNK_BYTES / JSON.stringify(event).length)));
+    const chunkBytes = Math.min(CHUNK_BYTES, this.#room.allowance(0) / 8);
+    const perChunk = Math.max(1, Math.min(CHUNK_RECORDS, Math.floor(chunkBytes / JSON.stringify(event).length)));
     const ranges: AppendedRange[] = [];
     for (let left = count; left > 0; left -= perChunk)
       ranges.push(await this.#appendChunk(lane, event, Math.min(left, perChunk)));
@@ -175,6 +247,7 @@ export class Spool {
   async #appendChunk(lane: Lane, event: SpoolableEvent, count: number): Promise<AppendedRange> {
     const estimated = (JSON.stringify(event).length + 64) * count;
     await this.#makeRoom(lane, estimated);
+    await this.#fitDisk(lane, estimated);
     const segment = this.#currentSegment(lane);
     const first = segment.next;
     const operations = this.#recordOperations(
@@ -205,7 +278,7 @@ export class Spool {
     if (!this.#epoch.stored) operations.push({ type: 'put', key: epochKey(segment.ordinal), value: segment.epoch });
     for (const event of events) {
       const key = recordKey(lane, segment.ordinal, segment.next);
-      const value = JSON.stringify({ sequence: segment.next, ...event });
+      const value = encodeRecord({ sequence: segment.next, ...event });
       operations.push({ type: 'put', key, value });
       segment.next += 1;
       addRecord(this.#lanes[lane], segment, key.length + Buffer.byteLength(value));
@@ -239,6 +312,19 @@ export class Spool {
     });
   }
 
+  /** What the disk allows: lanes give up what is beyond their share of it, the least urgent first. */
+  async #fitDisk(into: Lane, incoming: number): Promise<void> {
+    const allowance = this.#room.allowance(incoming);
+    const excess = (): number => LANES.reduce((sum, lane) => sum + this.#lanes[lane].bytes, incoming - allowance);
+    for (const lane of LANES.toReversed()) {
+      if (excess() <= 0) return;
+      const state = this.#lanes[lane];
+      const share = Math.max(0, allowance * LANE_SHARES[lane] - (lane === into ? incoming : 0));
+      const target = (): number => Math.max(share, state.bytes - excess());
+      if (state.bytes > target()) await exclusively(state, () => this.#trim(lane, target()));
+    }
+  }
+
   /** Drops to a tenth below the target, so that a flood costs few gap events. */
   async #trim(lane: Lane, target: number): Promise<void> {
     const dropped = await dropOldest(this.#store, lane, {
@@ -264,7 +350,7 @@ export class Spool {
       const merged = { ...open.gap, to: gap.to, count: open.gap.count + gap.count };
       control.openGaps[gap.lane] = { ...open, gap: merged };
       const event = toSpoolable(gapEvent(merged), this.#clock.wall());
-      const value = JSON.stringify({ sequence: open.sequence, ...event });
+      const value = encodeRecord({ sequence: open.sequence, ...event });
       return [{ type: 'put', key: recordKey('control', open.ordinal, open.sequence), value }];
     }
     control.openGaps[gap.lane] = { gap, ordinal: segment.ordinal, sequence: segment.next };
@@ -277,7 +363,7 @@ export class Spool {
    */
   async read(limits: { readonly maxEvents: number; readonly maxBytes: number }): Promise<ReadBatch[]> {
     const batches: ReadBatch[] = [];
-    const left = { events: limits.maxEvents, bytes: limits.maxBytes };
+    const left = { events: limits.maxEvents, bytes: Math.min(limits.maxBytes, this.#room.allowance(0) / 4) };
     for (const lane of LANES) {
       const segment = this.#lanes[lane].segments.find(({ count }) => count > 0);
       if (!segment) {
@@ -300,17 +386,33 @@ export class Spool {
       gte: recordKey(lane, segment.ordinal, segment.acknowledged + 1),
       lte: recordKey(lane, segment.ordinal, segment.next),
     };
-    await this.#store.scan(range, (_key, value) => {
-      left.bytes -= Buffer.byteLength(value) + 1;
-      if (left.bytes < 0) return false;
-      const event = JSON.parse(value) as AgentEvent;
+    const damaged: { readonly key: string; readonly value: string }[] = [];
+    await this.#store.scan(range, (key, value) => {
+      const bytes = Buffer.byteLength(value) + 1;
+      if (bytes > left.bytes) return false;
+      const event = decodeRecord(value);
+      if (!event) return damaged.push({ key, value }) > 0;
       const { ordinal } = segment;
       if (!this.#gate.admits({ lane, ordinal, sequence: event.sequence }, event.occurredAt)) return false;
-      events.push(event);
+      left.bytes -= bytes;
       left.events -= 1;
+      events.push(event);
       return left.events > 0;
     });
+    if (damaged.length > 0) await this.#takeOut(lane, segment, damaged);
     return events;
+  }
+
+  /** Records that cannot be read are lost, and counted. */
+  async #takeOut(lane: Lane, segment: Segment, damaged: readonly { key: string; value: string }[]): Promise<void> {
+    await this.#store.write(
+      damaged.map(({ key }) => ({ type: 'del', key })),
+      { durable: true },
+    );
+    const state = this.#lanes[lane];
+    for (const { key, value } of damaged) addRecord(state, segment, -(key.length + Buffer.byteLength(value)));
+    const sequences = damaged.map(({ key }) => parsePlace(key)?.sequence ?? 0);
+    await this.#tell([await lossOfRecords(this.#store, { lane, ...segment }, sequences)]);
   }
 
   /** Tells which records a stored report carries: they are no longer counted as dropped when their lane must shrink. */
@@ -371,7 +473,13 @@ export class Spool {
 
   status(): SpoolStatus {
     const eventRateLimitPerMinute = this.#gate.perMinute ?? null;
-    return { ...spoolStatus(this.#lanes, this.#epoch.name), eventRateLimitPerMinute, heldBack: this.#gate.held };
+    const { failure } = this.#store;
+    return {
+      ...spoolStatus(this.#lanes, this.#epoch.name),
+      eventRateLimitPerMinute,
+      heldBack: this.#gate.held,
+      failure: failure ? describe(failure) : null,
+    };
   }
 
   /** What reports tell of it. */
@@ -385,50 +493,4 @@ export class Spool {
       }),
     };
   }
-}
-
-interface NewEpoch {
-  readonly ordinal: number;
-  readonly name: string;
-}
-
-/** One at a time per lane: trims and acknowledgements count the same records. */
-async function exclusively(state: LaneState, action: () => Promise<void>): Promise<void> {
-  while (state.exclusive) await state.exclusive;
-  const run = action();
-  state.exclusive = run.catch(() => undefined);
-  try {
-    await run;
-  } finally {
-    state.exclusive = undefined;
-  }
-}
-
-function positionOperations(lane: Lane, segment: Segment, isDone: boolean): StoreOperation[] {
-  const key = acknowledgedKey(lane, segment.ordinal);
-  return [isDone ? { type: 'del', key } : { type: 'put', key, value: String(segment.acknowledged) }];
-}
-
-/** Takes the drained epochs of earlier processes out of the lanes. */
-function forgetDrained(lanes: Record<Lane, LaneState>): StoreOperation[] {
-  return LANES.flatMap((lane) => {
-    const drained = lanes[lane].segments.filter(({ count }) => count === 0);
-    lanes[lane].segments = lanes[lane].segments.filter(({ count }) => count > 0);
-    return drained.flatMap((segment) => positionOperations(lane, segment, true));
-  });
-}
-
-function addRecord(state: LaneState, segment: Segment, bytes: number): void {
-  const records = Math.sign(bytes);
-  segment.count += records;
-  segment.bytes += bytes;
-  state.bytes += bytes;
-}
-
-function spoolStatus(lanes: Record<Lane, LaneState>, epoch: string | undefined): Pick<SpoolStatus, 'bytes' | 'lanes'> {
-  const states = LANES.map((lane) => [lane, laneStatus(lanes[lane], epoch)]);
-  return {
-    bytes: LANES.reduce((sum, lane) => sum + lanes[lane].bytes, 0),
-    lanes: Object.fromEntries(states) as Record<Lane, LaneStatus>,
-  };
 }
