@@ -2,7 +2,7 @@ import type { Random } from '../../lib/random.js';
 import { LANES, NOTHING_ACKNOWLEDGED, type Lane } from '../../protocol/heartbeat-messages.js';
 import type { StoreOperation } from './durable-store.js';
 import { acknowledgedKey, droppedThroughKey, epochKey, toldLossesKey } from './spool-keys.js';
-import { laneStatus, type LaneState, type LaneStatus, type Segment } from './spool-lanes.js';
+import { laneStatus, type Gap, type LaneState, type LaneStatus, type Segment } from './spool-lanes.js';
 
 export interface NewEpoch {
   readonly ordinal: number;
@@ -76,4 +76,13 @@ export function spoolStatus(
     bytes: LANES.reduce((sum, lane) => sum + lanes[lane].bytes, 0),
     lanes: Object.fromEntries(states) as Record<Lane, LaneStatus>,
   };
+}
+
+/** All records, by lane and epoch. */
+export function heldIn(lanes: Record<Lane, LaneState>): Gap[] {
+  return LANES.flatMap((lane) =>
+    lanes[lane].segments
+      .filter(({ count }) => count > 0)
+      .map(({ epoch, acknowledged, next, count }) => ({ lane, epoch, from: acknowledged + 1, to: next - 1, count })),
+  );
 }

@@ -25,7 +25,7 @@ export function tornEvent({ bytes, operations }: TornTail): IncomingEvent {
   return {
     kind: 'spool-torn',
     severity: 'low',
-    message: 'A write to the spool was cut off and skipped; nobody was told that it was stored',
+    message: 'The end of the spool was cut off and is skipped: a write that nobody was told of as stored',
     data: { bytes, operations },
   };
 }

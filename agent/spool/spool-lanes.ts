@@ -45,6 +45,8 @@ export interface OpenGap {
   readonly gap: Gap;
   readonly ordinal: number;
   readonly sequence: number;
+  /** What its record takes. */
+  readonly bytes: number;
 }
 
 export interface LaneState {

@@ -16,6 +16,7 @@ import {
   addRecord,
   exclusively,
   forgetDrained,
+  heldIn,
   keepCarried,
   nameOperation,
   newName,
@@ -169,17 +170,7 @@ export class Spool {
 
   /** After the database was set aside: nothing is left, a new epoch begins. Answers what was lost, by lane and epoch. */
   reset(random: Random): Gap[] {
-    const lost = LANES.flatMap((lane) =>
-      this.#lanes[lane].segments
-        .filter(({ count }) => count > 0)
-        .map((segment) => ({
-          lane,
-          epoch: segment.epoch,
-          from: segment.acknowledged + 1,
-          to: segment.next - 1,
-          count: segment.count,
-        })),
-    );
+    const lost = heldIn(this.#lanes);
     const dropped = LANES.map((lane) => this.#lanes[lane].dropped);
     this.#lanes = createLanes();
     LANES.forEach((lane, index) => (this.#lanes[lane].dropped = dropped[index] ?? 0));
@@ -346,15 +337,17 @@ export class Spool {
       open.gap.epoch === gap.epoch &&
       open.ordinal === segment.ordinal &&
       open.sequence > segment.carriedThrough;
-    if (open && extends_) {
-      const merged = { ...open.gap, to: gap.to, count: open.gap.count + gap.count };
-      control.openGaps[gap.lane] = { ...open, gap: merged };
-      const event = toSpoolable(gapEvent(merged), this.#clock.wall());
-      const value = encodeRecord({ sequence: open.sequence, ...event });
-      return [{ type: 'put', key: recordKey('control', open.ordinal, open.sequence), value }];
-    }
-    control.openGaps[gap.lane] = { gap, ordinal: segment.ordinal, sequence: segment.next };
-    return this.#recordOperations('control', segment, [toSpoolable(gapEvent(gap), this.#clock.wall())]);
+    const gapped = open && extends_ ? { ...open.gap, to: gap.to, count: open.gap.count + gap.count } : gap;
+    const event = toSpoolable(gapEvent(gapped), this.#clock.wall());
+    const place = open && extends_ ? open : { ordinal: segment.ordinal, sequence: segment.next };
+    const key = recordKey('control', place.ordinal, place.sequence);
+    const value = encodeRecord({ sequence: place.sequence, ...event });
+    const bytes = key.length + Buffer.byteLength(value);
+    control.openGaps[gap.lane] = { ...place, gap: gapped, bytes };
+    if (!open || !extends_) return this.#recordOperations('control', segment, [event]);
+    control.bytes += bytes - open.bytes;
+    segment.bytes += bytes - open.bytes;
+    return [{ type: 'put', key, value }];
   }
 
   /**
@@ -362,6 +355,7 @@ export class Spool {
    * of newly produced ones what the manager's limit has places for.
    */
   async read(limits: { readonly maxEvents: number; readonly maxBytes: number }): Promise<ReadBatch[]> {
+    await this.#closeGaps();
     const batches: ReadBatch[] = [];
     const left = { events: limits.maxEvents, bytes: Math.min(limits.maxBytes, this.#room.allowance(0) / 4) };
     for (const lane of LANES) {
@@ -373,6 +367,15 @@ export class Spool {
       batches.push({ lane, epoch: segment.epoch, events: await this.#readSegment(lane, segment, left) });
     }
     return batches;
+  }
+
+  /** What is about to be read is not extended any more: a count that a report does not carry would be lost with it. */
+  async #closeGaps(): Promise<void> {
+    const { openGaps } = this.#lanes.control;
+    if (Object.keys(openGaps).length === 0) return;
+    for (const lane of LANES) delete openGaps[lane];
+    // Behind those that are being written.
+    await this.#store.write([], { durable: false });
   }
 
   async #readSegment(
