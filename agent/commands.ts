@@ -16,9 +16,11 @@ import {
   type AgentCommand,
   type EmitCommand,
   type EnrollCommand,
+  type InstallCommand,
   type ReleaseCommand,
   type RunCommand,
   type StatusCommand,
+  type UninstallCommand,
   type Surroundings,
 } from './config.js';
 import { readIdentity, type DataDirectory } from './data-directory.js';
@@ -64,30 +66,35 @@ export async function runCommandLine(argv: readonly string[], context: CommandCo
   }
 }
 
+type Runner<C> = (command: C, context: CommandContext) => Promise<ExitCode>;
+
+const RUNNERS: { readonly [C in AgentCommand as C['command']]: Runner<C> } = {
+  enroll: runEnroll,
+  run: runAgent,
+  status: runStatus,
+  emit: runEmit,
+  proxy: (command, context) => runProxyCommand(command, { ...context, bootId: readBootId() }),
+  install: runService,
+  uninstall: runService,
+  release: runRelease,
+  help: say(USAGE),
+  version: say(AGENT_VERSION),
+};
+
 async function runCommand(command: AgentCommand, context: CommandContext): Promise<ExitCode> {
-  switch (command.command) {
-    case 'enroll':
-      return runEnroll(command, context);
-    case 'run':
-      return runAgent(command, context);
-    case 'status':
-      return runStatus(command, context);
-    case 'emit':
-      return runEmit(command, context);
-    case 'proxy':
-      return runProxyCommand(command, { ...context, bootId: readBootId() });
-    case 'install':
-    case 'uninstall':
-      return runServiceCommand(command, { ...context, searchPath: searchPathOf(context.around.env) });
-    case 'release':
-      return runRelease(command, context);
-    case 'help':
-      context.print(USAGE);
-      return EXIT.ok;
-    case 'version':
-      context.print(AGENT_VERSION);
-      return EXIT.ok;
-  }
+  const run = RUNNERS[command.command] as Runner<AgentCommand>;
+  return run(command, context);
+}
+
+function runService(command: InstallCommand | UninstallCommand, context: CommandContext): Promise<ExitCode> {
+  return runServiceCommand(command, { ...context, searchPath: searchPathOf(context.around.env) });
+}
+
+function say(text: string): Runner<AgentCommand> {
+  return async (_command, context) => {
+    context.print(text);
+    return EXIT.ok;
+  };
 }
 
 async function runEnroll(command: EnrollCommand, context: CommandContext): Promise<ExitCode> {

@@ -30,7 +30,8 @@ import { AgentMetrics } from './metrics/agent-metrics.js';
 import { Observer } from './observer.js';
 import type { Incarnation } from './report-builder.js';
 import { ProxyControl } from './proxies/proxy-control.js';
-import { DurableStore, type SetAside } from './spool/durable-store.js';
+import { createDiskRoom } from './spool/disk-room.js';
+import { DurableStore, type OpenedStore } from './spool/durable-store.js';
 import { Spool } from './spool/spool.js';
 import { StateStore, type Progress } from './state-store.js';
 import { HeldTransport } from './transport/held-transport.js';
@@ -45,13 +46,15 @@ export async function composeAgent(options: AgentOptions): Promise<Daemon> {
   const { directory, clock } = options;
   getIdentity(directory);
   prepareDirectory(directory);
-  const { store, setAside } = await DurableStore.open(directory.store, clock);
+  const opened = await DurableStore.open(directory.store, clock, { orWithoutDisk: true });
+  const { store } = opened;
   const cleanup = new CleanupStack();
   cleanup.push('store', () => store.close());
   try {
-    adoptNextIdentity(directory);
+    if (!store.failure) adoptNextIdentity(directory);
     // Read again: until the lock was held, an enrollment could replace it.
-    return await composeOn(store, { options, identity: getIdentity(directory), setAside, cleanup });
+    const identity = getIdentity(directory);
+    return await composeOn(await readKept(opened, { options, identity }), { options, identity, cleanup });
   } catch (error) {
     await cleanup.unwind();
     throw error;
@@ -68,40 +71,53 @@ export function getIdentity(directory: DataDirectory): Identity {
 interface Opened {
   readonly options: AgentOptions;
   readonly identity: Identity;
-  readonly setAside: SetAside | undefined;
   readonly cleanup: CleanupStack;
 }
 
-async function composeOn(store: DurableStore, { options, identity, setAside, cleanup }: Opened): Promise<Daemon> {
-  const { clock, random, log, bootId } = options;
+/** What the agent keeps in its database. */
+interface Kept extends OpenedStore {
+  readonly state: StateStore;
+  readonly spool: Spool;
+  readonly journal: CommandJournal;
+}
+
+/** Damage that shows only when it is read is mended, once. */
+async function readKept(opened: OpenedStore, deps: Pick<Opened, 'options' | 'identity'>): Promise<Kept> {
+  const { store } = opened;
+  const hadDisk = !store.failure;
+  try {
+    return { ...opened, ...(await readAll(store, deps)) };
+  } catch (error) {
+    if (!hadDisk || !store.failure) throw error;
+    const mended = await store.recover(deps.options.clock);
+    return { ...opened, mended: mended ?? opened.mended, ...(await readAll(store, deps)) };
+  }
+}
+
+async function readAll(store: DurableStore, { options, identity }: Pick<Opened, 'options' | 'identity'>) {
+  const { directory, clock, random } = options;
   // Later than what a lost database can have used: the wall clock in milliseconds outruns one report per heartbeat.
   const state = await StateStore.open(store, { owner: ownerOf(identity), firstSequence: Math.floor(clock.wall()) });
-  const spool = await Spool.open({ store, clock, random, maxMegabytes: 256 });
+  const room = createDiskRoom(directory.store, clock);
+  const spool = await Spool.open({ store, clock, random, maxMegabytes: 256, room });
+  return { state, spool, journal: await CommandJournal.open(store) };
+}
+
+async function composeOn(kept: Kept, { options, identity, cleanup }: Opened): Promise<Daemon> {
+  const { clock, random, log, bootId } = options;
+  const { store, state, spool, journal, mended, torn } = kept;
   const settings = new Settings(state, spool);
   const { makeCollectors, ...telemetry } = composeTelemetry(options, state);
-  const journal = await CommandJournal.open(store);
   // A lost database does not make an agent new.
-  const isNew = state.progress.lastExchangeAt === undefined && setAside === undefined;
+  const isNew = state.progress.lastExchangeAt === undefined && !mended && !store.failure;
   const lock = new ExchangeLock();
   const ways = composeWays({ options, identity, state, spool, settings, lock, loop: () => loop });
   const { https, transport, directions, firewall } = ways;
   const owners = [directions, transport, firewall, telemetry.endpoint];
   const parts = () => owners.map(({ part }) => part).filter((part) => part !== undefined);
-  const base = {
-    clock,
-    random,
-    log,
-    state,
-    spool,
-    settings,
-    directions,
-    firewall,
-    transport,
-    lock,
-    bootId,
-    ...telemetry,
-  };
-  const observer = new Observer({ ...base, store, journal, makeCollectors, parts });
+  const known = { clock, random, log, bootId, state, spool, settings, lock };
+  const base = { ...known, ...telemetry, directions, firewall, transport };
+  const observer = new Observer({ ...base, store, journal, makeCollectors, parts, restart: options.restart });
   const incarnation = incarnationOf(options, identity);
   const commands = composeAgentCommands({
     ...base,
@@ -132,7 +148,8 @@ async function composeOn(store: DurableStore, { options, identity, setAside, cle
     ...base,
     options,
     identity,
-    setAside,
+    mended,
+    torn,
     cleanup,
     observer,
     loop,

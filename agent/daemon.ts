@@ -18,9 +18,11 @@ import { createLocalHandler } from './local-socket/local-requests.js';
 import { serveLocalSocket, type LocalSocketServer } from './local-socket/socket-server.js';
 import type { Observer } from './observer.js';
 import { listProxies, type ProxyChange, type ProxyControl } from './proxies/proxy-control.js';
-import type { SetAside } from './spool/durable-store.js';
+import type { Mended } from './spool/durable-store.js';
 import type { IncomingEvent } from './spool/event-intake.js';
 import type { Spool } from './spool/spool.js';
+import { mendedEvent, tornEvent } from './spool/spool-events.js';
+import type { TornTail } from './spool/torn-tail.js';
 import type { ClockMoment, StateStore } from './state-store.js';
 import type { HeldTransport } from './transport/held-transport.js';
 import { toStatus, type AgentStatus } from './status.js';
@@ -28,7 +30,8 @@ import { toStatus, type AgentStatus } from './status.js';
 export interface DaemonParts {
   readonly options: AgentOptions;
   readonly identity: Identity;
-  readonly setAside: SetAside | undefined;
+  readonly mended: Mended | undefined;
+  readonly torn: TornTail | undefined;
   readonly cleanup: CleanupStack;
   readonly state: StateStore;
   readonly spool: Spool;
@@ -111,10 +114,11 @@ export class Daemon implements Lifecycle {
   }
 
   async #start(): Promise<void> {
-    const { options, loop, spool, directions, firewall, firstSettings, setAside } = this.#parts;
+    const { options, loop, directions, firewall, firstSettings, mended, torn } = this.#parts;
     // Before anything is opened: a computer that was isolated is so again.
     await firewall.apply();
-    if (setAside) await this.#report(setAsideEvent(setAside));
+    if (mended) await this.#report(mendedEvent(mended));
+    if (torn) await this.#report(tornEvent(torn));
     await this.#report({
       kind: 'agent-started',
       severity: 'info',
@@ -122,18 +126,7 @@ export class Daemon implements Lifecycle {
       data: { version: AGENT_VERSION, pid: process.pid },
     });
     await this.#reportChangeWhileAway();
-    this.#socket = await serveLocalSocket({
-      folder: options.directory.path,
-      name: options.directory.socketName,
-      log: options.log,
-      handle: createLocalHandler({
-        spool,
-        status: () => this.status(),
-        isCollecting: () => this.#parts.state.stoppedCollection === undefined,
-        proxies: this.#proxies(),
-        release: (code) => this.#release(code),
-      }),
-    });
+    await this.#openSocket();
     this.#watchMetrics();
     await this.#parts.endpoint.start();
     await directions.start(firstSettings);
@@ -186,6 +179,28 @@ export class Daemon implements Lifecycle {
     if (inventory.hasNews) loop.wake();
   }
 
+  /** On a disk that is full it may not be possible: then it is tried again. */
+  async #openSocket(): Promise<void> {
+    const { options, spool, state } = this.#parts;
+    try {
+      this.#socket = await serveLocalSocket({
+        folder: options.directory.path,
+        name: options.directory.socketName,
+        log: options.log,
+        handle: createLocalHandler({
+          spool,
+          status: () => this.status(),
+          isCollecting: () => state.stoppedCollection === undefined,
+          proxies: this.#proxies(),
+          release: (code) => this.#release(code),
+        }),
+      });
+    } catch (error) {
+      if (!isPassing(error)) throw error;
+      options.log.error({ err: error }, 'The local socket cannot be opened');
+    }
+  }
+
   #proxies() {
     const { proxies, settings, state, identity } = this.#parts;
     const enrolledUrls = identity.managerUrls;
@@ -210,10 +225,12 @@ export class Daemon implements Lifecycle {
 
   /** Between heartbeats, so that a component's event bears the time of the change. */
   async #watchComponents(signal: AbortSignal): Promise<void> {
-    const { options, settings, observer } = this.#parts;
+    const { options, settings, observer, spool } = this.#parts;
     while (!signal.aborted) {
       await sleepUnlessAborted(options.clock, LOOK_AT_COMPONENTS_MS, signal);
-      if (!signal.aborted && settings.values.componentsWatched.length > 0) await observer.observe();
+      if (signal.aborted) return;
+      if (settings.values.componentsWatched.length > 0 || spool.status().failure !== null) await observer.observe();
+      if (!this.#socket) await this.#openSocket();
     }
   }
 
@@ -263,11 +280,7 @@ export class Daemon implements Lifecycle {
   }
 }
 
-function setAsideEvent(setAside: SetAside): IncomingEvent {
-  return {
-    kind: 'spool-set-aside',
-    severity: 'high',
-    message: 'The spool could not be read and was set aside',
-    data: { ...setAside },
-  };
+/** Of the disk, not of the folder. */
+function isPassing(error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'EMFILE', 'ENFILE'].includes((error as NodeJS.ErrnoException).code ?? '');
 }

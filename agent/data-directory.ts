@@ -1,10 +1,11 @@
-import { chmodSync, lstatSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 import { writeDurably } from '../lib/durable-file.js';
 import { array, object, optional, readBy, sha256Hex, string, uuid, type TypeOf } from '../lib/schema.js';
 import { settingsOrderSchema } from '../protocol/heartbeat-messages.js';
 import { assertWhole } from './identity-check.js';
+import { assertOwnFolder, readOwnFile } from './own-files.js';
 import { UnusableFile } from './unusable-file.js';
 
 /** Where everything of one agent lives. */
@@ -60,15 +61,16 @@ export function nextDirectory({ path }: DataDirectory): DataDirectory {
   return dataDirectory(join(path, 'next'));
 }
 
-/** Makes the directory, or tightens it; refuses what is no directory, or a link to one. */
+/** Makes the directory, or tightens it; refuses what is no directory, a link to one, or another user's. */
 export function prepareDirectory({ path }: DataDirectory): void {
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });
-    if (lstatSync(path).isDirectory()) return chmodSync(path, 0o700);
+    assertOwnFolder(path);
+    chmodSync(path, 0o700);
   } catch (error) {
+    if (error instanceof UnusableFile) throw error;
     throw unusableDirectory(path, error instanceof Error ? error.message : String(error));
   }
-  throw unusableDirectory(path, 'it is not a directory');
 }
 
 function unusableDirectory(path: string, why: string): UnusableFile {
@@ -84,25 +86,15 @@ export function readIdentity(directory: DataDirectory): Identity | undefined {
 }
 
 function readWhole(directory: DataDirectory): Identity | undefined {
-  const text = readIfThere(directory.identityFile);
-  const keyPem = readIfThere(directory.keyFile);
-  const certificatePem = readIfThere(directory.certificateFile);
-  const rootPem = readIfThere(directory.rootFile);
+  const text = readOwnFile(directory.identityFile);
+  const keyPem = readOwnFile(directory.keyFile);
+  const certificatePem = readOwnFile(directory.certificateFile);
+  const rootPem = readOwnFile(directory.rootFile);
   if (text === undefined || keyPem === undefined || certificatePem === undefined || rootPem === undefined)
     return undefined;
   const identity = { ...parseIdentity(directory.identityFile, text), keyPem, certificatePem, rootPem };
   assertWhole(identity, directory);
   return identity;
-}
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return undefined;
-    throw new UnusableFile(path, `cannot be read: ${message}`, 'give this user access to it, or choose another --dir');
-  }
 }
 
 function parseIdentity(path: string, text: string): IdentityFile {

@@ -183,8 +183,8 @@ export class Exchanger {
     batches: readonly ReadBatch[],
     more: { readonly goodbye: GoodbyeReason | undefined; readonly proxy: string | undefined },
   ): UnansweredReport {
-    const { clock, random, incarnation, state, settings, directions, firewall, observer, commands, inventory } =
-      this.#deps;
+    const { clock, random, incarnation, state, spool, settings, directions } = this.#deps;
+    const { firewall, observer, commands, inventory } = this.#deps;
     const reduced = this.#reducedReports > 0;
     if (reduced) this.#reducedReports -= 1;
     inventory?.look(observer.snapshot.inventory);
@@ -201,6 +201,7 @@ export class Exchanger {
       snapshot: observer.snapshot,
       agentParts: observer.agentParts,
       batches,
+      spool: spool.report(),
       full: this.#fullReport,
       reduced,
       ...more,
@@ -321,6 +322,7 @@ export class Exchanger {
   async #follow(orders: Orders, round: Round, { connection, goodbye, signal }: Following): Promise<boolean> {
     if (goodbye !== undefined) return !round.isGoodbye;
     this.#maxEvents = orders.eventQuota.maxEventsPerReport;
+    this.#deps.spool.setEventRate(orders.eventQuota.ratePerMinute);
     const isChanged = await this.#followSettings(orders, connection.carrier);
     const hasResults = await this.#followCommands(orders, connection, signal);
     const wantsFacts = orders.fullReport && round.report.factsDigest === null;

@@ -7,8 +7,9 @@ import type { Settings } from './apply-settings.js';
 import type { HostCollectors, HostSnapshot } from './collectors/host-collectors.js';
 import type { CommandJournal } from './commands/command-journal.js';
 import { ComponentWatch } from './component-watch.js';
-import type { Store } from './spool/durable-store.js';
+import { describe, type Store } from './spool/durable-store.js';
 import type { Spool } from './spool/spool.js';
+import { mendedEvent, recoveredEvent } from './spool/spool-events.js';
 import type { StateStore } from './state-store.js';
 
 export interface ObserverDeps {
@@ -20,6 +21,8 @@ export interface ObserverDeps {
   readonly state: StateStore;
   readonly settings: Settings;
   readonly journal: Pick<CommandJournal, 'rewrite'>;
+  /** Ends this process so that another takes its place; absent where the agent is a part of another process. */
+  readonly restart?: (() => void) | undefined;
   /** Made anew by the command `restart-collector`. */
   readonly makeCollectors: () => HostCollectors;
   /** Further parts of the agent that have something to say: the listener, a channel that cannot be held. */
@@ -33,9 +36,14 @@ export class Observer {
   #collectors: HostCollectors;
   #snapshot: HostSnapshot | undefined;
   #spoolError: string | undefined;
+  /** Wall clock; when the spool failed first. */
+  #failingSince: number | undefined;
+  /** The agent was started without its disk. */
+  #isWithoutState: boolean;
 
   constructor(deps: ObserverDeps) {
     this.#deps = deps;
+    this.#isWithoutState = deps.store.failure !== undefined;
     this.#collectors = deps.makeCollectors();
   }
 
@@ -62,7 +70,8 @@ export class Observer {
   }
 
   spoolFailed(error: unknown): void {
-    this.#spoolError = error instanceof Error ? error.message : String(error);
+    this.#failingSince ??= this.#deps.clock.wall();
+    this.#spoolError = describe(error);
   }
 
   /** One look at a time: the heartbeat and the watch between heartbeats share it. */
@@ -99,10 +108,13 @@ export class Observer {
 
   async #mendStore(): Promise<void> {
     const { store, log } = this.#deps;
-    if (!store.failure) return;
+    const { failure } = store;
+    if (!failure) return;
     try {
       await this.#reopenStore();
+      await this.#tellOutage(describe(failure));
       this.#spoolError = undefined;
+      this.#failingSince = undefined;
     } catch (error) {
       log.warn({ err: error }, 'The spool cannot be opened again');
       this.spoolFailed(error);
@@ -110,18 +122,29 @@ export class Observer {
   }
 
   async #reopenStore(): Promise<void> {
-    const { store, spool, state, clock, random } = this.#deps;
-    const setAside = await store.recover(clock);
-    if (!setAside) return spool.reload();
-    const lost = spool.reset(random);
-    await state.rewrite();
-    await this.#deps.journal.rewrite();
-    await spool.append('control', {
-      kind: 'spool-set-aside',
-      severity: 'high',
-      message: 'The spool could not be read and was set aside',
-      data: { ...setAside, lost: lost.map((gap) => ({ ...gap })) },
-    });
+    const { store, spool, state, settings, clock, random, restart } = this.#deps;
+    const mended = await store.recover(clock);
+    if (mended?.setAside !== undefined) {
+      const lost = spool.reset(random);
+      await state.rewrite();
+      await this.#deps.journal.rewrite();
+      await spool.append('control', mendedEvent(mended, lost));
+      return;
+    }
+    await spool.reload();
+    if (mended) await spool.append('control', mendedEvent(mended));
+    if (!this.#isWithoutState) return;
+    await state.reload();
+    settings.reload();
+    this.#isWithoutState = false;
+    // Everything that was read at the start is read again.
+    restart?.();
+  }
+
+  async #tellOutage(reason: string): Promise<void> {
+    const { spool, clock } = this.#deps;
+    const refused = spool.takeRefused();
+    await spool.append('control', recoveredEvent({ reason, since: this.#failingSince ?? clock.wall(), refused }));
   }
 }
 

@@ -7,6 +7,7 @@ import type {
   GoodbyeReason,
   ListenerReport,
   Report,
+  SpoolReport,
 } from '../protocol/heartbeat-messages.js';
 import { PROTOCOL_VERSION } from '../protocol/protocol-version.js';
 import { AGENT_VERSION, platform } from './agent-version.js';
@@ -47,6 +48,7 @@ export interface ReportInputs {
   readonly snapshot: HostSnapshot;
   readonly agentParts: readonly ComponentReport[];
   readonly batches: readonly ReadBatch[];
+  readonly spool: SpoolReport;
   /** Whether facts go along although the manager knows them. */
   readonly full: boolean;
   /** Only what liveness needs, after the manager refused more. */
@@ -73,13 +75,12 @@ export function buildReport(inputs: ReportInputs): UnansweredReport {
     factsDigest: snapshot.factsDigest,
     ...(withFacts ? { facts: snapshot.facts } : {}),
     ...inputs.inventory,
-    components: reduced ? [] : [...inputs.agentParts, ...snapshot.components].slice(0, MAX_COMPONENTS),
-    counters: reduced ? {} : snapshot.counters,
+    ...statePart(inputs),
     ...settingsPart(inputs),
     ...inputs.directions,
-    ...(inputs.firewall ? { firewall: inputs.firewall } : {}),
     ...transportPart(inputs),
     lanes: inputs.batches.map(({ lane, epoch, events }) => ({ lane, epoch, events })),
+    spool: inputs.spool,
     ...doingsPart(inputs, tellings),
   };
   return {
@@ -94,6 +95,14 @@ export function buildReport(inputs: ReportInputs): UnansweredReport {
     builtAtBoot: inputs.boot,
     hasInventory: inputs.inventory?.inventory !== undefined,
     tells: tellings.map(({ id, state }) => ({ id, state })),
+  };
+}
+
+function statePart({ reduced, agentParts, snapshot, firewall }: ReportInputs) {
+  return {
+    components: reduced ? [] : [...agentParts, ...snapshot.components].slice(0, MAX_COMPONENTS),
+    counters: reduced ? {} : snapshot.counters,
+    ...(firewall ? { firewall } : {}),
   };
 }
 

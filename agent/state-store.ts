@@ -147,9 +147,11 @@ export class StateStore {
   #stoppedCollection: StoppedCollection | undefined;
   #isolation: Isolation | undefined;
   #firewall: FirewallMemory;
+  #isRead: boolean;
 
-  private constructor(store: Store, loaded: Loaded) {
+  private constructor(store: Store, loaded: Loaded, { isRead }: { readonly isRead: boolean }) {
     this.#store = store;
+    this.#isRead = isRead;
     this.#owner = loaded.owner;
     this.#settings = loaded.settings;
     this.#candidate = loaded.candidate;
@@ -162,17 +164,30 @@ export class StateStore {
 
   /** What another identity left is forgotten, but for the sequence, which never goes back. */
   static async open(store: Store, { owner, firstSequence }: StateOptions): Promise<StateStore> {
+    // Without its disk the agent begins with nothing, until `reload`.
+    if (store.failure) return new StateStore(store, await load(store, { owner, firstSequence }), { isRead: false });
     await own(store, owner, firstSequence);
-    return new StateStore(store, {
-      owner,
-      settings: parse<AppliedSettings>(await store.get(SETTINGS)),
-      candidate: parse<StoredCandidate>(await store.get(CANDIDATE)),
-      progress: parse<Progress>(await store.get(PROGRESS)) ?? { sequence: firstSequence },
-      unanswered: parse<UnansweredReport>(await store.get(UNANSWERED)),
-      stoppedCollection: parse<StoppedCollection>(await store.get(COLLECTION)),
-      isolation: parse<Isolation>(await store.get(ISOLATION)),
-      firewall: parse<FirewallMemory>(await store.get(FIREWALL)) ?? NO_MEMORY,
-    });
+    return new StateStore(store, await load(store, { owner, firstSequence }), { isRead: true });
+  }
+
+  /** Whether this is what the disk holds. */
+  get isRead(): boolean {
+    return this.#isRead;
+  }
+
+  /** The disk can be read at last: what it holds counts, beside what was learnt without it. */
+  async reload(): Promise<void> {
+    const { sequence } = this.#progress;
+    await own(this.#store, this.#owner, sequence);
+    const loaded = await load(this.#store, { owner: this.#owner, firstSequence: sequence });
+    this.#settings = loaded.settings;
+    this.#candidate = loaded.candidate;
+    this.#unanswered = loaded.unanswered;
+    this.#stoppedCollection = loaded.stoppedCollection;
+    this.#isolation = loaded.isolation;
+    this.#firewall = loaded.firewall;
+    this.#isRead = true;
+    await this.note({ ...loaded.progress, ...this.#progress, sequence: Math.max(sequence, loaded.progress.sequence) });
   }
 
   /** The directory has no identity: whoever enrolls in it next begins with nothing of an earlier one. */
@@ -287,6 +302,19 @@ interface Loaded {
   readonly stoppedCollection: StoppedCollection | undefined;
   readonly isolation: Isolation | undefined;
   readonly firewall: FirewallMemory;
+}
+
+async function load(store: Store, { owner, firstSequence }: StateOptions): Promise<Loaded> {
+  return {
+    owner,
+    settings: parse<AppliedSettings>(await store.get(SETTINGS)),
+    candidate: parse<StoredCandidate>(await store.get(CANDIDATE)),
+    progress: parse<Progress>(await store.get(PROGRESS)) ?? { sequence: firstSequence },
+    unanswered: parse<UnansweredReport>(await store.get(UNANSWERED)),
+    stoppedCollection: parse<StoppedCollection>(await store.get(COLLECTION)),
+    isolation: parse<Isolation>(await store.get(ISOLATION)),
+    firewall: parse<FirewallMemory>(await store.get(FIREWALL)) ?? NO_MEMORY,
+  };
 }
 
 function parse<T>(text: string | undefined): T | undefined {

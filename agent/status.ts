@@ -115,10 +115,10 @@ export function describeStatus(status: AgentStatus): string {
     ['last error', lastError ? `${lastError.code} at ${lastError.at}: ${lastError.detail}` : 'none'],
     ['settings', status.settings.applied ?? 'none yet'],
     ...(status.settings.candidate === null ? [] : [['proving', status.settings.candidate] as const]),
-    ['spool', `${spool.bytes} bytes`],
+    ['spool', describeSpool(spool)],
     ...Object.entries(spool.lanes).map(
-      ([lane, { next, acknowledged, dropped }]) =>
-        [`  ${lane}`, `next ${next}, acknowledged ${acknowledged}, dropped ${dropped}`] as const,
+      ([lane, { next, acknowledged, waiting, dropped }]) =>
+        [`  ${lane}`, `next ${next}, acknowledged ${acknowledged}, waiting ${waiting}, dropped ${dropped}`] as const,
     ),
     ['certificate', `${status.certificate.serial}, until ${status.certificate.notAfter}`],
   ];
@@ -136,6 +136,11 @@ function describeFirewall({ state, detail }: AgentStatus['firewall']): string {
 
 function describeIsolation({ since, commandId }: NonNullable<AgentStatus['isolated']>): string {
   return `since ${since}, by command ${commandId}; ended by the command release, or here by its code`;
+}
+
+function describeSpool({ bytes, eventRateLimitPerMinute: limit, heldBack }: SpoolStatus): string {
+  if (heldBack.length === 0) return `${bytes} bytes`;
+  return `${bytes} bytes; the limit of ${limit} events a minute holds back ${heldBack.join(', ')}`;
 }
 
 function describeListener({ state, port, detail }: AgentStatus['listener']): string {

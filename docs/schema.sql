@@ -571,6 +571,7 @@ CREATE TABLE heartbeat_rings (
   counters jsonb,
   agent_time_ms bigint,
   updated_fleet_ms bigint NOT NULL,
+  spool jsonb,
   CONSTRAINT heartbeat_rings_pkey PRIMARY KEY (computer_id)
 ) WITH (fillfactor=70);
 GRANT DELETE, INSERT, SELECT, UPDATE ON heartbeat_rings TO wardbeat_app;

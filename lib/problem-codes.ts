@@ -137,6 +137,7 @@ export const PROBLEM_CODES = {
     remedy: 'Try again after the seconds of Retry-After.',
   },
   internal: { status: 500, title: 'Internal error' },
+  'spool-unavailable': { status: 503, title: 'The spool takes nothing at this moment' },
   unavailable: { status: 503, title: 'Not available at this moment' },
 } as const satisfies Record<string, ProblemKind>;
 

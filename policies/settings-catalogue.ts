@@ -232,6 +232,7 @@ export const SETTINGS_CATALOGUE: { readonly [K in SettingKey]: CatalogueEntry<Se
   eventRateLimitPerMinute: integerSetting('eventsPerMinute', [0, 100_000], {
     default: 600,
     audience: 'manager',
+    effective: true,
     description: 'Limit on newly produced events by minute of occurrence; 0 accepts only the lane control.',
   }),
   spoolMaxMegabytes: integerSetting('megabytes', [1, 65_536], {

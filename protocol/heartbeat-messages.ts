@@ -56,6 +56,18 @@ export const laneBatchSchema = object({
 });
 export type LaneBatch = TypeOf<typeof laneBatchSchema>;
 
+const records = integer(0, Number.MAX_SAFE_INTEGER);
+
+/** What the spool holds when the report is built, what it carries included; `isHeldBack`: the limit has no place for it yet. */
+export const spoolReportSchema = object({
+  bytes: records,
+  lanes: array(
+    object({ lane: oneOf(...LANES), waiting: records, dropped: records, isHeldBack: boolean }),
+    LANES.length,
+  ),
+});
+export type SpoolReport = TypeOf<typeof spoolReportSchema>;
+
 /** A watched component (kind of the setting `componentsWatched`) or a part of the agent itself (kind `agentPart`). */
 export const componentSchema = object({
   name: string({ min: 1, max: 128 }),
@@ -145,6 +157,7 @@ export const reportSchema = object({
   lastTransportError: optional(transportErrorSchema),
   proxy: optional(string({ max: 2048 })),
   lanes: array(laneBatchSchema, LANES.length),
+  spool: optional(spoolReportSchema),
   /** What became of commands; each is told until a report that carried it was answered. */
   commandResults: optional(array(commandResultSchema, MAX_RESULTS_PER_REPORT)),
   /** Whether components, counters and what programs hand in are gathered; never heartbeats, which go on. */
@@ -187,7 +200,12 @@ export const ordersSchema = object({
   commands: array(json(65_536), 5 * MAX_COMMANDS_PER_ORDERS),
   nextContactInMs: durationMs,
   identityToken: string({ max: 256 }),
-  eventQuota: object({ maxEventsPerReport: integer(0, MAX_EVENTS_PER_REPORT), drain: boolean }),
+  /** `ratePerMinute`: the limit on newly produced events (policies/event-rate.ts); absent from a manager that has none. */
+  eventQuota: object({
+    maxEventsPerReport: integer(0, MAX_EVENTS_PER_REPORT),
+    drain: boolean,
+    ratePerMinute: optional(integer(0, 1_000_000)),
+  }),
   fullReport: boolean,
   /** Answers the changes of a report, and tells an agent whose `inventoryDigest` is another than the manager's. */
   inventory: optional(heldInventorySchema),

@@ -38,7 +38,7 @@ export interface FirewallWish {
 export interface FirewallDeps {
   readonly clock: Clock;
   readonly log: Log;
-  readonly state: Pick<StateStore, 'isolation' | 'setIsolation' | 'firewall' | 'noteFirewall'>;
+  readonly state: Pick<StateStore, 'isRead' | 'isolation' | 'setIsolation' | 'firewall' | 'noteFirewall'>;
   readonly spool: Pick<Spool, 'append'>;
   /** Absent where this agent keeps its hands off. */
   readonly filter: PacketFilter | undefined;
@@ -56,6 +56,7 @@ export interface FirewallStatus {
 type Outcome = { readonly state: FirewallReport['state']; readonly detail?: string };
 
 const PART = { name: 'firewall', kind: 'agentPart' } as const;
+const UNREAD = 'what is to be in force cannot be read from the disk, so that whatever stands stays';
 const LOOK_MS = 60_000;
 const LOOKUP_MS = 5000;
 /** A connection that is tried out is over by then. */
@@ -232,15 +233,13 @@ export class Firewall {
   }
 
   async #apply(): Promise<void> {
+    // Nobody knows whether the computer is isolated: whatever stands stays.
+    if (this.#deps.filter && !this.#deps.state.isRead) return this.#came({ state: 'failed', detail: UNREAD });
     const wish = this.#deps.wish();
     const set = effectiveSet(wish.rules, wish.listeners);
     try {
-      const isWanted = this.#deps.state.isolation !== undefined || !isWithoutEffect(set);
-      if (isWanted) await this.#learnNames();
-      const plan = isWanted ? this.#planOf(set, wish) : undefined;
       const before = this.#loaded;
-      if (plan) await this.#load(plan);
-      else await this.#unload();
+      await this.#bring(set, wish);
       const digest = digestOfSet(set);
       const isOther = this.#digest !== undefined && digest !== this.#digest && before !== this.#loaded;
       this.#digest = digest;
@@ -249,6 +248,12 @@ export class Firewall {
       const detail = error instanceof Error ? error.message : String(error);
       await this.#came({ state: error instanceof FirewallUnsupported ? 'unsupported' : 'failed', detail });
     }
+  }
+
+  async #bring(set: FirewallSet, wish: FirewallWish): Promise<void> {
+    if (this.#deps.state.isolation === undefined && isWithoutEffect(set)) return this.#unload();
+    await this.#learnNames();
+    return this.#load(this.#planOf(set, wish));
   }
 
   /** Names that never led anywhere are asked for while that is still possible. */

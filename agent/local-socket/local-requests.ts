@@ -8,6 +8,7 @@ import {
   type ProxyList,
 } from '../proxies/proxy-control.js';
 import { MAX_MESSAGE_LENGTH } from '../spool/event-intake.js';
+import { describe } from '../spool/durable-store.js';
 import type { AppendedRange, Spool } from '../spool/spool.js';
 import type { AgentStatus } from '../status.js';
 
@@ -57,6 +58,11 @@ export function createLocalHandler(deps: {
     if (!deps.isCollecting())
       throw new Problem('collection-stopped', { detail: 'The manager has stopped collection on this computer.' });
     const { kind, severity, message, data, count } = readBy(emitSchema, request);
-    return deps.spool.append(kind, { kind, severity, message, data }, count ?? 1);
+    try {
+      return await deps.spool.append(kind, { kind, severity, message, data }, count ?? 1);
+    } catch (error) {
+      if (error instanceof Problem) throw error;
+      throw new Problem('spool-unavailable', { detail: `Nothing was stored: ${describe(error)}` }, error);
+    }
   };
 }

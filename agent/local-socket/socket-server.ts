@@ -5,6 +5,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { parseBoundedJson } from '../../lib/bounded-json.js';
 import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
+import { assertSocketPlace } from '../own-files.js';
 import { openSocketPath, type SocketPath } from './socket-path.js';
 
 /** A line of at most this many bytes is a request. */
@@ -26,6 +27,7 @@ export interface LocalSocketServer {
 
 /** Serves one JSON line per connection on a Unix socket of mode 0600. The folder's lock must be held. */
 export async function serveLocalSocket(options: SocketServerOptions): Promise<LocalSocketServer> {
+  assertSocketPlace(join(options.folder, options.name));
   // Left by a process that was killed; the lock says that nobody else listens on it.
   rmSync(join(options.folder, options.name), { force: true });
   const socketPath = openSocketPath(options.folder, options.name);

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, statSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { writeDurably } from '../../lib/durable-file.js';
@@ -7,6 +7,7 @@ import { CREDENTIAL_NAME, proxy } from '../../policies/setting-elements.js';
 import type { DataDirectory } from '../data-directory.js';
 import type { ProxySecret } from '../transport/proxy-tunnel.js';
 import type { LocalProxies } from '../transport/route-rules.js';
+import { readOwnFile } from '../own-files.js';
 import { TransportError } from '../transport/transport-error.js';
 import { UnusableFile } from '../unusable-file.js';
 
@@ -21,7 +22,7 @@ const secretsFile = ({ path }: Folder): string => join(path, 'secrets.json');
 /** The list set at this computer; undefined where the policy's counts. Throws `UnusableFile`. */
 export function readLocalProxies(directory: Folder): LocalProxies | undefined {
   const path = localFile(directory);
-  const text = readIfThere(path);
+  const text = readOwnFile(path);
   if (text === undefined) return undefined;
   try {
     return readBy(localSchema, JSON.parse(text));
@@ -51,12 +52,12 @@ export function readSecret(directory: Folder, name: string): ProxySecret {
 function readSecrets(directory: Folder): Record<string, unknown> {
   const path = secretsFile(directory);
   try {
-    const text = readIfThere(path);
+    const text = readOwnFile(path);
     if (text === undefined) return {};
     if ((statSync(path).mode & 0o077) === 0) return toSecrets(path, text);
   } catch (error) {
-    const { code = 'no JSON object' } = error as NodeJS.ErrnoException;
-    throw new TransportError('proxy-credential', `${path} cannot be read: ${code}`);
+    const { message } = error as Error;
+    throw new TransportError('proxy-credential', message);
   }
   throw new TransportError('proxy-credential', `${path} can be read by others: chmod 600 it`);
 }
@@ -79,17 +80,8 @@ function parseOrUndefined(text: string): unknown {
 /** Adds a secret, or replaces the one of that name; from then on nobody else can read the file. Throws `UnusableFile`. */
 export function writeSecret(directory: Folder, name: string, secret: ProxySecret): void {
   const path = secretsFile(directory);
-  const all = { ...toSecrets(path, readIfThere(path) ?? '{}'), [name]: secret };
+  const all = { ...toSecrets(path, readOwnFile(path) ?? '{}'), [name]: secret };
   writeDurably(path, `${JSON.stringify(all, undefined, 2)}\n`);
-}
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
 }
 
 /** `user:password`, on one line, as a secret file holds it; undefined for anything else. */

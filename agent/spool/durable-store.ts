@@ -4,6 +4,9 @@ import { basename, dirname, join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 
 import type { Clock } from '../../lib/clock.js';
+import { diskSizeOf } from './disk-room.js';
+import { findTornTail, type TornTail } from './torn-tail.js';
+import { assertOwnFolder, assertPlainEntries } from '../own-files.js';
 import { UnusableFile } from '../unusable-file.js';
 
 export type StoreOperation =
@@ -23,10 +26,17 @@ export class StoreInUse extends Error {
   }
 }
 
-export interface SetAside {
-  /** The folder the unreadable database was renamed to. */
-  readonly path: string;
+/** What had to be done to a database that could not be read. */
+export interface Mended {
   readonly reason: string;
+  /** The folder that it was renamed to, where it began anew; undefined where what could be read was kept. */
+  readonly setAside: string | undefined;
+}
+
+export interface OpenedStore {
+  readonly store: DurableStore;
+  readonly mended: Mended | undefined;
+  readonly torn: TornTail | undefined;
 }
 
 interface Queued {
@@ -39,9 +49,15 @@ interface Queued {
 /** What spool and state need of the store. */
 export type Store = Pick<DurableStore, 'failure' | 'write' | 'get' | 'scan' | 'recover'>;
 
+export interface OpenOptions {
+  /** Answers a store that refuses every write until `recover`, where the disk is full or fails. */
+  readonly orWithoutDisk?: boolean;
+}
+
 type Database = ClassicLevel<string, string>;
 
-const DATABASE_OPTIONS = { writeBufferSize: 1024 * 1024, cacheSize: 1024 * 1024, maxOpenFiles: 64 };
+const DATABASE_OPTIONS = { cacheSize: 1024 * 1024, maxOpenFiles: 64 };
+const WRITE_BUFFER = { least: 64 * 1024, most: 1024 * 1024, shareOfDisk: 1 / 32 };
 const MAX_BATCH_OPERATIONS = 5000;
 const LOCK_PATIENCE_MS = 1500;
 const LOCK_RETRY_MS = 50;
@@ -51,30 +67,43 @@ const LOCK_RETRY_MS = 50;
  * sync share the next one. Its lock, which dies with the process, is the lock of the data directory.
  */
 export class DurableStore {
-  #database: Database;
+  /** Undefined while it cannot be opened: then `failure` says why. */
+  #database: Database | undefined;
   readonly #path: string;
   #queue: Queued[] = [];
   #pumping: Promise<void> | undefined;
   #failure: Error | undefined;
 
-  private constructor(path: string, database: Database) {
+  /** Never opened yet: it reads as empty. */
+  #isUnread = false;
+
+  private constructor(path: string, database: Database | Error) {
     this.#path = path;
-    this.#database = database;
+    if (database instanceof ClassicLevel) {
+      this.#database = database;
+      return;
+    }
+    this.#failure = database;
+    this.#isUnread = true;
   }
 
   /**
    * Opens or creates; throws `StoreInUse` when another process keeps it for longer than a `status` looks at it. A
-   * database that cannot be read is set aside, never fatal.
+   * database that cannot be read is repaired, or set aside: never fatal.
    */
-  static async open(path: string, clock: Clock): Promise<{ store: DurableStore; setAside: SetAside | undefined }> {
-    prepareFolder(path);
+  static async open(path: string, clock: Clock, { orWithoutDisk = false }: OpenOptions = {}): Promise<OpenedStore> {
+    const nothing = { mended: undefined, torn: undefined };
     try {
-      return { store: new DurableStore(path, await openPatiently(path, clock)), setAside: undefined };
+      prepareFolder(path);
+      const torn = lookForTornTail(path);
+      return { ...nothing, store: new DurableStore(path, await openPatiently(path, clock)), torn };
     } catch (error) {
+      if (error instanceof UnusableFile) throw error;
       if (isLocked(error)) throw new StoreInUse(dirname(path));
+      if (orWithoutDisk && isDiskFault(error)) return { ...nothing, store: new DurableStore(path, toError(error)) };
       if (isEnvironment(error)) throw unusable(path, describe(error));
-      const setAside = setDatabaseAside(path, clock, describe(error));
-      return { store: new DurableStore(path, await openDatabase(path)), setAside };
+      const mended = await mend(path, clock, describe(error));
+      return { ...nothing, store: new DurableStore(path, await openDatabase(path)), mended };
     }
   }
 
@@ -92,13 +121,15 @@ export class DurableStore {
   }
 
   async get(key: string): Promise<string | undefined> {
-    return this.#noticing(() => this.#database.get(key));
+    if (this.#isUnread) return undefined;
+    return this.#noticing((database) => database.get(key));
   }
 
   /** Calls `visit` with the entries of the range in order until it answers false. */
   async scan(range: KeyRange, visit: (key: string, value: string) => boolean): Promise<void> {
-    await this.#noticing(async () => {
-      const iterator = this.#database.iterator({ ...range, fillCache: false });
+    if (this.#isUnread) return;
+    await this.#noticing(async (database) => {
+      const iterator = database.iterator({ ...range, fillCache: false });
       try {
         for (let more = true; more;) more = visitAll(await iterator.nextv(500), visit);
       } finally {
@@ -108,23 +139,32 @@ export class DurableStore {
   }
 
   /**
-   * After a failure: opens the database again (LevelDB refuses all writes after one failed), or sets a corrupt one
-   * aside and begins anew; the caller then writes again what it still knows.
+   * After a failure: opens the database again (LevelDB refuses all writes after one failed), and repairs a corrupt one, or
+   * sets it aside and begins anew: then the caller writes again what it still knows.
    */
-  async recover(clock: Clock): Promise<SetAside | undefined> {
+  async recover(clock: Clock): Promise<Mended | undefined> {
     const failure = this.#failure;
     if (!failure) return undefined;
     await this.#pumping;
-    await this.#database.close();
-    const setAside = isCorruption(failure) ? setDatabaseAside(this.#path, clock, describe(failure)) : undefined;
-    this.#database = await openDatabase(this.#path);
-    this.#failure = undefined;
-    return setAside;
+    const before = this.#database;
+    this.#database = undefined;
+    try {
+      await before?.close();
+      prepareFolder(this.#path);
+      const mended = isCorruption(failure) ? await mend(this.#path, clock, describe(failure)) : undefined;
+      this.#database = await openDatabase(this.#path);
+      this.#failure = undefined;
+      this.#isUnread = false;
+      return mended;
+    } catch (error) {
+      this.#failure = toError(error);
+      throw error;
+    }
   }
 
   async close(): Promise<void> {
     await this.#pumping;
-    await this.#database.close();
+    await this.#database?.close();
   }
 
   async #pump(): Promise<void> {
@@ -148,18 +188,19 @@ export class DurableStore {
   async #commit(batch: readonly Queued[]): Promise<void> {
     const operations = batch.flatMap((entry) => [...entry.operations]);
     try {
-      await this.#noticing(() => this.#database.batch(operations, { sync: batch.some((entry) => entry.durable) }));
+      await this.#noticing((database) => database.batch(operations, { sync: batch.some((entry) => entry.durable) }));
       for (const entry of batch) entry.resolve();
     } catch (error) {
       for (const entry of batch) entry.reject(error);
     }
   }
 
-  async #noticing<T>(action: () => Promise<T>): Promise<T> {
+  async #noticing<T>(action: (database: Database) => Promise<T>): Promise<T> {
+    if (!this.#database) throw this.#failure ?? new Error('The database is closed');
     try {
-      return await action();
+      return await action(this.#database);
     } catch (error) {
-      this.#failure = error instanceof Error ? error : new Error(String(error));
+      this.#failure = toError(error);
       throw error;
     }
   }
@@ -182,7 +223,9 @@ async function openPatiently(path: string, clock: Clock): Promise<Database> {
 }
 
 async function openDatabase(path: string): Promise<Database> {
-  const database = new ClassicLevel<string, string>(path, DATABASE_OPTIONS);
+  const { least, most, shareOfDisk } = WRITE_BUFFER;
+  const writeBufferSize = Math.round(Math.min(most, Math.max(least, diskSizeOf(path) * shareOfDisk)));
+  const database = new ClassicLevel<string, string>(path, { ...DATABASE_OPTIONS, writeBufferSize });
   await database.open();
   return database;
 }
@@ -190,7 +233,8 @@ async function openDatabase(path: string): Promise<Database> {
 /** A planted link would put the spool elsewhere: only a real folder of our own is used. */
 function prepareFolder(path: string): void {
   if (!lstatSync(path, { throwIfNoEntry: false })) mkdirSync(path, { recursive: true, mode: 0o700 });
-  if (!lstatSync(path).isDirectory()) throw unusable(path, 'it is not a directory');
+  assertOwnFolder(path);
+  assertPlainEntries(path);
   chmodSync(path, 0o700);
 }
 
@@ -198,8 +242,31 @@ function unusable(path: string, why: string): UnusableFile {
   return new UnusableFile(path, `cannot be used: ${why}`, 'give this user write access to it, and room on the disk');
 }
 
+/** Opening takes it away, and finds the disk's faults itself. */
+function lookForTornTail(path: string): TornTail | undefined {
+  try {
+    return findTornTail(path);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Keeps of a closed database what can be read; one that cannot be opened even then is set aside. */
+async function mend(path: string, clock: Clock, reason: string): Promise<Mended> {
+  try {
+    await ClassicLevel.repair(path);
+    await (await openDatabase(path)).close();
+    // What it could not read.
+    rmSync(join(path, 'lost'), { recursive: true, force: true });
+    return { reason, setAside: undefined };
+  } catch (error) {
+    if (isEnvironment(error)) throw error;
+    return { reason, setAside: setDatabaseAside(path, clock) };
+  }
+}
+
 /** Keeps the newest unreadable database only, so that the disk stays bounded. */
-function setDatabaseAside(path: string, clock: Clock, reason: string): SetAside {
+function setDatabaseAside(path: string, clock: Clock): string {
   const folder = dirname(path);
   const prefix = `${basename(path)}.unreadable-`;
   for (const name of readdirSync(folder)) {
@@ -208,7 +275,7 @@ function setDatabaseAside(path: string, clock: Clock, reason: string): SetAside 
   const target = join(folder, `${prefix}${Math.floor(clock.wall())}`);
   renameSync(path, target);
   prepareFolder(path);
-  return { path: target, reason };
+  return target;
 }
 
 function codes(error: unknown): string[] {
@@ -223,14 +290,26 @@ function isLocked(error: unknown): boolean {
 
 /** The machine's fault, not the database's: what is on disk must stay where it is. */
 function isEnvironment(error: unknown): boolean {
-  return /no space|quota exceeded|permission denied|read-only|too many open files|not permitted/i.test(describe(error));
+  return isDiskFault(error) || /permission denied|not permitted/i.test(describe(error));
+}
+
+/** Such as passes by itself, or when somebody makes room. */
+function isDiskFault(error: unknown): boolean {
+  return /no space|quota exceeded|read-only file system|input\/output error|i\/o error|too many open files/i.test(
+    describe(error),
+  );
 }
 
 function isCorruption(error: unknown): boolean {
   return codes(error).includes('LEVEL_CORRUPTION') || /corrupt|checksum/i.test(describe(error));
 }
 
-function describe(error: unknown): string {
+function toError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
+
+/** The chain of an error's messages, as the system told it. */
+export function describe(error: unknown): string {
   const texts: string[] = [];
   for (let at = error; at instanceof Error; at = at.cause) texts.push(at.message);
   return texts.join(': ').slice(0, 500);

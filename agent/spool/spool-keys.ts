@@ -3,7 +3,8 @@ import { LANES, type Lane } from '../../protocol/heartbeat-messages.js';
 /**
  * Keys of the spool, ordered as they are sent. Epoch names are random, so an ordinal (one per opening of the spool)
  * carries their order: `r!lane!ordinal!sequence` is a record, `o!ordinal` the epoch's name, `a!lane!ordinal` the
- * acknowledged position, `d!lane` the count of dropped records.
+ * acknowledged position, `x!lane!ordinal` up to where records were dropped for room, `l!lane!ordinal` the ranges that were
+ * found lost and told, `d!lane` the count of dropped records.
  */
 const LAST = '~';
 
@@ -27,6 +28,14 @@ export function acknowledgedKey(lane: Lane, ordinal: number): string {
   return `a!${laneDigit(lane)}!${padded(ordinal)}`;
 }
 
+export function droppedThroughKey(lane: Lane, ordinal: number): string {
+  return `x!${laneDigit(lane)}!${padded(ordinal)}`;
+}
+
+export function toldLossesKey(lane: Lane, ordinal: number): string {
+  return `l!${laneDigit(lane)}!${padded(ordinal)}`;
+}
+
 export function droppedKey(lane: Lane): string {
   return `d!${laneDigit(lane)}`;
 }
@@ -34,6 +43,8 @@ export function droppedKey(lane: Lane): string {
 export const ALL_RECORDS = { gte: 'r!', lte: `r!${LAST}` };
 export const ALL_EPOCHS = { gte: 'o!', lte: `o!${LAST}` };
 export const ALL_ACKNOWLEDGED = { gte: 'a!', lte: `a!${LAST}` };
+export const ALL_DROPPED_THROUGH = { gte: 'x!', lte: `x!${LAST}` };
+export const ALL_TOLD_LOSSES = { gte: 'l!', lte: `l!${LAST}` };
 
 export interface RecordPlace {
   readonly lane: Lane;

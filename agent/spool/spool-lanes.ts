@@ -1,6 +1,15 @@
 import { LANES, NOTHING_ACKNOWLEDGED, type Lane } from '../../protocol/heartbeat-messages.js';
 import type { Store } from './durable-store.js';
-import { ALL_ACKNOWLEDGED, ALL_EPOCHS, ALL_RECORDS, droppedKey, parsePlace } from './spool-keys.js';
+import {
+  ALL_ACKNOWLEDGED,
+  ALL_DROPPED_THROUGH,
+  ALL_EPOCHS,
+  ALL_RECORDS,
+  droppedKey,
+  parsePlace,
+  type RecordPlace,
+} from './spool-keys.js';
+import { lossesOf, readToldLosses, type Hole, type Loss } from './spool-losses.js';
 
 /** Records that will never be sent: `count` of them, from the first to the last sequence. */
 export interface Gap {
@@ -16,6 +25,8 @@ export interface LaneStatus {
   readonly next: number;
   readonly acknowledged: number;
   readonly dropped: number;
+  /** Records of all epochs that the manager has not acknowledged. */
+  readonly waiting: number;
 }
 
 /** The records of one lane that one process wrote. */
@@ -34,6 +45,8 @@ export interface OpenGap {
   readonly gap: Gap;
   readonly ordinal: number;
   readonly sequence: number;
+  /** What its record takes. */
+  readonly bytes: number;
 }
 
 export interface LaneState {
@@ -56,34 +69,80 @@ export function createLanes(): Record<Lane, LaneState> {
   return { control: createLane(), detection: createLane(), log: createLane(), metric: createLane() };
 }
 
-/** Reads the lanes from disk (one pass over the records, for their sizes). */
-export async function loadLanes(store: Store): Promise<{ lanes: Record<Lane, LaneState>; lastOrdinal: number }> {
+export interface LoadedLanes {
+  readonly lanes: Record<Lane, LaneState>;
+  readonly lastOrdinal: number;
+  /** Records that are gone although nobody took them out, and were not told yet. */
+  readonly losses: readonly Loss[];
+  /** Epochs whose name is gone, under the one that they go by from now on. */
+  readonly renamed: readonly { readonly ordinal: number; readonly epoch: string }[];
+}
+
+/** Reads the lanes from disk (one pass over the records, for their sizes). `nameOf` names an epoch whose name is lost. */
+export async function loadLanes(store: Store, nameOf: () => string): Promise<LoadedLanes> {
   const epochs = await loadEpochs(store);
   const lanes = createLanes();
-  await store.scan(ALL_ACKNOWLEDGED, (key, value) => {
-    const place = parsePlace(key);
-    const segment = place && segmentOf(lanes[place.lane], place.ordinal, epochs);
-    if (segment) segment.acknowledged = Number(value);
-    if (segment) segment.carriedThrough = segment.acknowledged;
-    if (segment) segment.next = segment.acknowledged + 1;
-    return true;
-  });
-  await store.scan(ALL_RECORDS, (key, value) => {
-    const place = parsePlace(key);
-    const segment = place && segmentOf(lanes[place.lane], place.ordinal, epochs);
-    if (!place || !segment) return true;
-    const bytes = key.length + Buffer.byteLength(value);
-    segment.next = place.sequence + 1;
-    segment.bytes += bytes;
-    segment.count += 1;
-    lanes[place.lane].bytes += bytes;
-    return true;
-  });
+  const renamed: { ordinal: number; epoch: string }[] = [];
+  const segmentAt = ({ lane, ordinal }: RecordPlace): Segment => {
+    if (!epochs.has(ordinal)) {
+      const epoch = nameOf();
+      renamed.push({ ordinal, epoch });
+      epochs.set(ordinal, epoch);
+    }
+    return segmentOf(lanes[lane], ordinal, epochs.get(ordinal) ?? '');
+  };
+  await loadPositions(store, segmentAt);
+  const holes = await loadRecords(store, lanes, segmentAt);
   for (const lane of LANES) {
-    lanes[lane].segments.sort((a, b) => a.ordinal - b.ordinal);
+    lanes[lane].segments.sort((one, other) => one.ordinal - other.ordinal);
     lanes[lane].dropped = Number((await store.get(droppedKey(lane))) ?? 0);
   }
-  return { lanes, lastOrdinal: Math.max(0, ...epochs.keys()) };
+  const losses = lossesOf(holes, await readToldLosses(store));
+  return { lanes, lastOrdinal: Math.max(0, ...epochs.keys()), losses, renamed };
+}
+
+type SegmentAt = (place: RecordPlace) => Segment;
+
+async function loadPositions(store: Store, segmentAt: SegmentAt): Promise<void> {
+  await store.scan(ALL_ACKNOWLEDGED, (key, value) => {
+    const place = parsePlace(key);
+    if (!place) return true;
+    const segment = segmentAt(place);
+    segment.acknowledged = Number(value);
+    segment.carriedThrough = segment.acknowledged;
+    segment.next = segment.acknowledged + 1;
+    return true;
+  });
+  await store.scan(ALL_DROPPED_THROUGH, (key, value) => {
+    const place = parsePlace(key);
+    if (!place) return true;
+    const segment = segmentAt(place);
+    segment.next = Math.max(segment.next, Number(value) + 1);
+    return true;
+  });
+}
+
+async function loadRecords(
+  store: Store,
+  lanes: Record<Lane, LaneState>,
+  segmentAt: SegmentAt,
+): Promise<readonly Hole[]> {
+  const holes: Hole[] = [];
+  await store.scan(ALL_RECORDS, (key, value) => {
+    const place = parsePlace(key);
+    if (!place) return true;
+    const { lane, ordinal, sequence } = place;
+    const segment = segmentAt(place);
+    const bytes = key.length + Buffer.byteLength(value);
+    if (sequence > segment.next)
+      holes.push({ lane, ordinal, epoch: segment.epoch, from: segment.next, to: sequence - 1 });
+    segment.next = Math.max(segment.next, sequence + 1);
+    segment.bytes += bytes;
+    segment.count += 1;
+    lanes[lane].bytes += bytes;
+    return true;
+  });
+  return holes;
 }
 
 async function loadEpochs(store: Store): Promise<Map<number, string>> {
@@ -95,11 +154,9 @@ async function loadEpochs(store: Store): Promise<Map<number, string>> {
   return epochs;
 }
 
-function segmentOf(state: LaneState, ordinal: number, epochs: Map<number, string>): Segment | undefined {
+function segmentOf(state: LaneState, ordinal: number, epoch: string): Segment {
   const known = state.segments.find((segment) => segment.ordinal === ordinal);
   if (known) return known;
-  const epoch = epochs.get(ordinal);
-  if (epoch === undefined) return undefined;
   const none = NOTHING_ACKNOWLEDGED;
   const segment = { ordinal, epoch, next: 0, acknowledged: none, carriedThrough: none, bytes: 0, count: 0 };
   state.segments.push(segment);
@@ -110,7 +167,8 @@ function segmentOf(state: LaneState, ordinal: number, epochs: Map<number, string
 export function laneStatus(state: LaneState, epoch: string | undefined): LaneStatus {
   const last = state.segments.at(-1);
   const { dropped } = state;
+  const waiting = state.segments.reduce((sum, { count }) => sum + count, 0);
   if (last && (epoch === undefined || last.epoch === epoch))
-    return { epoch: last.epoch, next: last.next, acknowledged: last.acknowledged, dropped };
-  return { epoch: epoch ?? null, next: 0, acknowledged: NOTHING_ACKNOWLEDGED, dropped };
+    return { epoch: last.epoch, next: last.next, acknowledged: last.acknowledged, dropped, waiting };
+  return { epoch: epoch ?? null, next: 0, acknowledged: NOTHING_ACKNOWLEDGED, dropped, waiting };
 }

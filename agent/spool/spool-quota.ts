@@ -1,7 +1,7 @@
 import { NOTHING_ACKNOWLEDGED, type Lane } from '../../protocol/heartbeat-messages.js';
 import type { Store, StoreOperation } from './durable-store.js';
 import type { IncomingEvent } from './event-intake.js';
-import { droppedKey, recordKey } from './spool-keys.js';
+import { droppedKey, droppedThroughKey, recordKey } from './spool-keys.js';
 import type { Gap, LaneState, Segment } from './spool-lanes.js';
 
 export function gapEvent(gap: Gap, reason = 'quota'): IncomingEvent {
@@ -46,6 +46,7 @@ async function dropFromSegment(
   store: Store,
   { lane, state, segment, toBytes, operations }: SegmentDrop,
 ): Promise<Gap | undefined> {
+  let through = NOTHING_ACKNOWLEDGED;
   const dropped = { from: NOTHING_ACKNOWLEDGED, to: NOTHING_ACKNOWLEDGED, count: 0 };
   const range = { gte: recordKey(lane, segment.ordinal, 0), lte: recordKey(lane, segment.ordinal, segment.next) };
   await store.scan(range, (key, value) => {
@@ -53,6 +54,7 @@ async function dropFromSegment(
     const sequence = Number.parseInt(key.slice(key.lastIndexOf('!') + 1), 16);
     const bytes = key.length + Buffer.byteLength(value);
     operations.push({ type: 'del', key });
+    through = sequence;
     state.bytes -= bytes;
     segment.bytes -= bytes;
     segment.count -= 1;
@@ -62,5 +64,7 @@ async function dropFromSegment(
     dropped.count += 1;
     return true;
   });
+  if (through !== NOTHING_ACKNOWLEDGED)
+    operations.push({ type: 'put', key: droppedThroughKey(lane, segment.ordinal), value: String(through) });
   return dropped.count > 0 ? { lane, epoch: segment.epoch, ...dropped } : undefined;
 }

@@ -1,19 +1,33 @@
 import type { Clock } from '../../lib/clock.js';
 import type { Random } from '../../lib/random.js';
-import { LANES, NOTHING_ACKNOWLEDGED, type AgentEvent, type Lane } from '../../protocol/heartbeat-messages.js';
-import type { Store, StoreOperation } from './durable-store.js';
-import { toSpoolable, type IncomingEvent, type SpoolableEvent } from './event-intake.js';
-import { acknowledgedKey, droppedKey, epochKey, recordKey } from './spool-keys.js';
 import {
-  createLanes,
-  laneStatus,
-  loadLanes,
-  type Gap,
-  type LaneState,
-  type LaneStatus,
-  type Segment,
-} from './spool-lanes.js';
+  LANES,
+  NOTHING_ACKNOWLEDGED,
+  type AgentEvent,
+  type Lane,
+  type SpoolReport,
+} from '../../protocol/heartbeat-messages.js';
+import { describe, type Store, type StoreOperation } from './durable-store.js';
+import { toSpoolable, type IncomingEvent, type SpoolableEvent } from './event-intake.js';
+import { droppedKey, epochKey, parsePlace, recordKey } from './spool-keys.js';
+import { createLanes, loadLanes, type Gap, type LaneState, type LaneStatus, type Segment } from './spool-lanes.js';
+import type { DiskRoom } from './disk-room.js';
+import {
+  addRecord,
+  exclusively,
+  forgetDrained,
+  heldIn,
+  keepCarried,
+  nameOperation,
+  newName,
+  positionOperations,
+  spoolStatus,
+  type NewEpoch,
+} from './lane-changes.js';
+import { RateGate } from './rate-gate.js';
+import { lossOfRecords, tailLosses, toldOperation, type Loss } from './spool-losses.js';
 import { dropOldest, gapEvent } from './spool-quota.js';
+import { decodeRecord, encodeRecord } from './spool-record.js';
 
 /** Records of one lane and epoch that a stored report carries. */
 export interface CarriedRange {
@@ -40,6 +54,12 @@ export interface AppendedRange {
 export interface SpoolStatus {
   readonly bytes: number;
   readonly lanes: Readonly<Record<Lane, LaneStatus>>;
+  /** By the last orders; null while none came, or from a manager that has no limit. */
+  readonly eventRateLimitPerMinute: number | null;
+  /** Lanes whose oldest record waits for that limit. */
+  readonly heldBack: readonly Lane[];
+  /** Why nothing is accepted at present; null where all is well. */
+  readonly failure: string | null;
 }
 
 /** Shares of `spoolMaxMegabytes`. */
@@ -47,77 +67,115 @@ export const LANE_SHARES: Readonly<Record<Lane, number>> = { control: 0.1, detec
 const BYTES_PER_MEGABYTE = 1024 * 1024;
 const CHUNK_BYTES = 512 * 1024;
 const CHUNK_RECORDS = 1000;
+const UNLIMITED: DiskRoom = { allowance: () => Number.POSITIVE_INFINITY };
 
 export interface SpoolOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
   readonly maxMegabytes: number;
+  /** What the disk allows; unlimited unless given. */
+  readonly room?: DiskRoom;
 }
 
 /** The durable, bounded queue of events: see the folder's invariants in agent/README.md. */
 export class Spool {
   readonly #store: Store;
   readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #room: DiskRoom;
   #epoch: { readonly ordinal: number; readonly name: string; stored: boolean };
   #lanes: Record<Lane, LaneState>;
   #maxBytes: number;
+  readonly #gate: RateGate;
+  /** What is handed in meanwhile waits: the counts are made anew. */
+  #reloading: Promise<void> | undefined;
+  #refused: Partial<Record<Lane, number>> = {};
 
-  private constructor({ store, clock, maxMegabytes }: SpoolOptions, lanes: Record<Lane, LaneState>, epoch: NewEpoch) {
+  private constructor(
+    { store, clock, random, maxMegabytes, room }: SpoolOptions,
+    lanes: Record<Lane, LaneState>,
+    epoch: NewEpoch,
+  ) {
     this.#store = store;
     this.#clock = clock;
+    this.#random = random;
+    this.#room = room ?? UNLIMITED;
     this.#lanes = lanes;
     this.#maxBytes = maxMegabytes * BYTES_PER_MEGABYTE;
     this.#epoch = { ...epoch, stored: false };
+    this.#gate = new RateGate(clock);
   }
 
   /** Begins a new epoch over what earlier processes left. */
   static async open(options: SpoolOptions): Promise<Spool> {
-    const { lanes, lastOrdinal } = await loadLanes(options.store);
-    await options.store.write(forgetDrained(lanes), { durable: false });
-    return new Spool(options, lanes, { ordinal: lastOrdinal + 1, name: options.random.bytes(16).toString('hex') });
+    const { store, random } = options;
+    const { lanes, lastOrdinal, losses, renamed } = await loadLanes(store, () => newName(random));
+    const operations = [...forgetDrained(lanes), ...renamed.map(nameOperation)];
+    if (operations.length > 0) await store.write(operations, { durable: renamed.length > 0 });
+    const spool = new Spool(options, lanes, { ordinal: lastOrdinal + 1, name: newName(random) });
+    await spool.#tell(losses);
+    return spool;
   }
 
-  /** After the database was opened again: the counts follow what is really on disk. */
+  /**
+   * After the database was opened again: the counts follow what is really on disk, and what is gone is told. A new epoch
+   * begins, so that sequences of writes that failed are no holes.
+   */
   async reload(): Promise<void> {
-    const { lanes } = await loadLanes(this.#store);
-    for (const lane of LANES) {
-      const [fresh, known] = [lanes[lane], this.#lanes[lane]];
-      fresh.dropped = Math.max(fresh.dropped, known.dropped);
-      for (const segment of fresh.segments) {
-        const before = known.segments.find(({ ordinal }) => ordinal === segment.ordinal);
-        segment.next = Math.max(segment.next, before?.next ?? 0);
-        segment.carriedThrough = Math.max(segment.carriedThrough, before?.carriedThrough ?? NOTHING_ACKNOWLEDGED);
-      }
+    const run = this.#reload();
+    this.#reloading = run.catch(() => undefined);
+    try {
+      await run;
+    } finally {
+      this.#reloading = undefined;
     }
-    this.#epoch.stored = false;
+  }
+
+  async #reload(): Promise<void> {
+    this.#epoch = { ordinal: this.#epoch.ordinal + 1, name: newName(this.#random), stored: false };
+    const { lanes, losses, renamed } = await loadLanes(this.#store, () => newName(this.#random));
+    if (renamed.length > 0) await this.#store.write(renamed.map(nameOperation), { durable: true });
+    const tails = LANES.flatMap((lane) =>
+      tailLosses(lane, { known: this.#lanes[lane], fresh: lanes[lane], holes: losses }),
+    );
+    for (const lane of LANES) keepCarried(lanes[lane], this.#lanes[lane]);
     this.#lanes = lanes;
+    await this.#tell([...losses, ...tails]);
+  }
+
+  /** Counts records that are gone although nobody took them out. */
+  async #tell(losses: readonly Loss[]): Promise<void> {
+    for (const loss of losses) {
+      const { lane, count } = loss.gap;
+      const state = this.#lanes[lane];
+      state.dropped += count;
+      const gap = toSpoolable(gapEvent(loss.gap, 'damaged'), this.#clock.wall());
+      const segment = this.#currentSegment('control');
+      const operations = [
+        toldOperation(loss),
+        { type: 'put' as const, key: droppedKey(lane), value: String(state.dropped) },
+        ...this.#recordOperations('control', segment, [gap]),
+      ];
+      await this.#writeRecords('control', segment, operations);
+      this.#epoch.stored = true;
+    }
   }
 
   /** What a stopped agent's spool holds; begins no epoch and writes nothing. */
   static async inspect(store: Store): Promise<SpoolStatus> {
-    const { lanes } = await loadLanes(store);
-    return spoolStatus(lanes, undefined);
+    const { lanes } = await loadLanes(store, () => 'unknown');
+    return { ...spoolStatus(lanes, undefined), eventRateLimitPerMinute: null, heldBack: [], failure: null };
   }
 
   /** After the database was set aside: nothing is left, a new epoch begins. Answers what was lost, by lane and epoch. */
   reset(random: Random): Gap[] {
-    const lost = LANES.flatMap((lane) =>
-      this.#lanes[lane].segments
-        .filter(({ count }) => count > 0)
-        .map((segment) => ({
-          lane,
-          epoch: segment.epoch,
-          from: segment.acknowledged + 1,
-          to: segment.next - 1,
-          count: segment.count,
-        })),
-    );
+    const lost = heldIn(this.#lanes);
     const dropped = LANES.map((lane) => this.#lanes[lane].dropped);
     this.#lanes = createLanes();
     LANES.forEach((lane, index) => (this.#lanes[lane].dropped = dropped[index] ?? 0));
     for (const gap of lost) this.#lanes[gap.lane].dropped += gap.count;
-    this.#epoch = { ordinal: this.#epoch.ordinal + 1, name: random.bytes(16).toString('hex'), stored: false };
+    this.#epoch = { ordinal: this.#epoch.ordinal + 1, name: newName(random), stored: false };
     return lost;
   }
 
@@ -125,9 +183,31 @@ export class Spool {
     this.#maxBytes = maxMegabytes * BYTES_PER_MEGABYTE;
   }
 
+  /** The manager's limit on newly produced events; undefined for none. */
+  setEventRate(perMinute: number | undefined): void {
+    this.#gate.setPerMinute(perMinute);
+  }
+
   /** Appends `count` copies; resolves when all are on disk. Their sequences are consecutive. Throws `request-invalid`. */
   async append(lane: Lane, event: IncomingEvent, count = 1): Promise<AppendedRange> {
     const spoolable = toSpoolable(event, this.#clock.wall());
+    try {
+      while (this.#reloading) await this.#reloading;
+      return await this.#append(lane, spoolable, count);
+    } catch (error) {
+      this.#refused[lane] = (this.#refused[lane] ?? 0) + count;
+      throw error;
+    }
+  }
+
+  /** How many were not accepted since this was asked last, for the disk would not have them. */
+  takeRefused(): Partial<Record<Lane, number>> {
+    const refused = this.#refused;
+    this.#refused = {};
+    return refused;
+  }
+
+  async #append(lane: Lane, spoolable: SpoolableEvent, count: number): Promise<AppendedRange> {
     const state = this.#lanes[lane];
     while (state.bulk) await state.bulk;
     if (count <= CHUNK_RECORDS) return this.#appendChunk(lane, spoolable, count);
@@ -144,7 +224,8 @@ export class Spool {
   }
 
   async #appendInChunks(lane: Lane, event: SpoolableEvent, count: number): Promise<AppendedRange> {
-    const perChunk = Math.max(1, Math.min(CHUNK_RECORDS, Math.floor(CHUNK_BYTES / JSON.stringify(event).length)));
+    const chunkBytes = Math.min(CHUNK_BYTES, this.#room.allowance(0) / 8);
+    const perChunk = Math.max(1, Math.min(CHUNK_RECORDS, Math.floor(chunkBytes / JSON.stringify(event).length)));
     const ranges: AppendedRange[] = [];
     for (let left = count; left > 0; left -= perChunk)
       ranges.push(await this.#appendChunk(lane, event, Math.min(left, perChunk)));
@@ -157,6 +238,7 @@ export class Spool {
   async #appendChunk(lane: Lane, event: SpoolableEvent, count: number): Promise<AppendedRange> {
     const estimated = (JSON.stringify(event).length + 64) * count;
     await this.#makeRoom(lane, estimated);
+    await this.#fitDisk(lane, estimated);
     const segment = this.#currentSegment(lane);
     const first = segment.next;
     const operations = this.#recordOperations(
@@ -187,7 +269,7 @@ export class Spool {
     if (!this.#epoch.stored) operations.push({ type: 'put', key: epochKey(segment.ordinal), value: segment.epoch });
     for (const event of events) {
       const key = recordKey(lane, segment.ordinal, segment.next);
-      const value = JSON.stringify({ sequence: segment.next, ...event });
+      const value = encodeRecord({ sequence: segment.next, ...event });
       operations.push({ type: 'put', key, value });
       segment.next += 1;
       addRecord(this.#lanes[lane], segment, key.length + Buffer.byteLength(value));
@@ -221,6 +303,19 @@ export class Spool {
     });
   }
 
+  /** What the disk allows: lanes give up what is beyond their share of it, the least urgent first. */
+  async #fitDisk(into: Lane, incoming: number): Promise<void> {
+    const allowance = this.#room.allowance(incoming);
+    const excess = (): number => LANES.reduce((sum, lane) => sum + this.#lanes[lane].bytes, incoming - allowance);
+    for (const lane of LANES.toReversed()) {
+      if (excess() <= 0) return;
+      const state = this.#lanes[lane];
+      const share = Math.max(0, allowance * LANE_SHARES[lane] - (lane === into ? incoming : 0));
+      const target = (): number => Math.max(share, state.bytes - excess());
+      if (state.bytes > target()) await exclusively(state, () => this.#trim(lane, target()));
+    }
+  }
+
   /** Drops to a tenth below the target, so that a flood costs few gap events. */
   async #trim(lane: Lane, target: number): Promise<void> {
     const dropped = await dropOldest(this.#store, lane, {
@@ -242,21 +337,27 @@ export class Spool {
       open.gap.epoch === gap.epoch &&
       open.ordinal === segment.ordinal &&
       open.sequence > segment.carriedThrough;
-    if (open && extends_) {
-      const merged = { ...open.gap, to: gap.to, count: open.gap.count + gap.count };
-      control.openGaps[gap.lane] = { ...open, gap: merged };
-      const event = toSpoolable(gapEvent(merged), this.#clock.wall());
-      const value = JSON.stringify({ sequence: open.sequence, ...event });
-      return [{ type: 'put', key: recordKey('control', open.ordinal, open.sequence), value }];
-    }
-    control.openGaps[gap.lane] = { gap, ordinal: segment.ordinal, sequence: segment.next };
-    return this.#recordOperations('control', segment, [toSpoolable(gapEvent(gap), this.#clock.wall())]);
+    const gapped = open && extends_ ? { ...open.gap, to: gap.to, count: open.gap.count + gap.count } : gap;
+    const event = toSpoolable(gapEvent(gapped), this.#clock.wall());
+    const place = open && extends_ ? open : { ordinal: segment.ordinal, sequence: segment.next };
+    const key = recordKey('control', place.ordinal, place.sequence);
+    const value = encodeRecord({ sequence: place.sequence, ...event });
+    const bytes = key.length + Buffer.byteLength(value);
+    control.openGaps[gap.lane] = { ...place, gap: gapped, bytes };
+    if (!open || !extends_) return this.#recordOperations('control', segment, [event]);
+    control.bytes += bytes - open.bytes;
+    segment.bytes += bytes - open.bytes;
+    return [{ type: 'put', key, value }];
   }
 
-  /** The oldest unacknowledged epoch of every lane, lanes in order of urgency, at most `maxEvents` and `maxBytes` in all. */
+  /**
+   * The oldest unacknowledged epoch of every lane, lanes in order of urgency, at most `maxEvents` and `maxBytes` in all, and
+   * of newly produced ones what the manager's limit has places for.
+   */
   async read(limits: { readonly maxEvents: number; readonly maxBytes: number }): Promise<ReadBatch[]> {
+    await this.#closeGaps();
     const batches: ReadBatch[] = [];
-    const left = { events: limits.maxEvents, bytes: limits.maxBytes };
+    const left = { events: limits.maxEvents, bytes: Math.min(limits.maxBytes, this.#room.allowance(0) / 4) };
     for (const lane of LANES) {
       const segment = this.#lanes[lane].segments.find(({ count }) => count > 0);
       if (!segment) {
@@ -266,6 +367,15 @@ export class Spool {
       batches.push({ lane, epoch: segment.epoch, events: await this.#readSegment(lane, segment, left) });
     }
     return batches;
+  }
+
+  /** What is about to be read is not extended any more: a count that a report does not carry would be lost with it. */
+  async #closeGaps(): Promise<void> {
+    const { openGaps } = this.#lanes.control;
+    if (Object.keys(openGaps).length === 0) return;
+    for (const lane of LANES) delete openGaps[lane];
+    // Behind those that are being written.
+    await this.#store.write([], { durable: false });
   }
 
   async #readSegment(
@@ -279,14 +389,33 @@ export class Spool {
       gte: recordKey(lane, segment.ordinal, segment.acknowledged + 1),
       lte: recordKey(lane, segment.ordinal, segment.next),
     };
-    await this.#store.scan(range, (_key, value) => {
-      left.bytes -= Buffer.byteLength(value) + 1;
-      if (left.bytes < 0) return false;
-      events.push(JSON.parse(value) as AgentEvent);
+    const damaged: { readonly key: string; readonly value: string }[] = [];
+    await this.#store.scan(range, (key, value) => {
+      const bytes = Buffer.byteLength(value) + 1;
+      if (bytes > left.bytes) return false;
+      const event = decodeRecord(value);
+      if (!event) return damaged.push({ key, value }) > 0;
+      const { ordinal } = segment;
+      if (!this.#gate.admits({ lane, ordinal, sequence: event.sequence }, event.occurredAt)) return false;
+      left.bytes -= bytes;
       left.events -= 1;
+      events.push(event);
       return left.events > 0;
     });
+    if (damaged.length > 0) await this.#takeOut(lane, segment, damaged);
     return events;
+  }
+
+  /** Records that cannot be read are lost, and counted. */
+  async #takeOut(lane: Lane, segment: Segment, damaged: readonly { key: string; value: string }[]): Promise<void> {
+    await this.#store.write(
+      damaged.map(({ key }) => ({ type: 'del', key })),
+      { durable: true },
+    );
+    const state = this.#lanes[lane];
+    for (const { key, value } of damaged) addRecord(state, segment, -(key.length + Buffer.byteLength(value)));
+    const sequences = damaged.map(({ key }) => parsePlace(key)?.sequence ?? 0);
+    await this.#tell([await lossOfRecords(this.#store, { lane, ...segment }, sequences)]);
   }
 
   /** Tells which records a stored report carries: they are no longer counted as dropped when their lane must shrink. */
@@ -340,58 +469,31 @@ export class Spool {
     }
   }
 
-  /** Whether any lane holds records beyond those that reports carry already. */
+  /** Whether any lane holds records that may go now. */
   hasBacklog(): boolean {
-    return LANES.some((lane) => this.#lanes[lane].segments.some(({ count }) => count > 0));
+    return LANES.some((lane) => this.#lanes[lane].segments.some(({ count }) => count > 0) && !this.#gate.holds(lane));
   }
 
   status(): SpoolStatus {
-    return spoolStatus(this.#lanes, this.#epoch.name);
+    const eventRateLimitPerMinute = this.#gate.perMinute ?? null;
+    const { failure } = this.#store;
+    return {
+      ...spoolStatus(this.#lanes, this.#epoch.name),
+      eventRateLimitPerMinute,
+      heldBack: this.#gate.held,
+      failure: failure ? describe(failure) : null,
+    };
   }
-}
 
-interface NewEpoch {
-  readonly ordinal: number;
-  readonly name: string;
-}
-
-/** One at a time per lane: trims and acknowledgements count the same records. */
-async function exclusively(state: LaneState, action: () => Promise<void>): Promise<void> {
-  while (state.exclusive) await state.exclusive;
-  const run = action();
-  state.exclusive = run.catch(() => undefined);
-  try {
-    await run;
-  } finally {
-    state.exclusive = undefined;
+  /** What reports tell of it. */
+  report(): SpoolReport {
+    const { bytes, lanes, heldBack } = this.status();
+    return {
+      bytes,
+      lanes: LANES.map((lane) => {
+        const { waiting, dropped } = lanes[lane];
+        return { lane, waiting, dropped, isHeldBack: heldBack.includes(lane) };
+      }),
+    };
   }
-}
-
-function positionOperations(lane: Lane, segment: Segment, isDone: boolean): StoreOperation[] {
-  const key = acknowledgedKey(lane, segment.ordinal);
-  return [isDone ? { type: 'del', key } : { type: 'put', key, value: String(segment.acknowledged) }];
-}
-
-/** Takes the drained epochs of earlier processes out of the lanes. */
-function forgetDrained(lanes: Record<Lane, LaneState>): StoreOperation[] {
-  return LANES.flatMap((lane) => {
-    const drained = lanes[lane].segments.filter(({ count }) => count === 0);
-    lanes[lane].segments = lanes[lane].segments.filter(({ count }) => count > 0);
-    return drained.flatMap((segment) => positionOperations(lane, segment, true));
-  });
-}
-
-function addRecord(state: LaneState, segment: Segment, bytes: number): void {
-  const records = Math.sign(bytes);
-  segment.count += records;
-  segment.bytes += bytes;
-  state.bytes += bytes;
-}
-
-function spoolStatus(lanes: Record<Lane, LaneState>, epoch: string | undefined): SpoolStatus {
-  const states = LANES.map((lane) => [lane, laneStatus(lanes[lane], epoch)]);
-  return {
-    bytes: LANES.reduce((sum, lane) => sum + lanes[lane].bytes, 0),
-    lanes: Object.fromEntries(states) as Record<Lane, LaneStatus>,
-  };
 }

@@ -6,11 +6,11 @@ import { createSystemRandom } from '../../lib/random.js';
 import type { Report } from '../../protocol/heartbeat-messages.js';
 import type { BenchIdentity } from './bench-enrollment.js';
 import { createBenchAgent, type BenchAgent } from './bench-agent.js';
-import { openLoadConnection, type LoadConnection, type LoadTarget } from './load-connection.js';
+import { openLoadChannel, openLoadConnection, type LoadConnection, type LoadTarget } from './load-connection.js';
 
 /** A process of its own that plays one computer which respects no limit and no pause. */
 
-export type AbuseKind = 'events' | 'connections';
+export type AbuseKind = 'events' | 'channel-events' | 'connections';
 
 export interface AbuseRequest {
   readonly kind: AbuseKind;
@@ -55,7 +55,7 @@ async function abuse(request: AbuseRequest): Promise<AbuseOutcome> {
   const context = createSecureContext({ ...TLS_OPTIONS, key: keyPem, cert: certPem, ca: rootPem });
   const until = clock.monotonic() + milliseconds;
   const abuser: Abuser = { request, context, agent, until, accepted: 0, refused: 0 };
-  const width = request.kind === 'events' ? 1 : CONNECTIONS;
+  const width = request.kind === 'connections' ? CONNECTIONS : 1;
   await Promise.all(Array.from({ length: width }, () => keepOn(abuser)));
   const { accepted, refused } = abuser;
   return { accepted, refused };
@@ -64,13 +64,14 @@ async function abuse(request: AbuseRequest): Promise<AbuseOutcome> {
 /** One connection, opened again whenever it is cut. */
 async function keepOn(abuser: Abuser): Promise<void> {
   const { kind } = abuser.request;
-  const tickMs = kind === 'events' ? EVENT_TICK_MS : CONNECTION_TICK_MS;
+  const tickMs = kind === 'connections' ? CONNECTION_TICK_MS : EVENT_TICK_MS;
+  const open = kind === 'channel-events' ? openLoadChannel : openLoadConnection;
   let connection: LoadConnection | undefined;
   while (clock.monotonic() < abuser.until) {
     const next = clock.monotonic() + tickMs;
     try {
-      connection ??= await openLoadConnection(abuser.context, abuser.request.target);
-      await (kind === 'events' ? sendEvents(abuser, connection) : sendReport(abuser, connection));
+      connection ??= await open(abuser.context, abuser.request.target);
+      await (kind === 'connections' ? sendReport(abuser, connection) : sendEvents(abuser, connection));
       abuser.accepted += 1;
     } catch (error) {
       abuser.refused += 1;

@@ -18,7 +18,7 @@ const BEAT_MS = 500;
 const ROUND_MS = 8000;
 const ROUNDS = 3;
 const WARM_UP_MS = 4000;
-const KINDS: readonly AbuseKind[] = ['events', 'connections'];
+const KINDS: readonly AbuseKind[] = ['events', 'channel-events', 'connections'];
 const MOST_GROWTH = 0.2;
 
 const clock = createSystemClock();

@@ -317,6 +317,13 @@ export class ComputerDetailDto extends ComputerDto {
   @Shown(NULLABLE_OBJECT)
   facts!: unknown;
 
+  /**
+   * What the agent's spool held at its newest report, by lane, by its own word: what waits for the manager, what was dropped
+   * for want of room, and whether `eventRateLimitPerMinute` holds it back. Null from an agent that tells nothing.
+   */
+  @Shown(NULLABLE_OBJECT)
+  spool!: { bytes: number; lanes: object } | null;
+
   /** Since when `directionInForce` is. */
   @Shown(NULLABLE_INSTANT)
   directionSince!: string | null;

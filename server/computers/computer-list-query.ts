@@ -1,5 +1,6 @@
 import type { Scope } from '../access/scope.js';
 import { containing, keysetOf, type ListOrder, type PageRequest, type RowKey } from '../admin-api/page.js';
+import type { SpoolReport } from '../../protocol/heartbeat-messages.js';
 import type { Sql } from '../database/sql.js';
 import { DIAL_ANSWERED } from '../dials/dial-requests.js';
 import { LIVENESS_COLUMNS, LIVENESS_TABLES, type LivenessRow } from '../statuses/liveness-row.js';
@@ -223,6 +224,7 @@ function subtreeCondition(parameter: number): string {
 
 export interface ComputerDetailRow {
   readonly counters: unknown;
+  readonly spool: SpoolReport | null;
   readonly agent_time_ms: number | null;
   /** Null before the first report. */
   readonly facts: unknown;
@@ -261,7 +263,7 @@ export interface ComponentRow {
 /** What only the single view shows; the certificate is the newest one that counts, else the newest. */
 export async function readComputerDetail(sql: Sql, computerId: string): Promise<ComputerDetailRow | undefined> {
   const [row] = await sql.query<ComputerDetailRow>(
-    `SELECT heartbeat_rings.counters, heartbeat_rings.agent_time_ms, computer_facts.tls_version,
+    `SELECT heartbeat_rings.counters, heartbeat_rings.spool, heartbeat_rings.agent_time_ms, computer_facts.tls_version,
        CASE WHEN computer_facts.facts_digest IS NOT NULL THEN computer_facts.facts END AS facts,
        CASE WHEN computer_contacts.computer_id IS NOT NULL THEN to_jsonb(computer_contacts) || jsonb_build_object(
          'candidate_fingerprint', encode(computer_contacts.candidate_fingerprint, 'hex')) END AS contacts,

@@ -6,6 +6,7 @@ import { toRfc3339 } from '../../lib/clock.js';
 import { Problem } from '../../lib/problem.js';
 import type { Scope } from '../access/scope.js';
 import { mapPage, pageOf, parsePage, type Page, type PageQuery } from '../admin-api/page.js';
+import type { SpoolReport } from '../../protocol/heartbeat-messages.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { MaintenanceSnapshot, MaintenanceView } from '../maintenance/index.js';
@@ -175,6 +176,7 @@ function detailOf(row: ComputerDetailRow, clock: FleetClock) {
     })),
     counters: row.counters ?? null,
     facts: row.facts ?? null,
+    spool: row.spool && spoolOf(row.spool),
     ...contactsOf(row.contacts, (at) => toRfc3339(clock.toWall(at))),
     agentTimeAt: row.agent_time_ms === null ? null : toRfc3339(row.agent_time_ms),
     tls: row.tls_version === null ? null : { version: row.tls_version, cipher: row.tls_cipher },
@@ -183,6 +185,10 @@ function detailOf(row: ComputerDetailRow, clock: FleetClock) {
         ? { serial, notBefore: notBefore.toISOString(), notAfter: notAfter.toISOString() }
         : null,
   };
+}
+
+function spoolOf({ bytes, lanes }: SpoolReport): ComputerDetailDto['spool'] {
+  return { bytes, lanes: Object.fromEntries(lanes.map(({ lane, ...facts }) => [lane, facts])) };
 }
 
 function asInstant(value: string | number | null): FleetInstant | null {

@@ -23,6 +23,7 @@ import { createClockWitness, type ClockDoubt } from './clock-witness.js';
 import { createComponentRepository } from './component-repository.js';
 import { createCountersRecorder, type CountersRecorder } from './counters-recorder.js';
 import { createContactsRepository } from './contacts-repository.js';
+import { createEventRates } from './event-rates.js';
 import { createFactsRepository } from './facts-repository.js';
 import { createHeartbeatRepository } from './heartbeat-repository.js';
 import type { IdentityTokens } from './identity-token.js';
@@ -106,6 +107,7 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     rings: createClockSampleRepository(),
     dials: deps.dials ?? NO_DIAL_REQUESTS,
     standings: createStandingRepository({ random, fleetClock }),
+    rates: createEventRates(),
     spans: () => listening.spans(),
     spansUntilNow: () => listening.spansUntilNow(),
     admits: (lane) => lane === 'control' || !isBusy(),

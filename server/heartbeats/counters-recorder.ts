@@ -10,6 +10,8 @@ import { packReceipts, RECEIPT_BYTES, RING_RECEIPTS, type Receipt } from './rece
 export interface NotedReceipt extends Receipt {
   readonly computerId: string;
   readonly counters: unknown;
+  /** What the agent's spool holds, or null. */
+  readonly spool: unknown;
   readonly agentTimeMs: number;
 }
 
@@ -38,16 +40,17 @@ interface Pending {
 }
 
 const FLUSH = `
-INSERT INTO heartbeat_rings (computer_id, ring, counters, agent_time_ms, updated_fleet_ms)
-SELECT input.computer_id, input.ring, input.counters::jsonb, input.agent_time_ms, input.updated_fleet_ms
-FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::bigint[], $5::bigint[])
-  AS input (computer_id, ring, counters, agent_time_ms, updated_fleet_ms)
+INSERT INTO heartbeat_rings (computer_id, ring, counters, spool, agent_time_ms, updated_fleet_ms)
+SELECT input.computer_id, input.ring, input.counters::jsonb, input.spool::jsonb, input.agent_time_ms,
+  input.updated_fleet_ms
+FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
+  AS input (computer_id, ring, counters, spool, agent_time_ms, updated_fleet_ms)
 WHERE EXISTS (SELECT FROM computer_live WHERE computer_live.computer_id = input.computer_id)
 ORDER BY input.computer_id
 ON CONFLICT (computer_id) DO UPDATE SET
   ring = substr(heartbeat_rings.ring || EXCLUDED.ring,
     greatest(1, length(heartbeat_rings.ring) + length(EXCLUDED.ring) - ${RING_RECEIPTS * RECEIPT_BYTES - 1})),
-  counters = EXCLUDED.counters, agent_time_ms = EXCLUDED.agent_time_ms, updated_fleet_ms = EXCLUDED.updated_fleet_ms`;
+  counters = EXCLUDED.counters, spool = EXCLUDED.spool, agent_time_ms = EXCLUDED.agent_time_ms, updated_fleet_ms = EXCLUDED.updated_fleet_ms`;
 
 export function createCountersRecorder(deps: CountersRecorderDeps): CountersRecorder {
   const { sql, clock, log, everyMs = 2000, batchSize = 500, capacity = 200_000 } = deps;
@@ -130,6 +133,7 @@ function columnsOf(batch: readonly Pending[]): unknown[] {
     batch.map(({ newest }) => newest.computerId),
     batch.map(({ receipts }) => packReceipts(receipts)),
     batch.map(({ newest }) => JSON.stringify(newest.counters)),
+    batch.map(({ newest }) => (newest.spool === null ? null : JSON.stringify(newest.spool))),
     batch.map(({ newest }) => toClaimedInstant(newest.agentTimeMs)),
     batch.map(({ newest }) => Math.floor(newest.receivedAt)),
   ];

@@ -15,6 +15,8 @@ export interface IngestMetrics {
   statements: number;
   retries: number;
   events: number;
+  /** Left at the agents by `eventRateLimitPerMinute`; counted each time they come too early. */
+  eventsHeldBack: number;
   /** Identity tokens: the one last given, none, any other. */
   tokensCurrent: number;
   tokensMissing: number;
@@ -40,6 +42,7 @@ export function createIngestMetrics(): IngestMetrics {
     statements: 0,
     retries: 0,
     events: 0,
+    eventsHeldBack: 0,
     tokensCurrent: 0,
     tokensMissing: 0,
     tokensOther: 0,

@@ -35,7 +35,7 @@ export function buildOrders(
     commands: work.commands.orders,
     nextContactInMs: work.nextContactInMs,
     identityToken: tokens.tokenOf(live.computerId, generation.epoch, tokenN),
-    eventQuota: quota(),
+    eventQuota: { ...quota(), ratePerMinute: settings.eventRateLimitPerMinute },
     fullReport: work.fullReport,
     ...(work.inventory.held === undefined ? {} : { inventory: work.inventory.held }),
   };

@@ -8,6 +8,7 @@ import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { ComputerSettings, ForestGeneration, SettingsCache } from '../policies/settings-cache.js';
 import { StaleSettings } from './database-failure.js';
 import type { ClockWitness } from './clock-witness.js';
+import type { EventRates } from './event-rates.js';
 import type { Exchange } from './exchange.js';
 import type { ContactsRepository } from './contacts-repository.js';
 import type { FactsRepository, StoredState } from './facts-repository.js';
@@ -29,6 +30,7 @@ export interface PlannerDeps {
   readonly inventory: Pick<ReportInventory, 'read' | 'plan'>;
   /** Under load the lanes that can wait are left for later. */
   readonly admits: LaneAdmission;
+  readonly rates: Pick<EventRates, 'of'>;
   /** When agents come back while the manager drains. */
   readonly orderContact?: ContactOrder | undefined;
   readonly witness?: ClockWitness | undefined;
@@ -122,7 +124,7 @@ function plan(deps: PlannerDeps, report: Classified, background: Background): Re
   if (!locked || !settings) return { exchange, effect: 'refused', problem: removed() };
   if (classification === 'accepted') return accept(deps, { ...report, locked, settings }, background);
   const { live } = locked;
-  const lanes = takeLanes(exchange, background.positions, () => false);
+  const lanes = takeLanes(exchange, background.positions, { admits: () => false });
   const inventory = deps.inventory.plan(exchange, background.inventory, false);
   const shared = { exchange, live, settings, lanes, inventory, fullReport: live.stateDigest === null };
   if (classification === 'repeat') {
@@ -185,7 +187,10 @@ function accept(
   const commands = planCommandsOf(deps, { exchange, live: locked.live, isRepeat: false }, background);
   const acceptance = { ...accepted, next: withFlags(accepted.next, commands) };
   const { nextContactInMs, carriesSettings, committed, retried } = acceptance;
-  const lanes = takeLanes(exchange, positions, deps.admits);
+  const lanes = takeLanes(exchange, positions, {
+    admits: deps.admits,
+    limit: { rate: deps.rates.of(computerId), perMinute: settings.eventRateLimitPerMinute },
+  });
   const inventory = deps.inventory.plan(exchange, background.inventory, !exchange.shedsInventory);
   const orders = { nextContactInMs, carriesSettings, committed, retried, fullReport, commands, inventory };
   const { policyId } = locked.subject;

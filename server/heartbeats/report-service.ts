@@ -11,6 +11,7 @@ import type { ReportInventory } from '../telemetry/report-inventory.js';
 import type { CountersRecorder } from './counters-recorder.js';
 import type { DatabaseBreaker } from '../database/database-breaker.js';
 import { kindOfFailure } from './database-failure.js';
+import type { EventRates } from './event-rates.js';
 import type { Exchange } from './exchange.js';
 import type { HeartbeatRepository, StoredStanding } from './heartbeat-repository.js';
 import { inHotTransaction, type HotPool, type HotSession } from './hot-session.js';
@@ -36,6 +37,7 @@ export interface ReportServiceDeps extends PlannerDeps, EffectsDeps, OrdersDeps 
   readonly lateness: Pick<LatenessRecorder, 'note'>;
   readonly metrics: IngestMetrics;
   readonly log: Log;
+  readonly rates: EventRates;
   readonly fleetClock: PlannerDeps['fleetClock'];
   readonly positions: PlannerDeps['positions'];
   readonly facts: PlannerDeps['facts'];
@@ -177,11 +179,12 @@ function toHint(row: LiveRow) {
 }
 
 function noteReceipt(
-  { recorder, lateness, metrics, tokens }: ReportServiceDeps,
+  { recorder, lateness, metrics, tokens, rates }: ReportServiceDeps,
   work: AcceptedWork,
   { epoch }: ForestGeneration,
 ) {
-  const { live, exchange, acceptance, policyId } = work;
+  const { live, exchange, acceptance, policyId, lanes } = work;
+  if (lanes.rate && lanes.events.length > 0) rates.keep(live.computerId, lanes.rate);
   const { receivedAt, report } = exchange;
   const latenessMs = live.contactDueAt === null ? null : receivedAt - live.contactDueAt;
   if (latenessMs !== null) lateness.note({ policyId, receivedAt, latenessMs });
@@ -193,9 +196,13 @@ function noteReceipt(
     clockOffsetMs: measured?.offsetMs ?? null,
     latencyMs: measured?.roundTripMs ?? null,
     counters: report.counters,
+    spool: report.spool ?? null,
     agentTimeMs: report.agentTime,
   });
-  const outcome = judgeToken(report.identityToken, tokens.tokenOf(live.computerId, epoch, live.tokenN));
+  countToken(metrics, judgeToken(report.identityToken, tokens.tokenOf(live.computerId, epoch, live.tokenN)));
+}
+
+function countToken(metrics: IngestMetrics, outcome: ReturnType<typeof judgeToken>): void {
   if (outcome === 'current') metrics.tokensCurrent += 1;
   else if (outcome === 'missing') metrics.tokensMissing += 1;
   else metrics.tokensOther += 1;
@@ -206,6 +213,7 @@ function count(metrics: IngestMetrics, work: ReportWork): void {
     case 'accepted':
       metrics.accepted += 1;
       metrics.events += work.lanes.events.length;
+      metrics.eventsHeldBack += work.lanes.heldBack;
       return;
     case 'repeat':
       metrics.repeats += 1;

@@ -1,6 +1,7 @@
 import type { CommandPlan } from '../agent-commands/command-rules.js';
 import type { Problem } from '../../lib/problem.js';
 import type { AgentEvent, Lane } from '../../protocol/heartbeat-messages.js';
+import { EventRate, occurrenceBy } from '../../policies/event-rate.js';
 import { NOTHING_ACKNOWLEDGED } from '../../protocol/heartbeat-messages.js';
 import type { NewEvent } from '../events/event-writer.js';
 import { laneKeyText, type LaneKey, type LanePosition } from '../events/lane-position-repository.js';
@@ -59,9 +60,11 @@ export interface LaneWork {
   readonly acknowledged: readonly { readonly lane: Lane; readonly epoch: string; readonly position: number }[];
   readonly events: readonly NewEvent[];
   readonly positions: readonly LanePosition[];
+  /** The computer's rate once these are stored; undefined where no limit was asked. */
+  readonly rate: EventRate | undefined;
+  /** Events that the limit has no place for yet. */
+  readonly heldBack: number;
 }
-
-export const NO_LANES: LaneWork = { acknowledged: [], events: [], positions: [] };
 
 /** The lanes of which a position must be known: those that carry events. */
 export function laneKeysOf({ report, identity }: Exchange): LaneKey[] {
@@ -72,24 +75,65 @@ export function laneKeysOf({ report, identity }: Exchange): LaneKey[] {
 /** Whether a lane's events are stored now; others are left for a later report, at an unmoved position. */
 export type LaneAdmission = (lane: Lane) => boolean;
 
-/** Discards what is at or below the stored position, takes the rest, and says how far everything is stored. */
-export function takeLanes(exchange: Exchange, stored: ReadonlyMap<string, number>, admits: LaneAdmission): LaneWork {
+export interface LaneIntake {
+  readonly admits: LaneAdmission;
+  /** The computer's rate before, and its limit. */
+  readonly limit?: { readonly rate: EventRate; readonly perMinute: number };
+}
+
+/**
+ * Discards what is at or below the stored position, takes of the rest what the limit has places for, and says how far
+ * everything is stored. What is not taken comes again.
+ */
+export function takeLanes(exchange: Exchange, stored: ReadonlyMap<string, number>, intake: LaneIntake): LaneWork {
   const { report, identity, receivedAt } = exchange;
   const { computerId } = identity;
   const acknowledged: { lane: Lane; epoch: string; position: number }[] = [];
   const taken: NewEvent[] = [];
   const positions: LanePosition[] = [];
+  const places = createPlaces(exchange, intake.limit);
+  let heldBack = 0;
   for (const { lane, epoch, events } of report.lanes) {
     if (events.length === 0) continue;
     const before = stored.get(laneKeyText({ computerId, lane, epoch })) ?? NOTHING_ACKNOWLEDGED;
-    const fresh = admits(lane) ? events.filter(({ sequence }) => sequence > before) : [];
+    const unknown = intake.admits(lane) ? events.filter(({ sequence }) => sequence > before) : [];
+    const fresh = placed(unknown, (event) => places.take(lane, event));
+    heldBack += unknown.length - fresh.length;
     const position = fresh.at(-1)?.sequence ?? before;
     acknowledged.push({ lane, epoch, position });
     if (fresh.length === 0) continue;
     positions.push({ computerId, lane, epoch, position, namedAt: receivedAt });
     taken.push(...fresh.map((event) => toNewEvent(event, { computerId, lane, epoch, receivedAt })));
   }
-  return { acknowledged, events: taken, positions };
+  return { acknowledged, events: taken, positions, heldBack, rate: places.rate };
+}
+
+/** A lane stays in its order: behind the first that waits, all wait. */
+function placed(events: readonly AgentEvent[], take: (event: AgentEvent) => boolean): readonly AgentEvent[] {
+  const first = events.findIndex((event) => !take(event));
+  return first < 0 ? events : events.slice(0, first);
+}
+
+/** An agent holds itself to the limit by minutes of its own, which straddle ours. */
+const AHEAD_MS = 60_000;
+
+/** On a copy of the rate, which counts once the events are stored. */
+function createPlaces({ report, receivedAt }: Exchange, limit: LaneIntake['limit']) {
+  if (!limit) return { rate: undefined, take: () => true };
+  const rate = new EventRate(limit.rate);
+  const { perMinute } = limit;
+  const { agentTime: claimedNow } = report;
+  return {
+    rate,
+    take: (lane: Lane, { occurredAt }: AgentEvent): boolean =>
+      lane === 'control' ||
+      rate.take({
+        lane,
+        occurredAt: occurrenceBy(receivedAt, { claimedNow, occurredAt }),
+        until: receivedAt + AHEAD_MS,
+        perMinute,
+      }),
+  };
 }
 
 function toNewEvent(

@@ -41,6 +41,7 @@ export function toComputerSettings(resolved: ResolvedSettings, rulesSince: Fleet
       driftMs: limitMs(settings.clockDriftLimitSeconds.value),
     },
     settingsPendingContactsAllowed: settings.settingsPendingContactsAllowed.value,
+    eventRateLimitPerMinute: settings.eventRateLimitPerMinute.value,
     rulesSince,
   };
 }

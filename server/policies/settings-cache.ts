@@ -22,6 +22,7 @@ export interface ComputerSettings {
   readonly intervalMs: number;
   readonly verdictRules: VerdictRules;
   readonly settingsPendingContactsAllowed: number;
+  readonly eventRateLimitPerMinute: number;
   readonly clockLimits: ClockLimits;
   /** The last edit of the lineage that changed what verdicts are judged by. */
   readonly rulesSince: FleetInstant;

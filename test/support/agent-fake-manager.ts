@@ -63,6 +63,7 @@ export class FakeManager {
   bytesReceived = 0;
   intervalMs = 60_000;
   maxEventsPerReport = 1000;
+  ratePerMinute: number | undefined;
   generation = 1;
   settings: SettingValues = catalogueDefaults();
   /** Whether enrollments are answered with the settings. */
@@ -295,7 +296,11 @@ export class FakeManager {
       commands: [],
       nextContactInMs: this.intervalMs,
       identityToken: `token-${this.reports.length}`,
-      eventQuota: { maxEventsPerReport: this.maxEventsPerReport, drain: true },
+      eventQuota: {
+        maxEventsPerReport: this.maxEventsPerReport,
+        drain: true,
+        ...(this.ratePerMinute === undefined ? {} : { ratePerMinute: this.ratePerMinute }),
+      },
       fullReport: false,
     };
   }

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { enrollAgent, runAgentCli } from './agent-cli.js';
 import { spawnAgent, type AgentProcess } from './agent-process.js';
-import { faultsOfEvents, listAll, type ListedEvent } from './event-ledger.js';
+import { faultsOfEvents, faultsOfOrder, listAll, type ListedEvent } from './event-ledger.js';
 import { createExternalPostgres } from './external-postgres.js';
 import { dyingAt, FAIL_POINTS, type FailPoint } from './fail-points.js';
 import { freePort } from './free-port.js';
@@ -13,7 +13,21 @@ import { eventually } from './poll.js';
 
 /** Where an agent may be killed on a command's road. */
 export const AGENT_FAIL_POINTS = ['command-unwritten', 'command-written', 'state-written', 'report-unsent'] as const;
-export type AgentFailPoint = (typeof AGENT_FAIL_POINTS)[number];
+
+/** Where an agent may be killed on the road of an event batch. */
+export const AGENT_EVENT_POINTS = [
+  /** The records are handed in and not written; they are written, and nobody was answered. */
+  'records-unwritten',
+  'records-written',
+  /** The report that carries them is built and not kept; it is kept. */
+  'report-unkept',
+  'report-kept',
+  'report-unsent',
+  /** The orders are there, and the position is not kept; it is kept. */
+  'position-unwritten',
+  'position-written',
+] as const;
+export type AgentFailPoint = (typeof AGENT_FAIL_POINTS)[number] | (typeof AGENT_EVENT_POINTS)[number];
 
 export type KillPoint =
   | { readonly victim: 'manager'; readonly at: FailPoint }
@@ -23,6 +37,15 @@ export type KillPoint =
 export const KILL_POINTS: readonly KillPoint[] = [
   ...FAIL_POINTS.map((at) => ({ victim: 'manager', at }) as const),
   ...AGENT_FAIL_POINTS.map((at) => ({ victim: 'agent', at }) as const),
+  { victim: 'manager', at: 'any' },
+  { victim: 'agent', at: 'any' },
+  { victim: 'both', at: 'any' },
+];
+
+/** Each step of an event batch, and any moment. */
+export const EVENT_KILL_POINTS: readonly KillPoint[] = [
+  ...FAIL_POINTS.map((at) => ({ victim: 'manager', at }) as const),
+  ...AGENT_EVENT_POINTS.map((at) => ({ victim: 'agent', at }) as const),
   { victim: 'manager', at: 'any' },
   { victim: 'agent', at: 'any' },
   { victim: 'both', at: 'any' },
@@ -41,11 +64,22 @@ const ENDED = ['succeeded', 'failed', 'expired', 'cancelled'];
 const LATEST_PASS = 4;
 const LATEST_MS = 1500;
 const DEAD_WITHIN_MS = 15_000;
-const EVENTS = 40;
+
+interface Work {
+  /** Queued in each round. */
+  readonly commands: readonly string[];
+  /** Calls of `emit` in each round, and events of each. */
+  readonly emits: number;
+  readonly events: number;
+}
+
+export const COMMANDS_AND_EVENTS: Work = { commands: TYPES, emits: 1, events: 40 };
+export const EVENT_BATCHES: Work = { commands: [], emits: 4, events: 700 };
 
 /** A real manager on a database of its own and one real agent, killed while commands and events are on their way. */
 export class CommandDrill {
   readonly #root: string;
+  readonly #doing: Work;
   readonly #keys = new Set<string>();
   readonly #logs: string[] = [];
   #database: Awaited<ReturnType<typeof createExternalPostgres>> | undefined;
@@ -55,8 +89,9 @@ export class CommandDrill {
   #computerId = '';
   #events = 0;
 
-  constructor(root: string) {
+  constructor(root: string, work: Work = COMMANDS_AND_EVENTS) {
     this.#root = root;
+    this.#doing = work;
   }
 
   get manager(): ManagerProcess {
@@ -78,6 +113,7 @@ export class CommandDrill {
     const policyId = items[0]?.id ?? '';
     await api.patch(`/policies/${policyId}/settings`, {
       heartbeatIntervalSeconds: 5,
+      eventRateLimitPerMinute: 100_000,
       listenerPort: await freePort(),
     });
     const request = { policyId, uses: 1, expiresInSeconds: 600 };
@@ -111,7 +147,7 @@ export class CommandDrill {
     const begun = this.#begins();
     const doubled = commands.filter(({ id, type }) => type === 'rotate-certificate' && (begun.get(id) ?? 0) > 1);
     const lost = commands.filter((command) => !isAsExpected(command, begun.get(command.id) ?? 0));
-    const faults = faultsOfEvents(events);
+    const faults = [...faultsOfEvents(events), ...faultsOfOrder(events)];
     return {
       commands: commands.length,
       queued: this.#keys.size,
@@ -181,19 +217,22 @@ export class CommandDrill {
 
   /** Whatever dies meanwhile: each is asked for again until it was accepted, the commands under the same keys. */
   async #work(): Promise<void> {
-    for (const type of TYPES) {
+    for (const type of this.#doing.commands) {
       const idempotencyKey = randomUUID();
       this.#keys.add(idempotencyKey);
       const path = `/computers/${this.#computerId}/commands`;
       await eventually('a command is queued', () => this.#queue(path, { type, idempotencyKey }), 60_000);
     }
-    const args = ['--kind', 'log', '--severity', 'info', '--message', 'canary', '--count', String(EVENTS)];
-    await eventually(
-      'events are accepted',
-      async () => (await runAgentCli(['emit', '--dir', this.#directory, ...args])).code === 0,
-      60_000,
-    );
-    this.#events += EVENTS;
+    const { emits, events } = this.#doing;
+    const args = ['--kind', 'log', '--severity', 'info', '--message', 'canary', '--count', String(events)];
+    for (let done = 0; done < emits; done += 1) {
+      await eventually(
+        'events are accepted',
+        async () => (await runAgentCli(['emit', '--dir', this.#directory, ...args])).code === 0,
+        60_000,
+      );
+      this.#events += events;
+    }
   }
 
   async #queue(path: string, body: object): Promise<boolean> {

@@ -40,3 +40,16 @@ export function faultsOfEvents(events: readonly ListedEvent[]): string[] {
     });
   });
 }
+
+/** Records of a stream that were stored before ones of lower sequence: ids tell the order of storing. */
+export function faultsOfOrder(events: readonly ListedEvent[]): string[] {
+  const newest = new Map<string, number>();
+  return events
+    .toSorted((one, other) => (one.id < other.id ? -1 : 1))
+    .flatMap(({ lane, epoch, sequence }) => {
+      const key = `${lane}/${epoch}`;
+      const before = newest.get(key) ?? -1;
+      newest.set(key, Math.max(before, sequence));
+      return sequence > before || lane === 'manager' ? [] : [`${key}: ${sequence} after ${before}`];
+    });
+}

@@ -21,6 +21,7 @@ import { Channels0000000000023 } from './0023-channels.js';
 import { Commands0000000000024 } from './0024-commands.js';
 import { Firewall0000000000025 } from './0025-firewall.js';
 import { Telemetry0000000000026 } from './0026-telemetry.js';
+import { Spools0000000000027 } from './0027-spools.js';
 
 /** Every migration, oldest first. */
 export const MIGRATIONS = [
@@ -47,4 +48,5 @@ export const MIGRATIONS = [
   Commands0000000000024,
   Firewall0000000000025,
   Telemetry0000000000026,
+  Spools0000000000027,
 ] as const;

@@ -213,15 +213,15 @@ describe('an agent and its manager', () => {
     expect(agent.status().settings.applied).to.equal(applied);
   });
 
-  it('goes on with a new spool when its database cannot be read', async () => {
+  it('repairs a database that cannot be read, and keeps what is in it', async () => {
     await enrollWeb1();
     let agent = await startAgent();
     await until('online', () => agent.status().state === 'online');
     await agent.abort();
     writeFileSync(join(directory().store, 'CURRENT'), 'MANIFEST-none\n');
     agent = await startAgent();
-    await until('told', () => manager.events('control').some(({ kind }) => kind === 'spool-set-aside'));
-    await until('settings are applied again', () => agent.status().settings.applied !== null);
+    await until('told', () => manager.events('control').some(({ kind }) => kind === 'spool-repaired'));
+    expect(agent.status().settings.applied).to.not.equal(null);
   });
 
   it('goes beyond what the manager has seen when its sequence is called older', async () => {

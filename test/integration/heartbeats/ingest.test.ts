@@ -421,6 +421,7 @@ describe('ingest of heartbeats', () => {
     const first = world.clock.now;
     for (let n = 0; n < 130; n += 1) {
       world.recorder.note({
+        spool: null,
         computerId: id!,
         receivedAt: first + n,
         latenessMs: n,

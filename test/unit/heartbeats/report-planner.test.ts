@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { createReportInventory } from '../../../server/telemetry/report-inventory.js';
 import { createReportCommands } from '../../../server/agent-commands/report-commands.js';
+import { createEventRates } from '../../../server/heartbeats/event-rates.js';
 import type { FactsRepository } from '../../../server/heartbeats/facts-repository.js';
 import type { HotSession } from '../../../server/heartbeats/hot-session.js';
 import type { LiveRow } from '../../../server/heartbeats/live-row.js';
@@ -32,6 +33,7 @@ const settingsOf = (counter: number): ComputerSettings => ({
   verdictRules: { missedAllowed: 2, graceMs: 5000, offlineAlertForStoppedVm: false, goodbyeToleranceMs: 300_000 },
   clockLimits: { changeMs: 60_000, driftMs: 300_000 },
   settingsPendingContactsAllowed: 2,
+  eventRateLimitPerMinute: 600,
   rulesSince: 0,
 });
 
@@ -57,6 +59,7 @@ describe('planning a batch', () => {
       commands: createReportCommands(),
       inventory: createReportInventory(),
       admits: () => true,
+      rates: createEventRates(),
     } as unknown as PlannerDeps;
     const exchange = toExchange(ID, NOW, { ...steadyReport(NOW), sequence: 1 });
     const subject = { kind: 'agent', policyId: POLICY_ID, overrides: null } as const;

@@ -26,6 +26,7 @@ const settings = (changes: Partial<ComputerSettings> = {}): ComputerSettings => 
   verdictRules: { missedAllowed: 2, graceMs: 5000, offlineAlertForStoppedVm: false, goodbyeToleranceMs: 300_000 },
   clockLimits: { changeMs: 60_000, driftMs: 300_000 },
   settingsPendingContactsAllowed: 2,
+  eventRateLimitPerMinute: 600,
   rulesSince: 0,
   ...changes,
 });

@@ -15,13 +15,16 @@ const CODE = 'ABCDE-FGHJK-MNPQR-STVWX';
 const ROUTE = { managerUrls: ['https://manager.example:4120'], proxies: [], fallbackDirect: true };
 const COMMAND = { commandId: 'c1', allow: [], releaseDigest: releaseDigestOf(CODE) };
 
+const NOTHING: FirewallMemory = { isLoaded: false, addresses: {}, dialledFrom: [] };
+
 /** What a machine would keep: its packet filter and the agent's disk. */
 class Machine {
   loaded: NftScript | undefined;
   loads = 0;
   failure: Error | undefined;
+  isRead = true;
   isolation: Isolation | undefined;
-  firewall: FirewallMemory = { isLoaded: false, addresses: {}, dialledFrom: [] };
+  firewall: FirewallMemory = NOTHING;
   readonly events: IncomingEvent[] = [];
   names: Record<string, readonly string[]> = { 'manager.example': ['10.0.0.1'] };
   wish: FirewallWish = { rules: [], listeners: [], routes: { inForce: ROUTE }, reverted: undefined };
@@ -96,6 +99,23 @@ describe('the firewall of the agent', () => {
     expect(firewall.report()).to.include({ state: 'applied' });
     expect([firewall.part, machine.kinds, machine.firewall.isLoaded]).to.deep.equal([undefined, [], false]);
     expect(await firewall.admit('manager.example', 4120)).to.equal(undefined);
+  });
+
+  it('leaves whatever stands while nobody can read whether the computer is isolated', async () => {
+    const before = machine.start();
+    await before.isolate(COMMAND);
+    const { loads } = machine;
+    const kept = [machine.isolation, machine.firewall] as const;
+    [machine.isRead, machine.isolation, machine.firewall] = [false, undefined, { ...NOTHING }];
+    const firewall = machine.start();
+    await firewall.apply();
+    expect(machine.loaded).not.to.equal(undefined);
+    expect(firewall.part).to.include({ name: 'firewall', state: 'offline' });
+    expect(machine.kinds.at(-1)).to.equal('firewall-failed');
+    [machine.isRead, machine.isolation, machine.firewall] = [true, ...kept];
+    await firewall.apply();
+    expect(machine.loads).to.equal(loads + 1);
+    expect(firewall.status).to.deep.include({ state: 'applied', isolated: { since: kept[0]?.since, commandId: 'c1' } });
   });
 
   it('loads a set once, with what its manager is called now, and takes it away again', async () => {

@@ -1,0 +1,212 @@
+import { expect } from 'chai';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { DurableStore, type OpenedStore } from '../../../agent/spool/durable-store.js';
+import { Spool } from '../../../agent/spool/spool.js';
+import { epochKey, recordKey } from '../../../agent/spool/spool-keys.js';
+import { createSystemClock } from '../../../lib/clock.js';
+import { createSystemRandom } from '../../../lib/random.js';
+import { LANES, type AgentEvent } from '../../../protocol/heartbeat-messages.js';
+import { temporaryFolder } from '../../support/agent-process.js';
+import { runs } from '../../support/property-runs.js';
+
+const clock = createSystemClock();
+const random = createSystemRandom();
+const LOG = { kind: 'log', severity: 'info', message: 'entry' } as const;
+
+interface Sent {
+  readonly lane: string;
+  readonly epoch: string;
+  readonly event: AgentEvent;
+}
+
+/** Reads and acknowledges all that the spool holds, in the order of sending. */
+async function drain(spool: Spool): Promise<Sent[]> {
+  const sent: Sent[] = [];
+  for (let round = 0; round < 1000 && spool.hasBacklog(); round += 1) {
+    const batches = await spool.read({ maxEvents: 1000, maxBytes: 1_250_000 });
+    for (const { lane, epoch, events } of batches) {
+      const [first, last] = [events[0], events.at(-1)];
+      if (!first || !last) continue;
+      sent.push(...events.map((event) => ({ lane, epoch, event })));
+      spool.carry([{ lane, epoch, from: first.sequence, through: last.sequence, count: events.length }]);
+      await spool.acknowledge(lane, epoch, last.sequence);
+    }
+  }
+  return sent;
+}
+
+const logsOf = (sent: readonly Sent[]) => sent.filter(({ lane }) => lane === 'log');
+const gapsOf = (sent: readonly Sent[]) =>
+  sent
+    .filter(({ event }) => event.kind === 'spool-gap')
+    .map(({ event }) => event.data as { lane: string; count: number; reason: string; from: number; to: number });
+const countOf = (sent: readonly Sent[]): number => gapsOf(sent).reduce((sum, { count }) => sum + count, 0);
+
+describe('a spool that the disk has damaged', () => {
+  let folder: ReturnType<typeof temporaryFolder>;
+  let opened: OpenedStore;
+  const path = () => join(folder.path, 'store');
+  const open = async (at = path()): Promise<Spool> => {
+    opened = await DurableStore.open(at, clock);
+    const options = { store: opened.store, clock, random, maxMegabytes: 64 };
+    return Spool.open(options).catch(async () => {
+      await opened.store.recover(clock);
+      return Spool.open(options);
+    });
+  };
+  const close = () => opened.store.close();
+  const fileOf = (ending: string): string => {
+    const names = readdirSync(path()).filter((name) => name.endsWith(ending));
+    return join(
+      path(),
+      names.toSorted((one, other) => statSync(join(path(), other)).size - statSync(join(path(), one)).size)[0]!,
+    );
+  };
+  const spoil = (file: string, share: number, bytes = 60): void => {
+    const content = readFileSync(file);
+    const at = Math.floor(content.length * share);
+    content.fill(0x41, at, at + bytes);
+    writeFileSync(file, content);
+  };
+  const fill = async (spool: Spool, count: number): Promise<void> => {
+    for (let done = 0; done < count; done += 50)
+      await spool.append('log', { ...LOG, message: random.bytes(60).toString('hex') }, 50);
+  };
+
+  beforeEach(() => (folder = temporaryFolder()));
+  afterEach(async () => {
+    await close().catch(() => undefined);
+    folder.remove();
+  });
+
+  for (const ending of ['.log', '.ldb'])
+    it(`counts exactly what is gone from the middle of its ${ending} file, once, and sends the rest in order`, async () => {
+      await fill(await open(), 5000);
+      await close();
+      if (ending === '.ldb') {
+        // Opening writes the log anew as a table.
+        await open();
+        await close();
+      }
+      spoil(fileOf(ending), 0.5);
+      await open();
+      await close();
+      const sent = await drain(await open());
+      const sequences = logsOf(sent).map(({ event }) => event.sequence);
+      expect(sequences).to.deep.equal(sequences.toSorted((a, b) => a - b));
+      expect(sequences.length).to.be.within(4000, 4999);
+      expect(sequences.length + countOf(sent)).to.equal(5000);
+      expect(gapsOf(sent).map(({ lane, reason }) => [lane, reason])).to.deep.equal([['log', 'damaged']]);
+    });
+
+  it('skips a record whose checksum is wrong, counts it, and goes on', async () => {
+    const spool = await open();
+    await fill(spool, 100);
+    const key = recordKey('log', 1, 40);
+    const value = (await opened.store.get(key))!;
+    await opened.store.write([{ type: 'put', key, value: value.replace('log', 'LOG') }], { durable: true });
+    const sent = await drain(spool);
+    expect(logsOf(sent).map(({ event }) => event.sequence)).to.deep.equal(
+      Array.from({ length: 100 }, (_, index) => index).filter((sequence) => sequence !== 40),
+    );
+    expect(gapsOf(sent)).to.have.length(1);
+    expect(gapsOf(sent)[0]).to.include({ lane: 'log', from: 40, to: 40, count: 1, reason: 'damaged' });
+    expect(spool.status().lanes.log).to.include({ dropped: 1, waiting: 0 });
+  });
+
+  it('sends the records of an epoch whose name is gone', async () => {
+    await fill(await open(), 100);
+    await opened.store.write([{ type: 'del', key: epochKey(1) }], { durable: true });
+    await close();
+    const sent = await drain(await open());
+    expect(logsOf(sent)).to.have.length(100);
+    expect(new Set(sent.map(({ epoch }) => epoch)).size).to.equal(1);
+  });
+
+  it('counts what a running spool finds gone', async () => {
+    const spool = await open();
+    await fill(spool, 1000);
+    const { epoch } = await spool.append('detection', LOG, 10);
+    const gone = [...Array.from({ length: 5 }, (_, index) => index + 10), 998, 999].map((sequence) =>
+      recordKey('log', 1, sequence),
+    );
+    await opened.store.write(
+      gone.map((key) => ({ type: 'del', key })),
+      { durable: true },
+    );
+    await spool.reload();
+    const later = await spool.append('log', LOG);
+    expect(later.epoch).to.not.equal(epoch);
+    const sent = await drain(spool);
+    expect(countOf(sent)).to.equal(7);
+    expect(logsOf(sent)).to.have.length(994);
+    expect(spool.status().lanes.log.dropped).to.equal(7);
+  });
+
+  it('takes no record that was dropped for room for a lost one', async () => {
+    opened = await DurableStore.open(path(), clock);
+    const small = await Spool.open({ store: opened.store, clock, random, maxMegabytes: 1 });
+    await fill(small, 4000);
+    const { dropped } = small.status().lanes.log;
+    expect(dropped).to.be.greaterThan(0);
+    await close();
+    const spool = await open();
+    expect(spool.status().lanes.log.dropped).to.equal(dropped);
+    const sent = await drain(spool);
+    expect(countOf(sent)).to.equal(dropped);
+    expect(new Set(gapsOf(sent).map(({ reason }) => reason))).to.deep.equal(new Set(['quota']));
+  });
+
+  it('loses nothing that it answered for, wherever a power failure cuts its log, and tells the cut', async function () {
+    this.timeout(60_000);
+    const spool = await open();
+    const answered: { through: number; synced: number }[] = [];
+    const log = fileOf('.log');
+    for (let round = 0; round < 40; round += 1) {
+      await spool.append(
+        'log',
+        { ...LOG, message: random.bytes(1 + ((round * 97) % 700)).toString('hex') },
+        1 + (round % 7),
+      );
+      answered.push({ through: spool.status().lanes.log.next, synced: statSync(log).size });
+    }
+    await close();
+    const written = statSync(log).size;
+    let cuts = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 0, max: answered.length - 1 }),
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        fc.constantFrom('cut', 'zeros', 'noise'),
+        async (at, share, rest) => {
+          const { synced, through } = answered[at]!;
+          const end = synced + Math.floor((written - synced) * share);
+          const copy = join(folder.path, `after-${(cuts += 1)}`);
+          mkdirSync(copy, { mode: 0o700 });
+          for (const name of readdirSync(path())) copyFileSync(join(path(), name), join(copy, name));
+          const kept = readFileSync(log).subarray(0, end);
+          const lost = Math.min(200, written - end);
+          const tail = rest === 'cut' ? Buffer.alloc(0) : rest === 'zeros' ? Buffer.alloc(lost) : random.bytes(lost);
+          writeFileSync(join(copy, log.slice(path().length + 1)), Buffer.concat([kept, tail]));
+          const sent = await drain(await open(copy));
+          const isWhole = answered.some((one) => one.synced === end) && tail.length === 0;
+          expect(opened.torn === undefined, 'no tail is torn').to.equal(isWhole);
+          await close();
+          const sequences = logsOf(sent).map(({ event }) => event.sequence);
+          expect(sequences).to.deep.equal(sequences.map((_, index) => index));
+          expect(sequences.length).to.be.at.least(through);
+          expect(countOf(sent)).to.equal(0);
+        },
+      ),
+      runs(60),
+    );
+  });
+
+  it('names its lanes in every status', async () => {
+    const spool = await open();
+    expect(Object.keys(spool.status().lanes)).to.deep.equal([...LANES]);
+    expect(spool.status().failure).to.equal(null);
+  });
+});
