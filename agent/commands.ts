@@ -16,11 +16,9 @@ import {
   type AgentCommand,
   type EmitCommand,
   type EnrollCommand,
-  type InstallCommand,
   type ReleaseCommand,
   type RunCommand,
   type StatusCommand,
-  type UninstallCommand,
   type Surroundings,
 } from './config.js';
 import { readIdentity, type DataDirectory } from './data-directory.js';
@@ -35,6 +33,7 @@ import { runProxyCommand } from './proxies/proxy-commands.js';
 import { readLocalProxies, readSecret, writeLocalProxies, writeSecret } from './proxies/proxy-files.js';
 import { ServiceNotifier } from './service/notifier.js';
 import { runServiceCommand } from './service/service-commands.js';
+import type { InstallCommand, UninstallCommand } from './service/service-arguments.js';
 import type { ServiceProgram } from './service/unit-file.js';
 import { DurableStore, StoreInUse } from './spool/durable-store.js';
 import { Spool } from './spool/spool.js';
