@@ -42,11 +42,13 @@ async function checked(
   request: Omit<RefusedRequest, 'isSound'>,
   errors: readonly FieldError[],
 ): Promise<readonly FieldError[]> {
-  if (!check || errors.length > FIELDS_CHECKED_MAX) return [];
+  // Where the whole is refused, nothing in it is sound.
+  const isHopeless = errors.length > FIELDS_CHECKED_MAX || errors.some(({ pointer }) => pointer === '#');
+  if (!check || isHopeless) return [];
   const found = await check({
     ...request,
-    query: soundPart(request.query, '#', errors),
-    body: soundPart(request.body, '#', errors),
+    query: soundPart(request.query ?? {}, '#', errors),
+    body: soundPart(request.body ?? {}, '#', errors),
     isSound: (...pointers: readonly string[]) => pointers.every((pointer) => isSound(errors, pointer)),
   } as RefusedRequest<never, never>);
   return found.filter(({ pointer }) => isSound(errors, pointer));

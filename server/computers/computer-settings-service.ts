@@ -44,8 +44,9 @@ export function createComputerSettingsService(deps: ComputerServiceDeps): Comput
     get: viewOf,
     async editFaults(scope, computerId, patch) {
       const computer = await repository.find(scope, computerId);
+      if (!computer) return [];
       await cache.refresh();
-      const above = computer && cache.resolvedOf(computer.policyId);
+      const above = cache.resolvedOf(computer.policyId);
       if (!above) return [];
       const set = changedOverrides(computer.overrides ?? {}, readSettingsPatch(patch, '#').patch.set);
       return overrideFaults({ above, set, kind: computer.kind });

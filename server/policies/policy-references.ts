@@ -1,7 +1,6 @@
 import type { FieldError } from '../../lib/problem.js';
 import type { Scope } from '../access/scope.js';
 import type { Sql } from '../database/sql.js';
-import { isPolicyVisible } from './policy-repository.js';
 
 /** The members that name no policy of the scope, by member. Absent and null name none, and are not refused here. */
 export async function policyFaults(
@@ -9,10 +8,15 @@ export async function policyFaults(
   scope: Scope,
   named: Readonly<Record<string, string | null | undefined>>,
 ): Promise<readonly FieldError[]> {
-  const faults: FieldError[] = [];
-  for (const [member, policyId] of Object.entries(named)) {
-    if (policyId === undefined || policyId === null || (await isPolicyVisible(sql, scope, policyId))) continue;
-    faults.push({ pointer: `#/${member}`, detail: 'is not a policy' });
-  }
-  return faults;
+  const ids = Object.values(named).filter((id) => typeof id === 'string');
+  if (ids.length === 0) return [];
+  const visible = scope.predicate('policies.id', 2);
+  const found = await sql.query<{ id: string }>(
+    `SELECT policies.id FROM policies WHERE policies.id = ANY($1::uuid[]) AND ${visible.sql} ORDER BY policies.id`,
+    [ids, ...visible.parameters],
+  );
+  const known = new Set(found.map(({ id }) => id));
+  return Object.entries(named)
+    .filter(([, id]) => typeof id === 'string' && !known.has(id))
+    .map(([member]) => ({ pointer: `#/${member}`, detail: 'is not a policy' }));
 }

@@ -52,7 +52,7 @@ interface Sent {
 }
 
 function requestOf({ params = {}, query = {}, body, ifMatch }: Sent): Request {
-  const bytes = Buffer.from(body === undefined ? '' : JSON.stringify(body));
+  const bytes = Buffer.isBuffer(body) ? body : Buffer.from(body === undefined ? '' : JSON.stringify(body));
   const headers = {
     ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': String(bytes.length) }),
     ...(ifMatch === undefined ? {} : { 'if-match': ifMatch }),
@@ -271,6 +271,29 @@ describe('what makes no sense is named with what has no form', () => {
       const pointers = row.named.split(' ').map((name) => `#/${name}`);
       expect([...new Set(await named(route, row))]).to.have.members(pointers);
     });
+});
+
+describe('what is no body at all is named alone', () => {
+  const bodies: readonly (readonly [string, unknown])[] = [
+    ['a list', [1]],
+    ['null', null],
+    ['no JSON', Buffer.from('{"a":')],
+    ['65 levels', Buffer.from('['.repeat(65))],
+  ];
+  for (const [name, body] of bodies)
+    it(`${name}, by every route that takes one`, async () => {
+      for (const route of ROUTES.filter((one) => one.body !== undefined))
+        expect(await named(route, { params: { id: ID, key: 'listenerPort' }, body }), nameOf(route)).to.deep.equal([
+          '#',
+        ]);
+    });
+
+  it('and what is wrong beside it, too', async () => {
+    const route = ROUTES.find((one) => nameOf(one) === 'patch /policies/:id/settings');
+    if (!route) return;
+    const sent = { params: { id: 'x' }, query: { more: '1' }, body: Buffer.from('{"a":1,"a":2}'), ifMatch: 'x' };
+    expect(await named(route, sent)).to.have.members(['#/id', '#/more', '#/a', '#/If-Match']);
+  });
 });
 
 describe('what is judged together', () => {

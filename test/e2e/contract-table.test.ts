@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { readFileSync } from 'node:fs';
+import type { RequestOptions } from '../support/api-client.js';
 import { agentTarget, enrollComputer } from '../support/enrolled-computer.js';
 import { differencesFrom, schemaOfAnswer, type OpenApi } from '../support/openapi-checker.js';
 import {
@@ -143,6 +144,79 @@ describe("the contract's table of routes, on the real manager", function () {
     expect(await pointers('POST', '/policies', { name: 'no parent' })).to.deep.equal(['#/parentId']);
     const { body } = await manager.api.request<{ errors: { detail: string }[] }>('GET', '/computers?status=nothing');
     expect(body.errors[0]?.detail).to.match(/^must be one of pending, /);
+  });
+
+  it('what only the database or the clock knows is named with what has no form', async () => {
+    const pointers = async (method: string, path: string, options: RequestOptions) => {
+      const answer = await manager.api.request<{ errors: { pointer: string }[] }>(method, path, options);
+      expect(answer.status, `${path} ${JSON.stringify(answer.body)}`).to.equal(400);
+      return answer.body.errors.map(({ pointer }) => pointer).toSorted();
+    };
+    const unknown = '7d2f6a52-3b6c-4d0e-9a59-2f0f5a1b2c3d';
+    const above = await manager.api.post<{ id: string }>('/policies', { name: 'locks', parentId: policyId });
+    const below = await manager.api.post<{ id: string }>('/policies', { name: 'locked', parentId: above.id });
+    const held = await manager.api.post<{ id: string }>('/computers', { name: 'held', policyId: below.id });
+    const locked = await manager.api.request('PUT', `/policies/${above.id}/locks/heartbeatIntervalSeconds`, {
+      body: { mode: 'locked' },
+      headers: { 'if-match': '"1"' },
+    });
+    expect(locked.status).to.equal(200);
+    const patch = { body: { heartbeatIntervalSeconds: 77, listenerPort: 0, nothing: 1 }, headers: { 'if-match': 'x' } };
+    for (const path of [`/policies/${below.id}/settings`, `/computers/${held.id}/settings`])
+      expect(await pointers('PATCH', path, patch)).to.deep.equal([
+        '#/If-Match',
+        '#/heartbeatIntervalSeconds',
+        '#/listenerPort',
+        '#/nothing',
+      ]);
+    const channel = { url: 'http://x', caPem: 'nope', port: 0 };
+    expect(
+      await pointers('POST', '/notification-channels', { body: { ...channel, name: 'c', type: 'webhook' } }),
+    ).to.deep.equal(['#/caPem', '#/port', '#/url']);
+    const { id } = await manager.api.post<{ id: string }>('/notification-channels', {
+      name: 'c',
+      type: 'slack',
+      url: 'https://x/y',
+    });
+    const change = { body: { ...channel, facility: 'local0' }, headers: { 'if-match': '"1"' } };
+    expect(await pointers('PATCH', `/notification-channels/${id}`, change)).to.deep.equal([
+      '#/caPem',
+      '#/facility',
+      '#/port',
+      '#/url',
+    ]);
+    const route = { name: '', channelId: unknown, policyId: unknown };
+    expect(await pointers('POST', '/notification-routes', { body: route })).to.deep.equal([
+      '#/channelId',
+      '#/name',
+      '#/policyId',
+    ]);
+    const token = { policyId: unknown, uses: 2, expiresInSeconds: 0, computerId: held.id, kind: 'appliance' };
+    expect(await pointers('POST', '/enrollment-tokens', { body: token })).to.deep.equal([
+      '#/expiresInSeconds',
+      '#/kind',
+      '#/policyId',
+      '#/uses',
+    ]);
+    const labels = Object.fromEntries(Array.from({ length: 64 }, (_, index) => [`l${index}`, 'x']));
+    await manager.api.patch(`/computers/${held.id}`, { labels });
+    const more = { body: { name: '', policyId: unknown, labels: { more: 'x' } }, headers: { 'if-match': '"1"' } };
+    expect(await pointers('PATCH', `/computers/${held.id}`, more)).to.deep.equal(['#/labels', '#/name', '#/policyId']);
+    const command = { type: 'ping', expiresAt: '2020-01-01T00:00:00Z', priority: 10 };
+    expect(await pointers('POST', `/computers/${held.id}/commands`, { body: command })).to.deep.equal([
+      '#/expiresAt',
+      '#/priority',
+    ]);
+    const window = { computerId: unknown, label: 'x', endsAt: '2020-01-01T00:00:00Z', comment: 'x' };
+    expect(await pointers('POST', '/maintenance-windows', { body: window })).to.deep.equal([
+      '#/computerId',
+      '#/endsAt',
+      '#/label',
+    ]);
+    expect(await pointers('POST', `/computers/${held.id}/probe`, { body: { now: true } })).to.deep.equal(['#/now']);
+    expect(await pointers('POST', '/users', { body: '{"name":"a","name":"b","role":"x"}' })).to.deep.equal(['#/name']);
+    const { body } = await manager.api.request<{ title: string; detail: string }>('GET', `/policies/${unknown}`);
+    expect(body.detail).to.include('/api/v1/policies');
   });
 
   it('names are what people see', async () => {
