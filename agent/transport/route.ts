@@ -99,6 +99,8 @@ export interface OpenedRoute {
 /** Of the time of an attempt its first path may take so much, so that one that is only slow comes through in its turn. */
 const FIRST_SHARE = 0.5;
 const SHORTEST_SHARE_MS = 2000;
+/** What a timer left over by firing early is no time to reach anybody in. */
+const SHORTEST_ATTEMPT_MS = 20;
 
 /**
  * The one way out of the agent: TCP, or CONNECT through the proxies in their order, and TLS to a manager inside of it. It
@@ -113,7 +115,8 @@ export async function openRoute(options: OpenRouteOptions): Promise<OpenedRoute>
   const tried = new Map<string, Failure>();
   for (;;) {
     const now = clock.monotonic();
-    const path = now < end ? nextPath(options, tried) : undefined;
+    const isInTime = end - now > (tried.size === 0 ? 0 : SHORTEST_ATTEMPT_MS);
+    const path = isInTime ? nextPath(options, tried) : undefined;
     if (!path) break;
     const milliseconds = shareOf(end - now, { tried: tried.size, size: chooser.size });
     const opened = await openPath(path, { ...options, milliseconds }).catch(toTransportError);

@@ -62,6 +62,7 @@ export interface RunningListeningLedger extends ListeningLedger, DeafConditions 
   recentSpans(): readonly NamedDeafSpan[];
 }
 
+const FAILS_AFTER_MS = 1000;
 const REMEMBER_MS = 400 * 86_400_000;
 /** The next second tries again anyway. */
 const FEW = { attempts: 2 };
@@ -78,6 +79,8 @@ class Ledger implements RunningListeningLedger {
   #deaf: { cause: DeafCause; since: FleetInstant } | undefined;
   /** The last instant at which something was turned away, and why. */
   #noted: { at: FleetInstant; cause: DeafCause } | undefined;
+  /** When the loop turned again after it had stood still for the last time, and why it did. */
+  #stoodStill: { at: FleetInstant; cause: DeafCause } | undefined;
   /** From here on every second was clean; nothing before it is claimed to be. */
   #cleanSince: FleetInstant = Number.NEGATIVE_INFINITY;
   /** What is known from outside the event loop, with its beginning. */
@@ -161,7 +164,18 @@ class Ledger implements RunningListeningLedger {
   }
 
   noteDeaf(cause: DeafCause): void {
-    this.#noted = { at: this.#deps.fleetClock.fleet(), cause };
+    this.witness();
+    this.#note(cause);
+  }
+
+  #note(cause: DeafCause): void {
+    this.#noted = { at: this.#deps.fleetClock.fleet(), cause: this.#standStillNow() ?? cause };
+  }
+
+  /** A process that stood still finds its own timers run out: what fails right afterwards says nothing of others. */
+  #standStillNow(): DeafCause | undefined {
+    const stood = this.#stoodStill;
+    return stood && this.#deps.fleetClock.fleet() - stood.at <= FAILS_AFTER_MS ? stood.cause : undefined;
   }
 
   beginDeaf(cause: DeafCause, since: FleetInstant): void {
@@ -184,7 +198,9 @@ class Ledger implements RunningListeningLedger {
     const isSameThread = now.otherThreadMs !== undefined && before.otherThreadMs !== undefined;
     const otherThreadMs = isSameThread ? now.otherThreadMs - before.otherThreadMs : undefined;
     const cause = causeOfStandStill({ stoodMs, suspendedMs, otherThreadMs });
-    if (this.#isOpen && cause) this.noteDeaf(cause);
+    if (!this.#isOpen || !cause) return;
+    this.#stoodStill = { at: this.#deps.fleetClock.fleet(), cause };
+    this.#note(cause);
   }
 
   #look(): Witnessed {
@@ -320,7 +336,8 @@ class Ledger implements RunningListeningLedger {
       await action();
     } catch (error) {
       if (!this.#deaf) this.#deps.log.warn({ err: error }, 'not listening');
-      this.#deaf ??= { cause: 'database-away', since: this.#listenedUntil };
+      this.witness();
+      this.#deaf ??= { cause: this.#standStillNow() ?? 'database-away', since: this.#listenedUntil };
       this.#cleanSince = this.#deps.fleetClock.fleet();
     }
   }

@@ -21,8 +21,16 @@ const STOPPED = 'The manager has stopped collection on this computer.';
 const CANARIES = ['canary-hunter2', `wbk_${'c'.repeat(43)}`];
 const ENDED = ['succeeded', 'failed', 'expired', 'cancelled'];
 
-for (const direction of ['agentInitiated', 'bidirectional', 'managerInitiated'] as const)
-  describe(`commands for an agent under ${direction}`, function () {
+/** Whether a channel is held, the interval, and when a command is said to be delivered. */
+const WAYS = [
+  ['agentInitiated', 'perHeartbeat', 5, /^at the next heartbeat/],
+  ['agentInitiated', 'held', 600, /^held: now$/],
+  ['bidirectional', 'perHeartbeat', 600, /^dialled by the manager: now$/],
+  ['managerInitiated', 'held', 600, /^dialled by the manager: now$/],
+] as const;
+
+for (const [direction, connectionMode, heartbeatIntervalSeconds, how] of WAYS)
+  describe(`commands for an agent under ${direction}, ${connectionMode}`, function () {
     this.timeout(120_000);
     let world: DirectionWorld;
     let id: string;
@@ -33,9 +41,10 @@ for (const direction of ['agentInitiated', 'bidirectional', 'managerInitiated'] 
     before(async () => {
       world = await DirectionWorld.start();
       const policy = await world.newPolicy('Commanded', {
-        heartbeatIntervalSeconds: direction === 'agentInitiated' ? 5 : 600,
+        heartbeatIntervalSeconds,
         listenerPort: await freePort(),
         communicationDirection: direction,
+        connectionMode,
         componentsWatched: CANARIES.map((canary, index) => ({
           name: `canary-holder-${index}`,
           kind: 'process',
@@ -63,9 +72,7 @@ for (const direction of ['agentInitiated', 'bidirectional', 'managerInitiated'] 
     it('says when it is delivered, delivers it, and shows its result', async () => {
       const queued = await queue({ type: 'ping' });
       expect(queued.state).to.equal('queued');
-      expect(queued.delivery?.how).to.match(
-        direction === 'agentInitiated' ? /^at the next heartbeat/ : /^dialled by the manager: now$/,
-      );
+      expect(queued.delivery?.how).to.match(how);
       const shown = await ended(queued.id);
       expect(shown).to.deep.include({ state: 'succeeded', reason: null, delivery: null });
       expect(shown.result).to.include.keys('version', 'roundTripMs');

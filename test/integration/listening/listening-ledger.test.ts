@@ -230,6 +230,33 @@ describe('the listening ledger', () => {
     expect(ledger.deafness()?.cause).to.equal('stalled');
   });
 
+  it('does not blame the database for statements that ran out of time while the process did not run', async () => {
+    const deps = { node: 'n1', inTransaction, fleetClock: clock, log, ingest: { settled: async () => {} } };
+    const ledger = createListeningLedger({ ...deps, otherThreadMs: () => 0 });
+    await ledger.register();
+    await ledger.opened();
+    isAway = true;
+    const renewal = ledger.renew();
+    await clock.jump(30_000);
+    await renewal;
+    ledger.noteDeaf('database-away');
+    isAway = false;
+    expect(ledger.deafness()?.cause).to.equal('paused');
+    for (let second = 0; second < 2; second += 1) {
+      await clock.advance(1000);
+      await ledger.renew();
+    }
+    expect(await stored()).to.deep.equal([['n1', 0, 32_000, 'paused']]);
+    isAway = true;
+    for (const ms of [900, 900]) {
+      await clock.advance(ms);
+      ledger.witness();
+    }
+    await ledger.renew();
+    ledger.noteDeaf('database-away');
+    expect(ledger.deafness()?.cause).to.equal('database-away');
+  });
+
   it('tells of a deafness that is not stored yet, once, and only where no other listens', async () => {
     const ledger = await listening();
     const second = async () => {
