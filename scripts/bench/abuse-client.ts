@@ -71,10 +71,9 @@ async function keepOn(abuser: Abuser): Promise<void> {
   while (clock.monotonic() < abuser.until) {
     const next = clock.monotonic() + tickMs;
     try {
-      if (!connection) {
-        connection = await open(abuser.context, abuser.request.target);
-        if (kind !== 'connections') await spendBurst(abuser, connection);
-      }
+      const isNew = connection === undefined;
+      connection ??= await open(abuser.context, abuser.request.target);
+      if (isNew && kind !== 'connections') await spendBurst(abuser, connection);
       await (kind === 'connections' ? sendReport(abuser, connection) : sendEvents(abuser, connection));
       abuser.accepted += 1;
     } catch (error) {
