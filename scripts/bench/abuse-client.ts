@@ -4,6 +4,7 @@ import { TLS_OPTIONS } from '../../certs/tls-profile.js';
 import { createSystemClock, readBootId } from '../../lib/clock.js';
 import { createSystemRandom } from '../../lib/random.js';
 import type { Report } from '../../protocol/heartbeat-messages.js';
+import { PEER_LIMITS } from '../../server/agent-channel/peer-limits.js';
 import type { BenchIdentity } from './bench-enrollment.js';
 import { createBenchAgent, type BenchAgent } from './bench-agent.js';
 import { openLoadChannel, openLoadConnection, type LoadConnection, type LoadTarget } from './load-connection.js';
@@ -70,7 +71,9 @@ async function keepOn(abuser: Abuser): Promise<void> {
   while (clock.monotonic() < abuser.until) {
     const next = clock.monotonic() + tickMs;
     try {
+      const isNew = connection === undefined;
       connection ??= await open(abuser.context, abuser.request.target);
+      if (isNew && kind !== 'connections') await spendBurst(abuser, connection);
       await (kind === 'connections' ? sendReport(abuser, connection) : sendEvents(abuser, connection));
       abuser.accepted += 1;
     } catch (error) {
@@ -80,6 +83,11 @@ async function keepOn(abuser: Abuser): Promise<void> {
     await clock.sleep(next - clock.monotonic());
   }
   connection?.close();
+}
+
+/** What the manager takes of one computer at once is taken at the beginning, so that its limit is what is met. */
+async function spendBurst(abuser: Abuser, connection: LoadConnection): Promise<void> {
+  for (let spent = 0; spent < PEER_LIMITS.eventBurst; spent += EVENTS_PER_TICK) await sendEvents(abuser, connection);
 }
 
 /** A refused report's events are sent again. */
