@@ -5,11 +5,9 @@ import { readdirSync } from 'node:fs';
 const TESTS = 'dist/test';
 const SUITES = /^(unit|contract|integration|e2e)\/.*\.test\.js$/;
 
-/** Three groups of about the same duration. */
-function groupOf(file) {
-  if (/^(e2e\/[a-h]|integration\/agent\/)/.test(file)) return 1;
-  return /^(e2e|integration\/database)\//.test(file) ? 2 : 0;
-}
+/** Groups of about the same duration; the end-to-end ones mostly wait for processes. */
+const GROUPS = [/^(?!e2e|integration\/(agent|database)\/)/, /^e2e\/[a-d]/, /^(e2e\/[e-m]|integration\/agent\/)/, /./];
+const groupOf = (file) => GROUPS.findIndex((group) => group.test(file));
 const SUMMARY = /^(\d+) passed, (\d+) failed, (\d+) skipped$/m;
 
 /** Runs a group; its output is shown at once, or whole at its end. */
@@ -34,7 +32,7 @@ function run(files, { isLive }) {
 const build = spawnSync('node_modules/.bin/tsc', ['-p', 'tsconfig.json'], { stdio: 'inherit' });
 if (build.status !== 0) process.exit(1);
 const files = readdirSync(TESTS, { recursive: true }).filter((file) => SUITES.test(file));
-const groups = [0, 1, 2].map((group) => files.filter((file) => groupOf(file) === group).sort());
+const groups = GROUPS.map((_, group) => files.filter((file) => groupOf(file) === group).sort());
 const [first, ...others] = groups.map((group, index) => run(group, { isLive: index === 0 }));
 const results = [await first];
 for (const other of others) {

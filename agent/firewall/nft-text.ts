@@ -5,7 +5,7 @@ import type { Chain, End, FirewallPlan, Line, Match } from './firewall-plan.js';
 
 /** The agent's own tables, one of each family; nothing else of the machine is ever touched. */
 export const TABLE = 'wardbeat';
-const FAMILIES = ['inet', 'arp'] as const;
+export const FAMILIES = ['inet', 'arp'] as const;
 const HOOKS: Readonly<Record<Chain['name'], string>> = { incoming: 'input', outgoing: 'output', forwarded: 'forward' };
 
 /** A plan as one transaction of nft(8). */

@@ -1,5 +1,6 @@
 import { existsSync, rmSync } from 'node:fs';
 
+import { FAMILIES, TABLE } from '../firewall/nft-text.js';
 import { readIfThere, ServiceFailure, ServiceFault, servicePaths } from './install.js';
 import { contentFault, placeFault } from './service-folder.js';
 import type { ServiceHost } from './service-host.js';
@@ -31,8 +32,16 @@ function removeUnit({ host, root }: UninstallOptions): string[] {
   const isManaged = root === undefined && host.isBooted;
   if (isManaged) stop(host);
   for (const path of [wants, unit, sysusers]) rmSync(path, { force: true });
-  if (isManaged) host.run('systemctl', ['daemon-reload']);
-  return [...(isManaged ? ['stopped and disabled the service'] : []), `removed ${unit}`];
+  if (!isManaged) return [`removed ${unit}`];
+  host.run('systemctl', ['daemon-reload']);
+  return ['stopped and disabled the service', `removed ${unit}`, ...openFirewall(host)];
+}
+
+/** Its rules outlive the agent, an isolation too: nobody would take them away any more. */
+function openFirewall(host: ServiceHost): string[] {
+  if (!host.has('nft')) return [];
+  const removed = FAMILIES.filter((family) => host.run('nft', ['delete', 'table', family, TABLE]).status === 0);
+  return removed.map((family) => `removed the firewall's table ${family} ${TABLE}`);
 }
 
 function keptData({ directory }: InstalledUnit, root: string): string {

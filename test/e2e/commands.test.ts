@@ -24,8 +24,7 @@ const ENDED = ['succeeded', 'failed', 'expired', 'cancelled'];
 /** Whether a channel is held, the interval, and when a command is said to be delivered. */
 const WAYS = [
   ['agentInitiated', 'perHeartbeat', 5, /^at the next heartbeat/],
-  ['agentInitiated', 'held', 600, /^held: now$/],
-  ['bidirectional', 'perHeartbeat', 600, /^dialled by the manager: now$/],
+  ['bidirectional', 'held', 600, /^held: now$/],
   ['managerInitiated', 'held', 600, /^dialled by the manager: now$/],
 ] as const;
 

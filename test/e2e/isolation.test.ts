@@ -8,89 +8,15 @@ import { dataDirectory } from '../../agent/data-directory.js';
 import { createSystemClock } from '../../lib/clock.js';
 import { runAgentCli, type Elsewhere, type RunningAgent } from '../support/agent-cli.js';
 import { composeInProcess } from '../support/agent-in-process.js';
-import { DirectionWorld } from '../support/direction-world.js';
-import { NetworkWorld, namespacesMissing, type Namespace } from '../support/namespaces.js';
+import { AGENT, OTHER_MANAGER, PEER, SSH, useIsolationWorld, type IsolationWorld } from '../support/isolation-world.js';
 import { eventually } from '../support/poll.js';
 import { skipFor } from '../support/skip.js';
 
-const MANAGER = '10.77.9.254';
-const OTHER_MANAGER = '10.77.9.253';
-const AGENT = '10.77.9.1';
-const PEER = '10.77.1.2';
-const ENDED = ['succeeded', 'failed', 'expired', 'cancelled'];
-const SSH = { action: 'deny', direction: 'incoming', protocol: 'TCP', destination: { ports: [22] } };
-
-interface Shown {
-  readonly id: string;
-  readonly state: string;
-  readonly reason: string | null;
-  readonly detail: string | null;
-}
-
-interface FirewallShown {
-  readonly state: string;
-  readonly detail: string | null;
-  readonly rules: readonly { readonly action: string; readonly hidden: boolean; readonly order: number }[];
-  readonly isolated: { readonly since: string; readonly commandId: string; readonly by: string | null } | null;
-}
-
 describe('the firewall of an agent, and its isolation', function () {
   this.timeout(240_000);
-  let network: NetworkWorld;
-  let host: Namespace;
-  let peer: Namespace;
-  let world: DirectionWorld;
-
-  before(async function () {
-    const missing = namespacesMissing();
-    if (missing !== undefined) skipFor(this, missing);
-    network = new NetworkWorld();
-    [host, peer] = [network.space('host'), network.space('peer')];
-    network.link(
-      { space: host, device: 'e0', mac: '02:77:00:00:01:01', addresses: ['10.77.1.1/24'] },
-      { space: peer, device: 'e0', mac: '02:77:00:00:01:02', addresses: [`${PEER}/24`] },
-    );
-    network.link(
-      { space: host, device: 'm0', mac: '02:77:00:00:09:01', addresses: [`${AGENT}/24`] },
-      {
-        space: undefined,
-        device: `wbm${process.pid % 100_000}`,
-        mac: '02:77:00:00:09:02',
-        addresses: [`${MANAGER}/24`, `${OTHER_MANAGER}/24`],
-      },
-    );
-    await host.ask({ op: 'listen', port: 22 });
-    await host.ask({ op: 'listen', port: 80 });
-    await peer.ask({ op: 'listen', port: 443 });
-    await peer.ask({ op: 'listen', port: 8443 });
-    world = await DirectionWorld.start({ WARDBEAT_PUBLIC_HOSTS: MANAGER });
-  });
-  after(async () => {
-    await world?.end();
-    network?.remove();
-  });
-
-  const inward = (port = 22) => peer.ask({ op: 'connect', host: '10.77.1.1', port });
-  const outward = (port = 443) => host.ask({ op: 'connect', host: PEER, port });
-  const firewall = (id: string) => world.manager.api.get<FirewallShown>(`/computers/${id}/firewall`);
-  const flags = async (id: string) => (await world.manager.api.get<{ flags: string[] }>(`/computers/${id}`)).flags;
-  const isFlagged = (id: string, on: boolean) =>
-    eventually(`the flag is ${on}`, async () => (await flags(id)).includes('isolated') === on);
-  const order = async (id: string, body: object): Promise<Shown> => {
-    const queued = await world.manager.api.post<Shown>(`/computers/${id}/commands`, body);
-    return eventually('the command ends', async () => {
-      const shown = await world.manager.api.get<Shown>(`/commands/${queued.id}`);
-      return ENDED.includes(shown.state) ? shown : undefined;
-    });
-  };
-  const applied = (id: string) =>
-    eventually('the rules are in force', async () => (await firewall(id)).state === 'applied');
-  const kindsOf = async (id: string) =>
-    (await world.manager.api.get<{ items: { kind: string }[] }>(`/computers/${id}/events?limit=200`)).items.map(
-      ({ kind }) => kind,
-    );
-  const release = (name: string, code: string) =>
-    runAgentCli(['release', '--dir', world.directoryOf(name), '--code', code]);
+  const { parts, inward, outward, firewall, flags, isFlagged, order, applied, kindsOf, release } = useIsolationWorld();
+  let { network, host, world } = {} as IsolationWorld;
+  before(() => ({ network, host, world } = parts()));
 
   describe('that dials', () => {
     let id: string;
@@ -239,13 +165,6 @@ describe('the firewall of an agent, and its isolation', function () {
       expect(answers.at(-1)).to.contain('Too many codes were tried');
       await order(id, { type: 'release' });
     });
-
-    it('loads its tables again where another program took them away', async () => {
-      host.nft('flush', 'ruleset');
-      expect(await inward()).to.equal('open');
-      await eventually('the rule counts again', async () => (await inward()) !== 'open', 90_000);
-      await eventually('it is told', async () => (await kindsOf(id)).includes('firewall-restored'));
-    });
   });
 
   describe('that waits to be dialled', () => {
@@ -286,22 +205,6 @@ describe('the firewall of an agent, and its isolation', function () {
       await world.heardAgain(id);
       expect(await order(id, { type: 'release' })).to.include({ state: 'succeeded' });
       await isFlagged(id, false);
-    });
-
-    it('reverts rules that leave its manager outside of its listener', async () => {
-      const narrow = {
-        ...SSH,
-        action: 'forceAllow',
-        priority: 4,
-        frameType: 'IP',
-        source: { ip: ['10.99.0.0/16'] },
-        destination: { ports: [4118] },
-      };
-      await world.edit(policy, { firewallRules: [narrow] });
-      await eventually('it is reverted', async () => (await world.computer(id)).settingsState === 'failed', 180_000);
-      await world.heardAgain(id);
-      expect((await firewall(id)).state).to.equal('pending');
-      expect(await inward(80)).to.equal('open');
     });
   });
 

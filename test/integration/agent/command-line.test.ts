@@ -154,24 +154,24 @@ describe('the wardbeat-agent command line', function () {
     expect((await emit('--kind', 'log', '--severity', 'low', '--message', 'm'.repeat(8192))).code).to.equal(0);
   });
 
-  it('delivers 10,000 emitted events exactly once although both sides are killed', async () => {
+  it('delivers 2,000 emitted events exactly once although both sides are killed', async () => {
     await enrollHere();
     await manager.close();
     const first = startHere();
     await until('the socket is there', () => existsSync(join(dir(), 'agent.sock')));
-    const one = await emit('--kind', 'log', '--severity', 'info', '--message', 'a', '--count', '6000');
-    expect(JSON.parse(one.stdout)).to.include({ first: 0, last: 5999 });
+    const one = await emit('--kind', 'log', '--severity', 'info', '--message', 'a', '--count', '1200');
+    expect(JSON.parse(one.stdout)).to.include({ first: 0, last: 1199 });
     await first.kill('SIGKILL');
     startHere();
     await until('it runs again', async () => (await status()).status.state === 'retrying');
-    await emit('--kind', 'log', '--severity', 'info', '--message', 'b', '--count', '4000');
+    await emit('--kind', 'log', '--severity', 'info', '--message', 'b', '--count', '800');
     manager.faults.push({ kind: 'lose-reply' });
     await manager.listen();
     await until('a first report', () => manager.reports.length >= 1, 15_000);
     await manager.close();
     await manager.listen();
-    await until('all arrived', () => manager.events('log').length >= 10_000, 20_000);
-    expect(manager.events('log')).to.have.length(10_000);
+    await until('all arrived', () => manager.events('log').length >= 2000, 20_000);
+    expect(manager.events('log')).to.have.length(2000);
   });
 
   it('works in a directory whose path is longer than a socket path may be', async () => {

@@ -292,10 +292,13 @@ describe('the installation of the service', () => {
     enrolled();
     installService(options());
     host.calls.length = 0;
-    expect(uninstallService({ host, root: undefined, purge: false }).join('\n')).to.contain(`kept ${at(DIRECTORY)}`);
+    const told = uninstallService({ host, root: undefined, purge: false });
+    expect(told).to.include.members([`kept ${at(DIRECTORY)}: --purge removes it`, "removed the firewall's table inet wardbeat"]);
     expect(host.calls).to.deep.equal([
       'systemctl disable --now --quiet wardbeat-agent.service',
       'systemctl daemon-reload',
+      'nft delete table inet wardbeat',
+      'nft delete table arp wardbeat',
     ]);
     expect([existsSync(at(UNIT)), existsSync(at(DIRECTORY))]).to.deep.equal([false, true]);
     expect(uninstallService({ host, root: undefined, purge: true })).to.deep.equal(['no service is installed']);
