@@ -293,7 +293,10 @@ describe('the installation of the service', () => {
     installService(options());
     host.calls.length = 0;
     const told = uninstallService({ host, root: undefined, purge: false });
-    expect(told).to.include.members([`kept ${at(DIRECTORY)}: --purge removes it`, "removed the firewall's table inet wardbeat"]);
+    expect(told).to.include.members([
+      `kept ${at(DIRECTORY)}: --purge removes it`,
+      "removed the firewall's table inet wardbeat",
+    ]);
     expect(host.calls).to.deep.equal([
       'systemctl disable --now --quiet wardbeat-agent.service',
       'systemctl daemon-reload',
