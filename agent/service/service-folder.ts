@@ -78,10 +78,10 @@ function everythingIn(directory: string): string[] {
 
 /** Why other users cannot read or run a file; undefined where they can. */
 export function sharedFault(path: string, needed: number): string | undefined {
-  const found = lstatSync(path, { throwIfNoEntry: false });
-  if (!found) return `${path} is not there`;
   const hidden = HIDDEN.find((folder) => isWithin(path, folder));
   if (hidden !== undefined) return `${path} lies in ${hidden}, which systemd hides from the service`;
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (!found) return `${path} is not there`;
   if ((found.mode & needed) !== needed) return `${path} is not for other users to read or run`;
   for (let folder = dirname(path); ; folder = dirname(folder)) {
     if ((lstatSync(folder).mode & 0o001) === 0) return `${path} lies in ${folder}, which is closed to other users`;
