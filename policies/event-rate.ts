@@ -36,8 +36,14 @@ export class EventRate {
     if (minute > last) return false;
     this.#reached.set(lane, minute);
     this.#used.set(minute, (this.#used.get(minute) ?? 0) + 1);
-    if (this.#used.size > MOST_MINUTES) this.#used.delete(Math.min(...this.#used.keys()));
+    if (this.#used.size > MOST_MINUTES) this.#forgetBut(minute);
     return true;
+  }
+
+  /** The oldest goes, never the one in use: or a lane that is behind all others would have places without end. */
+  #forgetBut(minute: number): void {
+    const others = [...this.#used.keys()].filter((other) => other !== minute);
+    this.#used.delete(Math.min(...others));
   }
 }
 

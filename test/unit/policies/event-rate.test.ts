@@ -32,6 +32,14 @@ describe('the limit on events per minute of occurrence', () => {
     expect(count(7, () => take(rate, { lane: 'log', occurredAt: 0, until: 0 }))).to.equal(3);
   });
 
+  it('keeps to the limit in a lane that is behind all minutes that are remembered', () => {
+    const rate = new EventRate();
+    const now = 60 * MINUTE;
+    for (let minute = 50; minute <= 60; minute += 1)
+      expect(take(rate, { lane: 'metric', occurredAt: minute * MINUTE, until: now })).to.equal(true);
+    expect(count(1000, () => take(rate, { occurredAt: 0, until: 9 * MINUTE }))).to.equal(100);
+  });
+
   it('has no place for anything under 0, and uses none up for it', () => {
     const rate = new EventRate();
     expect(take(rate, { occurredAt: 0, until: 10 * MINUTE, perMinute: 0 })).to.equal(false);
