@@ -189,7 +189,7 @@ function accept(
   const { nextContactInMs, carriesSettings, committed, retried } = acceptance;
   const lanes = takeLanes(exchange, positions, {
     admits: deps.admits,
-    limit: { rate: deps.rates.of(computerId), perMinute: settings.eventRateLimitPerMinute },
+    limit: { rate: () => deps.rates.of(computerId), perMinute: settings.eventRateLimitPerMinute },
   });
   const inventory = deps.inventory.plan(exchange, background.inventory, !exchange.shedsInventory);
   const orders = { nextContactInMs, carriesSettings, committed, retried, fullReport, commands, inventory };

@@ -184,7 +184,7 @@ function noteReceipt(
   { epoch }: ForestGeneration,
 ) {
   const { live, exchange, acceptance, policyId, lanes } = work;
-  if (lanes.rate && lanes.events.length > 0) rates.keep(live.computerId, lanes.rate);
+  if (lanes.rate) rates.keep(live.computerId, lanes.rate);
   const { receivedAt, report } = exchange;
   const latenessMs = live.contactDueAt === null ? null : receivedAt - live.contactDueAt;
   if (latenessMs !== null) lateness.note({ policyId, receivedAt, latenessMs });

@@ -60,7 +60,7 @@ export interface LaneWork {
   readonly acknowledged: readonly { readonly lane: Lane; readonly epoch: string; readonly position: number }[];
   readonly events: readonly NewEvent[];
   readonly positions: readonly LanePosition[];
-  /** The computer's rate once these are stored; undefined where no limit was asked. */
+  /** The computer's rate once these are stored; undefined where nothing was limited. */
   readonly rate: EventRate | undefined;
   /** Events that the limit has no place for yet. */
   readonly heldBack: number;
@@ -77,8 +77,11 @@ export type LaneAdmission = (lane: Lane) => boolean;
 
 export interface LaneIntake {
   readonly admits: LaneAdmission;
-  /** The computer's rate before, and its limit. */
-  readonly limit?: { readonly rate: EventRate; readonly perMinute: number };
+  readonly limit?: {
+    /** The computer's rate before; asked only of one that sends events which are limited. */
+    readonly rate: () => EventRate;
+    readonly perMinute: number;
+  };
 }
 
 /**
@@ -105,7 +108,7 @@ export function takeLanes(exchange: Exchange, stored: ReadonlyMap<string, number
     positions.push({ computerId, lane, epoch, position, namedAt: receivedAt });
     taken.push(...fresh.map((event) => toNewEvent(event, { computerId, lane, epoch, receivedAt })));
   }
-  return { acknowledged, events: taken, positions, heldBack, rate: places.rate };
+  return { acknowledged, events: taken, positions, heldBack, rate: places.rate() };
 }
 
 /** A lane stays in its order: behind the first that waits, all wait. */
@@ -117,22 +120,22 @@ function placed(events: readonly AgentEvent[], take: (event: AgentEvent) => bool
 /** An agent holds itself to the limit by minutes of its own, which straddle ours. */
 const AHEAD_MS = 60_000;
 
-/** On a copy of the rate, which counts once the events are stored. */
+/** On a copy of the rate, which counts once the events are stored; none is made for the many reports without events. */
 function createPlaces({ report, receivedAt }: Exchange, limit: LaneIntake['limit']) {
-  if (!limit) return { rate: undefined, take: () => true };
-  const rate = new EventRate(limit.rate);
-  const { perMinute } = limit;
+  let rate: EventRate | undefined;
   const { agentTime: claimedNow } = report;
   return {
-    rate,
-    take: (lane: Lane, { occurredAt }: AgentEvent): boolean =>
-      lane === 'control' ||
-      rate.take({
+    rate: () => rate,
+    take(lane: Lane, { occurredAt }: AgentEvent): boolean {
+      if (!limit || lane === 'control') return true;
+      rate ??= new EventRate(limit.rate());
+      return rate.take({
         lane,
         occurredAt: occurrenceBy(receivedAt, { claimedNow, occurredAt }),
         until: receivedAt + AHEAD_MS,
-        perMinute,
-      }),
+        perMinute: limit.perMinute,
+      });
+    },
   };
 }
 

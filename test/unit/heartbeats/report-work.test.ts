@@ -22,8 +22,9 @@ function batch(lane: Lane, sequences: readonly number[], { agoMs = 0, clockMs = 
 
 const range = (from: number, count: number): number[] => Array.from({ length: count }, (_, index) => from + index);
 
-function take(lanes: Report['lanes'], limit?: { rate: EventRate; perMinute: number }, clockMs = 0) {
+function take(lanes: Report['lanes'], given?: { rate: EventRate; perMinute: number }, clockMs = 0) {
   const report = { ...steadyReport(NOW), sequence: 1, lanes, agentTime: NOW + clockMs };
+  const limit = given && { rate: () => given.rate, perMinute: given.perMinute };
   return takeLanes(toExchange(ID, NOW, report), new Map(), { admits: () => true, ...(limit ? { limit } : {}) });
 }
 
@@ -71,6 +72,20 @@ describe('taking the lanes of a report', () => {
   it('takes what claims to come from the future for new', () => {
     const work = take([batch('log', range(0, 50), { agoMs: -86_400_000 })], { rate: new EventRate(), perMinute: 10 });
     expect(work.events).to.have.length(20);
+  });
+
+  it('asks for the rate only of who sends what is limited: the others would push it out of memory', () => {
+    const asked: string[] = [];
+    const take = (lanes: Report['lanes']) => {
+      const report = { ...steadyReport(NOW), sequence: 1, lanes, agentTime: NOW };
+      const limit = { rate: () => (asked.push('rate'), new EventRate()), perMinute: 10 };
+      return takeLanes(toExchange(ID, NOW, report), new Map(), { admits: () => true, limit });
+    };
+    expect(take([]).rate).to.equal(undefined);
+    expect(take([batch('log', []), batch('control', [0, 1])]).rate).to.equal(undefined);
+    expect(asked).to.deep.equal([]);
+    expect(take([batch('log', [0, 1]), batch('metric', [0, 1])]).rate).to.be.instanceOf(EventRate);
+    expect(asked).to.deep.equal(['rate']);
   });
 
   it('is kept for each computer apart', () => {
