@@ -74,7 +74,7 @@ class Witness implements ClockWitness {
     this.#heard.set(heard.computerId, before ? withEarlierTold(heard, before) : heard);
     const [oldest] = this.#heard.size > MOST_WITNESSES ? this.#heard.keys() : [];
     if (oldest !== undefined) this.#heard.delete(oldest);
-    return before === undefined && isLonely;
+    return isLonely && (before === undefined || isSameReport(heard, before));
   }
 
   majority(now: FleetInstant): Majority | null {
@@ -115,8 +115,14 @@ class Witness implements ClockWitness {
   }
 }
 
+/** A batch that could not be stored is planned again. */
+function isSameReport(heard: HeardClock, before: HeardClock): boolean {
+  return heard.heardAt === before.heardAt;
+}
+
 /** What was told since the reading that the row still knows explains what the clock moved by. */
 function withEarlierTold(heard: HeardClock, before: HeardClock): HeardClock {
+  if (isSameReport(heard, before)) return { ...heard, toldMs: before.toldMs };
   const isSince = heard.knownAt !== null && before.heardAt > heard.knownAt;
   return isSince && before.toldMs !== 0 ? { ...heard, toldMs: heard.toldMs + before.toldMs } : heard;
 }

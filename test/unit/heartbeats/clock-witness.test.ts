@@ -55,6 +55,17 @@ describe('the witness of clocks', () => {
     ]);
   });
 
+  it('hears a report once, however often its batch is tried', () => {
+    const witness = open();
+    const told = { movedMs: HOUR, toldMs: HOUR };
+    for (const n of [1, 2, 3])
+      expect([1, 2, 3].map(() => witness.hear(heard(n, told)))).to.deep.equal([true, true, true]);
+    expect(witness.hear(heard(1, { ...told, heardAt: T0 + MINUTE, toldMs: 0 }))).to.equal(false);
+    // Each told all that it moved by, and not twice as much.
+    expect(witness.managerStep(change(4, -HOUR))).to.equal(0);
+    expect(witness.managerStep(change(4, HOUR))).to.equal(0);
+  });
+
   it('tells where most stand once an hour, unless the manager stands there too', () => {
     const witness = open();
     for (const n of [1, 2, 3, 4, 5]) witness.hear(heard(n, { aheadMs: 600_000 + n }));
