@@ -98,6 +98,8 @@ export class SelfSuspicion {
     }
     if (next.phase === 'believed') {
       log.warn({ by: next.by, computers: next.counted }, 'the silence is believed; verdicts go on');
+      // Nothing could be told of the own path all the while: that excuses as much as a fault that was found.
+      if (next.by === 'patience' && isHolding(before)) ledger.beginDeaf('self-suspicion', before.lostAt);
       ledger.endDeaf('self-suspicion');
     }
   }

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import type { PathFinding } from '../../../policies/self-suspicion-rules.js';
 import type { RunningListeningLedger } from '../../../server/listening/listening-ledger.js';
 import type { VerdictJob } from '../../../server/verdicts/verdict-job.js';
 import { useDatabase } from '../../support/database.js';
@@ -13,7 +14,7 @@ describe('a manager that doubts itself', function () {
   let world: VerdictWorld;
   let ledger: RunningListeningLedger;
   let job: VerdictJob;
-  let checks: ((fault: string | null) => void)[];
+  let checks: ((fault: PathFinding) => void)[];
 
   beforeEach(async () => {
     world = new VerdictWorld(database);
@@ -39,7 +40,7 @@ describe('a manager that doubts itself', function () {
     );
     return Object.fromEntries(rows.map((row) => [row.status, row.n])) as Record<string, number>;
   };
-  const answer = async (fault: string | null) => {
+  const answer = async (fault: PathFinding) => {
     for (const one of checks.splice(0)) one(fault);
     await world.clock.advance(0);
   };
@@ -101,9 +102,25 @@ describe('a manager that doubts itself', function () {
     expect(new Set((await world.alerts()).map(({ raisedAt }) => raisedAt))).to.deep.equal(new Set([until + 185_000]));
   });
 
+  for (const [what, finding] of [
+    ['nothing could be told of its path', async () => answer(undefined)],
+    ['the look did not end', async () => {}],
+  ] as const)
+    it(`goes on after two minutes in which ${what}, and excuses them`, async () => {
+      await fleet(20);
+      await goOnUntil(184_000, finding);
+      expect(await statuses()).to.deep.equal({ online: 20 });
+      await goOnUntil(188_000, finding);
+      expect(job.verdictState().state).to.equal('active');
+      const [[from, until, cause]] = (await spans()) as [[number, number, string]];
+      expect([from, cause]).to.deep.equal([0, 'self-suspicion']);
+      expect(until).to.be.within(185_000, 188_000);
+      expect(await statuses()).to.deep.equal({ online: 20 });
+    });
+
   it('ends the doubt after two minutes also while the manager drains', async () => {
     let isDraining = false;
-    const doubt = () => new Promise<string | null>((given) => checks.push(given));
+    const doubt = () => new Promise<PathFinding>((given) => checks.push(given));
     job = world.doubtingJob(ledger, doubt, () => isDraining);
     await fleet(20);
     await goOnUntil(66_000);
