@@ -70,8 +70,13 @@ class Watch implements PortWatch {
   }
 
   async look(signal: AbortSignal): Promise<void> {
+    // One that tells nothing of now leaves the last answer long ago: what comes next would be dated by it.
+    if ((await this.#lookOnce(signal)) === 'stale') await this.#lookOnce(signal);
+  }
+
+  async #lookOnce(signal: AbortSignal): Promise<'stale' | undefined> {
     const port = this.#port;
-    if (!port || signal.aborted) return;
+    if (!port || signal.aborted) return undefined;
     const { fleetClock, dialler } = this.#deps;
     const look = {
       begunAt: fleetClock.fleet(),
@@ -81,9 +86,14 @@ class Watch implements PortWatch {
     this.#look = look;
     const report = await unlessAborted(signal, dialler.dial({ host: port.host, port: port.port }, TIMEOUT_MS));
     this.#look = undefined;
-    if (!report) return;
-    if (report.fault === null || this.#isAnswered(look)) this.#answered(look);
-    else if (!report.isVoid) this.#unanswered(report.fault);
+    if (!report) return undefined;
+    const isAnswered = report.fault === null || this.#isAnswered(look);
+    if (isAnswered) this.#answered(look);
+    else if (!report.isVoid) {
+      this.#unanswered(report.fault);
+      return undefined;
+    }
+    return fleetClock.fleet() - look.begunAt > DOUBTFUL_AFTER_MS ? 'stale' : undefined;
   }
 
   /** Whoever else got through at the same time proves as much. */

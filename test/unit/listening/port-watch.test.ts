@@ -88,6 +88,39 @@ describe('the watch of the agent port', () => {
     expect([begun, ended]).to.deep.equal([[], []]);
   });
 
+  for (const [what, report] of [
+    ['could not be told', { ...REFUSED, isVoid: true }],
+    ['was told late', ANSWERED],
+  ] as const)
+    it(`looks again at once where a pause lay in the look and it ${what}, so that the next one is dated after it`, async () => {
+      const { clock, begun, seen, watch, stopping, look, reply } = world();
+      await look(ANSWERED);
+      const looked = watch.look(stopping.signal);
+      await clock.advance(15_000);
+      reply(report);
+      await clock.advance(0);
+      expect(seen.dials).to.equal(3);
+      reply(ANSWERED);
+      await looked;
+      await clock.advance(2000);
+      await look({ ...REFUSED, fault: 'handshake timeout' }, 5000);
+      expect(begun).to.deep.equal([['not-accepting', 15_003]]);
+      expect(seen.dials).to.equal(4);
+    });
+
+  it('looks again once only', async () => {
+    const { clock, seen, watch, stopping, reply } = world();
+    const looked = watch.look(stopping.signal);
+    for (let dials = 1; dials <= 2; dials += 1) {
+      expect(seen.dials).to.equal(dials);
+      await clock.advance(15_000);
+      reply({ ...REFUSED, isVoid: true });
+      await clock.advance(0);
+    }
+    await looked;
+    expect(seen.dials).to.equal(2);
+  });
+
   it('does not look before the port is open', async () => {
     const { clock, seen } = world();
     const watch = createPortWatch({
