@@ -140,14 +140,13 @@ export function driftOf(samples: readonly ClockSample[]): ClockDrift | null {
   const [first] = samples;
   const last = samples.at(-1);
   if (!first || !last || samples.length < FEWEST_SAMPLES || last.at - first.at < SHORTEST_SPAN_MS) return null;
-  const pairs = pairsOf(samples);
-  const { low, high } = allowedSlopes(pairs, 0);
-  const middle = medianOf(pairs.map(({ byMs, spanMs }) => byMs / spanMs));
+  const { low, high } = allowedSlopes(samples, 0);
+  const middle = medianOf(slopesOf(samples));
   const isAllowed = low <= high;
   const slope = isAllowed ? Math.min(high, Math.max(low, middle)) : middle;
   const beside = besideLine(samples, slope);
   // As much again: errors that just suffice allow no other slope than this one.
-  const bounds = isAllowed ? { low, high } : allowedSlopes(pairs, 2 * beside);
+  const bounds = isAllowed ? { low, high } : allowedSlopes(samples, 2 * beside);
   const gainedMs = Math.abs(slope) * (last.at - first.at);
   return {
     ppm: slope * 1e6,
@@ -170,30 +169,34 @@ export function mostPpm(drift: ClockDrift | null): number {
   return drift && isFast ? Math.abs(drift.ppm) + drift.boundPpm : 0;
 }
 
-interface Pair {
-  readonly byMs: number;
-  readonly spanMs: number;
-  readonly errorMs: number;
-}
-
-function pairsOf(samples: readonly ClockSample[]): Pair[] {
-  return samples.flatMap((after, index) =>
-    samples.slice(0, index).flatMap((before) => {
-      const spanMs = after.at - before.at;
-      if (spanMs <= 0) return [];
-      return [{ byMs: after.aheadMs - before.aheadMs, spanMs, errorMs: before.errorMs + after.errorMs }];
-    }),
-  );
+/** Of all pairs; ascending. A ring has five thousand, and a batch of reports may ask for two hundred rings. */
+function slopesOf(samples: readonly ClockSample[]): Float64Array {
+  const slopes = new Float64Array((samples.length * (samples.length - 1)) / 2);
+  let count = 0;
+  for (const [index, after] of samples.entries())
+    for (let earlier = 0; earlier < index; earlier += 1) {
+      const before = samples[earlier] ?? after;
+      if (after.at <= before.at) continue;
+      slopes[count] = (after.aheadMs - before.aheadMs) / (after.at - before.at);
+      count += 1;
+    }
+  return slopes.subarray(0, count).sort();
 }
 
 /** The slopes of the lines that pass all samples within their errors, each grown by `moreMs`; none where low > high. */
-function allowedSlopes(pairs: readonly Pair[], moreMs: number): { low: number; high: number } {
+function allowedSlopes(samples: readonly ClockSample[], moreMs: number): { low: number; high: number } {
   let low = Number.NEGATIVE_INFINITY;
   let high = Number.POSITIVE_INFINITY;
-  for (const { byMs, spanMs, errorMs } of pairs) {
-    low = Math.max(low, (byMs - errorMs - 2 * moreMs) / spanMs);
-    high = Math.min(high, (byMs + errorMs + 2 * moreMs) / spanMs);
-  }
+  for (const [index, after] of samples.entries())
+    for (let earlier = 0; earlier < index; earlier += 1) {
+      const before = samples[earlier] ?? after;
+      const spanMs = after.at - before.at;
+      if (spanMs <= 0) continue;
+      const byMs = after.aheadMs - before.aheadMs;
+      const withinMs = before.errorMs + after.errorMs + 2 * moreMs;
+      low = Math.max(low, (byMs - withinMs) / spanMs);
+      high = Math.min(high, (byMs + withinMs) / spanMs);
+    }
   return { low, high };
 }
 
@@ -208,9 +211,8 @@ function besideLine(samples: readonly ClockSample[], slope: number): number {
   return Math.max(0, (low - high) / 2);
 }
 
-function medianOf(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >>> 1;
-  const upper = sorted[middle] ?? 0;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? upper) + upper) / 2;
+function medianOf(ascending: Float64Array): number {
+  const middle = ascending.length >>> 1;
+  const upper = ascending[middle] ?? 0;
+  return ascending.length % 2 === 1 ? upper : ((ascending[middle - 1] ?? upper) + upper) / 2;
 }
