@@ -1,14 +1,16 @@
 import { expect } from 'chai';
-import { rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { isolationFile } from '../../../agent/firewall/isolation-file.js';
 import type { NftScript } from '../../../agent/firewall/nft-text.js';
 import { dataDirectory, readIdentity } from '../../../agent/data-directory.js';
+import { enrollDirectory } from '../../../agent/enroll-directory.js';
 import { ownerOf } from '../../../agent/identity-check.js';
 import { DurableStore, type Store } from '../../../agent/spool/durable-store.js';
 import { StateStore, type Isolation } from '../../../agent/state-store.js';
-import { createSystemClock } from '../../../lib/clock.js';
+import { parseManagerUrl } from '../../../agent/transport/tls-connection.js';
+import { createSystemClock, readBootId } from '../../../lib/clock.js';
 import { FakeManager } from '../../support/agent-fake-manager.js';
 import { composeInProcess, enrollInProcess } from '../../support/agent-in-process.js';
 import { temporaryFolder } from '../../support/agent-process.js';
@@ -90,6 +92,32 @@ describe('the isolation beside the database of the agent', function () {
     const isolated = await open();
     await isolated.setIsolation(undefined).catch(() => undefined);
     expect([file.read(), isolated.isolation], 'not ended').to.deep.equal([ISOLATION, ISOLATION]);
+  });
+
+  it('goes with its identity, as do the addresses of its managers; tables that may stand are remembered', async () => {
+    const firewall = { isLoaded: true, addresses: { 'manager.example': ['10.0.0.1'] }, dialledFrom: ['10.0.0.2'] };
+    await set(ISOLATION);
+    await withState(OWNER, (state) => state.noteFirewall(firewall, { durable: true }));
+    await withState('another/key', async (state) => {
+      expect(state.isolation).to.equal(undefined);
+      expect(state.firewall).to.deep.equal({ isLoaded: true, addresses: {}, dialledFrom: [] });
+    });
+    const manager = await FakeManager.start(folder.path);
+    try {
+      await enrollDirectory({
+        directory: directory(),
+        manager: parseManagerUrl(manager.url)!,
+        token: manager.token,
+        name: 'web1',
+        agentVersion: '0.1.0',
+        platform: 'test',
+        clock,
+        bootId: readBootId(),
+      });
+      expect(existsSync(path())).to.equal(false);
+    } finally {
+      await manager.close();
+    }
   });
 
   it('is in force again when an agent starts that lost its database', async () => {
