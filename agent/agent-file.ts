@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { integer, isPlainObject, object, optional, type TypeOf } from '../lib/schema.js';
 import type { FieldError } from '../lib/problem.js';
 import type { DataDirectory } from './data-directory.js';
+import { readOwnFile } from './own-files.js';
 import { UnusableFile } from './unusable-file.js';
 
 const members = { metricsPort: optional(integer(1, 65_535)) };
@@ -17,7 +17,7 @@ const REMEDY = `mend it: a JSON object with any of ${Object.keys(members).join('
 /** Empty where there is no such file. Throws `UnusableFile`: a slip in it is told, not passed over. */
 export function readAgentFile({ path: folder }: Pick<DataDirectory, 'path'>): AgentFile {
   const path = join(folder, 'agent.json');
-  const text = readIfThere(path);
+  const text = readOwnFile(path);
   if (text === undefined) return {};
   const value = parse(path, text);
   const unknown = Object.keys(value).filter((key) => !Object.hasOwn(members, key));
@@ -27,16 +27,6 @@ export function readAgentFile({ path: folder }: Pick<DataDirectory, 'path'>): Ag
   const [first] = errors;
   if (first || !file) throw new UnusableFile(path, first ? `${first.pointer} ${first.detail}` : 'is damaged', REMEDY);
   return file;
-}
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw new UnusableFile(path, `cannot be read: ${message}`, 'give this user access to it');
-  }
 }
 
 function parse(path: string, text: string): Record<string, unknown> {

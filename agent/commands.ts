@@ -24,6 +24,7 @@ import {
 import { readIdentity, type DataDirectory } from './data-directory.js';
 import { enrollDirectory } from './enroll-directory.js';
 import { EXIT, explainFailure, type ExitCode } from './exit-codes.js';
+import { isolationFile } from './firewall/isolation-file.js';
 import { createNftFilter } from './firewall/nft-program.js';
 import { LogTail } from './log-tail.js';
 import { ownerOf } from './identity-check.js';
@@ -242,7 +243,9 @@ async function askRunning(directory: DataDirectory, { clock }: CommandContext): 
 function readStoppedStatus(directory: DataDirectory, context: CommandContext): Promise<AgentStatus> {
   return withDirectory(directory, context, async (store) => {
     const identity = getIdentity(directory);
-    const state = await StateStore.open(store, { owner: ownerOf(identity), firstSequence: 0 });
+    const owner = ownerOf(identity);
+    const file = isolationFile(directory, owner);
+    const state = await StateStore.open(store, { owner, firstSequence: 0, isolationFile: file });
     return toStatus({
       identity,
       contact: 'stopped',

@@ -17,6 +17,7 @@ import { Directions } from './directions.js';
 import { Firewall, type FirewallDeps } from './firewall/firewall.js';
 import { firewallExecutors } from './firewall/firewall-executors.js';
 import { systemNetwork } from './firewall/host-network.js';
+import { isolationFile } from './firewall/isolation-file.js';
 import { ExchangeLock } from './exchange-lock.js';
 import { Exchanger } from './exchange.js';
 import { HeartbeatLoop } from './heartbeat-loop.js';
@@ -97,7 +98,9 @@ async function readKept(opened: OpenedStore, deps: Pick<Opened, 'options' | 'ide
 async function readAll(store: DurableStore, { options, identity }: Pick<Opened, 'options' | 'identity'>) {
   const { directory, clock, random } = options;
   // Later than what a lost database can have used: the wall clock in milliseconds outruns one report per heartbeat.
-  const state = await StateStore.open(store, { owner: ownerOf(identity), firstSequence: Math.floor(clock.wall()) });
+  const firstSequence = Math.floor(clock.wall());
+  const owner = ownerOf(identity);
+  const state = await StateStore.open(store, { owner, firstSequence, isolationFile: isolationFile(directory, owner) });
   const room = createDiskRoom(directory.store, clock);
   const spool = await Spool.open({ store, clock, random, maxMegabytes: 256, room });
   return { state, spool, journal: await CommandJournal.open(store) };

@@ -9,6 +9,7 @@ import {
 } from './data-directory.js';
 import { enroll, parseToken, type EnrollmentOptions } from './enroll.js';
 import { decideEnrollment, type EnrollmentDecision } from './enrollment-rules.js';
+import { removeIsolationFile } from './firewall/isolation-file.js';
 import { expiryOf, ownerOf } from './identity-check.js';
 import { AgentNotRunning, callAgent } from './local-socket/socket-client.js';
 import { DurableStore, StoreInUse } from './spool/durable-store.js';
@@ -49,6 +50,7 @@ export async function enrollDirectory(options: DirectoryEnrollmentOptions): Prom
     const identity = readIdentity(directory);
     if (identity) return await enrollAgain(identity, store, options);
     await StateStore.disown(store);
+    removeIsolationFile(directory);
     return await enroll(options);
   } finally {
     await store.close();

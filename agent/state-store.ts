@@ -2,6 +2,7 @@ import type { SettingsGeneration } from '../protocol/heartbeat-messages.js';
 import type { IsolationPeer } from '../policies/firewall-rules.js';
 import type { ToldState } from '../protocol/command-messages.js';
 import { ALL_COMMANDS } from './commands/command-keys.js';
+import type { IsolationFile } from './firewall/isolation-file.js';
 import type { HeldDigests } from './inventory/inventory-ledger.js';
 import type { Store, StoreOperation } from './spool/durable-store.js';
 import type { CarriedRange } from './spool/spool.js';
@@ -112,9 +113,10 @@ export interface StateOptions {
   readonly owner: string;
   /** Begins a new database: later than any sequence that a lost one can have used. */
   readonly firstSequence: number;
+  /** Absent for whoever neither begins nor ends an isolation. */
+  readonly isolationFile?: IsolationFile | undefined;
 }
 
-/** The agent's durable state beside the spool, in the same database, held in memory and written through. */
 /** The computer was isolated by a command and is until another, or the code, releases it. */
 export interface Isolation {
   readonly commandId: string;
@@ -137,9 +139,11 @@ export interface FirewallMemory {
 
 const NO_MEMORY: FirewallMemory = { isLoaded: false, addresses: {}, dialledFrom: [] };
 
+/** The agent's durable state beside the spool, in the same database, held in memory and written through. */
 export class StateStore {
   readonly #store: Store;
   readonly #owner: string;
+  readonly #isolationFile: IsolationFile | undefined;
   #settings: AppliedSettings | undefined;
   #candidate: StoredCandidate | undefined;
   #progress: Progress;
@@ -149,10 +153,11 @@ export class StateStore {
   #firewall: FirewallMemory;
   #isRead: boolean;
 
-  private constructor(store: Store, loaded: Loaded, { isRead }: { readonly isRead: boolean }) {
+  private constructor(store: Store, loaded: Loaded, { isRead, owner, isolationFile }: Opening) {
     this.#store = store;
     this.#isRead = isRead;
-    this.#owner = loaded.owner;
+    this.#owner = owner;
+    this.#isolationFile = isolationFile;
     this.#settings = loaded.settings;
     this.#candidate = loaded.candidate;
     this.#progress = loaded.progress;
@@ -163,11 +168,11 @@ export class StateStore {
   }
 
   /** What another identity left is forgotten, but for the sequence, which never goes back. */
-  static async open(store: Store, { owner, firstSequence }: StateOptions): Promise<StateStore> {
-    // Without its disk the agent begins with nothing, until `reload`.
-    if (store.failure) return new StateStore(store, await load(store, { owner, firstSequence }), { isRead: false });
-    await own(store, owner, firstSequence);
-    return new StateStore(store, await load(store, { owner, firstSequence }), { isRead: true });
+  static async open(store: Store, options: StateOptions): Promise<StateStore> {
+    // Without its disk the agent begins with nothing but an isolation, until `reload`.
+    const isRead = !store.failure;
+    if (isRead) await own(store, options.owner, options.firstSequence);
+    return new StateStore(store, await load(store, options), { ...options, isRead });
   }
 
   /** Whether this is what the disk holds. */
@@ -179,7 +184,7 @@ export class StateStore {
   async reload(): Promise<void> {
     const { sequence } = this.#progress;
     await own(this.#store, this.#owner, sequence);
-    const loaded = await load(this.#store, { owner: this.#owner, firstSequence: sequence });
+    const loaded = await load(this.#store, { firstSequence: sequence, isolationFile: this.#isolationFile });
     this.#settings = loaded.settings;
     this.#candidate = loaded.candidate;
     this.#unanswered = loaded.unanswered;
@@ -226,9 +231,24 @@ export class StateStore {
     return this.#isolation;
   }
 
+  /** In the file first: where it and the database differ after a crash, the computer is isolated. */
   async setIsolation(isolation: Isolation | undefined): Promise<void> {
-    await this.#store.write([putOrDelete(ISOLATION, isolation)], { durable: true });
+    this.#isolationFile?.write(isolation);
+    try {
+      await this.#store.write([putOrDelete(ISOLATION, isolation)], { durable: true });
+    } catch (error) {
+      this.#bringBackIsolation();
+      throw error;
+    }
     this.#isolation = isolation;
+  }
+
+  #bringBackIsolation(): void {
+    try {
+      this.#isolationFile?.write(this.#isolation);
+    } catch {
+      // The failure of the database is thrown.
+    }
   }
 
   get firewall(): FirewallMemory {
@@ -293,8 +313,11 @@ export class StateStore {
   }
 }
 
+interface Opening extends StateOptions {
+  readonly isRead: boolean;
+}
+
 interface Loaded {
-  readonly owner: string;
   readonly settings: AppliedSettings | undefined;
   readonly candidate: StoredCandidate | undefined;
   readonly progress: Progress;
@@ -304,15 +327,14 @@ interface Loaded {
   readonly firewall: FirewallMemory;
 }
 
-async function load(store: Store, { owner, firstSequence }: StateOptions): Promise<Loaded> {
+async function load(store: Store, { firstSequence, isolationFile }: Omit<StateOptions, 'owner'>): Promise<Loaded> {
   return {
-    owner,
     settings: parse<AppliedSettings>(await store.get(SETTINGS)),
     candidate: parse<StoredCandidate>(await store.get(CANDIDATE)),
     progress: parse<Progress>(await store.get(PROGRESS)) ?? { sequence: firstSequence },
     unanswered: parse<UnansweredReport>(await store.get(UNANSWERED)),
     stoppedCollection: parse<StoppedCollection>(await store.get(COLLECTION)),
-    isolation: parse<Isolation>(await store.get(ISOLATION)),
+    isolation: parse<Isolation>(await store.get(ISOLATION)) ?? isolationFile?.read(),
     firewall: parse<FirewallMemory>(await store.get(FIREWALL)) ?? NO_MEMORY,
   };
 }
@@ -345,12 +367,14 @@ async function own(store: Store, owner: string, firstSequence: number): Promise<
 async function forgetting(store: Store, firstSequence: number): Promise<StoreOperation[]> {
   const before = parse<Progress>(await store.get(PROGRESS));
   const sequence = Math.max(before?.sequence ?? 0, firstSequence);
+  const { isLoaded } = parse<FirewallMemory>(await store.get(FIREWALL)) ?? NO_MEMORY;
   const commands: StoreOperation[] = [];
   await store.scan(ALL_COMMANDS, (key) => commands.push({ type: 'del', key }) > 0);
   return [
     ...commands,
     { type: 'del', key: COLLECTION },
     { type: 'del', key: ISOLATION },
+    put(FIREWALL, { ...NO_MEMORY, isLoaded }),
     { type: 'del', key: SETTINGS },
     { type: 'del', key: CANDIDATE },
     { type: 'del', key: UNANSWERED },

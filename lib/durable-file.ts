@@ -20,6 +20,12 @@ export function writeDurably(path: string, content: string | Uint8Array, mode = 
   syncFolder(dirname(path));
 }
 
+/** Takes a file away, whether it is there or not, so that a crash does not bring it back. */
+export function removeDurably(path: string): void {
+  rmSync(path, { force: true });
+  syncFolder(dirname(path));
+}
+
 function syncFolder(path: string): void {
   const folder = openSync(path, 'r');
   try {

@@ -82,8 +82,16 @@ export class Firewall {
 
   /** Brings the packet filter to what is wanted now; what it came to is in `status`. */
   apply(): Promise<void> {
-    const turn = this.#turn.then(() => this.#apply());
-    this.#turn = turn;
+    return this.#inTurn(() => this.#apply());
+  }
+
+  /** One after the other: nobody looks at tables that another is about to load. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work);
+    this.#turn = turn.then(
+      () => undefined,
+      () => undefined,
+    );
     return turn;
   }
 
@@ -145,22 +153,17 @@ export class Firewall {
   }
 
   async #look(): Promise<void> {
-    if (await this.#isGone()) {
-      this.#loaded = undefined;
-      await this.#tell({
-        kind: 'firewall-restored',
-        severity: 'medium',
-        message: 'The tables of the firewall were taken away by another program, and are loaded again',
-      });
-    }
-    if (this.#isInUse()) for (const { host } of this.#targets()) await this.#resolve(host).catch(() => undefined);
+    if (await this.#inTurn(() => this.#noticeLoss())) await this.#tell(RESTORED);
+    if (this.#isInUse()) await this.#resolveAll(this.#targets());
     await this.apply();
   }
 
-  async #isGone(): Promise<boolean> {
+  /** Whether the tables are gone: what is wanted is loaded again then. */
+  async #noticeLoss(): Promise<boolean> {
     const { filter } = this.#deps;
-    if (!filter || typeof this.#loaded !== 'string') return false;
-    return !(await filter.stands(this.#loaded));
+    if (!filter || typeof this.#loaded !== 'string' || (await filter.stands(this.#loaded))) return false;
+    this.#loaded = undefined;
+    return true;
   }
 
   /** Whether anything stands between the agent and its manager. */
@@ -196,8 +199,13 @@ export class Firewall {
     return withoutRepeats([...targetsOf(wish().routes, enrolledUrls), ...trials]);
   }
 
+  /** All at once: those that nobody answers for hold up the others, and an isolation, for one deadline and no longer. */
+  async #resolveAll(targets: readonly ContactTarget[]): Promise<void> {
+    const names = new Set(targets.map(({ host }) => host).filter((host) => isIP(host) === 0));
+    await Promise.all([...names].map((name) => this.#resolve(name).catch(() => undefined)));
+  }
+
   async #resolve(host: string): Promise<void> {
-    if (isIP(host) !== 0) return;
     const { clock, network } = this.#deps;
     await this.#remember(host, await withDeadline({ clock, milliseconds: LOOKUP_MS }, () => network.lookup(host)));
   }
@@ -233,11 +241,12 @@ export class Firewall {
   }
 
   async #apply(): Promise<void> {
-    // Nobody knows whether the computer is isolated: whatever stands stays.
-    if (this.#deps.filter && !this.#deps.state.isRead) return this.#came({ state: 'failed', detail: UNREAD });
-    const wish = this.#deps.wish();
-    const set = effectiveSet(wish.rules, wish.listeners);
+    const { filter, state } = this.#deps;
+    // Nobody knows what the rules are: whatever stands stays, unless nothing of them counts.
+    if (filter && !state.isRead && !state.isolation) return this.#came({ state: 'failed', detail: UNREAD });
     try {
+      const wish = this.#deps.wish();
+      const set = effectiveSet(wish.rules, wish.listeners);
       const before = this.#loaded;
       await this.#bring(set, wish);
       const digest = digestOfSet(set);
@@ -258,8 +267,7 @@ export class Firewall {
 
   /** Names that never led anywhere are asked for while that is still possible. */
   async #learnNames(): Promise<void> {
-    const unknown = this.#targets().filter(({ host }) => this.#memory.addresses[host] === undefined);
-    for (const { host } of unknown) await this.#resolve(host).catch(() => undefined);
+    await this.#resolveAll(this.#targets().filter(({ host }) => this.#memory.addresses[host] === undefined));
   }
 
   #planOf(set: FirewallSet, { listeners }: FirewallWish): FirewallPlan {
@@ -381,6 +389,11 @@ export class Firewall {
   }
 }
 
+const RESTORED: IncomingEvent = {
+  kind: 'firewall-restored',
+  severity: 'medium',
+  message: 'The tables of the firewall were taken away by another program, and are loaded again',
+};
 const NO_FILTER = 'this agent was started to keep its hands off the packet filter';
 const APPLIED: IncomingEvent = {
   kind: 'firewall-applied',

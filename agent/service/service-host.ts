@@ -21,15 +21,24 @@ export interface ServiceHost {
 
 const CALL_MS = 120_000;
 
-/** `searchPath`: where programs are looked for, as PATH has it. */
+/** Not on the PATH that `su` leaves root with on some systems. */
+const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
+
+/** `searchPath`: where programs are looked for before the system's own folders, as PATH has it. */
 export function systemHost(searchPath: string): ServiceHost {
+  const folders = [...searchPath.split(delimiter).filter((folder) => folder !== ''), ...SYSTEM_FOLDERS];
+  const find = (command: string): string | undefined =>
+    folders.map((folder) => join(folder, command)).find((path) => existsSync(path));
   return {
     isRoot: process.getuid?.() === 0,
     isBooted: existsSync('/run/systemd/system'),
     tree: '',
-    has: (command) => searchPath.split(delimiter).some((folder) => folder !== '' && existsSync(join(folder, command))),
+    has: (command) => find(command) !== undefined,
     run(command, args) {
-      const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8', timeout: CALL_MS });
+      const { status, stdout, stderr, error } = spawnSync(find(command) ?? command, args, {
+        encoding: 'utf8',
+        timeout: CALL_MS,
+      });
       return { status: status ?? 1, stdout: stdout ?? '', stderr: stderr || (error?.message ?? '') };
     },
   };

@@ -1,4 +1,5 @@
 import type { Scope } from '../access/scope.js';
+import { NO_RESULT } from '../agent-commands/index.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 
@@ -38,14 +39,18 @@ export async function findFirewall(sql: Sql, scope: Scope, computerId: string): 
   return row;
 }
 
-/** The newest command to isolate that the agent may have carried out without having told of it. */
+/**
+ * The newest command to isolate that the agent may have carried out without having told of it: also one that was given up
+ * unheard, or ended with the computer's revocation.
+ */
 export async function findOpenIsolation(sql: Sql, computerId: string): Promise<string | undefined> {
   const [row] = await sql.query<{ readonly id: string }>(
     `SELECT commands.id FROM commands
      WHERE commands.computer_id = $1 AND commands.type = 'isolate' AND commands.delivered_fleet_ms IS NOT NULL
-       AND commands.ended_fleet_ms IS NULL
+       AND (commands.ended_fleet_ms IS NULL OR commands.state = 'cancelled'
+         OR (commands.state = 'expired' AND commands.reason = $2))
      ORDER BY commands.number DESC LIMIT 1`,
-    [computerId],
+    [computerId, NO_RESULT],
   );
   return row?.id;
 }

@@ -5,6 +5,8 @@ import type { CommandOrder } from '../../../protocol/command-messages.js';
 import { Problem } from '../../../lib/problem.js';
 import type { Orders } from '../../../protocol/heartbeat-messages.js';
 import { MOST_OPEN } from '../../../server/agent-commands/index.js';
+import { sqlOfClient } from '../../../server/database/sql.js';
+import { findOpenIsolation } from '../../../server/firewall/firewall-query.js';
 import { startCommandWorld, type CommandWorld } from '../../support/command-world.js';
 import { useDatabase } from '../../support/database.js';
 import { problemOf } from '../../support/domain-world.js';
@@ -168,6 +170,20 @@ describe('commands of one computer', () => {
     expect(await world.get(later.id)).to.deep.include({ state: 'expired', reason: 'no-result' });
     await world.beat(web1, told(later.id, 'succeeded'));
     expect((await world.get(later.id)).state).to.equal('succeeded');
+  });
+
+  it('that isolate are known for their code until their outcome is told', async () => {
+    const open = () => findOpenIsolation(sqlOfClient(world.pool), web1);
+    const { body: isolate } = await world.queue(web1, { type: 'isolate' });
+    expect(await open(), 'not delivered').to.equal(undefined);
+    await world.beat(web1);
+    expect(await open(), 'delivered').to.equal(isolate.id);
+    world.clock.now += 8 * DAY_MS;
+    await world.runJob();
+    expect(await world.get(isolate.id)).to.deep.include({ state: 'expired', reason: 'no-result' });
+    expect(await open(), 'given up unheard').to.equal(isolate.id);
+    await world.beat(web1, told(isolate.id, 'failed', { reason: 'firewall-failed' }));
+    expect(await open(), 'told').to.equal(undefined);
   });
 
   it('are bounded per computer', async () => {

@@ -26,6 +26,8 @@ class Machine {
   isolation: Isolation | undefined;
   firewall: FirewallMemory = NOTHING;
   readonly events: IncomingEvent[] = [];
+  /** Whether nobody answers for names. */
+  isDeaf = false;
   names: Record<string, readonly string[]> = { 'manager.example': ['10.0.0.1'] };
   wish: FirewallWish = { rules: [], listeners: [], routes: { inForce: ROUTE }, reverted: undefined };
   readonly clock = new FakeClock();
@@ -34,7 +36,7 @@ class Machine {
   noteFirewall = async (changes: Partial<FirewallMemory>): Promise<void> =>
     void (this.firewall = { ...this.firewall, ...changes });
 
-  readonly filter: PacketFilter = {
+  readonly filter: { -readonly [K in keyof PacketFilter]: PacketFilter[K] } = {
     load: async (script) => {
       if (this.failure) throw this.failure;
       this.loads += 1;
@@ -56,7 +58,8 @@ class Machine {
       spool: { append: async (_lane, event) => void this.events.push(event) as never },
       filter: filter ?? undefined,
       network: {
-        lookup: async (host) => this.names[host] ?? Promise.reject(new Error('ENOTFOUND')),
+        lookup: async (host) =>
+          this.isDeaf ? new Promise(() => undefined) : (this.names[host] ?? Promise.reject(new Error('ENOTFOUND'))),
         resolvers: () => ['10.0.0.53'],
         gateways: () => [],
       },
@@ -116,6 +119,75 @@ describe('the firewall of the agent', () => {
     await firewall.apply();
     expect(machine.loads).to.equal(loads + 1);
     expect(firewall.status).to.deep.include({ state: 'applied', isolated: { since: kept[0]?.since, commandId: 'c1' } });
+  });
+
+  it('cuts off again a computer that is known to be isolated, though nothing else can be read', async () => {
+    await machine.start().isolate(COMMAND);
+    const { text } = machine.loaded!;
+    [machine.isRead, machine.loaded, machine.firewall] = [false, undefined, NOTHING];
+    const firewall = machine.start();
+    await firewall.apply();
+    expect(machine.loaded).to.have.property('text', text);
+    expect(firewall.report()).to.include({ state: 'applied', isolatedBy: 'c1' });
+  });
+
+  it('waits for names that nobody answers for one deadline, however many they are', async () => {
+    const proxies = [{ url: 'http://one.example:3128' }, { url: 'http://two.example:3128' }];
+    machine.wish = { ...machine.wish, routes: { inForce: { ...ROUTE, proxies } } };
+    machine.isDeaf = true;
+    const isolating = machine.start().isolate(COMMAND);
+    await machine.clock.advance(5000);
+    await isolating;
+    expect(machine.loaded).not.to.equal(undefined);
+  });
+
+  it('takes no tables for lost that are being made anew', async () => {
+    machine.want(DENY);
+    const firewall = machine.start();
+    await firewall.apply();
+    let goOn = (): void => undefined;
+    const { load } = machine.filter;
+    machine.filter.load = async (script) => {
+      await load(script);
+      await new Promise<void>((resolve) => (goOn = resolve));
+    };
+    machine.want(DENY, { ...DENY, direction: 'outgoing' });
+    const applying = firewall.apply();
+    await machine.clock.advance(1);
+    expect(machine.loads, 'being loaded').to.equal(2);
+    const end = new AbortController();
+    const watching = firewall.watch(end.signal);
+    end.abort();
+    await machine.clock.advance(1);
+    goOn();
+    await applying;
+    await watching;
+    expect([machine.loads, machine.kinds]).to.deep.equal([2, ['firewall-applied']]);
+  });
+
+  it('loads again what another program took away, and says so', async () => {
+    machine.want(DENY);
+    const firewall = machine.start();
+    await firewall.apply();
+    machine.loaded = undefined;
+    const end = new AbortController();
+    const watching = firewall.watch(end.signal);
+    end.abort();
+    await watching;
+    expect(machine.loaded).not.to.equal(undefined);
+    expect(machine.kinds).to.deep.equal(['firewall-restored']);
+  });
+
+  it('goes on after a wish that cannot be told', async () => {
+    machine.want(DENY);
+    const firewall = machine.start();
+    const { wish } = machine;
+    machine.wish = undefined as never;
+    await firewall.apply();
+    machine.wish = wish;
+    await firewall.apply();
+    expect(firewall.report().state).to.equal('applied');
+    expect(machine.loads).to.equal(1);
   });
 
   it('loads a set once, with what its manager is called now, and takes it away again', async () => {

@@ -23,7 +23,7 @@ import {
   ServiceFault,
   type InstallOptions,
 } from '../../../../agent/service/install.js';
-import type { ServiceHost } from '../../../../agent/service/service-host.js';
+import { systemHost, type ServiceHost } from '../../../../agent/service/service-host.js';
 import { uninstallService } from '../../../../agent/service/uninstall.js';
 import { readUnit, unitText, type UnitFacts } from '../../../../agent/service/unit-file.js';
 import { skipFor } from '../../../support/skip.js';
@@ -134,6 +134,16 @@ describe('the unit of the agent', () => {
     if (/unrecognized option|Unknown|not supported/i.test(judged.stderr))
       skipFor(this, 'systemd-analyze security --offline');
     expect(judged.status, judged.stdout.split('\n').slice(-3).join('\n') + judged.stderr).to.equal(0);
+  });
+});
+
+describe('the machine that a service is installed on', () => {
+  it('has the programs of the system, whatever PATH root was left with', function () {
+    const program = readdirSync('/usr/sbin').find((name) => !existsSync(join('/usr/bin', name)));
+    if (program === undefined) return skipFor(this, 'a /usr/sbin of its own');
+    expect(systemHost('/usr/bin').has(program)).to.equal(true);
+    expect(systemHost('').has('no-such-program')).to.equal(false);
+    expect(systemHost('/usr/bin:/bin').run('sh', ['-c', 'echo $0']).stdout).to.match(/^\/(?:usr\/)?bin\/sh\n$/);
   });
 });
 
