@@ -129,15 +129,13 @@ export interface Isolation {
 
 /** What the firewall is to know after a restart. */
 export interface FirewallMemory {
-  /** Tables of the agent's may stand. */
-  readonly isLoaded: boolean;
   /** What names of managers and proxies led to, the newest first. */
   readonly addresses: Readonly<Record<string, readonly string[]>>;
   /** Where managers dialled from, the newest first. */
   readonly dialledFrom: readonly string[];
 }
 
-const NO_MEMORY: FirewallMemory = { isLoaded: false, addresses: {}, dialledFrom: [] };
+const NO_MEMORY: FirewallMemory = { addresses: {}, dialledFrom: [] };
 
 /** The agent's durable state beside the spool, in the same database, held in memory and written through. */
 export class StateStore {
@@ -255,9 +253,9 @@ export class StateStore {
     return this.#firewall;
   }
 
-  async noteFirewall(changes: Partial<FirewallMemory>, options: { readonly durable: boolean }): Promise<void> {
+  async noteFirewall(changes: Partial<FirewallMemory>): Promise<void> {
     this.#firewall = { ...this.#firewall, ...changes };
-    await this.#store.write([put(FIREWALL, this.#firewall)], options);
+    await this.#store.write([put(FIREWALL, this.#firewall)], { durable: false });
   }
 
   /** The one sync write of a heartbeat: the report and its sequence are on disk before a byte of it leaves. */
@@ -367,14 +365,13 @@ async function own(store: Store, owner: string, firstSequence: number): Promise<
 async function forgetting(store: Store, firstSequence: number): Promise<StoreOperation[]> {
   const before = parse<Progress>(await store.get(PROGRESS));
   const sequence = Math.max(before?.sequence ?? 0, firstSequence);
-  const { isLoaded } = parse<FirewallMemory>(await store.get(FIREWALL)) ?? NO_MEMORY;
   const commands: StoreOperation[] = [];
   await store.scan(ALL_COMMANDS, (key) => commands.push({ type: 'del', key }) > 0);
   return [
     ...commands,
     { type: 'del', key: COLLECTION },
     { type: 'del', key: ISOLATION },
-    put(FIREWALL, { ...NO_MEMORY, isLoaded }),
+    { type: 'del', key: FIREWALL },
     { type: 'del', key: SETTINGS },
     { type: 'del', key: CANDIDATE },
     { type: 'del', key: UNANSWERED },
