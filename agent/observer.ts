@@ -128,6 +128,8 @@ export class Observer {
       const lost = spool.reset(random);
       await state.rewrite();
       await this.#deps.journal.rewrite();
+      // Nothing is there any more to be read.
+      this.#isWithoutState = false;
       await spool.append('control', mendedEvent(mended, lost));
       return;
     }

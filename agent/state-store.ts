@@ -308,6 +308,7 @@ export class StateStore {
     if (this.#isolation) operations.push(put(ISOLATION, this.#isolation));
     operations.push(put(FIREWALL, this.#firewall));
     await this.#store.write(operations, { durable: true });
+    this.#isRead = true;
   }
 }
 
