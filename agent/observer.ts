@@ -134,6 +134,8 @@ export class Observer {
       return;
     }
     await spool.reload();
+    await this.#deps.journal.rewrite();
+    await state.keepIsolation();
     if (mended) await spool.append('control', mendedEvent(mended));
     if (!this.#isWithoutState) return;
     await state.reload();

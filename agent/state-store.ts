@@ -148,6 +148,7 @@ export class StateStore {
   #unanswered: UnansweredReport | undefined;
   #stoppedCollection: StoppedCollection | undefined;
   #isolation: Isolation | undefined;
+  #isIsolationKept = true;
   #firewall: FirewallMemory;
   #isRead: boolean;
 
@@ -187,7 +188,8 @@ export class StateStore {
     this.#candidate = loaded.candidate;
     this.#unanswered = loaded.unanswered;
     this.#stoppedCollection = loaded.stoppedCollection;
-    this.#isolation = loaded.isolation;
+    if (this.#isIsolationKept) this.#isolation = loaded.isolation;
+    else await this.keepIsolation().catch(() => undefined);
     this.#firewall = loaded.firewall;
     this.#isRead = true;
     await this.note({ ...loaded.progress, ...this.#progress, sequence: Math.max(sequence, loaded.progress.sequence) });
@@ -229,24 +231,29 @@ export class StateStore {
     return this.#isolation;
   }
 
-  /** In the file first: where it and the database differ after a crash, the computer is isolated. */
+  /** Counts whatever the disk takes of it. */
   async setIsolation(isolation: Isolation | undefined): Promise<void> {
-    this.#isolationFile?.write(isolation);
-    try {
-      await this.#store.write([putOrDelete(ISOLATION, isolation)], { durable: true });
-    } catch (error) {
-      this.#bringBackIsolation();
-      throw error;
-    }
     this.#isolation = isolation;
+    this.#isIsolationKept = false;
+    await this.keepIsolation().catch(() => undefined);
   }
 
-  #bringBackIsolation(): void {
-    try {
-      this.#isolationFile?.write(this.#isolation);
-    } catch {
-      // The failure of the database is thrown.
-    }
+  /** Whether the disk knows of the isolation, or of its end. */
+  get isIsolationKept(): boolean {
+    return this.#isIsolationKept;
+  }
+
+  /** Stores an isolation, or its end, that the disk did not take. Where file and database differ, the computer is isolated. */
+  async keepIsolation(): Promise<void> {
+    if (this.#isIsolationKept) return;
+    const isolation = this.#isolation;
+    const [file, database] = await Promise.allSettled([
+      (async () => this.#isolationFile?.write(isolation))(),
+      this.#store.write([putOrDelete(ISOLATION, isolation)], { durable: true }),
+    ]);
+    if (file.status === 'rejected') throw file.reason;
+    if (database.status === 'rejected') throw database.reason;
+    this.#isIsolationKept = isolation === this.#isolation;
   }
 
   get firewall(): FirewallMemory {

@@ -40,10 +40,13 @@ export interface FirewallWish {
   readonly reverted: string | undefined;
 }
 
+type StateNeeded =
+  'isRead' | 'isolation' | 'setIsolation' | 'keepIsolation' | 'isIsolationKept' | 'firewall' | 'noteFirewall';
+
 export interface FirewallDeps {
   readonly clock: Clock;
   readonly log: Log;
-  readonly state: Pick<StateStore, 'isRead' | 'isolation' | 'setIsolation' | 'firewall' | 'noteFirewall'>;
+  readonly state: Pick<StateStore, StateNeeded>;
   readonly spool: Pick<Spool, 'append'>;
   readonly tables: TablesFile;
   /** Absent where this agent keeps its hands off. */
@@ -163,6 +166,7 @@ export class Firewall {
 
   async #look(): Promise<void> {
     if (!this.#isKeptOnDisk) this.#keep(this.#kept);
+    await this.#deps.state.keepIsolation().catch(() => undefined);
     if (await this.#inTurn(() => this.#noticeLoss())) await this.#tell(RESTORED);
     if (this.#isInUse()) await this.#resolveAll(this.#targets());
     await this.apply();
@@ -419,6 +423,7 @@ export class Firewall {
     const { state, clock } = this.#deps;
     const before = state.isolation;
     await this.#begin({ ...wanted, since: before?.since ?? Math.round(clock.wall()) });
+    this.#warnUnlessStored();
     await this.#tell(isolatedEvent(wanted));
   }
 
@@ -427,8 +432,18 @@ export class Firewall {
     const { isolation } = this.#deps.state;
     if (!isolation) return false;
     await this.#endIsolation(isolation);
+    this.#warnUnlessStored();
     await this.#tell(endedEvent(isolation, by, commandId));
     return true;
+  }
+
+  /** Whether a restart would know that the computer is isolated, or is so no longer; tried again at each look. */
+  get isStored(): boolean {
+    return this.#deps.state.isIsolationKept;
+  }
+
+  #warnUnlessStored(): void {
+    if (!this.isStored) this.#deps.log.warn('The disk does not take that the computer is isolated, or is no longer');
   }
 
   /** Throws `not-isolated`, `too-many-requests`, `release-code-refused`; a code that was right counts for nothing more. */

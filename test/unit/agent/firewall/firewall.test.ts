@@ -37,7 +37,9 @@ class Machine {
   wish: FirewallWish = { rules: [], listeners: [], routes: { inForce: ROUTE }, reverted: undefined };
   readonly clock = new FakeClock();
 
+  readonly isIsolationKept = true;
   setIsolation = async (isolation: Isolation | undefined): Promise<void> => void (this.isolation = isolation);
+  keepIsolation = async (): Promise<void> => undefined;
   noteFirewall = async (changes: Partial<FirewallMemory>): Promise<void> =>
     void (this.firewall = { ...this.firewall, ...changes });
 
