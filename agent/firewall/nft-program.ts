@@ -16,7 +16,7 @@ export interface PacketFilter {
   /** Whether it would be loaded; nothing is changed. */
   check(script: NftScript): Promise<void>;
   /** In one step, or not at all. */
-  load(script: NftScript): Promise<void>;
+  load(script: Pick<NftScript, 'text'>): Promise<void>;
   /** Takes the agent's tables away. */
   unload(): Promise<void>;
   /** Whether the agent's tables stand with this chain in them, such as a generation. */

@@ -4,7 +4,7 @@ import { FAMILIES, TABLE } from '../firewall/nft-text.js';
 import { readIfThere, ServiceFailure, ServiceFault, servicePaths } from './install.js';
 import { contentFault, placeFault } from './service-folder.js';
 import type { ServiceHost } from './service-host.js';
-import { readUnit, UNIT_NAME, type InstalledUnit } from './unit-file.js';
+import { FIREWALL_UNIT_NAME, readUnit, UNIT_NAME, type InstalledUnit } from './unit-file.js';
 
 export interface UninstallOptions {
   readonly host: ServiceHost;
@@ -28,13 +28,16 @@ export function uninstallService(options: UninstallOptions): string[] {
 }
 
 function removeUnit({ host, root }: UninstallOptions): string[] {
-  const { unit, wants, sysusers } = servicePaths(root ?? host.tree);
+  const { unit, wants, firewallUnit, firewallWants, sysusers } = servicePaths(root ?? host.tree);
   const isManaged = root === undefined && host.isBooted;
-  if (isManaged) stop(host);
-  for (const path of [wants, unit, sysusers]) rmSync(path, { force: true });
-  if (!isManaged) return [`removed ${unit}`];
+  // An older installation has none.
+  const hasFirewall = existsSync(firewallUnit);
+  if (isManaged) stop(host, [UNIT_NAME, ...(hasFirewall ? [FIREWALL_UNIT_NAME] : [])]);
+  for (const path of [wants, unit, firewallWants, firewallUnit, sysusers]) rmSync(path, { force: true });
+  const removed = [`removed ${unit}`, ...(hasFirewall ? [`removed ${firewallUnit}`] : [])];
+  if (!isManaged) return removed;
   host.run('systemctl', ['daemon-reload']);
-  return ['stopped and disabled the service', `removed ${unit}`, ...openFirewall(host)];
+  return ['stopped and disabled the service', ...removed, ...openFirewall(host)];
 }
 
 /** Its rules outlive the agent, an isolation too: nobody would take them away any more. */
@@ -64,8 +67,8 @@ function assertPurgeable(directory: string, root: string): void {
   if (content !== undefined) throw new ServiceFault([`${folder} ${content}: remove it by hand, without --purge`]);
 }
 
-function stop(host: ServiceHost): void {
-  const { status, stderr } = host.run('systemctl', ['disable', '--now', '--quiet', UNIT_NAME]);
+function stop(host: ServiceHost, units: readonly string[]): void {
+  const { status, stderr } = host.run('systemctl', ['disable', '--now', '--quiet', ...units]);
   if (status !== 0) throw new ServiceFailure(`systemctl disable --now ended with ${status}: ${stderr.trim()}`);
 }
 

@@ -48,7 +48,7 @@ class Machine {
       if (this.failure) throw this.failure;
       if (this.refused !== undefined && text.includes(this.refused)) throw new FirewallRefused(`no ${this.refused}`);
     },
-    load: async (script) => {
+    load: async (script: NftScript) => {
       if (this.failure) throw this.failure;
       this.loads += 1;
       this.loaded = script;
