@@ -180,10 +180,9 @@ class Installation {
   #makeUser(): boolean {
     const { host, user, directory } = this.#options;
     const { sysusers, unit } = this.#paths;
-    if (hasUser(host, user))
-      return readIfThere(unit) !== undefined && readUnit(readIfThere(unit) ?? '')?.isUserOwn === true;
+    if (hasUser(host, user)) return isDeclared(sysusers, user) || readUnit(readIfThere(unit) ?? '')?.isUserOwn === true;
+    this.#write(sysusers, sysusersText({ user, directory }));
     if (host.has('systemd-sysusers')) {
-      this.#write(sysusers, sysusersText({ user, directory }));
       this.#undo.push(() => void (hasUser(host, user) && host.run('userdel', [user])));
       this.#must('systemd-sysusers', [sysusers]);
     } else {
@@ -290,6 +289,11 @@ function enable(wants: string, name: string): void {
   if (isLinkTo(wants, `../${name}`)) return;
   rmSync(wants, { force: true });
   symlinkSync(`../${name}`, wants);
+}
+
+/** By an installation that made the user; an uninstallation that leaves the user leaves its declaration. */
+function isDeclared(sysusers: string, user: string): boolean {
+  return readIfThere(sysusers)?.startsWith(`u ${user} `) === true;
 }
 
 function isLinkTo(path: string, target: string): boolean {

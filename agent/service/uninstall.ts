@@ -18,22 +18,29 @@ export function uninstallService(options: UninstallOptions): string[] {
   const { host, root, purge } = options;
   if (root === undefined && !host.isRoot) throw new ServiceFault(['a service is removed by root']);
   const tree = root ?? host.tree;
-  const { unit } = servicePaths(tree);
+  const { unit, sysusers } = servicePaths(tree);
   const text = readIfThere(unit);
   if (text === undefined) return ['no service is installed'];
   const installed = readUnit(text);
   if (!installed) throw new ServiceFault([`${unit} was not written by wardbeat-agent install: remove it by hand`]);
   if (purge) assertPurgeable(installed.directory, tree);
-  return [...removeUnit(options), ...(purge ? removeData(options, installed) : [keptData(installed, tree)])];
+  const said = removeUnits(options);
+  if (!leavesUser(options, installed)) rmSync(sysusers, { force: true });
+  return [...said, ...(purge ? removeData(options, installed) : [keptData(installed, tree)])];
 }
 
-function removeUnit({ host, root }: UninstallOptions): string[] {
-  const { unit, wants, firewallUnit, firewallWants, sysusers } = servicePaths(root ?? host.tree);
+/** A user that stays stays declared: so the next installation knows it for the service's own. */
+function leavesUser({ root, purge }: UninstallOptions, { isUserOwn }: InstalledUnit): boolean {
+  return root === undefined && !purge && isUserOwn;
+}
+
+function removeUnits({ host, root }: UninstallOptions): string[] {
+  const { unit, wants, firewallUnit, firewallWants } = servicePaths(root ?? host.tree);
   const isManaged = root === undefined && host.isBooted;
   // An older installation has none.
   const hasFirewall = existsSync(firewallUnit);
   if (isManaged) stop(host, [UNIT_NAME, ...(hasFirewall ? [FIREWALL_UNIT_NAME] : [])]);
-  for (const path of [wants, unit, firewallWants, firewallUnit, sysusers]) rmSync(path, { force: true });
+  for (const path of [wants, unit, firewallWants, firewallUnit]) rmSync(path, { force: true });
   const removed = [`removed ${unit}`, ...(hasFirewall ? [`removed ${firewallUnit}`] : [])];
   if (!isManaged) return removed;
   host.run('systemctl', ['daemon-reload']);

@@ -32,6 +32,7 @@ const UNIT = 'etc/systemd/system/wardbeat-agent.service';
 const FIREWALL_UNIT = 'etc/systemd/system/wardbeat-agent-firewall.service';
 const FIREWALL_WANTS = 'etc/systemd/system/multi-user.target.wants/wardbeat-agent-firewall.service';
 const WANTS = 'etc/systemd/system/multi-user.target.wants/wardbeat-agent.service';
+const SYSUSERS = 'etc/sysusers.d/wardbeat-agent.conf';
 const DIRECTORY = '/var/lib/wardbeat-agent';
 const PROGRAM = { node: '/usr/bin/env', script: '/etc/hostname' };
 const FACTS: UnitFacts = {
@@ -149,9 +150,7 @@ describe('the unit of the agent', () => {
       });
       const env = { ...process.env, SYSTEMD_LOG_LEVEL: 'warning' };
       const verified = spawnSync('systemd-analyze', ['verify', ...paths], { encoding: 'utf8', env });
-      const ofUnit = verified.stderr
-        .split('\n')
-        .filter((line) => /wardbeat-agent|cycle/.test(line));
+      const ofUnit = verified.stderr.split('\n').filter((line) => /wardbeat-agent|cycle/.test(line));
       expect(ofUnit, verified.stderr).to.deep.equal([]);
       const judged = paths.map((path) =>
         spawnSync('systemd-analyze', ['security', '--offline=true', '--threshold=30', '--no-pager', path], {
@@ -352,11 +351,32 @@ describe('the installation of the service', () => {
     ]);
     expect([UNIT, FIREWALL_UNIT, DIRECTORY].map((path) => existsSync(at(path)))).to.deep.equal([false, false, true]);
     expect(uninstallService({ host, root: undefined, purge: true })).to.deep.equal(['no service is installed']);
-    // Its own user is there already and stays another's.
+    // The user that it made is there already and is known again.
     installService(options());
     expect(uninstallService({ host, root: undefined, purge: true }).join('\n')).to.contain(`removed ${at(DIRECTORY)}`);
-    expect(host.calls).not.to.include('userdel wardbeat-agent');
-    expect(existsSync(at(DIRECTORY))).to.equal(false);
+    expect(host.calls).to.include('userdel wardbeat-agent');
+    expect([existsSync(at(DIRECTORY)), existsSync(at(SYSUSERS))]).to.deep.equal([false, false]);
+  });
+
+  for (const tool of ['systemd-sysusers', 'useradd'])
+    it(`leaves a user alone that ${tool} made for another program`, () => {
+      host = fakeHost(tree, { has: (command) => command !== 'systemd-sysusers' || command === tool });
+      host.run(tool, []);
+      installService(options());
+      uninstallService({ host, root: undefined, purge: false });
+      installService(options());
+      uninstallService({ host, root: undefined, purge: true });
+      expect(host.calls).not.to.include('userdel wardbeat-agent');
+      expect(existsSync(at(SYSUSERS))).to.equal(false);
+    });
+
+  it('knows the user again that useradd made for it', () => {
+    host = fakeHost(tree, { has: (command) => command !== 'systemd-sysusers' });
+    installService(options());
+    uninstallService({ host, root: undefined, purge: false });
+    installService(options());
+    uninstallService({ host, root: undefined, purge: true });
+    expect(host.calls.at(-1)).to.equal('userdel wardbeat-agent');
   });
 
   it('removes the user that it made, with --purge', () => {
