@@ -255,5 +255,9 @@ describe('commands of one computer', () => {
     world.clock.now += 8 * DAY_MS;
     await world.job.tidy();
     expect(await refused(download()), 'after a week').to.equal('command-file-not-found');
+    const left = await world.pool.query(
+      'SELECT command_id FROM command_files UNION SELECT command_id FROM command_file_parts',
+    );
+    expect(left.rows).to.deep.equal([]);
   });
 });
