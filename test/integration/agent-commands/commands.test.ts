@@ -108,6 +108,14 @@ describe('commands of one computer', () => {
     expect((await world.queue(db1, body)).status).to.equal(201);
     const racing = await Promise.all([1, 2, 3, 4].map(() => world.queue(db1, { ...body, idempotencyKey: 'race' })));
     expect(new Set(racing.map(({ body: { id } }) => id)).size).to.equal(1);
+    const expiresAt = new Date(world.clock.toWall(world.clock.now) + 60_000).toISOString();
+    const short = await world.queue(db1, { ...body, expiresAt, idempotencyKey: 'short' });
+    world.clock.now += 60_001;
+    const late = await world.queue(db1, { ...body, expiresAt, idempotencyKey: 'short' });
+    expect([late.status, late.body.id], 'asked again when its time is over').to.deep.equal([200, short.body.id]);
+    expect((await problemOf(world.queue(db1, { ...body, expiresAt, idempotencyKey: 'new' }))).code).to.equal(
+      'request-invalid',
+    );
   });
 
   it('are cancelled while nobody has them, and only then', async () => {
