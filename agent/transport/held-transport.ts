@@ -13,10 +13,12 @@ import {
   SHORT_LIFE_MS,
   type ChannelTrouble,
 } from '../channel-rules.js';
+import { ATTEMPT_LIMIT_MS } from '../beat-rules.js';
 import { sleepUnlessAborted, withDeadline } from '../deadline.js';
 import { upgradeToChannel, type AgentChannel, type ChannelEnds } from './agent-channel.js';
 import type { ManagerTransport, Routes } from './manager-transport.js';
 import { routeKey, type Route } from './route-rules.js';
+import { SecondWay, type OpenWay } from './second-way.js';
 import type { ManagerConnection } from './tls-connection.js';
 import { ManagerRefusal, toTransportError } from './transport-error.js';
 
@@ -60,7 +62,6 @@ export interface ConnectOptions {
 
 const CHANNEL_PART = { name: 'channel', kind: 'agentPart', state: 'unknown' } as const;
 const LONGEST_UPGRADE_MS = 4000;
-const WHOLE_ATTEMPT_MS = 10_000;
 /** A whole policy may want channels all at once. */
 const NEWLY_WANTED_SPREAD_MS = 5000;
 
@@ -76,9 +77,11 @@ export class HeldTransport {
   #changedAt: number | null = null;
   #lastEnd: string | null = null;
   #isEnding = false;
+  readonly #secondWay: SecondWay;
 
   constructor(deps: HeldTransportDeps) {
     this.#deps = deps;
+    this.#secondWay = new SecondWay(deps.clock);
   }
 
   /** A connection for the reports of one exchange; `close` leaves a channel open. */
@@ -87,22 +90,26 @@ export class HeldTransport {
     signal: AbortSignal,
     { isLast = false, over }: ConnectOptions = {},
   ): Promise<ManagerConnection> {
-    const { clock, https } = this.#deps;
+    const { clock } = this.#deps;
     const end = clock.monotonic() + milliseconds;
     this.review();
-    if (over) return https.connect(milliseconds, signal, over);
+    if (over) return this.#byHttps(milliseconds, signal, { over });
     if (this.#channel?.isStale) this.#channel.destroy();
-    if (this.#isRouteUnproven()) return https.connect(milliseconds, signal);
+    if (this.#isRouteUnproven()) return this.#byHttps(milliseconds, signal);
     const channel = this.#usable() ?? (isLast ? undefined : await this.#openIfWanted(milliseconds, signal));
     if (channel) return this.#over(channel);
-    const connection = await https.connect(Math.max(0, end - clock.monotonic()), signal);
-    return {
-      ...connection,
-      close: () => {
-        connection.close();
-        this.#openIfNewlyWanted();
-      },
-    };
+    const onClose = (): void => this.#openIfNewlyWanted();
+    return this.#byHttps(Math.max(0, end - clock.monotonic()), signal, { onClose });
+  }
+
+  #byHttps(
+    milliseconds: number,
+    signal: AbortSignal,
+    { over, onClose }: { readonly over?: Route; readonly onClose?: () => void } = {},
+  ): Promise<ManagerConnection> {
+    const { https } = this.#deps;
+    const open: OpenWay = (left, limit) => https.connect(left, limit, over);
+    return this.#secondWay.connect({ open, onClose }, milliseconds, signal);
   }
 
   /** Drops everything that is kept: after repeated failures nothing of it is trusted. */
@@ -255,8 +262,9 @@ export class HeldTransport {
 
   /** Where the channel fails under a report, the same bytes go over HTTPS within the same attempt. */
   #over(channel: AgentChannel): ManagerConnection {
-    const { https } = this.#deps;
+    const { clock } = this.#deps;
     let fallen: ManagerConnection | undefined;
+    let isClosed = false;
     return {
       get managerUrl() {
         return fallen ? fallen.managerUrl : channel.managerUrl;
@@ -271,6 +279,7 @@ export class HeldTransport {
         return fallen ? fallen.warning : channel.warning;
       },
       post: async (path, body, signal) => {
+        const end = clock.monotonic() + ATTEMPT_LIMIT_MS;
         if (!fallen) {
           try {
             return await channel.exchange(body, signal);
@@ -278,10 +287,12 @@ export class HeldTransport {
             if (error instanceof ManagerRefusal || signal.aborted) throw error;
           }
         }
-        fallen ??= await https.connect(WHOLE_ATTEMPT_MS, signal);
+        fallen ??= await this.#byHttps(Math.max(0, end - clock.monotonic()), signal);
+        if (isClosed) fallen.close();
         return fallen.post(path, body, signal);
       },
       close: () => {
+        isClosed = true;
         fallen?.close();
         this.review();
       },
