@@ -76,6 +76,8 @@ export class HeldTransport {
   /** Of the present channel or the last one; wall time. */
   #changedAt: number | null = null;
   #lastEnd: string | null = null;
+  /** When an exchange was asked for that opens one. */
+  #askedBoot = Number.NEGATIVE_INFINITY;
   #isEnding = false;
   readonly #secondWay: SecondWay;
 
@@ -98,7 +100,7 @@ export class HeldTransport {
     if (this.#isRouteUnproven()) return this.#byHttps(milliseconds, signal);
     const channel = this.#usable() ?? (isLast ? undefined : await this.#openIfWanted(milliseconds, signal));
     if (channel) return this.#over(channel);
-    const onClose = (): void => this.#openIfNewlyWanted();
+    const onClose = (): void => this.#askAgain();
     return this.#byHttps(Math.max(0, end - clock.monotonic()), signal, { onClose });
   }
 
@@ -160,11 +162,20 @@ export class HeldTransport {
     return isOpenable ? this.#open(milliseconds, signal) : undefined;
   }
 
-  /** The exchange that ends now brought settings that want one: the next heartbeat may be a day away. */
-  #openIfNewlyWanted(): void {
-    const { clock, random, onLost } = this.#deps;
-    const isOpenable = this.#isWanted() && !this.#usable() && mayOpen(this.#trouble, clock.boot());
-    if (isOpenable) onLost(NEWLY_WANTED_SPREAD_MS * random.fraction());
+  /** The exchange that ends now may have brought settings that want one, and the next heartbeat may be a day away. */
+  #askAgain(): void {
+    const { clock, random } = this.#deps;
+    if (!this.#isWanted() || this.#usable()) return;
+    const nowBoot = clock.boot();
+    if (mayOpen(this.#trouble, nowBoot)) this.#ask(NEWLY_WANTED_SPREAD_MS * random.fraction());
+    // This one may have been asked for in its place.
+    else if (this.#askedBoot > nowBoot) this.#ask(this.#askedBoot - nowBoot);
+  }
+
+  #ask(milliseconds: number): void {
+    const { clock, onLost } = this.#deps;
+    this.#askedBoot = clock.boot() + milliseconds;
+    onLost(milliseconds);
   }
 
   #isWanted(): boolean {
@@ -214,7 +225,7 @@ export class HeldTransport {
   }
 
   #refused(error: unknown): void {
-    const { clock, random, log, onLost } = this.#deps;
+    const { clock, random, log } = this.#deps;
     const failure = error instanceof ManagerRefusal ? error : toTransportError(error);
     const isKnown = this.#trouble.fallback !== undefined;
     const detail = `${failure.code}: ${failure.message}`.slice(0, 512);
@@ -225,7 +236,7 @@ export class HeldTransport {
     const facts = { code: failure.code, detail: failure.message };
     if (!this.#trouble.fallback) {
       log.debug(facts, 'No channel came about: HTTPS delivers');
-      onLost(this.#trouble.notBeforeBoot - nowBoot);
+      this.#ask(this.#trouble.notBeforeBoot - nowBoot);
     } else if (!isKnown) log.warn(facts, 'No channel can be held: each heartbeat opens a connection of its own');
   }
 
@@ -237,7 +248,7 @@ export class HeldTransport {
 
   #ended(channel: AgentChannel, { code, reason }: ChannelEnds): void {
     if (this.#channel !== channel) return;
-    const { clock, random, settings, log, onLost } = this.#deps;
+    const { clock, random, settings, log } = this.#deps;
     const livedMs = this.#changedAt === null ? 0 : clock.wall() - this.#changedAt;
     this.#channel = undefined;
     this.#changed(`ended with ${code}${reason === '' ? '' : `: ${reason}`}`.slice(0, 512));
@@ -252,7 +263,7 @@ export class HeldTransport {
       );
     this.#trouble = trouble;
     log.debug({ code, reason, returnInMs }, 'The channel ended: HTTPS delivers');
-    if (returnInMs !== undefined) onLost(returnInMs);
+    if (returnInMs !== undefined) this.#ask(returnInMs);
   }
 
   #changed(end: string | null): void {
