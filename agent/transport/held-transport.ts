@@ -97,7 +97,8 @@ export class HeldTransport {
     this.review();
     if (over) return this.#byHttps(milliseconds, signal, { over });
     if (this.#channel?.isStale) this.#channel.destroy();
-    if (this.#isRouteUnproven()) return this.#byHttps(milliseconds, signal);
+    // Once it is proven nothing goes the former way any more.
+    if (this.#isRouteUnproven()) return this.#byHttps(milliseconds, signal, { onClose: () => this.review() });
     const channel = this.#usable() ?? (isLast ? undefined : await this.#openIfWanted(milliseconds, signal));
     if (channel) return this.#over(channel);
     const onClose = (): void => this.#askAgain();

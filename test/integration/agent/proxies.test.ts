@@ -193,6 +193,20 @@ describe('an agent behind proxies', function () {
       expect(first.connections).to.equal(connections);
     });
 
+  it('leaves the channel of the former way as soon as another one is in force', async () => {
+    manager.upgrades = 'channels';
+    await enrollAndStart();
+    await until('it holds a channel', () => daemon.status().channel.state === 'open' && manager.channels.size === 1);
+    const [channel] = manager.channels;
+    const left = new Promise((resolve) => channel!.once('close', resolve));
+    edit({ proxies: [{ url: (await rogue()).url }], proxyFallbackDirect: false });
+    manager.wake();
+    await applied();
+    // Long before the next heartbeat.
+    expect(await left).to.equal(1000);
+    expect(manager.intervalMs).to.equal(60_000);
+  });
+
   it('goes on to the next proxy within 10 s when the one that holds its channel says nothing more', async () => {
     const [first, second] = [await rogue(), await rogue()];
     manager.upgrades = 'channels';
