@@ -114,7 +114,6 @@ export interface StateOptions {
   readonly firstSequence: number;
 }
 
-/** The agent's durable state beside the spool, in the same database, held in memory and written through. */
 /** The computer was isolated by a command and is until another, or the code, releases it. */
 export interface Isolation {
   readonly commandId: string;
@@ -137,6 +136,7 @@ export interface FirewallMemory {
 
 const NO_MEMORY: FirewallMemory = { isLoaded: false, addresses: {}, dialledFrom: [] };
 
+/** The agent's durable state beside the spool, in the same database, held in memory and written through. */
 export class StateStore {
   readonly #store: Store;
   readonly #owner: string;
