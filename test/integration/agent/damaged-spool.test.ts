@@ -204,6 +204,26 @@ describe('a spool that the disk has damaged', () => {
     );
   });
 
+  it('counts on where the event that counted was dropped itself, and holds what it says', async () => {
+    opened = await DurableStore.open(path(), clock);
+    const spool = await Spool.open({ store: opened.store, clock, random, maxMegabytes: 1 });
+    await fill(spool, 3000);
+    const dropped = spool.status().lanes.log.dropped;
+    expect(dropped).to.be.greaterThan(0);
+    for (let done = 0; done < 1000; done += 50)
+      await spool.append('control', { ...LOG, message: random.bytes(60).toString('hex') }, 50);
+    expect(spool.status().lanes.control.dropped).to.be.greaterThan(0);
+    await fill(spool, 1000);
+    const { log, control } = spool.status().lanes;
+    expect(log.dropped).to.be.greaterThan(dropped);
+    const sent = await drain(spool);
+    const ofLog = gapsOf(sent).filter(({ lane }) => lane === 'log');
+    expect(ofLog.map(({ count }) => count)).to.deep.equal([log.dropped]);
+    expect(sent.filter(({ lane }) => lane === 'control')).to.have.length(control.waiting);
+    expect(spool.status().bytes).to.equal(0);
+    expect(Object.values(spool.status().lanes).map(({ waiting }) => waiting)).to.deep.equal([0, 0, 0, 0]);
+  });
+
   it('names its lanes in every status', async () => {
     const spool = await open();
     expect(Object.keys(spool.status().lanes)).to.deep.equal([...LANES]);
