@@ -7,7 +7,7 @@ import {
   type Lane,
   type SpoolReport,
 } from '../../protocol/heartbeat-messages.js';
-import { describe, type Store, type StoreOperation } from './durable-store.js';
+import { describe, isDiskFault, type Store, type StoreOperation } from './durable-store.js';
 import { toSpoolable, type IncomingEvent, type SpoolableEvent } from './event-intake.js';
 import { droppedKey, epochKey, parsePlace, recordKey } from './spool-keys.js';
 import { createLanes, loadLanes, type Gap, type LaneState, type LaneStatus, type Segment } from './spool-lanes.js';
@@ -112,9 +112,14 @@ export class Spool {
     const { store, random } = options;
     const { lanes, lastOrdinal, losses, renamed } = await loadLanes(store, () => newName(random));
     const operations = [...forgetDrained(lanes), ...renamed.map(nameOperation)];
-    if (operations.length > 0) await store.write(operations, { durable: renamed.length > 0 });
     const spool = new Spool(options, lanes, { ordinal: lastOrdinal + 1, name: newName(random) });
-    await spool.#tell(losses);
+    try {
+      if (operations.length > 0) await store.write(operations, { durable: renamed.length > 0 });
+      await spool.#tell(losses);
+    } catch (error) {
+      // A disk that can be read and not written keeps no agent from beating: `reload` does it again.
+      if (!isDiskFault(error)) throw error;
+    }
     return spool;
   }
 
