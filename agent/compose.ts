@@ -230,8 +230,7 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
     firewallMark: () => directions.firewallMark,
   });
   const directions: Directions = new Directions({
-    clock,
-    log,
+    ...base,
     bootId,
     state,
     spool,
