@@ -36,8 +36,14 @@ export class EventRate {
     if (minute > last) return false;
     this.#reached.set(lane, minute);
     this.#used.set(minute, (this.#used.get(minute) ?? 0) + 1);
-    if (this.#used.size > MOST_MINUTES) this.#used.delete(Math.min(...this.#used.keys()));
+    if (this.#used.size > MOST_MINUTES) this.#forgetOldest();
     return true;
+  }
+
+  /** But for those that lanes stand at: a lane that is behind the others must not begin its minute anew. */
+  #forgetOldest(): void {
+    const present = new Set(this.#reached.values());
+    this.#used.delete(Math.min(...[...this.#used.keys()].filter((minute) => !present.has(minute))));
   }
 }
 
