@@ -202,12 +202,16 @@ interface WaysDeps {
 /** What connects agent and manager, either way. */
 function composeWays({ options, identity, state, spool, settings, lock, loop }: WaysDeps) {
   const { clock, random, log, bootId, listenerPort } = options;
+  const base = { clock, random, log };
   const proxies: ProxyControl = new ProxyControl({
     directory: options.directory,
     log,
     settings: () => settings.values,
     tryOut: (route) => loop().tryOut(route),
-    onChange: () => directions.rerouted(),
+    onChange: () => {
+      directions.rerouted();
+      transport.review();
+    },
   });
   const firewall = composeFirewall({ options, identity, state, spool, wish: () => directions.firewallWish });
   const transportOptions: TransportOptions = {
@@ -230,8 +234,7 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
     firewallMark: () => directions.firewallMark,
   });
   const directions: Directions = new Directions({
-    clock,
-    log,
+    ...base,
     bootId,
     state,
     spool,
@@ -246,10 +249,8 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
     onNews: () => loop().wake(),
   });
   const https = new ManagerTransport(transportOptions);
-  const transport = new HeldTransport({
-    clock,
-    random,
-    log,
+  const transport: HeldTransport = new HeldTransport({
+    ...base,
     https,
     settings: () => settings.values,
     routes: () => directions.routes,

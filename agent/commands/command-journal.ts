@@ -10,14 +10,21 @@ import {
   type JournalEntry,
 } from './journal-rules.js';
 
+interface Telling {
+  readonly id: string;
+  readonly state: ToldState;
+}
+
 /**
  * Every command that this agent took, in its database: written and synced before it runs and after, so that a crash at any
- * moment tells whether it ran; but for those that cannot wait for a disk. What ended is remembered, so that a command that comes again is answered and not run again.
+ * moment tells whether it ran; but for those that cannot wait for a disk. What ended is remembered, so that a command that
+ * comes again is answered and not run again.
  */
 export class CommandJournal {
   readonly #store: Store;
   readonly #entries = new Map<string, JournalEntry>();
   #arrivals = 0;
+  #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(store: Store) {
     this.#store = store;
@@ -57,32 +64,39 @@ export class CommandJournal {
   }
 
   /** Those that are new are kept durably; of those that are known everything is told again. */
-  async take(orders: readonly CommandOrder[], managerTime: number): Promise<void> {
-    const taken = orders.map((order): JournalEntry => {
-      const known = this.#entries.get(order.id);
-      if (known) return { ...known, told: undefined };
-      this.#arrivals += 1;
-      return { order, expiresAt: managerTime + order.expiresInMs, arrival: this.#arrivals, state: 'waiting' };
-    });
-    await this.#keep(taken, { durable: true });
+  take(orders: readonly CommandOrder[], managerTime: number): Promise<void> {
+    return this.#inTurn(() =>
+      this.#keep(
+        orders.map((order): JournalEntry => {
+          const known = this.#entries.get(order.id);
+          if (known) return { ...known, told: undefined };
+          this.#arrivals += 1;
+          return { order, expiresAt: managerTime + order.expiresInMs, arrival: this.#arrivals, state: 'waiting' };
+        }),
+      ),
+    );
   }
 
   /** Durable before the command runs. */
   begin(entry: JournalEntry): Promise<void> {
-    return this.#update(entry.order.id, { state: 'running' }, { durable: true });
+    return this.#update(entry.order.id, { state: 'running' });
   }
 
   /** It was running when a former process ended, and may run again. */
   again(entry: JournalEntry): Promise<void> {
-    return this.#update(entry.order.id, { state: 'waiting' }, { durable: true });
+    return this.#update(entry.order.id, { state: 'waiting' });
   }
 
-  async end(entry: JournalEntry, outcome: CommandOutcome): Promise<void> {
-    await this.#update(entry.order.id, { state: 'ended', outcome }, { durable: true });
+  end(entry: JournalEntry, outcome: CommandOutcome): Promise<void> {
+    return this.#update(entry.order.id, { state: 'ended', outcome });
   }
 
   /** A report that told this was answered. Not synced: were it forgotten, it would be told again. */
-  async told(tellings: readonly { readonly id: string; readonly state: ToldState }[]): Promise<void> {
+  told(tellings: readonly Telling[]): Promise<void> {
+    return this.#inTurn(() => this.#noteTold(tellings));
+  }
+
+  async #noteTold(tellings: readonly Telling[]): Promise<void> {
     const told = tellings.flatMap(({ id, state }) => {
       const entry = this.#entries.get(id);
       return entry ? [{ ...entry, told: state }] : [];
@@ -98,21 +112,33 @@ export class CommandJournal {
   }
 
   /** Writes everything again, into a database that was begun anew or did not take all of it. */
-  async rewrite(): Promise<void> {
-    await this.#store.write(this.entries.map(put), { durable: true });
+  rewrite(): Promise<void> {
+    return this.#inTurn(() => this.#store.write(this.entries.map(put), { durable: true }));
   }
 
-  #update(id: string, changes: Partial<JournalEntry>, options: { durable: boolean }): Promise<void> {
-    const known = this.#entries.get(id);
-    if (!known) throw new Error('A command is not in the journal');
-    return this.#keep([{ ...known, ...changes }], options);
+  #update(id: string, changes: Partial<JournalEntry>): Promise<void> {
+    return this.#inTurn(() => {
+      const known = this.#entries.get(id);
+      if (!known) throw new Error('A command is not in the journal');
+      return this.#keep([{ ...known, ...changes }]);
+    });
   }
 
-  /** In memory once it is on the disk: what could not be written did not happen, unless it cannot wait. */
-  async #keep(entries: readonly JournalEntry[], { durable }: { durable: boolean }): Promise<void> {
+  /**
+   * One change after the other: an entry that is read while another is being written is the former one, and would put
+   * `waiting` over `running` on the disk, where a crash would have the command run twice.
+   */
+  #inTurn(change: () => Promise<void>): Promise<void> {
+    const done = this.#turn.then(change);
+    this.#turn = done.catch(() => undefined);
+    return done;
+  }
+
+  /** Durable, and in memory once it is on the disk: what could not be written did not happen, unless it cannot wait. */
+  async #keep(entries: readonly JournalEntry[]): Promise<void> {
     if (entries.length === 0) return;
     try {
-      await this.#store.write(entries.map(put), { durable });
+      await this.#store.write(entries.map(put), { durable: true });
       this.#remember(entries);
     } catch (error) {
       const urgent = entries.filter(runsWithoutDisk);

@@ -184,15 +184,7 @@ export class SimulatedAgent {
       managerNow: () => clock.wall(),
       onNews: () => undefined,
     });
-    const exchanger = new Exchanger({
-      ...base,
-      firewall: NO_FIREWALL,
-      incarnation,
-      directions,
-      transport,
-      observer,
-      commands,
-    });
+    const exchanger = new Exchanger({ ...base, incarnation, directions, transport, observer, commands });
     const intervalSeconds = () => settings.values.heartbeatIntervalSeconds;
     const loop: HeartbeatLoop = new HeartbeatLoop({
       ...base,

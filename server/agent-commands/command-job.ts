@@ -12,6 +12,42 @@ const FILE_DAYS = 7;
 const PER_PASS = 200;
 const MOST_PASSES = 25;
 
+/** A few at a time: each in a transaction of its own, and far from the time that a statement may take. */
+const FORGETTING = [
+  {
+    statement: `
+      WITH old AS (
+        SELECT command_files.command_id FROM command_files WHERE command_files.stored_fleet_ms < $1
+        ORDER BY command_files.stored_fleet_ms, command_files.command_id LIMIT $2),
+      parts AS (
+        DELETE FROM command_file_parts USING old WHERE command_file_parts.command_id = old.command_id)
+      DELETE FROM command_files USING old WHERE command_files.command_id = old.command_id
+      RETURNING command_files.command_id`,
+    days: FILE_DAYS,
+    most: 50,
+  },
+  {
+    statement: `
+      DELETE FROM commands WHERE commands.id = ANY(ARRAY(
+        SELECT old.id FROM commands AS old WHERE old.ended_fleet_ms < $1 ORDER BY old.ended_fleet_ms, old.id LIMIT $2))
+      RETURNING commands.id`,
+    days: COMMAND_DAYS,
+    most: 5000,
+  },
+  {
+    statement: `
+      WITH old AS (
+        SELECT operations.id FROM operations WHERE operations.created_fleet_ms < $1 AND operations.state <> 'queueing'
+        ORDER BY operations.created_fleet_ms, operations.id LIMIT $2),
+      targets AS (
+        DELETE FROM operation_targets USING old WHERE operation_targets.operation_id = old.id)
+      DELETE FROM operations USING old WHERE operations.id = old.id
+      RETURNING operations.id`,
+    days: COMMAND_DAYS,
+    most: 1,
+  },
+] as const;
+
 export interface CommandJobDeps {
   readonly job: Pick<ClaimedJob, 'run' | 'release'>;
   readonly inTransaction: HotTransaction;
@@ -68,22 +104,11 @@ export function createCommandJob({ job, inTransaction, clock, wake, feed }: Comm
     },
     async tidy() {
       const now = Math.floor(clock.fleet());
-      await inTransaction(async (sql) => {
-        await sql.query(`DELETE FROM command_files WHERE stored_fleet_ms < $1`, [now - FILE_DAYS * DAY_MS]);
-        await sql.query(
-          `DELETE FROM command_file_parts WHERE NOT EXISTS (
-             SELECT FROM command_files WHERE command_files.command_id = command_file_parts.command_id)`,
-        );
-        await sql.query('DELETE FROM commands WHERE ended_fleet_ms < $1', [now - COMMAND_DAYS * DAY_MS]);
-        await sql.query(
-          `DELETE FROM operation_targets USING operations WHERE operations.id = operation_targets.operation_id
-             AND operations.created_fleet_ms < $1 AND operations.state <> 'queueing'`,
-          [now - COMMAND_DAYS * DAY_MS],
-        );
-        await sql.query(`DELETE FROM operations WHERE created_fleet_ms < $1 AND state <> 'queueing'`, [
-          now - COMMAND_DAYS * DAY_MS,
-        ]);
-      });
+      for (const { statement, days, most } of FORGETTING) {
+        const before = now - days * DAY_MS;
+        const forget = () => inTransaction(async (sql) => (await sql.query(statement, [before, most])).length);
+        while ((await forget()) === most);
+      }
     },
     release: () => job.release(),
   };

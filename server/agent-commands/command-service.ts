@@ -16,7 +16,7 @@ import {
   refreshFlags,
   storeProgress,
 } from './command-repository.js';
-import { checkRequest, type CheckedRequest, type CommandRequest } from './command-request.js';
+import { checkRequest, digestOf, type CommandRequest } from './command-request.js';
 import { findTarget, type CommandTarget } from './command-target.js';
 import type { Command } from './command.js';
 
@@ -55,9 +55,8 @@ export interface CommandService {
 export function createCommandService(deps: CommandServiceDeps): CommandService {
   return {
     async queue(caller, computerId, { idempotencyKey, ...request }) {
-      const checked = checkRequest(request, deps.clock);
       const queued = await deps.inTransaction((manager) =>
-        queueOne(deps, sqlOfManager(manager), { caller, computerId, checked, idempotencyKey: idempotencyKey ?? null }),
+        queueOne(deps, sqlOfManager(manager), { caller, computerId, request, idempotencyKey: idempotencyKey ?? null }),
       );
       if (queued.isNew && queued.command.isDue) deps.wake([computerId]);
       return queued;
@@ -70,22 +69,23 @@ export function createCommandService(deps: CommandServiceDeps): CommandService {
 interface Queueing {
   readonly caller: Caller;
   readonly computerId: string;
-  readonly checked: CheckedRequest;
+  readonly request: CommandRequest;
   readonly idempotencyKey: string | null;
 }
 
 async function queueOne(deps: CommandServiceDeps, sql: Sql, asked: Queueing): Promise<Queued> {
-  const { caller, computerId, checked, idempotencyKey } = asked;
+  const { caller, computerId, request, idempotencyKey } = asked;
   await lockLiveRows(sql, [computerId]);
   const target = await findTarget(sql, caller.scope, computerId);
   if (!target) throw new Problem('computer-not-found');
   const known = idempotencyKey === null ? undefined : await findByIdempotencyKey(sql, computerId, idempotencyKey);
-  if (known) return { command: assertSame(known, checked.digest), target, isNew: false };
+  // Whoever asks again may do so when its time is over.
+  if (known) return { command: assertSame(known, digestOf(request)), target, isNew: false };
+  const { digest, ...wanted } = checkRequest(request, deps.clock);
   if (target.status === 'revoked')
     throw new Problem('computer-revoked', { detail: 'The computer is revoked: nothing is delivered to it any more.' });
   if (((await countOpen(sql, [computerId])).get(computerId) ?? 0) >= MOST_OPEN)
     throw new Problem('command-queue-full', { detail: `${MOST_OPEN} commands of the computer have not ended yet.` });
-  const { digest, ...wanted } = checked;
   const queuedAt = Math.floor(deps.clock.fleet());
   const shared = { requestDigest: digest, operationId: null, createdBy: caller.actor.name, queuedAt };
   const id = deps.random.uuid();

@@ -2,7 +2,6 @@ export { CommandActionBody } from './command-dto.js';
 export { createUploads } from './command-files.js';
 export { createCommandJob, type CommandJob } from './command-job.js';
 export { countOpen, endCommandsOf, insertCommands, lockLiveRows, refreshFlags } from './command-repository.js';
-export { NO_RESULT } from './command-rules.js';
 export { checkRequest, digestOf, timeFaults, type CheckedRequest, type CommandRequest } from './command-request.js';
 export { commandRoutes, type CommandRoutesDeps } from './command-routes.js';
 export { auditCommand, MOST_OPEN, type Wake } from './command-service.js';

@@ -7,13 +7,14 @@ import { refTo } from '../admin-api/dto-schemas.js';
 import { Checked, CheckedMembers, Instant, Shown, GivenInstant } from '../admin-api/shown.js';
 import { PresentMaintenanceDto } from '../maintenance/index.js';
 import { FLAGS, STATUSES } from '../statuses/status.js';
-import { packageFilterFault } from '../telemetry/index.js';
+import { PACKAGE_FILTER_MAX, packageFilterFault } from '../telemetry/index.js';
 import { addressFault, labelsFaults } from './computer-rules.js';
 
 const NAME_MAX = 253;
 const ADDRESS_MAX = 261;
 const COMMENT_MAX = 1000;
 const FILTERS_MAX = 16;
+const LABEL_FILTER_MAX = 320;
 const REVISION_MAX = 2_147_483_647;
 
 const addressOf = (value: unknown): string | undefined =>
@@ -30,16 +31,17 @@ export function splitList(value: unknown): unknown {
   return members.flatMap((member) => (typeof member === 'string' ? member.split(',') : [member]));
 }
 
-/** Of a query: labels of which all must hold. */
-export function LabelFilters(): PropertyDecorator {
+interface RepeatedFilter {
+  readonly name: string;
+  readonly longest: number;
+  readonly faultOf: (member: unknown) => string | undefined;
+}
+
+/** Of a query: `?x=a&x=b`, of which all must hold; a comma is part of a member. */
+function RepeatedFilters({ name, longest, faultOf }: RepeatedFilter): PropertyDecorator {
   const decorators = [
-    Shown({ type: 'array', items: { type: 'string' } }),
-    Checked('isLabelFilters', (value) =>
-      Array.isArray(value) &&
-      value.every((text) => typeof text === 'string' && text.length <= 320 && !text.includes('\0'))
-        ? undefined
-        : 'must be key, key=value or key:value',
-    ),
+    Shown({ type: 'array', items: { type: 'string', maxLength: longest } }),
+    Checked(name, (value) => (Array.isArray(value) ? value.map(faultOf).find(Boolean) : 'must be a list')),
     ArrayMaxSize(FILTERS_MAX),
     IsArray(),
     Transform(({ value }: { value: unknown }) => (Array.isArray(value) ? value : [value])),
@@ -50,20 +52,17 @@ export function LabelFilters(): PropertyDecorator {
   };
 }
 
+const labelTextFault = (text: unknown): string | undefined =>
+  typeof text === 'string' && text.length <= LABEL_FILTER_MAX && !text.includes('\0')
+    ? undefined
+    : 'must be key, key=value or key:value';
+
+export function LabelFilters(): PropertyDecorator {
+  return RepeatedFilters({ name: 'isLabelFilters', longest: LABEL_FILTER_MAX, faultOf: labelTextFault });
+}
+
 function PackageFilters(): PropertyDecorator {
-  const decorators = [
-    Shown({ type: 'array', items: { type: 'string', maxLength: 512 } }),
-    Checked('isPackageFilters', (value) =>
-      Array.isArray(value) ? value.map(packageFilterFault).find(Boolean) : 'must be a list',
-    ),
-    ArrayMaxSize(FILTERS_MAX),
-    IsArray(),
-    Transform(({ value }: { value: unknown }) => (Array.isArray(value) ? value : [value])),
-    Optional(),
-  ];
-  return (target, member) => {
-    for (const decorate of decorators) decorate(target, member);
-  };
+  return RepeatedFilters({ name: 'isPackageFilters', longest: PACKAGE_FILTER_MAX, faultOf: packageFilterFault });
 }
 
 export class ComputersQuery extends PageQuery {

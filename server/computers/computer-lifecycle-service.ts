@@ -21,7 +21,7 @@ import {
 import type { StatusTransition, StatusWriter } from '../statuses/status.js';
 import { auditComputer } from './computer-audit.js';
 import { createComputerRepository, type ComputerRepository } from './computer-repository.js';
-import { nextPower } from './computer-rules.js';
+import { expiryFaults, nextPower } from './computer-rules.js';
 import type { ComputerServiceDeps } from './computer-service.js';
 import type { Computer } from './computer.js';
 
@@ -134,8 +134,8 @@ async function sayFarewell({ cache }: ComputerLifecycleDeps, { sql, live, at }: 
 
 async function setPower(deps: ComputerLifecycleDeps, act: Act, report: PowerReport): Promise<Computer> {
   const { computer, at, caller, manager } = act;
-  if (report.expiresAtMs !== null && report.expiresAtMs <= at.wall.getTime())
-    throw invalidFields([{ pointer: '#/expiresAt', detail: 'must be in the future' }]);
+  const faults = expiryFaults(report.expiresAtMs, at.wall.getTime());
+  if (faults.length > 0) throw invalidFields(faults);
   const said = {
     state: report.state,
     source: report.source ?? caller.actor.name,

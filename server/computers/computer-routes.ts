@@ -196,10 +196,14 @@ function lifecycleRoutes({ lifecycle, overview, clock }: ComputerRoutesDeps): Ro
       summary: 'Tell whether the machine runs',
       body: PowerStateBody,
       reply: DETAIL,
-      check: ({ body: { expiresAt } }) => expiryFaults(expiresAt ?? undefined, clock.toWall(clock.fleet())),
-      async handle({ actor, scope, params, body: { state, source, expiresAt } }) {
-        const expiresAtMs = parseRfc3339(expiresAt ?? '') ?? null;
-        await lifecycle.setPower({ actor, scope }, params['id'] ?? '', { state, source, expiresAtMs });
+      check: ({ body }) => expiryFaults(toExpiry(body), clock.toWall(clock.fleet())),
+      async handle({ actor, scope, params, body: report }) {
+        const { state, source } = report;
+        await lifecycle.setPower({ actor, scope }, params['id'] ?? '', {
+          state,
+          source,
+          expiresAtMs: toExpiry(report),
+        });
         const body = await overview.get(scope, params['id'] ?? '');
         return { body, revision: body.revision };
       },
@@ -252,4 +256,9 @@ function historyRoutes({ computers, history }: ComputerRoutesDeps): RouteDefinit
       },
     }),
   ];
+}
+
+/** Wall time in Unix milliseconds. */
+function toExpiry({ expiresAt }: Pick<PowerStateBody, 'expiresAt'>): number | null {
+  return parseRfc3339(expiresAt ?? '') ?? null;
 }

@@ -1,7 +1,6 @@
 import { isIP } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import { extendWithComputer, type ResolvedSettings } from '../../policies/resolve-settings.js';
-import { parseRfc3339 } from '../../lib/clock.js';
 import type { FieldError } from '../../lib/problem.js';
 import { isPlainObject } from '../../lib/schema.js';
 import { lengthInCodePoints } from '../../lib/shown-name.js';
@@ -97,9 +96,9 @@ export function labelFilterFault(text: unknown): string | undefined {
   return labelsFaults({ [key]: value })[0]?.detail;
 }
 
-/** What is wrong with the instant until which a power state is believed. */
-export function expiryFaults(expiresAt: string | undefined, now: number): readonly FieldError[] {
-  const isPast = expiresAt !== undefined && (parseRfc3339(expiresAt) ?? now) <= now;
+/** What is wrong with the instant until which a power state is believed; wall time in Unix milliseconds. */
+export function expiryFaults(expiresAtMs: number | null, nowMs: number): readonly FieldError[] {
+  const isPast = expiresAtMs !== null && expiresAtMs <= nowMs;
   return isPast ? [{ pointer: '#/expiresAt', detail: 'must be in the future' }] : [];
 }
 

@@ -67,6 +67,8 @@ export interface Circumstances {
   readonly ledger: Ledger;
   /** Something about the computer changed: what failed before says nothing now. */
   readonly ignoreFailures: boolean;
+  /** No place is free for the dial of a listener for its own sake: the other reasons to dial it stay. */
+  readonly areListenersPutOff?: boolean;
 }
 
 /** Fast and slow lane: dials of computers that kept the last one waiting are no others' business. */
@@ -83,6 +85,8 @@ const HEARTBEAT_BACKOFF_CAP_MS = 900_000;
 const UNREACHABLE_BACKOFF = { firstMs: 10_000, capMs: 3_600_000 };
 /** A listener that failed is tried again for its own sake: after a quarter of an hour at the earliest, ever more rarely. */
 const LISTENER_RETRY_MS = 900_000;
+/** One that finds no place is looked at again after this. */
+const LISTENER_PUT_OFF_MS = 60_000;
 const LISTENER_BACKOFF = { firstMs: LISTENER_RETRY_MS, capMs: 86_400_000 };
 const LONGEST_CATCH_UP_MS = 60_000;
 const OVERDUE_MS = 2000;
@@ -108,7 +112,7 @@ function optionsOf(facts: DialFacts, circumstances: Circumstances): Option[] {
   return [
     heartbeatOption(facts, circumstances),
     candidateOption(facts, circumstances),
-    listenerOption(facts),
+    listenerOption(facts, circumstances),
     ...standbyOptions(facts, circumstances),
   ].filter((option) => option !== undefined);
 }
@@ -175,11 +179,12 @@ function standbyOptions(facts: DialFacts, circumstances: Circumstances): Option[
 }
 
 /** So that a way that works again is known before it is needed; an agent that leaves its listener is not dialled for it. */
-function listenerOption(facts: DialFacts): Option | undefined {
+function listenerOption(facts: DialFacts, { at, areListenersPutOff }: Circumstances): Option | undefined {
   const { failed, direction, isListening } = facts;
   if (!failed || !isListening || direction !== 'bidirectional') return undefined;
   const delay = LISTENER_RETRY_MS + backoffDelayMs(failed.count - 1, LISTENER_BACKOFF, chanceOf(facts, failed.count));
-  return { purpose: 'listener', dueAt: failed.lastEndedAt + delay };
+  const dueAt = failed.lastEndedAt + delay;
+  return { purpose: 'listener', dueAt: areListenersPutOff ? Math.max(dueAt, at + LISTENER_PUT_OFF_MS) : dueAt };
 }
 
 /** What failed before the last report says nothing of this silence: each gets one dial that may explain it. */

@@ -54,8 +54,6 @@ const SPACING_MS = 1000;
 const STALE_SPACING_MS = 5000;
 const BUSY_MS = 1500;
 const SET_ASIDE_MS = 60_000;
-/** A listener that found no place for a dial for its own sake is looked at again after this. */
-const PUT_OFF_MS = 60_000;
 const STOP_GRACE_MS = 2000;
 /** A shard is read again behind hints and notifications; all of them within about a minute, at most a fortieth of the time. */
 const REFRESH_EVERY_MS = 60_000 / SHARD_COUNT;
@@ -221,20 +219,13 @@ export class Dialler {
     const at = this.#deps.fleetClock.fleet();
     for (const { computerId, isAsked } of taken) {
       const plan = byId.get(computerId);
-      const decision = plan && this.#placed(this.#decide(plan, this.#circumstances(at, isAsked)), at);
+      const decision = plan && this.#decide(plan, this.#circumstances(at, isAsked));
       if (!plan || !decision || decision.kind === 'forget') this.#schedule.forget(computerId);
       else if (decision.kind === 'wait') this.#schedule.settle(computerId, { at: decision.until, ...placeOf(plan) });
       else if (laneOf(plan.facts) !== lane && !isAsked)
         this.#schedule.settle(computerId, { at: decision.dueAt, ...placeOf(plan) });
       else this.#dial(plan, { lane, purpose: decision.purpose });
     }
-  }
-
-  /** A dial of a listener for its own sake waits while too many are being made. */
-  #placed(decision: DialDecision, at: FleetInstant): DialDecision {
-    const isPutOff =
-      decision.kind === 'dial' && decision.purpose === 'listener' && this.#listenerRetries >= LISTENER_RETRIES_MAX;
-    return isPutOff ? { kind: 'wait', until: at + PUT_OFF_MS } : decision;
   }
 
   /** One row that cannot be judged is set aside; the others go on. */
@@ -310,7 +301,8 @@ export class Dialler {
   #circumstances(at: FleetInstant, ignoreFailures: boolean): Circumstances {
     const spans = this.#deps.spans();
     if (this.#arithmetic?.spans !== spans) this.#arithmetic = { spans, ledger: createLedger(spans) };
-    return { at, ignoreFailures, ledger: this.#arithmetic.ledger };
+    const areListenersPutOff = this.#listenerRetries >= LISTENER_RETRIES_MAX;
+    return { at, ignoreFailures, areListenersPutOff, ledger: this.#arithmetic.ledger };
   }
 
   async #sleep(ms: number, signal: AbortSignal): Promise<void> {

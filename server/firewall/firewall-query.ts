@@ -1,5 +1,4 @@
 import type { Scope } from '../access/scope.js';
-import { NO_RESULT } from '../agent-commands/index.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 
@@ -40,17 +39,18 @@ export async function findFirewall(sql: Sql, scope: Scope, computerId: string): 
 }
 
 /**
- * The newest command to isolate that the agent may have carried out without having told of it: also one that was given up
- * unheard, or ended with the computer's revocation.
+ * The newest command to isolate that the agent may have carried out without having told of it: one that was given up too,
+ * as long as the agent has not been heard since, for it may be cut off by the very isolation.
  */
 export async function findOpenIsolation(sql: Sql, computerId: string): Promise<string | undefined> {
   const [row] = await sql.query<{ readonly id: string }>(
     `SELECT commands.id FROM commands
+     JOIN computer_live ON computer_live.computer_id = commands.computer_id
      WHERE commands.computer_id = $1 AND commands.type = 'isolate' AND commands.delivered_fleet_ms IS NOT NULL
-       AND (commands.ended_fleet_ms IS NULL OR commands.state = 'cancelled'
-         OR (commands.state = 'expired' AND commands.reason = $2))
+       AND (commands.ended_fleet_ms IS NULL OR (commands.state IN ('expired', 'cancelled')
+         AND computer_live.last_seen_fleet_ms < commands.ended_fleet_ms))
      ORDER BY commands.number DESC LIMIT 1`,
-    [computerId, NO_RESULT],
+    [computerId],
   );
   return row?.id;
 }

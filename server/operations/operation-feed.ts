@@ -13,7 +13,7 @@ import type { AuditLog } from '../audit/audit.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
 import {
-  lockQueueing,
+  lockNextQueueing,
   nextTargets,
   setOperationState,
   settleTargets,
@@ -28,15 +28,16 @@ export interface FeedDeps {
 }
 
 /**
- * Queues the next commands of the oldest operation that has some: as many as it may per second, for it is called once a
- * second. Answers the computers. One operation at a time, so that what all of them do together has a pace too.
+ * Queues the next commands of the operation whose turn it is: as many as it may per second, for it is called once a
+ * second. Answers the computers. One operation at a time, so that what all of them do together has a pace too; and none
+ * before its `notBefore`, or all of its commands would come due at once.
  */
 export function createOperationFeed(deps: FeedDeps): (sql: Sql) => Promise<readonly string[]> {
   return async (sql) => {
-    const [operation] = await lockQueueing(sql, 1);
+    const now = Math.floor(deps.clock.fleet());
+    const operation = await lockNextQueueing(sql, now);
     if (!operation) return [];
     const asked = await nextTargets(sql, operation.id, operation.perSecond);
-    const now = Math.floor(deps.clock.fleet());
     const queued = asked.length > 0 ? await queueFor(deps, sql, { operation, asked, now }) : [];
     if (asked.length < operation.perSecond) await setOperationState(sql, operation.id, { state: 'queued', at: now });
     return queued;

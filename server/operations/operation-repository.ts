@@ -217,14 +217,19 @@ export async function listTargets(
   return pageOf(rows, page, ({ computer_id: id }) => [id, id]);
 }
 
-/** The operations that have targets to queue, the oldest first. */
-export async function lockQueueing(sql: Sql, limit: number): Promise<StoredOperation[]> {
-  const rows = await sql.query<OperationRow>(
-    `SELECT ${COLUMNS} FROM operations WHERE operations.state = 'queueing'
-     ORDER BY operations.created_fleet_ms, operations.id LIMIT $1 FOR UPDATE`,
-    [limit],
+/**
+ * The operation whose turn it is: of those with targets to queue and nothing to wait for, the one of the highest priority,
+ * then the oldest.
+ */
+export async function lockNextQueueing(sql: Sql, now: FleetInstant): Promise<StoredOperation | undefined> {
+  const [row] = await sql.query<OperationRow>(
+    `SELECT ${COLUMNS} FROM operations
+     WHERE operations.state = 'queueing' AND coalesce((operations.action ->> 'notBefore')::bigint, 0) <= $1
+     ORDER BY (operations.action -> 'command' ->> 'priority')::integer DESC, operations.created_fleet_ms, operations.id
+     LIMIT 1 FOR UPDATE`,
+    [Math.floor(now)],
   );
-  return rows.map(toOperation);
+  return row && toOperation(row);
 }
 
 export async function nextTargets(sql: Sql, operationId: string, limit: number): Promise<string[]> {

@@ -2,6 +2,7 @@ import { invalidFields, Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
 import { checkRequest, digestOf, type CommandRequest } from '../agent-commands/index.js';
 import type { AuditLog } from '../audit/audit.js';
+import { uniqueViolation } from '../database/database-errors.js';
 import type { UnitOfWork } from '../database/in-transaction.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
@@ -58,8 +59,15 @@ export function createOperationService(deps: OperationServiceDeps): OperationSer
       const { count, sample } = await countMatching(deps.sql, scope, filter);
       return { matched: count, sample };
     },
-    begin: (caller, request) =>
-      deps.inTransaction((manager) => beginOperation(deps, sqlOfManager(manager), { caller, request })),
+    begin(caller, request) {
+      const begin = () =>
+        deps.inTransaction((manager) => beginOperation(deps, sqlOfManager(manager), { caller, request }));
+      return begin().catch((error: unknown) => {
+        if (uniqueViolation(error) === undefined) throw error;
+        // The same key was used at the same moment: now it is found.
+        return begin();
+      });
+    },
     cancel: (caller, id) =>
       deps.inTransaction(async (manager) => {
         const sql = sqlOfManager(manager);

@@ -1,2 +1,2 @@
-export { packageFilterFault, parsePackageFilter, type PackageFilter } from './package-filter.js';
+export { PACKAGE_FILTER_MAX, packageFilterFault, parsePackageFilter, type PackageFilter } from './package-filter.js';
 export { telemetryRoutes } from './telemetry-routes.js';

@@ -59,12 +59,12 @@ export function planInventory({ computerId, report, stored, takes, at }: Invento
   return { updates, held: isToldOf ? toHeld(digests) : undefined };
 }
 
-/** Against the stored set, and within the bounds: one that grows beyond them is asked for whole. */
-function isTaken(kind: InventoryKind, { base, added, removed }: InventoryChange, stored: StoredInventories): boolean {
+/** Against the stored set, and within the bounds: one that grows beyond them is asked for whole. What is removed may not be there. */
+function isTaken(kind: InventoryKind, { base, added }: InventoryChange, stored: StoredInventories): boolean {
   if (base === null) return true;
   const known = stored.get(kind);
   const most = MOST_ITEMS[kind] + MAX_CHANGES_PER_REPORT;
-  return known?.digest === base && known.listed + added.length - removed.length <= most;
+  return known?.digest === base && known.listed + added.length <= most;
 }
 
 type Digests = Readonly<Partial<Record<InventoryKind, string>>>;

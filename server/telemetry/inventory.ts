@@ -10,8 +10,6 @@ export interface StoredInventory {
 
 export type StoredInventories = ReadonlyMap<InventoryKind, StoredInventory>;
 
-export const NO_INVENTORIES: StoredInventories = new Map();
-
 /** An item by the id that its key gives it. */
 export interface IdentifiedItem {
   readonly id: string;

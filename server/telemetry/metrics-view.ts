@@ -1,8 +1,14 @@
 import { isPlainObject } from '../../lib/schema.js';
-import type { AmountDto, InterfaceTrafficDto, MetricsDto, MountDto } from './telemetry-dto.js';
+import {
+  LONGEST_NAME,
+  LONGEST_PATH,
+  type AmountDto,
+  type InterfaceTrafficDto,
+  type MetricsDto,
+  type MountDto,
+} from './telemetry-dto.js';
 
 const MAX_LISTED = 64;
-const LONGEST_TEXT = 256;
 
 type Members = Readonly<Record<string, unknown>>;
 
@@ -30,9 +36,9 @@ function toAmount(members: Members, [total, available]: readonly [string, string
 function toMount(value: unknown): MountDto {
   const { path, device, type, totalBytes, freeBytes } = membersOf(value);
   return {
-    path: textOf(path),
-    device: textOf(device),
-    type: textOf(type),
+    path: textOf(path, LONGEST_PATH),
+    device: textOf(device, LONGEST_PATH),
+    type: textOf(type, LONGEST_NAME),
     totalBytes: amountOf(totalBytes),
     freeBytes: amountOf(freeBytes),
   };
@@ -40,7 +46,7 @@ function toMount(value: unknown): MountDto {
 
 function toTraffic(value: unknown): InterfaceTrafficDto {
   const { name, receivedBytes, sentBytes } = membersOf(value);
-  return { name: textOf(name), receivedBytes: amountOf(receivedBytes), sentBytes: amountOf(sentBytes) };
+  return { name: textOf(name, LONGEST_NAME), receivedBytes: amountOf(receivedBytes), sentBytes: amountOf(sentBytes) };
 }
 
 function membersOf(value: unknown): Members {
@@ -51,8 +57,8 @@ function listOf(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value.slice(0, MAX_LISTED) : [];
 }
 
-function textOf(value: unknown): string {
-  return typeof value === 'string' ? value.slice(0, LONGEST_TEXT) : '';
+function textOf(value: unknown, longest: number): string {
+  return typeof value === 'string' ? value.slice(0, longest).toWellFormed() : '';
 }
 
 function numberOf(value: unknown): number | null {

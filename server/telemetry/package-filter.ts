@@ -6,6 +6,9 @@ export interface PackageFilter {
   readonly version: string | undefined;
 }
 
+/** A name, the sign, a version. */
+export const PACKAGE_FILTER_MAX = 2 * MAX_ITEM_TEXT + 1;
+
 /** `name` or `name@version`; no name of a package contains the sign. */
 export function parsePackageFilter(text: string): PackageFilter {
   const at = text.indexOf('@');

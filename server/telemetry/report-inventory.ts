@@ -1,6 +1,7 @@
+import type { InventoryKind } from '../../protocol/inventory-messages.js';
 import type { Sql } from '../database/sql.js';
 import type { Exchange } from '../heartbeats/exchange.js';
-import { NO_INVENTORIES, type InventoryUpdate, type StoredInventories, type StoredInventory } from './inventory.js';
+import type { InventoryUpdate, StoredInventories, StoredInventory } from './inventory.js';
 import { readInventories, storeInventories } from './inventory-repository.js';
 import { concernsInventory, planInventory, type InventoryPlan } from './inventory-rules.js';
 
@@ -26,15 +27,12 @@ export function createReportInventory(): ReportInventory {
       const concerned = reports.filter(({ exchange, isStateNew }) => concernsInventory(exchange.report, isStateNew));
       if (concerned.length === 0) return new Map();
       const ids = concerned.map(({ exchange }) => exchange.identity.computerId);
-      const stored = await readInventories(sql, ids);
-      return new Map(ids.map((id) => [id, byKind(stored.filter(({ computerId }) => computerId === id))]));
+      const background = new Map(ids.map((id) => [id, new Map<InventoryKind, StoredInventory>()]));
+      for (const one of await readInventories(sql, ids)) background.get(one.computerId)?.set(one.kind, one);
+      return background;
     },
     plan: ({ identity: { computerId }, report, receivedAt: at }, background, takes) =>
       planInventory({ computerId, report, stored: background.get(computerId), takes, at }),
     store: storeInventories,
   };
-}
-
-function byKind(stored: readonly StoredInventory[]): StoredInventories {
-  return stored.length === 0 ? NO_INVENTORIES : new Map(stored.map((one) => [one.kind, one]));
 }

@@ -1,5 +1,11 @@
 import { IsArray, IsInt, IsObject } from 'class-validator';
-import { PACKAGE_SOURCES, SOCKET_PROTOCOLS } from '../../protocol/inventory-messages.js';
+import {
+  INVENTORY_KINDS,
+  MAX_ADDRESS_TEXT,
+  MAX_ITEM_TEXT,
+  PACKAGE_SOURCES,
+  SOCKET_PROTOCOLS,
+} from '../../protocol/inventory-messages.js';
 import { OneOf, Text, Uuid } from '../admin-api/dto.js';
 import { refTo } from '../admin-api/dto-schemas.js';
 import { Instant, Shown } from '../admin-api/shown.js';
@@ -8,9 +14,13 @@ const NULLABLE_INSTANT = { type: ['string', 'null'], format: 'date-time' };
 const NULLABLE_INTEGER = { type: ['integer', 'null'] };
 const NULLABLE_NUMBER = { type: ['number', 'null'] };
 const NULLABLE_TEXT = { type: ['string', 'null'] };
+/** Of a path or a device; longer ones are cut. */
+export const LONGEST_PATH = 256;
+/** Of a file system's type and an interface. */
+export const LONGEST_NAME = 64;
 
 export class InventoryStandingDto {
-  @OneOf('packages', 'listeningPorts', 'connections')
+  @OneOf(...INVENTORY_KINDS)
   kind!: string;
 
   /** How many the computer has. */
@@ -38,13 +48,13 @@ export class PackageDto {
   @Uuid()
   id!: string;
 
-  @Text({ max: 255 })
+  @Text({ max: MAX_ITEM_TEXT })
   name!: string;
 
-  @Text({ max: 255 })
+  @Text({ max: MAX_ITEM_TEXT })
   version!: string;
 
-  @Text({ max: 255 })
+  @Text({ max: MAX_ITEM_TEXT })
   architecture!: string;
 
   @OneOf(...PACKAGE_SOURCES)
@@ -70,7 +80,7 @@ class SocketDto {
 }
 
 export class ListeningPortDto extends SocketDto {
-  @Text({ max: 64 })
+  @Text({ max: MAX_ADDRESS_TEXT })
   address!: string;
 
   @IsInt()
@@ -78,13 +88,13 @@ export class ListeningPortDto extends SocketDto {
 }
 
 export class ConnectionDto extends SocketDto {
-  @Text({ max: 64 })
+  @Text({ max: MAX_ADDRESS_TEXT })
   localAddress!: string;
 
   @IsInt()
   localPort!: number;
 
-  @Text({ max: 64 })
+  @Text({ max: MAX_ADDRESS_TEXT })
   remoteAddress!: string;
 
   @IsInt()
@@ -92,13 +102,13 @@ export class ConnectionDto extends SocketDto {
 }
 
 export class MountDto {
-  @Text({ max: 256 })
+  @Text({ max: LONGEST_PATH })
   path!: string;
 
-  @Text({ max: 256 })
+  @Text({ max: LONGEST_PATH })
   device!: string;
 
-  @Text({ max: 64 })
+  @Text({ max: LONGEST_NAME })
   type!: string;
 
   @Shown(NULLABLE_INTEGER)
@@ -109,7 +119,7 @@ export class MountDto {
 }
 
 export class InterfaceTrafficDto {
-  @Text({ max: 64 })
+  @Text({ max: LONGEST_NAME })
   name!: string;
 
   @Shown(NULLABLE_INTEGER)

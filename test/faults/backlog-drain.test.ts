@@ -132,6 +132,7 @@ describe(`an agent that was away for 72 hours and brings ${BACKLOG} events, besi
     await eventually('a quiet time', () => system.wall() > quietFrom + 10_000, 30_000);
     const begun = { at: system.wall(), cpu: cpuSeconds(manager.pid) };
     const quietDelays = await delays(quietFrom, begun.at);
+    expect(quietDelays, 'heartbeats of the others').to.have.length.greaterThan(0);
     const worst: number[] = [];
     const events = await drained([away], async () => {
       worst.push(Math.max(0, ...(await delays(begun.at, system.wall()))));
@@ -155,7 +156,7 @@ describe(`an agent that was away for 72 hours and brings ${BACKLOG} events, besi
     expect(faultsOfEvents(events)).to.deep.equal([]);
     expect(faultsOfOrder(events)).to.deep.equal([]);
     expect(elapsedMs).to.be.at.most(WITHIN_MS);
-    expect(figures.worstDelayMs).to.be.at.most(Math.max(MOST_DELAY_MS, figures.worstDelayBeforeMs + MOST_DELAY_MS));
+    expect(figures.worstDelayMs).to.be.at.most(Math.max(0, figures.worstDelayBeforeMs) + MOST_DELAY_MS);
     expect(figures.shareOfCapacity).to.be.at.most(MOST_SHARE);
   });
 });

@@ -87,7 +87,9 @@ export class CommandDrill {
   #manager: ManagerProcess | undefined;
   #agent: AgentProcess | undefined;
   #computerId = '';
-  #events = 0;
+  #calls = 0;
+  /** Events that were accepted, by their message: each call has its own, so what was stored unanswered hides no loss. */
+  readonly #accepted = new Map<string, number>();
 
   constructor(root: string, work: Work = COMMANDS_AND_EVENTS) {
     this.#root = root;
@@ -154,7 +156,7 @@ export class CommandDrill {
       interrupted: commands.filter(({ reason }) => reason === 'interrupted').length,
       lost: lost.length + this.#keys.size - commands.length,
       doubled: doubled.length,
-      events: this.#events,
+      events: [...this.#accepted.values()].reduce((sum, count) => sum + count, 0),
       eventFaults: faults,
       lostCommands: lost,
     };
@@ -224,15 +226,17 @@ export class CommandDrill {
       await eventually('a command is queued', () => this.#queue(path, { type, idempotencyKey }), 60_000);
     }
     const { emits, events } = this.#doing;
-    const args = ['--kind', 'log', '--severity', 'info', '--message', 'canary', '--count', String(events)];
-    for (let done = 0; done < emits; done += 1) {
-      await eventually(
-        'events are accepted',
-        async () => (await runAgentCli(['emit', '--dir', this.#directory, ...args])).code === 0,
-        60_000,
-      );
-      this.#events += events;
-    }
+    for (let done = 0; done < emits; done += 1)
+      await eventually('events are accepted', () => this.#emit(events), 60_000);
+  }
+
+  async #emit(count: number): Promise<boolean> {
+    this.#calls += 1;
+    const message = `canary ${this.#calls}`;
+    const args = ['--kind', 'log', '--severity', 'info', '--message', message, '--count', String(count)];
+    const { code } = await runAgentCli(['emit', '--dir', this.#directory, ...args]);
+    if (code === 0) this.#accepted.set(message, count);
+    return code === 0;
   }
 
   async #queue(path: string, body: object): Promise<boolean> {
@@ -257,8 +261,10 @@ export class CommandDrill {
 
   async #allEvents(): Promise<ListedEvent[] | undefined> {
     const events = await listAll<ListedEvent>(this.manager.api, `/computers/${this.#computerId}/events`);
-    const there = events.filter(({ message }) => message === 'canary').length;
-    return there >= this.#events ? events : undefined;
+    const stored = new Map<string, number>();
+    for (const { message } of events) stored.set(message, (stored.get(message) ?? 0) + 1);
+    const isThere = [...this.#accepted].every(([message, count]) => (stored.get(message) ?? 0) >= count);
+    return isThere ? events : undefined;
   }
 
   /** How often each command was begun, over all lives of the agent. */

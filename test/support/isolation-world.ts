@@ -65,8 +65,11 @@ export function useIsolationWorld() {
     world = await DirectionWorld.start({ WARDBEAT_PUBLIC_HOSTS: MANAGER });
   });
   after(async () => {
-    await world?.end();
-    network?.remove();
+    try {
+      await world?.end();
+    } finally {
+      network?.remove();
+    }
   });
 
   const inward = (port = 22) => peer.ask({ op: 'connect', host: '10.77.1.1', port });

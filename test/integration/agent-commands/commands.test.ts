@@ -110,6 +110,14 @@ describe('commands of one computer', () => {
     expect((await world.queue(db1, body)).status).to.equal(201);
     const racing = await Promise.all([1, 2, 3, 4].map(() => world.queue(db1, { ...body, idempotencyKey: 'race' })));
     expect(new Set(racing.map(({ body: { id } }) => id)).size).to.equal(1);
+    const expiresAt = new Date(world.clock.toWall(world.clock.now) + 60_000).toISOString();
+    const short = await world.queue(db1, { ...body, expiresAt, idempotencyKey: 'short' });
+    world.clock.now += 60_001;
+    const late = await world.queue(db1, { ...body, expiresAt, idempotencyKey: 'short' });
+    expect([late.status, late.body.id], 'asked again when its time is over').to.deep.equal([200, short.body.id]);
+    expect((await problemOf(world.queue(db1, { ...body, expiresAt, idempotencyKey: 'new' }))).code).to.equal(
+      'request-invalid',
+    );
   });
 
   it('are cancelled while nobody has them, and only then', async () => {
@@ -271,5 +279,9 @@ describe('commands of one computer', () => {
     world.clock.now += 8 * DAY_MS;
     await world.job.tidy();
     expect(await refused(download()), 'after a week').to.equal('command-file-not-found');
+    const left = await world.pool.query(
+      'SELECT command_id FROM command_files UNION SELECT command_id FROM command_file_parts',
+    );
+    expect(left.rows).to.deep.equal([]);
   });
 });

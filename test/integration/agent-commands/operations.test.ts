@@ -84,6 +84,43 @@ describe('operations on many computers', () => {
     expect(audited.filter((action) => action === 'command.queued')).to.have.length(18);
   });
 
+  it('begin once, however many ask at the same moment with one key', async () => {
+    const asked = { filter: { computerIds: fleet.slice(0, 2) }, idempotencyKey: 'at once' };
+    const begun = await Promise.all(Array.from({ length: 4 }, () => bulk(asked)));
+    expect(new Set(begun.map(({ body }) => body.id)).size).to.equal(1);
+    const { rows } = await world.pool.query('SELECT 1 FROM operation_targets WHERE operation_id = $1', [
+      begun[0]?.body.id,
+    ]);
+    expect(rows).to.have.length(2);
+    await world.runJob();
+    expect((await show(begun[0]?.body.id ?? '')).state).to.equal('running');
+  });
+
+  it('keep their pace from notBefore on, and let the urgent one go first', async () => {
+    const some = { filter: { computerIds: fleet.slice(0, 6) }, perSecond: 2 };
+    const wall = world.clock.toWall(world.clock.fleet());
+    const notBefore = new Date(wall + 600_000).toISOString();
+    const { body: later } = await bulk({ ...some, action: { command: { type: 'ping', notBefore } } });
+    const { body: slow } = await bulk({ ...some, perSecond: 1 });
+    const { body: urgent } = await bulk({ ...some, perSecond: 3, action: { command: { type: 'ping', priority: 9 } } });
+    const step = async () => {
+      world.woken.length = 0;
+      await world.runJob();
+      const shown = await Promise.all([later, slow, urgent].map(({ id }) => show(id)));
+      return [world.woken.length, ...shown.map(({ progress }) => progress['queued'])];
+    };
+    expect(await step(), 'urgent').to.deep.equal([3, 0, 0, 3]);
+    expect(await step(), 'urgent').to.deep.equal([3, 0, 0, 6]);
+    await step();
+    for (let second = 1; second <= 6; second += 1) expect((await step())[2]).to.equal(second);
+    await step();
+    expect(await step(), 'nothing is due').to.deep.equal([0, 0, 6, 6]);
+    world.clock.now += 600_000;
+    expect(await step(), 'at its pace').to.deep.equal([2, 2, 6, 6]);
+    expect(await step(), 'at its pace').to.deep.equal([2, 4, 6, 6]);
+    await world.call('post', '/operations/:id/cancel', { params: { id: later.id } });
+  });
+
   it('are for those that matched when they began, and end early when cancelled', async () => {
     const { body } = await bulk({ filter: { computerIds: fleet.slice(0, 4) }, perSecond: 1 });
     await world.runJob();
@@ -95,5 +132,33 @@ describe('operations on many computers', () => {
     expect((await show(body.id)).progress['queued']).to.equal(1);
     const { body: none } = await bulk({ filter: { q: 'nobody is called so' } });
     expect([none.state, none.matched]).to.deep.equal(['finished', 0]);
+  });
+
+  it('are forgotten with their commands after 90 days, however many there are', async () => {
+    const { body: waiting } = await bulk({ filter: { computerIds: fleet.slice(0, 2) } });
+    // A transaction forgets 50 files, 5000 commands, one operation.
+    await world.pool.query(
+      `INSERT INTO command_files (command_id, content_type, bytes, sha256, parts, stored_fleet_ms)
+       SELECT gen_random_uuid(), 'text/plain', 1, '', 1, $1 FROM generate_series(1, 101)`,
+      [world.clock.now],
+    );
+    await world.pool.query(`INSERT INTO command_file_parts SELECT command_id, 0, '' FROM command_files`);
+    await world.pool.query(
+      `INSERT INTO commands (id, computer_id, number, type, args, priority, state, is_due, request_digest, created_by,
+         queued_fleet_ms, expires_fleet_ms, ended_fleet_ms)
+       SELECT gen_random_uuid(), $2, 1000 + n, 'ping', '{}', 0, 'succeeded', true, '', 'ada', $1, $1, $1
+       FROM generate_series(1, 5001) AS n`,
+      [world.clock.now, fleet[0]],
+    );
+    world.clock.now += 91 * 86_400_000;
+    await world.job.tidy();
+    const { rows } = await world.pool.query(
+      `SELECT (SELECT count(*)::integer FROM command_files) AS files,
+         (SELECT count(*)::integer FROM command_file_parts) AS parts,
+         (SELECT count(*)::integer FROM commands WHERE ended_fleet_ms IS NOT NULL) AS ended,
+         (SELECT count(*)::integer FROM operation_targets) AS targets,
+         (SELECT array_agg(id) FROM operations) AS operations`,
+    );
+    expect(rows).to.deep.equal([{ files: 0, parts: 0, ended: 0, targets: 2, operations: [waiting.id] }]);
   });
 });

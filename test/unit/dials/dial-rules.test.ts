@@ -102,6 +102,16 @@ describe('Deciding whether to dial', () => {
     }
   });
 
+  it('puts off the dial of a listener for its own sake alone', () => {
+    const heard = { failed: failedAt(0), isHeld: true, lastSeenAt: 3.6e6, contactDueAt: 3_660_000 };
+    const putOff = (changes: Partial<DialFacts>, at: number) =>
+      decideDial({ ...base, ...heard, ...changes }, { at, ledger, ignoreFailures: false, areListenersPutOff: true });
+    expect(putOff({ isHeld: true }, 3_600_001)).to.deep.equal({ kind: 'wait', until: 3_660_001 });
+    expect(putOff({}, 3_650_000), 'the silence is looked into').to.deep.equal({ kind: 'wait', until: 3_662_500 });
+    expect(putOff({}, 3_662_500)).to.deep.include({ kind: 'dial', purpose: 'overdue' });
+    expect(putOff({ ...waiting, isHeld: false }, 3_601_000)).to.deep.include({ kind: 'dial', purpose: 'commands' });
+  });
+
   it('tries no listener for its own sake that works, is left, or is dialled anyway', () => {
     const at = 1e8;
     const heard = { lastSeenAt: at, contactDueAt: at + 60_000 };

@@ -191,6 +191,19 @@ describe('the journal of commands', () => {
       expect(runs).to.have.length(count);
     });
 
+  it('does not forget on the disk what became of a command while a telling of it is noted', async () => {
+    const disk = new Disk();
+    const journal = await CommandJournal.open(disk);
+    const one = order('rotate-certificate');
+    await journal.take([one], 0);
+    const [waiting] = journal.entries;
+    await Promise.all([journal.begin(waiting!), journal.told([{ id: one.id, state: 'received' }])]);
+    expect((await CommandJournal.open(disk)).running).to.have.length(1);
+    await Promise.all([journal.end(waiting!, { state: 'succeeded' }), journal.take([one], 0)]);
+    for (const { entries } of [journal, await CommandJournal.open(disk)])
+      expect(entries.map(({ state }) => state)).to.deep.equal(['ended']);
+  });
+
   it('loses none and doubles none, at whatever write the process is killed', async () => {
     const types = fc.array(fc.constantFrom('rotate-certificate', 'ping'), { minLength: 1, maxLength: 4 });
     await fc.assert(
