@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../lib/clock.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
@@ -177,13 +178,11 @@ async function changeUser(deps: UserServiceDeps, { sql, users }: Tools, change: 
   const administrators = await users.lockAdministrators();
   const user = await users.lock(caller.scope, target.id);
   if (target.revision !== undefined && target.revision !== user.revision) throw new Problem('revision-stale');
-  const { role = user.role, policyId = user.policyId } = next;
-  if (policyId !== user.policyId) await assertBindable(users, caller.scope, policyId);
-  if (isWholeAdministrator(user)) assertAdministratorRemains(administrators, user, { role, policyId });
-  if (role === user.role && policyId === user.policyId && next.passwordHash === undefined) return user;
-  const passwordChangedAt = next.passwordHash === undefined ? user.passwordChangedAt : new Date(deps.clock.wall());
-  const passwordHash = next.passwordHash ?? user.passwordHash;
-  const changed = await users.update({ ...user, role, policyId, passwordHash, passwordChangedAt });
+  const wanted = changedUser(user, next, deps.clock.wall());
+  if (wanted.policyId !== user.policyId) await assertBindable(users, caller.scope, wanted.policyId);
+  if (isWholeAdministrator(user)) assertAdministratorRemains(administrators, user, wanted);
+  if (isDeepStrictEqual(wanted, user)) return user;
+  const changed = await users.update(wanted);
   await deps.endSessions(sql, user.id);
   await deps.audit.append(sql, {
     actor: caller.actor,
@@ -194,6 +193,15 @@ async function changeUser(deps: UserServiceDeps, { sql, users }: Tools, change: 
     after: auditedUser(changed),
   });
   return changed;
+}
+
+function changedUser(user: User, { role, policyId, passwordHash }: Change['next'], nowMs: number): User {
+  return {
+    ...user,
+    role: role ?? user.role,
+    policyId: policyId === undefined ? user.policyId : policyId,
+    ...(passwordHash === undefined ? {} : { passwordHash, passwordChangedAt: new Date(nowMs) }),
+  };
 }
 
 interface Removal {
