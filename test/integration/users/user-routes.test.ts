@@ -34,7 +34,7 @@ describe('users', function () {
   it('are made, listed and shown without their password', async () => {
     const admin = await world.admin();
     const rex = await make('rex', 'auditor');
-    expect(rex).to.have.all.keys('id', 'name', 'role', 'createdAt', 'passwordChangedAt');
+    expect(rex).to.have.all.keys('id', 'name', 'role', 'policyId', 'createdAt', 'passwordChangedAt');
     expect(await admin.get(`/users/${rex.id}`)).to.deep.equal(rex);
     const { items } = await admin.get<{ items: UserBody[] }>('/users?q=RE');
     expect(items).to.deep.equal([rex]);
