@@ -29,9 +29,14 @@ import { createNftFilter } from './firewall/nft-program.js';
 import { LogTail } from './log-tail.js';
 import { ownerOf } from './identity-check.js';
 import { AgentNotRunning, callAgent } from './local-socket/socket-client.js';
-import type { GivenProxies } from './proxies/proxy-arguments.js';
 import { runProxyCommand } from './proxies/proxy-commands.js';
-import { readLocalProxies, readSecret, writeLocalProxies, writeSecret } from './proxies/proxy-files.js';
+import {
+  readLocalProxies,
+  readSecret,
+  writeLocalProxies,
+  writeSecret,
+  type GivenProxies,
+} from './proxies/proxy-files.js';
 import { ServiceNotifier } from './service/notifier.js';
 import { runServiceCommand } from './service/service-commands.js';
 import type { InstallCommand, UninstallCommand } from './service/service-arguments.js';
@@ -122,6 +127,7 @@ function enrollmentRoute(directory: DataDirectory, given: GivenProxies | undefin
   if (!local) return {};
   const secret = given?.secret;
   return {
+    given,
     local,
     secretOf: (wanted: string) => (secret?.name === wanted ? secret.value : readSecret(directory, wanted)),
     ...(given ? { onEnrolled: () => keepProxies(directory, given) } : {}),
