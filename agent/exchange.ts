@@ -60,6 +60,9 @@ export interface ExchangeOutcome {
   readonly nextContactBoot: number;
 }
 
+/** The way that an exchange of the agent's own went in the end, and what its connection warned of. */
+export type WayTaken = Pick<ManagerConnection, 'proxy' | 'warning'>;
+
 export interface ExchangeOptions {
   readonly signal: AbortSignal;
   /** To be tried out: neither in force nor a candidate of the settings. */
@@ -102,7 +105,7 @@ export class Exchanger {
   }
 
   /** Throws `TransportError` or `ManagerRefusal`; an unanswered report stays stored and is sent first next time. */
-  async run(options: ExchangeOptions): Promise<ExchangeOutcome> {
+  async run(options: ExchangeOptions): Promise<ExchangeOutcome & { readonly way: WayTaken }> {
     const { clock, transport, observer } = this.#deps;
     const begun = { boot: clock.boot(), monotonic: clock.monotonic() };
     const end = begun.monotonic + ATTEMPT_LIMIT_MS;
@@ -111,7 +114,8 @@ export class Exchanger {
     const isLast = goodbye !== undefined;
     const connection = await transport.connect(end - clock.monotonic(), signal, { isLast, over });
     try {
-      return await this.#converse(connection, { ...options, startBoot: begun.boot, end });
+      const outcome = await this.#converse(connection, { ...options, startBoot: begun.boot, end });
+      return { ...outcome, way: { proxy: connection.proxy, warning: connection.warning } };
     } finally {
       connection.close();
     }
