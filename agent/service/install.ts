@@ -2,7 +2,15 @@ import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync
 import { dirname, join } from 'node:path';
 
 import { writeDurably } from '../../lib/durable-file.js';
-import { contentFault, handOver, isWithin, placeFault, sharedFault, type FolderOwner } from './service-folder.js';
+import {
+  contentFault,
+  handOver,
+  hiddenFault,
+  isWithin,
+  placeFault,
+  sharedFault,
+  type FolderOwner,
+} from './service-folder.js';
 import type { ServiceHost } from './service-host.js';
 import {
   readUnit,
@@ -92,9 +100,12 @@ function installFaults(options: InstallOptions): string[] {
   return faults.filter((fault) => fault !== undefined);
 }
 
-function belowFaults({ directory }: InstallOptions, root: string): Faults {
+function belowFaults({ directory, program }: InstallOptions, root: string): Faults {
   const isMovable = stateDirectoryOf(directory) !== undefined;
+  const { node, script } = programBelow(program, root);
+  const hidden = [node, script].map((path) => [path, hiddenFault(path)] as const);
   return [
+    ...hidden.map(([path, fault]) => fault && `${path} ${fault}: put the program into the tree at ${root}`),
     isMovable ? undefined : `with --root the directory must lie below /var/lib, not at ${directory}`,
     existsSync(root) ? undefined : `${root} is not there`,
   ];
@@ -203,7 +214,7 @@ class Installation {
     const { unit } = this.#paths;
     const text = unitText(facts);
     if (readIfThere(unit) === text) {
-      this.#said.push(`${unit} is as it should be`);
+      this.#said.push(asItShouldBe(unit));
       return false;
     }
     this.#write(unit, text);
@@ -252,23 +263,41 @@ class Installation {
   }
 }
 
+/** As the system below the root will see it. */
+function programBelow({ node, script }: ServiceProgram, root: string): ServiceProgram {
+  const inside = (path: string): string => (isWithin(path, root) ? path.slice(root.length) : path);
+  return { node: inside(node), script: inside(script) };
+}
+
 /** Below another root: what systemd of that system finds at its first boot. */
 function installBelow({ program, directory, user, host }: InstallOptions, root: string): string[] {
   const { unit, wants, sysusers } = servicePaths(root);
-  const inside = (path: string): string => (isWithin(path, root) ? path.slice(root.length) : path);
-  const seen = { node: inside(program.node), script: inside(program.script) };
-  writeFor(sysusers, sysusersText({ user, directory }));
-  writeFor(unit, unitText({ program: seen, directory, user, isUserOwn: true, notifies: host.has('systemd-notify') }));
-  mkdirSync(dirname(wants), { recursive: true });
-  if (!isLinkTo(wants, `../${UNIT_NAME}`)) {
-    rmSync(wants, { force: true });
-    symlinkSync(`../${UNIT_NAME}`, wants);
-  }
+  const seen = programBelow(program, root);
+  const notifies = host.has('systemd-notify');
   return [
-    `wrote ${sysusers}`,
-    `wrote ${unit}`,
-    'enabled the service; it starts at the boot of that system once it is enrolled',
+    writeUnlessSame(sysusers, sysusersText({ user, directory })),
+    writeUnlessSame(unit, unitText({ program: seen, directory, user, isUserOwn: true, notifies })),
+    `${link(wants, `../${UNIT_NAME}`)}; it starts at the boot of that system once it is enrolled`,
   ];
+}
+
+/** Answers what was done, for a human. */
+function writeUnlessSame(path: string, text: string): string {
+  if (readIfThere(path) === text) return asItShouldBe(path);
+  writeFor(path, text);
+  return `wrote ${path}`;
+}
+
+function asItShouldBe(path: string): string {
+  return `${path} is as it should be`;
+}
+
+function link(path: string, target: string): string {
+  if (isLinkTo(path, target)) return 'the service is enabled';
+  mkdirSync(dirname(path), { recursive: true });
+  rmSync(path, { force: true });
+  symlinkSync(target, path);
+  return 'enabled the service';
 }
 
 function isLinkTo(path: string, target: string): boolean {
