@@ -84,6 +84,29 @@ describe('operations on many computers', () => {
     expect(audited.filter((action) => action === 'command.queued')).to.have.length(18);
   });
 
+  it('name each id that names nothing, with whatever else is wrong, and answer a key that was used in spite of it', async () => {
+    const [one = '', other = ''] = fleet;
+    const nobody = '00000000-0000-4000-8000-000000000000';
+    const filter = { policyId: nobody, computerIds: [one, nobody, other] };
+    const past = { command: { type: 'ping', expiresAt: '2020-01-01T00:00:00Z' } };
+    const pointers = ['#/filter/policyId', '#/filter/computerIds/1'];
+    for (const dryRun of [true, false]) {
+      const { errors } = await problemOf(bulk({ filter, dryRun }));
+      expect(errors.map(({ pointer }) => pointer)).to.deep.equal(pointers);
+    }
+    const { errors } = await problemOf(bulk({ filter, action: past }));
+    expect(errors.map(({ pointer }) => pointer)).to.deep.equal([...pointers, '#/action/command/expiresAt']);
+    const [brief = ''] = await world.addComputers(1);
+    const both = { filter: { computerIds: [one, brief] }, idempotencyKey: 'both' };
+    const { body } = await bulk(both);
+    expect(body.matched).to.equal(2);
+    await world.pool.query('DELETE FROM computer_live WHERE computer_id = $1', [brief]);
+    await world.pool.query('DELETE FROM computers WHERE id = $1', [brief]);
+    expect((await problemOf(bulk({ filter: both.filter }))).errors).to.have.length(1);
+    expect((await bulk(both)).body.id).to.equal(body.id);
+    await world.call('post', '/operations/:id/cancel', { params: { id: body.id } });
+  });
+
   it('begin once, however many ask at the same moment with one key', async () => {
     const asked = { filter: { computerIds: fleet.slice(0, 2) }, idempotencyKey: 'at once' };
     const begun = await Promise.all(Array.from({ length: 4 }, () => bulk(asked)));
