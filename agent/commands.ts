@@ -45,6 +45,7 @@ import { DurableStore, StoreInUse } from './spool/durable-store.js';
 import { Spool } from './spool/spool.js';
 import { StateStore } from './state-store.js';
 import { describeStatus, toStatus, type AgentStatus } from './status.js';
+import type { WayTaken } from './transport/tls-connection.js';
 
 export interface CommandContext {
   readonly clock: Clock;
@@ -114,7 +115,7 @@ async function runEnroll(command: EnrollCommand, context: CommandContext): Promi
     agentVersion: AGENT_VERSION,
     platform: platform(),
     machineId: await readMachineIdDigest(),
-    ...enrollmentRoute(directory, proxies),
+    ...enrollmentRoute(directory, proxies, context),
   });
   if (command.json) context.print(JSON.stringify({ computerId, name: identity.name, policy }));
   else context.print(`Enrolled as ${identity.name} (${computerId}) under policy ${policy.name}`);
@@ -122,7 +123,11 @@ async function runEnroll(command: EnrollCommand, context: CommandContext): Promi
 }
 
 /** Proxies that were given count from the enrollment on; those set before count for it too. */
-function enrollmentRoute(directory: DataDirectory, given: GivenProxies | undefined) {
+function enrollmentRoute(
+  directory: DataDirectory,
+  given: GivenProxies | undefined,
+  { complain }: Pick<CommandContext, 'complain'>,
+) {
   const local = given ?? readLocalProxies(directory);
   if (!local) return {};
   const secret = given?.secret;
@@ -130,7 +135,12 @@ function enrollmentRoute(directory: DataDirectory, given: GivenProxies | undefin
     given,
     local,
     secretOf: (wanted: string) => (secret?.name === wanted ? secret.value : readSecret(directory, wanted)),
-    ...(given ? { onEnrolled: () => keepProxies(directory, given) } : {}),
+    onEnrolled({ proxy, warning }: WayTaken) {
+      if (given) keepProxies(directory, given);
+      if (!warning) return;
+      const way = proxy === undefined ? 'directly' : `through ${proxy}`;
+      complain(`warning: the manager was reached ${way}; ${warning.code}: ${warning.message}`);
+    },
   };
 }
 

@@ -33,7 +33,7 @@ import type { Progress, StateStore, UnansweredReport } from './state-store.js';
 import type { Carrier } from './direction-rules.js';
 import type { HeldTransport } from './transport/held-transport.js';
 import type { Route } from './transport/route-rules.js';
-import type { ManagerConnection } from './transport/tls-connection.js';
+import type { ManagerConnection, WayTaken } from './transport/tls-connection.js';
 import { ManagerRefusal, TransportError } from './transport/transport-error.js';
 
 export interface ExchangeDeps {
@@ -59,9 +59,6 @@ export interface ExchangeOutcome {
   /** When the next attempt begins, by the boot clock. */
   readonly nextContactBoot: number;
 }
-
-/** The way that an exchange of the agent's own went in the end, and what its connection warned of. */
-export type WayTaken = Pick<ManagerConnection, 'proxy' | 'warning'>;
 
 export interface ExchangeOptions {
   readonly signal: AbortSignal;

@@ -7,13 +7,13 @@ import { sleepUnlessAborted, withDeadline } from './deadline.js';
 import { isLostIdentity } from './enrollment-rules.js';
 import type { Directions } from './directions.js';
 import type { ExchangeLock } from './exchange-lock.js';
-import type { Exchanger, ExchangeOutcome, WayTaken } from './exchange.js';
+import type { Exchanger, ExchangeOutcome } from './exchange.js';
 import { LoopWatch, StoodStill } from './loop-watch.js';
 import type { StateStore } from './state-store.js';
 import type { HeldTransport } from './transport/held-transport.js';
 import type { ManagerTransport } from './transport/manager-transport.js';
 import type { Route } from './transport/route-rules.js';
-import type { ManagerConnection } from './transport/tls-connection.js';
+import type { ManagerConnection, WayTaken } from './transport/tls-connection.js';
 import { ManagerRefusal, toTransportError, TransportError } from './transport/transport-error.js';
 
 export type ContactState = 'starting' | 'online' | 'retrying' | 'refused' | 'stopped';

@@ -3,9 +3,9 @@ import { boolean, object, optional, array, string, type TypeOf } from '../../lib
 import { proxy } from '../../policies/setting-elements.js';
 import type { ProxySetting, SettingValues } from '../../policies/setting-values.js';
 import type { DataDirectory } from '../data-directory.js';
-import type { WayTaken } from '../exchange.js';
 import type { ProxySecret } from '../transport/proxy-tunnel.js';
 import { routeOf, type LocalProxies, type Route } from '../transport/route-rules.js';
+import type { WayTaken } from '../transport/tls-connection.js';
 import { ManagerRefusal, toTransportError, type TransportError } from '../transport/transport-error.js';
 import { readLocalProxies, readSecret, writeLocalProxies, writeSecret } from './proxy-files.js';
 

@@ -199,6 +199,13 @@ describe('enroll in an enrolled directory', function () {
       await changes('--proxy', proxy.url);
     });
 
+    it('says that it enrolled directly, where the proxies led nowhere and that is allowed', async () => {
+      proxy.mischief = 'forbids';
+      const [code, told] = await enroll('--proxy', proxy.url);
+      expect(code).to.equal(0);
+      expect(told).to.contain(`warning: the manager was reached directly; proxy-refused: proxy ${proxy.url}`);
+    });
+
     it('answers what it has for the same list and secret, and refuses any other', async () => {
       const given = ['--proxy', proxy.url, '--no-direct', '--credential', 'corp'];
       const all = [...given, '--secret-file', secretFile()];

@@ -8,6 +8,7 @@ import { CANDIDATE_LIMIT_MS } from '../../../agent/direction-rules.js';
 import { callAgent } from '../../../agent/local-socket/socket-client.js';
 import type { ProxyChangeResult, ProxyList } from '../../../agent/proxies/proxy-control.js';
 import { readLocalProxies, writeSecret } from '../../../agent/proxies/proxy-files.js';
+import type { WayTaken } from '../../../agent/transport/tls-connection.js';
 import { createSystemClock } from '../../../lib/clock.js';
 import { settingsDocument } from '../../../policies/fingerprint.js';
 import type { SettingValues } from '../../../policies/setting-values.js';
@@ -364,6 +365,19 @@ describe('an agent behind proxies', function () {
     expect(failure?.code).to.equal('proxy-credential');
     expect(failure?.detail).to.contain('chmod 600');
   });
+
+  for (const mischief of ['dies-mid-exchange', 'silent-mid-exchange'] as const)
+    it(`enrolls through the next proxy when the first does "${mischief}", once, and tells why`, async () => {
+      const [bad, good] = [await rogue(mischief), await rogue()];
+      mkdirSync(directory().path, { recursive: true });
+      const local = { proxies: [{ url: bad.url }, { url: good.url }], direct: false };
+      const ways: WayTaken[] = [];
+      await enrollInProcess(directory(), manager, { local, onEnrolled: (way) => ways.push(way) });
+      expect(ways.map(({ proxy }) => proxy)).to.deep.equal([good.url]);
+      expect(ways[0]?.warning?.message).to.contain(bad.url);
+      expect(manager.enrolled.size).to.equal(1);
+      await start();
+    });
 
   it('enrolls through a proxy and keeps it', async () => {
     const proxy = await rogue();
