@@ -1,7 +1,7 @@
 import type { Scope } from '../access/scope.js';
 import type { Actor } from '../access/actor.js';
 import { keysetOf, pageOf, type ListOrder, type Page, type PageRequest } from '../admin-api/page.js';
-import { computerConditions, parseLabelFilter } from '../computers/index.js';
+import { computerConditions, parseFilters } from '../computers/index.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import {
@@ -66,8 +66,8 @@ function toOperation(row: OperationRow): StoredOperation {
 }
 
 /** Computers that enrolled or may, of the scope; revoked ones are never meant. */
-function matching(scope: Scope, { status = [], policyId, label = [], q, computerIds }: OperationFilter) {
-  const where = computerConditions(scope, { statuses: status, policyId, labels: label.map(parseLabelFilter), q });
+function matching(scope: Scope, { computerIds, ...asked }: OperationFilter) {
+  const where = computerConditions(scope, parseFilters(asked));
   where.add(`computer_status.status <> 'revoked'`);
   if (computerIds) where.add(`computers.id = ANY($${where.next}::uuid[])`, computerIds);
   return where;

@@ -7,6 +7,8 @@ interface ShownOperation {
   readonly id: string;
   readonly state: string;
   readonly matched: number;
+  /** With dryRun. */
+  readonly sample: readonly { readonly id: string }[];
   readonly progress: Readonly<Record<string, number>>;
 }
 interface ShownTarget {
@@ -46,6 +48,28 @@ describe('operations on many computers', () => {
   it('refuse a bad command with its pointer', async () => {
     const { errors } = await problemOf(bulk({ action: { command: { type: 'ping', args: { x: 1 } } }, dryRun: true }));
     expect(errors.map(({ pointer }) => pointer)).to.deep.equal(['#/action/command/args/x']);
+  });
+
+  it('are for what the filters of the list of computers find', async () => {
+    const [isolated = '', both = '', degraded = ''] = fleet;
+    const flag = (id: string, flags: readonly string[]) =>
+      world.pool.query('UPDATE computer_status SET flags = $2 WHERE computer_id = $1', [id, flags]);
+    await flag(isolated, ['isolated']);
+    await flag(both, ['isolated', 'degraded']);
+    await flag(degraded, ['degraded']);
+    await world.pool.query(
+      `INSERT INTO computer_packages (computer_id, name, id, version, architecture, source)
+       VALUES ($1, 'openssl', $1, '3.0', 'amd64', ''), ($2, 'openssl', $2, '1.1', 'amd64', '')`,
+      [both, degraded],
+    );
+    const matched = async (filter: object) => (await bulk({ filter, dryRun: true })).body.matched;
+    const action = { command: { type: 'release' } };
+    const { body: isolation } = await bulk({ filter: { flag: ['isolated'] }, action, dryRun: true });
+    expect(isolation.sample.map(({ id }) => id)).to.have.members([isolated, both]);
+    expect(await matched({ flag: ['isolated', 'degraded'] })).to.equal(1);
+    expect(await matched({ package: ['openssl'] })).to.equal(2);
+    expect(await matched({ package: ['openssl@3.0'], flag: ['isolated'] })).to.equal(1);
+    for (const id of [isolated, both, degraded]) await flag(id, []);
   });
 
   it('queue at their pace, tell their progress, and what became of each', async () => {
