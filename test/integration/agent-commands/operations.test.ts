@@ -1,4 +1,7 @@
 import { expect } from 'chai';
+import { createSystemRandom } from '../../../lib/random.js';
+import { sqlOfClient, type Sql } from '../../../server/database/sql.js';
+import { createOperationFeed } from '../../../server/operations/index.js';
 import { startCommandWorld, type CommandWorld } from '../../support/command-world.js';
 import { useDatabase } from '../../support/database.js';
 import { problemOf } from '../../support/domain-world.js';
@@ -106,6 +109,27 @@ describe('operations on many computers', () => {
     const audited = world.audit.entries.map(({ action }) => action);
     expect(audited.filter((action) => action === 'operation.begun')).to.have.length(1);
     expect(audited.filter((action) => action === 'command.queued')).to.have.length(18);
+  });
+
+  it('store what a turn queues in as many statements, however many computers it is for', async () => {
+    const statementsFor = async (count: number) => {
+      const { body } = await bulk({ filter: { computerIds: fleet.slice(0, count) }, perSecond: count + 1 });
+      const sql = sqlOfClient(world.pool);
+      const texts: string[] = [];
+      const counting: Sql = { query: (text, parameters) => (texts.push(text), sql.query(text, parameters)) };
+      const feed = createOperationFeed({ clock: world.clock, random: createSystemRandom(), audit: world.audit });
+      expect(await feed(counting)).to.have.length(count);
+      const ids = (await targets(body.id)).map(({ commandId }) => commandId);
+      const { rows } = await world.pool.query(
+        `SELECT subject_id, actor_name, after ->> 'operationId' AS operation, after ->> 'type' AS type FROM audit_log
+         WHERE action = 'command.queued' AND subject_id = ANY($1::text[])`,
+        [ids],
+      );
+      expect(rows).to.have.length(count);
+      for (const row of rows) expect(row).to.include({ operation: body.id, type: 'ping' });
+      return texts;
+    };
+    expect(await statementsFor(20)).to.deep.equal(await statementsFor(1));
   });
 
   it('begin once, however many ask at the same moment with one key', async () => {
