@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { createSystemRandom } from '../../../lib/random.js';
 import { sqlOfClient, type Sql } from '../../../server/database/sql.js';
 import { createOperationFeed } from '../../../server/operations/index.js';
+import { readProgress } from '../../../server/operations/operation-repository.js';
 import { startCommandWorld, type CommandWorld } from '../../support/command-world.js';
 import { useDatabase } from '../../support/database.js';
 import { problemOf } from '../../support/domain-world.js';
@@ -130,6 +131,48 @@ describe('operations on many computers', () => {
       return texts;
     };
     expect(await statementsFor(20)).to.deep.equal(await statementsFor(1));
+  });
+
+  it('are counted without a look at any target or command, however many there are', async () => {
+    const ids = [createSystemRandom().uuid(), createSystemRandom().uuid()];
+    await world.pool.query(
+      `INSERT INTO commands (id, computer_id, number, type, args, priority, state, is_due, request_digest, operation_id,
+         created_by, queued_fleet_ms, expires_fleet_ms, ended_fleet_ms)
+       SELECT gen_random_uuid(), gen_random_uuid(), 1, 'ping', '{}', 0, CASE WHEN n % 4 = 0 THEN 'failed' ELSE 'succeeded' END,
+         true, '', operation.id, 'ada', 0, 0, $2 FROM unnest($1::uuid[]) AS operation (id), generate_series(1, 4000) AS n`,
+      [ids, world.clock.now],
+    );
+    await world.pool.query(
+      `INSERT INTO operation_targets (operation_id, computer_id, computer_name, state, command_id)
+       SELECT commands.operation_id, commands.computer_id, '', 'queued', commands.id FROM commands
+       WHERE commands.operation_id = ANY($1::uuid[])
+       UNION ALL
+       SELECT operation.id, gen_random_uuid(), '', CASE WHEN n % 2 = 0 THEN 'waiting' ELSE 'skipped' END, NULL
+       FROM unnest($1::uuid[]) AS operation (id), generate_series(1, 1000) AS n`,
+      [ids],
+    );
+    const sql = sqlOfClient(world.pool);
+    const asked: [text: string, parameters: readonly unknown[] | undefined][] = [];
+    const noting: Sql = { query: (...query) => (asked.push([query[0], query[1]]), sql.query(...query)) };
+    const progress = await readProgress(noting, ids);
+    for (const id of ids)
+      expect(progress.get(id)).to.include({ succeeded: 3000, failed: 1000, waiting: 500, skipped: 500, queued: 0 });
+    const [[text, parameters] = ['', []]] = asked;
+    expect(asked).to.have.length(1);
+    const client = await world.pool.connect();
+    // What the indexes alone can tell, whatever is cheaper with so few rows.
+    await client.query('BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off');
+    const explained = await sqlOfClient(client).query<{ 'QUERY PLAN': string }>(`EXPLAIN ${text}`, parameters);
+    await client.query('ROLLBACK');
+    client.release();
+    const plan = explained.map((row) => row['QUERY PLAN']).join('\n');
+    const scans = plan.match(/(?:Seq|Heap|Index|Only) Scan(?: using \w+)? on \w+/g);
+    expect(scans, plan).to.deep.equal([
+      'Only Scan using commands_of_operation on commands',
+      'Only Scan using operation_targets_without_command on operation_targets',
+    ]);
+    await world.pool.query('DELETE FROM operation_targets WHERE operation_id = ANY($1::uuid[])', [ids]);
+    await world.pool.query('DELETE FROM commands WHERE operation_id = ANY($1::uuid[])', [ids]);
   });
 
   it('begin once, however many ask at the same moment with one key', async () => {
