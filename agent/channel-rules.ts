@@ -93,9 +93,15 @@ export function afterLoss(trouble: ChannelTrouble, lost: LostChannel): AfterLoss
   // Whoever else has this identity would be thrown out in turn.
   if (code === CHANNEL_CLOSE.replaced)
     return { trouble: { ...trouble, notBeforeBoot: nowBoot + intervalMs / 2 }, returnInMs: undefined };
+  // This end left it, for another route as a rule: nothing is against channels.
+  if (code === CHANNEL_CLOSE.done) return { trouble, returnInMs: soonInMs(lost) };
   if (code === CHANNEL_CLOSE.refused) return { trouble, returnInMs: REFUSED_SPREAD_MS * chance };
   const next = afterCut(trouble, lost);
-  return { trouble: next, returnInMs: next.fallback ? undefined : Math.min(LOSS_SPREAD_MS, intervalMs / 2) * chance };
+  return { trouble: next, returnInMs: next.fallback ? undefined : soonInMs(lost) };
+}
+
+function soonInMs({ intervalMs, chance }: LostChannel): number {
+  return Math.min(LOSS_SPREAD_MS, intervalMs / 2) * chance;
 }
 
 function afterCut(trouble: ChannelTrouble, { nowBoot, livedMs, code }: LostChannel): ChannelTrouble {

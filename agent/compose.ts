@@ -18,6 +18,7 @@ import { Firewall, type FirewallDeps } from './firewall/firewall.js';
 import { firewallExecutors } from './firewall/firewall-executors.js';
 import { systemNetwork } from './firewall/host-network.js';
 import { isolationFile } from './firewall/isolation-file.js';
+import { tablesFile } from './firewall/tables-file.js';
 import { ExchangeLock } from './exchange-lock.js';
 import { Exchanger } from './exchange.js';
 import { HeartbeatLoop } from './heartbeat-loop.js';
@@ -201,12 +202,16 @@ interface WaysDeps {
 /** What connects agent and manager, either way. */
 function composeWays({ options, identity, state, spool, settings, lock, loop }: WaysDeps) {
   const { clock, random, log, bootId, listenerPort } = options;
+  const base = { clock, random, log };
   const proxies: ProxyControl = new ProxyControl({
     directory: options.directory,
     log,
     settings: () => settings.values,
     tryOut: (route) => loop().tryOut(route),
-    onChange: () => directions.rerouted(),
+    onChange: () => {
+      directions.rerouted();
+      transport.review();
+    },
   });
   const firewall = composeFirewall({ options, identity, state, spool, wish: () => directions.firewallWish });
   const transportOptions: TransportOptions = {
@@ -229,8 +234,7 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
     firewallMark: () => directions.firewallMark,
   });
   const directions: Directions = new Directions({
-    clock,
-    log,
+    ...base,
     bootId,
     state,
     spool,
@@ -245,10 +249,8 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
     onNews: () => loop().wake(),
   });
   const https = new ManagerTransport(transportOptions);
-  const transport = new HeldTransport({
-    clock,
-    random,
-    log,
+  const transport: HeldTransport = new HeldTransport({
+    ...base,
     https,
     settings: () => settings.values,
     routes: () => directions.routes,
@@ -260,11 +262,13 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
 }
 
 function composeFirewall({
-  options: { clock, log, packetFilter: filter },
-  identity: { managerUrls: enrolledUrls },
+  options: { clock, log, directory, packetFilter: filter },
+  identity,
   ...others
 }: Pick<WaysDeps, 'options' | 'identity' | 'state' | 'spool'> & Pick<FirewallDeps, 'wish'>): Firewall {
-  return new Firewall({ clock, log, filter, network: systemNetwork, enrolledUrls, ...others });
+  const tables = tablesFile(directory, ownerOf(identity));
+  const enrolledUrls = identity.managerUrls;
+  return new Firewall({ clock, log, tables, filter, network: systemNetwork, enrolledUrls, ...others });
 }
 
 function knownPath({ managerUrl, proxy = null }: Progress): KnownPath | undefined {

@@ -36,14 +36,14 @@ export class EventRate {
     if (minute > last) return false;
     this.#reached.set(lane, minute);
     this.#used.set(minute, (this.#used.get(minute) ?? 0) + 1);
-    if (this.#used.size > MOST_MINUTES) this.#forgetBut(minute);
+    if (this.#used.size > MOST_MINUTES) this.#forgetOldest();
     return true;
   }
 
-  /** The oldest goes, never the one in use: or a lane that is behind all others would have places without end. */
-  #forgetBut(minute: number): void {
-    const others = [...this.#used.keys()].filter((other) => other !== minute);
-    this.#used.delete(Math.min(...others));
+  /** But for those that lanes stand at: a lane that is behind the others must not begin its minute anew. */
+  #forgetOldest(): void {
+    const present = new Set(this.#reached.values());
+    this.#used.delete(Math.min(...[...this.#used.keys()].filter((minute) => !present.has(minute))));
   }
 }
 

@@ -49,6 +49,7 @@ export class InventoryLooks {
     readonly connections?: InventorySet;
   } = {};
   #connectionsAt = Number.NEGATIVE_INFINITY;
+  #packagesFound: Found<PackageItem> | undefined;
   readonly #clock: Clock;
 
   constructor({ clock, sources, onCollected }: InventoryLooksDeps) {
@@ -71,7 +72,10 @@ export class InventoryLooks {
     return { reading: this.#sets, errors: states.map(({ error }) => error).filter((error) => error !== undefined) };
   }
 
+  /** The databases have not changed where it is the same one: thousands of items are not compared again. */
   #took(found: Found<PackageItem>): void {
+    if (found === this.#packagesFound) return;
+    this.#packagesFound = found;
     this.#sets = { ...this.#sets, packages: toInventorySet('packages', found, this.#sets.packages) };
   }
 

@@ -294,7 +294,7 @@ function isEnvironment(error: unknown): boolean {
 }
 
 /** Such as passes by itself, or when somebody makes room. */
-function isDiskFault(error: unknown): boolean {
+export function isDiskFault(error: unknown): boolean {
   return /no space|quota exceeded|read-only file system|input\/output error|i\/o error|too many open files/i.test(
     describe(error),
   );

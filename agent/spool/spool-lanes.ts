@@ -44,7 +44,8 @@ export interface Segment {
 export interface OpenGap {
   readonly gap: Gap;
   readonly ordinal: number;
-  readonly sequence: number;
+  /** Undefined once its record was dropped itself. */
+  readonly sequence: number | undefined;
   /** What its record takes. */
   readonly bytes: number;
 }

@@ -1,8 +1,8 @@
-import { NOTHING_ACKNOWLEDGED, type Lane } from '../../protocol/heartbeat-messages.js';
+import { LANES, NOTHING_ACKNOWLEDGED, type Lane } from '../../protocol/heartbeat-messages.js';
 import type { Store, StoreOperation } from './durable-store.js';
 import type { IncomingEvent } from './event-intake.js';
 import { droppedKey, droppedThroughKey, recordKey } from './spool-keys.js';
-import type { Gap, LaneState, Segment } from './spool-lanes.js';
+import type { Gap, LaneState, OpenGap, Segment } from './spool-lanes.js';
 
 export function gapEvent(gap: Gap, reason = 'quota'): IncomingEvent {
   return {
@@ -66,5 +66,22 @@ async function dropFromSegment(
   });
   if (through !== NOTHING_ACKNOWLEDGED)
     operations.push({ type: 'put', key: droppedThroughKey(lane, segment.ordinal), value: String(through) });
+  takeOutGaps(state, segment, through);
   return dropped.count > 0 ? { lane, epoch: segment.epoch, ...dropped } : undefined;
+}
+
+/** Gap events among what was dropped: their counts go into the next one, which must not be written in their place. */
+function takeOutGaps({ openGaps }: LaneState, { ordinal, carriedThrough }: Segment, through: number): void {
+  for (const lane of LANES) {
+    const open = openGaps[lane];
+    if (open?.sequence === undefined || open.ordinal !== ordinal || open.sequence > through) continue;
+    if (open.sequence > carriedThrough) openGaps[lane] = { ...open, sequence: undefined };
+    else delete openGaps[lane];
+  }
+}
+
+/** Whether a gap goes on in the event that told the one before it: nobody has read that yet. */
+export function continues({ gap, ordinal, sequence }: OpenGap, next: { gap: Gap; segment: Segment }): boolean {
+  if (gap.epoch !== next.gap.epoch || ordinal !== next.segment.ordinal) return false;
+  return sequence === undefined || sequence > next.segment.carriedThrough;
 }

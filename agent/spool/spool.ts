@@ -7,7 +7,7 @@ import {
   type Lane,
   type SpoolReport,
 } from '../../protocol/heartbeat-messages.js';
-import { describe, type Store, type StoreOperation } from './durable-store.js';
+import { describe, isDiskFault, type Store, type StoreOperation } from './durable-store.js';
 import { toSpoolable, type IncomingEvent, type SpoolableEvent } from './event-intake.js';
 import { droppedKey, epochKey, parsePlace, recordKey } from './spool-keys.js';
 import { createLanes, loadLanes, type Gap, type LaneState, type LaneStatus, type Segment } from './spool-lanes.js';
@@ -26,7 +26,7 @@ import {
 } from './lane-changes.js';
 import { RateGate } from './rate-gate.js';
 import { lossOfRecords, tailLosses, toldOperation, type Loss } from './spool-losses.js';
-import { dropOldest, gapEvent } from './spool-quota.js';
+import { continues, dropOldest, gapEvent } from './spool-quota.js';
 import { decodeRecord, encodeRecord } from './spool-record.js';
 
 /** Records of one lane and epoch that a stored report carries. */
@@ -112,9 +112,14 @@ export class Spool {
     const { store, random } = options;
     const { lanes, lastOrdinal, losses, renamed } = await loadLanes(store, () => newName(random));
     const operations = [...forgetDrained(lanes), ...renamed.map(nameOperation)];
-    if (operations.length > 0) await store.write(operations, { durable: renamed.length > 0 });
     const spool = new Spool(options, lanes, { ordinal: lastOrdinal + 1, name: newName(random) });
-    await spool.#tell(losses);
+    try {
+      if (operations.length > 0) await store.write(operations, { durable: renamed.length > 0 });
+      await spool.#tell(losses);
+    } catch (error) {
+      // A disk that can be read and not written keeps no agent from beating: `reload` does it again.
+      if (!isDiskFault(error)) throw error;
+    }
     return spool;
   }
 
@@ -332,21 +337,17 @@ export class Spool {
     const control = this.#lanes.control;
     const open = control.openGaps[gap.lane];
     const segment = this.#currentSegment('control');
-    const extends_ =
-      open &&
-      open.gap.epoch === gap.epoch &&
-      open.ordinal === segment.ordinal &&
-      open.sequence > segment.carriedThrough;
-    const gapped = open && extends_ ? { ...open.gap, to: gap.to, count: open.gap.count + gap.count } : gap;
+    const before = open && continues(open, { gap, segment }) ? open : undefined;
+    const gapped = before ? { ...before.gap, to: gap.to, count: before.gap.count + gap.count } : gap;
     const event = toSpoolable(gapEvent(gapped), this.#clock.wall());
-    const place = open && extends_ ? open : { ordinal: segment.ordinal, sequence: segment.next };
+    const place = { ordinal: segment.ordinal, sequence: before?.sequence ?? segment.next };
     const key = recordKey('control', place.ordinal, place.sequence);
     const value = encodeRecord({ sequence: place.sequence, ...event });
     const bytes = key.length + Buffer.byteLength(value);
     control.openGaps[gap.lane] = { ...place, gap: gapped, bytes };
-    if (!open || !extends_) return this.#recordOperations('control', segment, [event]);
-    control.bytes += bytes - open.bytes;
-    segment.bytes += bytes - open.bytes;
+    if (before?.sequence === undefined) return this.#recordOperations('control', segment, [event]);
+    control.bytes += bytes - before.bytes;
+    segment.bytes += bytes - before.bytes;
     return [{ type: 'put', key, value }];
   }
 

@@ -13,10 +13,12 @@ import {
   SHORT_LIFE_MS,
   type ChannelTrouble,
 } from '../channel-rules.js';
+import { ATTEMPT_LIMIT_MS } from '../beat-rules.js';
 import { sleepUnlessAborted, withDeadline } from '../deadline.js';
 import { upgradeToChannel, type AgentChannel, type ChannelEnds } from './agent-channel.js';
 import type { ManagerTransport, Routes } from './manager-transport.js';
 import { routeKey, type Route } from './route-rules.js';
+import { SecondWay, type OpenWay } from './second-way.js';
 import type { ManagerConnection } from './tls-connection.js';
 import { ManagerRefusal, toTransportError } from './transport-error.js';
 
@@ -60,7 +62,6 @@ export interface ConnectOptions {
 
 const CHANNEL_PART = { name: 'channel', kind: 'agentPart', state: 'unknown' } as const;
 const LONGEST_UPGRADE_MS = 4000;
-const WHOLE_ATTEMPT_MS = 10_000;
 /** A whole policy may want channels all at once. */
 const NEWLY_WANTED_SPREAD_MS = 5000;
 
@@ -75,10 +76,14 @@ export class HeldTransport {
   /** Of the present channel or the last one; wall time. */
   #changedAt: number | null = null;
   #lastEnd: string | null = null;
+  /** When an exchange was asked for that opens one. */
+  #askedBoot = Number.NEGATIVE_INFINITY;
   #isEnding = false;
+  readonly #secondWay: SecondWay;
 
   constructor(deps: HeldTransportDeps) {
     this.#deps = deps;
+    this.#secondWay = new SecondWay(deps.clock);
   }
 
   /** A connection for the reports of one exchange; `close` leaves a channel open. */
@@ -87,22 +92,27 @@ export class HeldTransport {
     signal: AbortSignal,
     { isLast = false, over }: ConnectOptions = {},
   ): Promise<ManagerConnection> {
-    const { clock, https } = this.#deps;
+    const { clock } = this.#deps;
     const end = clock.monotonic() + milliseconds;
     this.review();
-    if (over) return https.connect(milliseconds, signal, over);
+    if (over) return this.#byHttps(milliseconds, signal, { over });
     if (this.#channel?.isStale) this.#channel.destroy();
-    if (this.#isRouteUnproven()) return https.connect(milliseconds, signal);
+    // Once it is proven nothing goes the former way any more.
+    if (this.#isRouteUnproven()) return this.#byHttps(milliseconds, signal, { onClose: () => this.review() });
     const channel = this.#usable() ?? (isLast ? undefined : await this.#openIfWanted(milliseconds, signal));
     if (channel) return this.#over(channel);
-    const connection = await https.connect(Math.max(0, end - clock.monotonic()), signal);
-    return {
-      ...connection,
-      close: () => {
-        connection.close();
-        this.#openIfNewlyWanted();
-      },
-    };
+    const onClose = (): void => this.#askAgain();
+    return this.#byHttps(Math.max(0, end - clock.monotonic()), signal, { onClose });
+  }
+
+  #byHttps(
+    milliseconds: number,
+    signal: AbortSignal,
+    { over, onClose }: { readonly over?: Route; readonly onClose?: () => void } = {},
+  ): Promise<ManagerConnection> {
+    const { https } = this.#deps;
+    const open: OpenWay = (left, limit) => https.connect(left, limit, over);
+    return this.#secondWay.connect({ open, onClose }, milliseconds, signal);
   }
 
   /** Drops everything that is kept: after repeated failures nothing of it is trusted. */
@@ -153,11 +163,20 @@ export class HeldTransport {
     return isOpenable ? this.#open(milliseconds, signal) : undefined;
   }
 
-  /** The exchange that ends now brought settings that want one: the next heartbeat may be a day away. */
-  #openIfNewlyWanted(): void {
-    const { clock, random, onLost } = this.#deps;
-    const isOpenable = this.#isWanted() && !this.#usable() && mayOpen(this.#trouble, clock.boot());
-    if (isOpenable) onLost(NEWLY_WANTED_SPREAD_MS * random.fraction());
+  /** The exchange that ends now may have brought settings that want one, and the next heartbeat may be a day away. */
+  #askAgain(): void {
+    const { clock, random } = this.#deps;
+    if (!this.#isWanted() || this.#usable()) return;
+    const nowBoot = clock.boot();
+    if (mayOpen(this.#trouble, nowBoot)) this.#ask(NEWLY_WANTED_SPREAD_MS * random.fraction());
+    // This one may have been asked for in its place.
+    else if (this.#askedBoot > nowBoot) this.#ask(this.#askedBoot - nowBoot);
+  }
+
+  #ask(milliseconds: number): void {
+    const { clock, onLost } = this.#deps;
+    this.#askedBoot = clock.boot() + milliseconds;
+    onLost(milliseconds);
   }
 
   #isWanted(): boolean {
@@ -207,7 +226,7 @@ export class HeldTransport {
   }
 
   #refused(error: unknown): void {
-    const { clock, random, log, onLost } = this.#deps;
+    const { clock, random, log } = this.#deps;
     const failure = error instanceof ManagerRefusal ? error : toTransportError(error);
     const isKnown = this.#trouble.fallback !== undefined;
     const detail = `${failure.code}: ${failure.message}`.slice(0, 512);
@@ -218,7 +237,7 @@ export class HeldTransport {
     const facts = { code: failure.code, detail: failure.message };
     if (!this.#trouble.fallback) {
       log.debug(facts, 'No channel came about: HTTPS delivers');
-      onLost(this.#trouble.notBeforeBoot - nowBoot);
+      this.#ask(this.#trouble.notBeforeBoot - nowBoot);
     } else if (!isKnown) log.warn(facts, 'No channel can be held: each heartbeat opens a connection of its own');
   }
 
@@ -230,7 +249,7 @@ export class HeldTransport {
 
   #ended(channel: AgentChannel, { code, reason }: ChannelEnds): void {
     if (this.#channel !== channel) return;
-    const { clock, random, settings, log, onLost } = this.#deps;
+    const { clock, random, settings, log } = this.#deps;
     const livedMs = this.#changedAt === null ? 0 : clock.wall() - this.#changedAt;
     this.#channel = undefined;
     this.#changed(`ended with ${code}${reason === '' ? '' : `: ${reason}`}`.slice(0, 512));
@@ -245,7 +264,7 @@ export class HeldTransport {
       );
     this.#trouble = trouble;
     log.debug({ code, reason, returnInMs }, 'The channel ended: HTTPS delivers');
-    if (returnInMs !== undefined) onLost(returnInMs);
+    if (returnInMs !== undefined) this.#ask(returnInMs);
   }
 
   #changed(end: string | null): void {
@@ -255,8 +274,9 @@ export class HeldTransport {
 
   /** Where the channel fails under a report, the same bytes go over HTTPS within the same attempt. */
   #over(channel: AgentChannel): ManagerConnection {
-    const { https } = this.#deps;
+    const { clock } = this.#deps;
     let fallen: ManagerConnection | undefined;
+    let isClosed = false;
     return {
       get managerUrl() {
         return fallen ? fallen.managerUrl : channel.managerUrl;
@@ -271,6 +291,7 @@ export class HeldTransport {
         return fallen ? fallen.warning : channel.warning;
       },
       post: async (path, body, signal) => {
+        const end = clock.monotonic() + ATTEMPT_LIMIT_MS;
         if (!fallen) {
           try {
             return await channel.exchange(body, signal);
@@ -278,10 +299,12 @@ export class HeldTransport {
             if (error instanceof ManagerRefusal || signal.aborted) throw error;
           }
         }
-        fallen ??= await https.connect(WHOLE_ATTEMPT_MS, signal);
+        fallen ??= await this.#byHttps(Math.max(0, end - clock.monotonic()), signal);
+        if (isClosed) fallen.close();
         return fallen.post(path, body, signal);
       },
       close: () => {
+        isClosed = true;
         fallen?.close();
         this.review();
       },

@@ -82,6 +82,7 @@ export class ManagerTransport {
       proxy: path.proxy?.url,
       route: route.key,
       warning,
+      hasAnotherWay: path.proxy !== undefined && route.size > 1,
       onFailure: (error) => this.#failed(route, path, error),
     };
   }

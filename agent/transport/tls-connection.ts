@@ -26,6 +26,8 @@ export interface ManagerConnection {
   readonly carrier: Carrier;
   /** What the handshake tolerated, or how the ways failed that were tried before this one. */
   readonly warning: TransportError | undefined;
+  /** Where a proxy on this way fails, another one may lead there. */
+  readonly hasAnotherWay?: boolean | undefined;
   /** Sends JSON text; answers the JSON of a 2xx, throws `ManagerRefusal` or `TransportError`. */
   post(path: string, body: string, signal: AbortSignal): Promise<unknown>;
   close(): void;
@@ -45,19 +47,21 @@ export interface VerifiedSocket {
   readonly route: string | undefined;
   /** What the handshake tolerated. */
   readonly warning: TransportError | undefined;
+  readonly hasAnotherWay?: boolean;
   /** The connection failed: the next one is to be another. */
   readonly onFailure?: (error: TransportError) => void;
 }
 
 /** Requests over a socket whose peer was verified. */
 export function createConnection(verified: VerifiedSocket): ManagerConnection {
-  const { socket, address, proxy, route, warning, onFailure } = verified;
+  const { socket, address, proxy, route, warning, hasAnotherWay, onFailure } = verified;
   const agent = new SingleSocketAgent(socket);
   return {
     managerUrl: address.url,
     proxy,
     carrier: { kind: 'dial', route },
     warning,
+    hasAnotherWay,
     async post(path, body, signal) {
       const { status, headers, bytes } = await send({ agent, address, path, body, signal }, onFailure);
       if (status >= 200 && status < 300) return parseAnswer(bytes);

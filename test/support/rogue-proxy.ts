@@ -94,6 +94,11 @@ export class RogueProxy {
     await once(server, 'close');
   }
 
+  /** What is open stays so, and lets nothing through any more. */
+  hush(): void {
+    for (const socket of this.#sockets) socket.pause();
+  }
+
   #accept(client: Socket): void {
     this.connections += 1;
     this.#keep(client);

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { DurableStore, type OpenedStore } from '../../../agent/spool/durable-store.js';
+import { DurableStore, type OpenedStore, type Store } from '../../../agent/spool/durable-store.js';
 import { Spool } from '../../../agent/spool/spool.js';
 import { epochKey, recordKey } from '../../../agent/spool/spool-keys.js';
 import { createSystemClock } from '../../../lib/clock.js';
@@ -202,6 +202,51 @@ describe('a spool that the disk has damaged', () => {
       ),
       runs(60),
     );
+  });
+
+  it('opens over a disk that can be read and not written, and tells its losses once it can', async () => {
+    await fill(await open(), 100);
+    await opened.store.write([{ type: 'del', key: recordKey('log', 1, 40) }], { durable: true });
+    await close();
+    opened = await DurableStore.open(path(), clock);
+    const { store } = opened;
+    let isFull = true;
+    const full = new Error('IO error: No space left on device');
+    const disk: Store = {
+      failure: undefined,
+      get: (key) => store.get(key),
+      scan: (range, visit) => store.scan(range, visit),
+      recover: (now) => store.recover(now),
+      write: (operations, options) => (isFull ? Promise.reject(full) : store.write(operations, options)),
+    };
+    const spool = await Spool.open({ store: disk, clock, random, maxMegabytes: 64 });
+    expect(spool.status().lanes.log.waiting).to.equal(99);
+    isFull = false;
+    await spool.reload();
+    const sent = await drain(spool);
+    expect(logsOf(sent)).to.have.length(99);
+    expect(gapsOf(sent).map(({ lane, count }) => [lane, count])).to.deep.equal([['log', 1]]);
+    expect(spool.status().lanes.log.dropped).to.equal(1);
+  });
+
+  it('counts on where the event that counted was dropped itself, and holds what it says', async () => {
+    opened = await DurableStore.open(path(), clock);
+    const spool = await Spool.open({ store: opened.store, clock, random, maxMegabytes: 1 });
+    await fill(spool, 3000);
+    const dropped = spool.status().lanes.log.dropped;
+    expect(dropped).to.be.greaterThan(0);
+    for (let done = 0; done < 1000; done += 50)
+      await spool.append('control', { ...LOG, message: random.bytes(60).toString('hex') }, 50);
+    expect(spool.status().lanes.control.dropped).to.be.greaterThan(0);
+    await fill(spool, 1000);
+    const { log, control } = spool.status().lanes;
+    expect(log.dropped).to.be.greaterThan(dropped);
+    const sent = await drain(spool);
+    const ofLog = gapsOf(sent).filter(({ lane }) => lane === 'log');
+    expect(ofLog.map(({ count }) => count)).to.deep.equal([log.dropped]);
+    expect(sent.filter(({ lane }) => lane === 'control')).to.have.length(control.waiting);
+    expect(spool.status().bytes).to.equal(0);
+    expect(Object.values(spool.status().lanes).map(({ waiting }) => waiting)).to.deep.equal([0, 0, 0, 0]);
   });
 
   it('names its lanes in every status', async () => {

@@ -165,7 +165,7 @@ describe('an agent behind proxies', function () {
 
   const deaths: [Mischief, number][] = [
     ['dies-mid-exchange', 6000],
-    ['silent-mid-exchange', 25_000],
+    ['silent-mid-exchange', 9000],
     ['own-certificate', 6000],
   ];
   for (const [mischief, withinMs] of deaths)
@@ -192,6 +192,45 @@ describe('an agent behind proxies', function () {
       expect(daemon.status().proxy).to.equal(second.url);
       expect(first.connections).to.equal(connections);
     });
+
+  it('leaves the channel of the former way as soon as another one is in force', async () => {
+    manager.upgrades = 'channels';
+    await enrollAndStart();
+    await until('it holds a channel', () => daemon.status().channel.state === 'open' && manager.channels.size === 1);
+    const [channel] = manager.channels;
+    const left = new Promise((resolve) => channel!.once('close', resolve));
+    edit({ proxies: [{ url: (await rogue()).url }], proxyFallbackDirect: false });
+    manager.wake();
+    await applied();
+    // Long before the next heartbeat.
+    expect(await left).to.equal(1000);
+    expect(manager.intervalMs).to.equal(60_000);
+  });
+
+  it('goes on to the next proxy within 10 s when the one that holds its channel says nothing more', async () => {
+    const [first, second] = [await rogue(), await rogue()];
+    manager.upgrades = 'channels';
+    // Shorter than what two ends of a channel may be silent, so that it is not known to be stale.
+    manager.intervalMs = 20_000;
+    edit({ proxies: [{ url: first.url }, { url: second.url }], proxyFallbackDirect: false });
+    await enrollAndStart();
+    const isHeld = () => {
+      const { channel, state } = daemon.status();
+      return first.asked.length >= 2 && channel.state === 'open' && state === 'online' && isApplied();
+    };
+    // The first connection through it proves the settings, the second is the channel.
+    await until('it holds a channel through the first', isHeld, 15_000);
+    expect(daemon.status().proxy).to.equal(first.url);
+    const { length } = manager.reports;
+    first.hush();
+    first.mischief = 'silent-mid-exchange';
+    clock.jump(manager.intervalMs);
+    await until('it is heard through the second', () => daemon.status().proxy === second.url, 9500);
+    expect(manager.reports[length]?.body).to.equal(manager.reports[length + 1]?.body);
+    expect(daemon.status().lastError).to.include({ code: 'timeout' });
+    expect(daemon.status().lastError?.detail).to.contain(first.url);
+    await until('it holds a channel again', () => daemon.status().channel.state === 'open', 15_000);
+  });
 
   it('waits and spools where every proxy is gone and the direct way is forbidden; comes back with one', async () => {
     const proxy = await rogue();

@@ -75,6 +75,14 @@ describe('a channel that ends', () => {
     expect([replaced.returnInMs, replaced.trouble.notBeforeBoot]).to.deep.equal([undefined, 130_000]);
   });
 
+  it('by the agent itself, for another route, counts as no cut', () => {
+    const own = lost({ code: 1000, livedMs: 10 });
+    let trouble = NO_TROUBLE;
+    for (let count = 0; count < 10; count += 1) trouble = afterLoss(trouble, own).trouble;
+    expect(trouble).to.deep.equal(NO_TROUBLE);
+    expect(afterLoss(NO_TROUBLE, own).returnInMs).to.equal(LOSS_SPREAD_MS / 2);
+  });
+
   it('soon, five times in a row, is given up for an hour', () => {
     const short = lost({ livedMs: 59_999 });
     let trouble = NO_TROUBLE;

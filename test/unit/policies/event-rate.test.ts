@@ -26,6 +26,14 @@ describe('the limit on events per minute of occurrence', () => {
     expect(take(rate, { occurredAt: now, until: now })).to.equal(false);
   });
 
+  it('holds the flood of an old minute, whatever minutes another lane has used since', () => {
+    const rate = new EventRate();
+    const now = 100 * MINUTE;
+    const newer = Array.from({ length: 20 }, (_, index) => now - (20 - index) * MINUTE);
+    for (const occurredAt of newer) expect(take(rate, { lane: 'detection', occurredAt, until: now })).to.equal(true);
+    expect(count(1000, () => take(rate, { lane: 'metric', occurredAt: 5 * MINUTE, until: 5 * MINUTE }))).to.equal(10);
+  });
+
   it('shares the places of a minute among the lanes', () => {
     const rate = new EventRate();
     expect(count(7, () => take(rate, { lane: 'detection', occurredAt: 0, until: 0 }))).to.equal(7);
