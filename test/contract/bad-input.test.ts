@@ -212,8 +212,13 @@ const MEANINGLESS: Readonly<Record<string, Sent & { readonly named: string }>> =
   'post /computers/bulk': {
     body: {
       filter: {
-        ...{ status: ['asleep', 'online', 7], flag: ['isolated', 'lost'], policyId: 'x', label: ['a=b', '-'] },
-        ...{ package: ['a@1', '@1'], computerIds: [ID, 'x'], q: '' },
+        status: ['asleep', 'online', 7],
+        flag: ['isolated', 'lost'],
+        policyId: 'x',
+        label: ['a=b', '-'],
+        package: ['a@1', '@1'],
+        computerIds: [ID, 'x'],
+        q: '',
       },
       action: { command: { type: 'ping', args: { level: 1 }, notBefore: 'noon', expiresAt: PAST } },
       dryRun: 'no',
