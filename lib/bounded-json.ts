@@ -1,5 +1,5 @@
 import { repeatedMembers } from './duplicate-keys.js';
-import { FIELDS_NAMED_MAX, invalidFields, Problem } from './problem.js';
+import { invalidFields, Problem } from './problem.js';
 
 /** Nesting deeper than this is refused before anything is parsed. */
 export const MAX_JSON_DEPTH = 64;
@@ -20,9 +20,9 @@ export function parseBoundedJson(body: Buffer): unknown {
   if (mayBeDeep(body)) assertDepth(body);
   const text = decodeUtf8(body);
   const value = parse(text);
-  const repeated = repeatedMembers(text, value, FIELDS_NAMED_MAX);
+  const repeated = repeatedMembers(text, value);
   if (repeated.length === 0) return value;
-  throw invalidFields([...new Set(repeated)].map((pointer) => ({ pointer, detail: 'must be given once' })));
+  throw invalidFields([...new Map(repeated.map((error) => [error.pointer, error])).values()]);
 }
 
 function parse(text: string): unknown {
