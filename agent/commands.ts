@@ -17,6 +17,7 @@ import {
   type EmitCommand,
   type EnrollCommand,
   type ReleaseCommand,
+  type RestoreFirewallCommand,
   type RunCommand,
   type StatusCommand,
   type Surroundings,
@@ -26,6 +27,7 @@ import { enrollDirectory } from './enroll-directory.js';
 import { EXIT, explainFailure, type ExitCode } from './exit-codes.js';
 import { isolationFile } from './firewall/isolation-file.js';
 import { createNftFilter } from './firewall/nft-program.js';
+import { restoreFirewall } from './firewall/restore-firewall.js';
 import { LogTail } from './log-tail.js';
 import { ownerOf } from './identity-check.js';
 import { AgentNotRunning, callAgent } from './local-socket/socket-client.js';
@@ -83,6 +85,7 @@ const RUNNERS: { readonly [C in AgentCommand as C['command']]: Runner<C> } = {
   install: runService,
   uninstall: runService,
   release: runRelease,
+  'restore-firewall': runRestoreFirewall,
   help: say(USAGE),
   version: say(AGENT_VERSION),
 };
@@ -292,6 +295,13 @@ async function runRelease({ directory, code }: ReleaseCommand, context: CommandC
   };
   await callAgent(call, { op: 'release', code });
   context.print('The isolation was ended');
+  return EXIT.ok;
+}
+
+async function runRestoreFirewall({ directory }: RestoreFirewallCommand, context: CommandContext): Promise<ExitCode> {
+  const owner = ownerOf(getIdentity(directory));
+  const hasStood = await restoreFirewall({ directory, owner }, createNftFilter(context));
+  context.print(hasStood ? 'The tables of the firewall stand as they stood' : 'No tables of the firewall stood');
   return EXIT.ok;
 }
 

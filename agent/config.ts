@@ -71,6 +71,11 @@ export interface ReleaseCommand {
   readonly code: string;
 }
 
+export interface RestoreFirewallCommand {
+  readonly command: 'restore-firewall';
+  readonly directory: DataDirectory;
+}
+
 export interface StatusCommand {
   readonly command: 'status';
   readonly directory: DataDirectory;
@@ -98,6 +103,7 @@ export type AgentCommand =
   | EmitCommand
   | ProxyCommand
   | ReleaseCommand
+  | RestoreFirewallCommand
   | InstallCommand
   | UninstallCommand
   | HelpCommand;
@@ -129,6 +135,7 @@ export const USAGE = `wardbeat-agent COMMAND [--dir DIR]
   proxy  set URL[,URL…] [--credential NAME [--secret-file F]] [--no-direct] [--force]
   proxy  list [--json] | clear [--force] | test [--json]
   release --code CODE
+  restore-firewall
   install   [--user USER] [--root PREFIX] [--print]
   uninstall [--purge] [--root PREFIX]
 DIR is agent-data unless given, and /var/lib/wardbeat-agent for install. WARDBEAT_ENROLLMENT_TOKEN or WARDBEAT_ENROLLMENT_TOKEN_FILE serve as the token too.`;
@@ -229,6 +236,10 @@ const PARSERS: Readonly<Record<string, CommandParser>> = {
   status: {
     flags: { values: [], switches: ['json'] },
     parse: ({ flags, directory }) => ({ command: 'status', directory, json: flags.switches.has('json') }),
+  },
+  'restore-firewall': {
+    flags: { values: [], switches: [] },
+    parse: ({ directory }) => ({ command: 'restore-firewall', directory }),
   },
   install: { flags: INSTALL_FLAGS, parse: parseInstall },
   uninstall: { flags: UNINSTALL_FLAGS, parse: parseUninstall },

@@ -128,10 +128,14 @@ export class Observer {
       const lost = spool.reset(random);
       await state.rewrite();
       await this.#deps.journal.rewrite();
+      // Nothing is there any more to be read.
+      this.#isWithoutState = false;
       await spool.append('control', mendedEvent(mended, lost));
       return;
     }
     await spool.reload();
+    await this.#deps.journal.rewrite();
+    await state.keepIsolation();
     if (mended) await spool.append('control', mendedEvent(mended));
     if (!this.#isWithoutState) return;
     await state.reload();

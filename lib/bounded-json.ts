@@ -1,5 +1,5 @@
 import { repeatedMembers } from './duplicate-keys.js';
-import { FIELDS_NAMED_MAX, invalidFields, Problem } from './problem.js';
+import { invalidFields, NamedFields, Problem, type FieldError } from './problem.js';
 import { escapePointer } from './schema.js';
 
 /** Nesting deeper than this is refused before anything is parsed. */
@@ -22,11 +22,10 @@ export function parseBoundedJson(body: Buffer): unknown {
   const text = decodeUtf8(body);
   const value = parse(text);
   const forbidden = text.includes(FORBIDDEN_KEY) || text.includes('\\u') ? forbiddenMembers(value) : [];
-  if (forbidden.length > 0)
-    throw invalidFields(forbidden.map((pointer) => ({ pointer, detail: 'is a name that is not allowed in a body' })));
-  const repeated = repeatedMembers(text, value, FIELDS_NAMED_MAX);
+  if (forbidden.length > 0) throw invalidFields(forbidden);
+  const repeated = repeatedMembers(text, value);
   if (repeated.length === 0) return value;
-  throw invalidFields([...new Set(repeated)].map((pointer) => ({ pointer, detail: 'must be given once' })));
+  throw invalidFields([...new Map(repeated.map((error) => [error.pointer, error])).values()]);
 }
 
 function parse(text: string): unknown {
@@ -37,22 +36,26 @@ function parse(text: string): unknown {
   }
 }
 
-/** Pointers of the members of that name. JSON.parse makes an own member of it, which is no prototype yet. */
-function forbiddenMembers(parsed: unknown): readonly string[] {
-  const found: string[] = [];
+/** The members of that name, as many as one document names. JSON.parse makes own members of them, which are no prototypes. */
+function forbiddenMembers(parsed: unknown): readonly FieldError[] {
+  const found = new NamedFields();
   const names: string[] = [];
   const search = (value: unknown): void => {
     if (typeof value !== 'object' || value === null) return;
     for (const [name, member] of Object.entries(value)) {
-      if (found.length === FIELDS_NAMED_MAX) return;
+      if (found.isFull) return;
       names.push(name);
-      if (name === FORBIDDEN_KEY) found.push(['#', ...names.map(escapePointer)].join('/'));
+      if (name === FORBIDDEN_KEY)
+        found.add({
+          pointer: ['#', ...names.map(escapePointer)].join('/'),
+          detail: 'is a name that is not allowed in a body',
+        });
       else search(member);
       names.pop();
     }
   };
   search(parsed);
-  return found;
+  return found.errors;
 }
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true });

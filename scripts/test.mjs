@@ -6,7 +6,12 @@ const TESTS = 'dist/test';
 const SUITES = /^(unit|contract|integration|e2e)\/.*\.test\.js$/;
 
 /** Groups of about the same duration; the end-to-end ones mostly wait for processes. */
-const GROUPS = [/^(?!e2e|integration\/(agent|database)\/)/, /^e2e\/[a-d]/, /^(e2e\/[e-m]|integration\/agent\/)/, /./];
+const GROUPS = [
+  /^(?!e2e|integration\/(agent|database)\/)/,
+  /^(e2e\/[a-c]|integration\/database\/)/,
+  /^(e2e\/[d-l]|integration\/agent\/)/,
+  /./,
+];
 const groupOf = (file) => GROUPS.findIndex((group) => group.test(file));
 const SUMMARY = /^(\d+) passed, (\d+) failed, (\d+) skipped$/m;
 
@@ -40,6 +45,8 @@ for (const other of others) {
   process.stdout.write(result.output);
   results.push(result);
 }
+// What failed or was skipped in any group is named once more at the end, where one looks first.
+for (const { output } of results) for (const [line] of output.matchAll(/^(failed|skipped): .*$/gm)) console.log(line);
 const counts = results.map(({ output }) => (SUMMARY.exec(output) ?? [0, 0, 1, 0]).slice(1).map(Number));
 const [passed, failed, skipped] = [0, 1, 2].map((at) => counts.reduce((sum, count) => sum + count[at], 0));
 console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped`);

@@ -13,6 +13,8 @@ import {
 } from './service-folder.js';
 import type { ServiceHost } from './service-host.js';
 import {
+  FIREWALL_UNIT_NAME,
+  firewallUnitText,
   readUnit,
   SERVICE_NAME,
   stateDirectoryOf,
@@ -58,6 +60,8 @@ const USER_NAME = /^[a-z_][a-z0-9_-]{0,30}$/;
 export interface ServicePaths {
   readonly unit: string;
   readonly wants: string;
+  readonly firewallUnit: string;
+  readonly firewallWants: string;
   readonly sysusers: string;
 }
 
@@ -66,6 +70,8 @@ export function servicePaths(root = ''): ServicePaths {
   return {
     unit: join(units, UNIT_NAME),
     wants: join(units, 'multi-user.target.wants', UNIT_NAME),
+    firewallUnit: join(units, FIREWALL_UNIT_NAME),
+    firewallWants: join(units, 'multi-user.target.wants', FIREWALL_UNIT_NAME),
     sysusers: join(root || '/', 'etc/sysusers.d', `${SERVICE_NAME}.conf`),
   };
 }
@@ -79,9 +85,13 @@ export function installService(options: InstallOptions): string[] {
   return options.root === undefined ? new Installation(options).run() : installBelow(options, options.root);
 }
 
-/** The unit that an installation would write. */
-export function plannedUnit({ host, program, directory, user }: InstallOptions): string {
-  return unitText({ program, directory, user, isUserOwn: true, notifies: host.has('systemd-notify') });
+/** The units that an installation would write. */
+export function plannedUnits({ host, ...facts }: InstallOptions): string[] {
+  return [
+    unitText({ ...facts, isUserOwn: true, notifies: host.has('systemd-notify') }),
+    `# ${servicePaths().firewallUnit}`,
+    firewallUnitText(facts),
+  ];
 }
 
 type Faults = readonly (string | undefined)[];
@@ -167,7 +177,7 @@ class Installation {
     try {
       const isUserOwn = this.#makeUser();
       this.#handOver();
-      const isNew = this.#writeUnit(isUserOwn);
+      const isNew = this.#writeUnits(isUserOwn);
       if (this.#options.host.isBooted) this.#start(isNew);
       else this.#said.push('systemd does not run here: enable and start the service where it does');
       return this.#said;
@@ -181,10 +191,9 @@ class Installation {
   #makeUser(): boolean {
     const { host, user, directory } = this.#options;
     const { sysusers, unit } = this.#paths;
-    if (hasUser(host, user))
-      return readIfThere(unit) !== undefined && readUnit(readIfThere(unit) ?? '')?.isUserOwn === true;
+    if (hasUser(host, user)) return isDeclared(sysusers, user) || readUnit(readIfThere(unit) ?? '')?.isUserOwn === true;
+    this.#write(sysusers, sysusersText({ user, directory }));
     if (host.has('systemd-sysusers')) {
-      this.#write(sysusers, sysusersText({ user, directory }));
       this.#undo.push(() => void (hasUser(host, user) && host.run('userdel', [user])));
       this.#must('systemd-sysusers', [sysusers]);
     } else {
@@ -207,19 +216,21 @@ class Installation {
     else if (before.uid !== owner.uid) this.#said.push(`gave ${directory} to ${user}`);
   }
 
-  #writeUnit(isUserOwn: boolean): boolean {
+  /** Whether the agent's own is another now. */
+  #writeUnits(isUserOwn: boolean): boolean {
     const { host, program, directory, user } = this.#options;
     const facts: UnitFacts = { program, directory, user, isUserOwn, notifies: host.has('systemd-notify') };
     if (!facts.notifies) this.#said.push('systemd-notify is not installed: the service runs without a watchdog');
-    const { unit } = this.#paths;
-    const text = unitText(facts);
-    if (readIfThere(unit) === text) {
-      this.#said.push(asItShouldBe(unit));
-      return false;
-    }
-    this.#write(unit, text);
-    this.#said.push(`wrote ${unit}`);
-    return true;
+    const { unit, firewallUnit } = this.#paths;
+    this.#writeUnit(firewallUnit, firewallUnitText(facts));
+    return this.#writeUnit(unit, unitText(facts));
+  }
+
+  #writeUnit(path: string, text: string): boolean {
+    const isNew = readIfThere(path) !== text;
+    if (isNew) this.#write(path, text);
+    this.#said.push(isNew ? `wrote ${path}` : asItShouldBe(path));
+    return isNew;
   }
 
   #start(isNew: boolean): void {
@@ -229,7 +240,7 @@ class Installation {
     // Undone in the reverse order: the former unit stands again by then.
     this.#undo.unshift(() => this.#comeBack({ wasActive, wasEnabled }));
     this.#must('systemctl', ['daemon-reload']);
-    this.#must('systemctl', ['enable', '--quiet', UNIT_NAME]);
+    this.#must('systemctl', ['enable', '--quiet', UNIT_NAME, FIREWALL_UNIT_NAME]);
     this.#said.push('enabled the service');
     if (!existsSync(join(this.#folder, 'identity.json'))) {
       this.#said.push(`not started: ${directory} is not enrolled. Enroll it, then: systemctl start ${SERVICE_NAME}`);
@@ -246,6 +257,8 @@ class Installation {
       host.run('systemctl', ['stop', UNIT_NAME]);
       rmSync(this.#paths.wants, { force: true });
     }
+    const { firewallUnit, firewallWants } = this.#paths;
+    if (!existsSync(firewallUnit)) rmSync(firewallWants, { force: true });
     host.run('systemctl', ['daemon-reload']);
     if (wasActive) host.run('systemctl', ['restart', UNIT_NAME]);
   }
@@ -271,13 +284,17 @@ function programBelow({ node, script }: ServiceProgram, root: string): ServicePr
 
 /** Below another root: what systemd of that system finds at its first boot. */
 function installBelow({ program, directory, user, host }: InstallOptions, root: string): string[] {
-  const { unit, wants, sysusers } = servicePaths(root);
-  const seen = programBelow(program, root);
-  const notifies = host.has('systemd-notify');
+  const { unit, wants, firewallUnit, firewallWants, sysusers } = servicePaths(root);
+  const facts = { program: programBelow(program, root), directory, user };
+  const enabled = [
+    [wants, UNIT_NAME],
+    [firewallWants, FIREWALL_UNIT_NAME],
+  ] as const;
   return [
     writeUnlessSame(sysusers, sysusersText({ user, directory })),
-    writeUnlessSame(unit, unitText({ program: seen, directory, user, isUserOwn: true, notifies })),
-    `${link(wants, `../${UNIT_NAME}`)}; it starts at the boot of that system once it is enrolled`,
+    writeUnlessSame(unit, unitText({ ...facts, isUserOwn: true, notifies: host.has('systemd-notify') })),
+    writeUnlessSame(firewallUnit, firewallUnitText(facts)),
+    `${enable(enabled) ? 'enabled the service' : 'the service is enabled'}; it starts at the boot of that system once it is enrolled`,
   ];
 }
 
@@ -292,12 +309,20 @@ function asItShouldBe(path: string): string {
   return `${path} is as it should be`;
 }
 
-function link(path: string, target: string): string {
-  if (isLinkTo(path, target)) return 'the service is enabled';
-  mkdirSync(dirname(path), { recursive: true });
-  rmSync(path, { force: true });
-  symlinkSync(target, path);
-  return 'enabled the service';
+/** Answers whether a link was not there. */
+function enable(units: readonly (readonly [wants: string, name: string])[]): boolean {
+  const missing = units.filter(([wants, name]) => !isLinkTo(wants, `../${name}`));
+  for (const [wants, name] of missing) {
+    mkdirSync(dirname(wants), { recursive: true });
+    rmSync(wants, { force: true });
+    symlinkSync(`../${name}`, wants);
+  }
+  return missing.length > 0;
+}
+
+/** By an installation that made the user; an uninstallation that leaves the user leaves its declaration. */
+function isDeclared(sysusers: string, user: string): boolean {
+  return readIfThere(sysusers)?.startsWith(`u ${user} `) === true;
 }
 
 function isLinkTo(path: string, target: string): boolean {

@@ -55,7 +55,7 @@ describe('history and the sealed audit log, on the real manager', function () {
   const verification = (query = '') => manager.api.get<Verification>(`/audit/verification${query}`);
 
   before(async () => {
-    manager = await startManager({ dataDir });
+    manager = await startManager({ dataDir, isFirstStart: true });
     await manager.api.signIn('admin', ADMIN_PASSWORD);
     const settings = { heartbeatIntervalSeconds: 5, heartbeatGraceSeconds: 1 };
     const { items } = await manager.api.get<Listed<{ id: string }>>('/policies');

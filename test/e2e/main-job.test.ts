@@ -51,7 +51,7 @@ describe('the main job', function () {
   const isOnline = async () => ((await computer()).status === 'online' ? computer() : undefined);
 
   before(async () => {
-    manager = await startManager({ dataDir: join(root, 'manager') });
+    manager = await startManager({ dataDir: join(root, 'manager'), isFirstStart: true });
     await manager.api.signIn('admin', ADMIN_PASSWORD);
     const policies = await manager.api.get<{ items: { id: string; name: string }[] }>('/policies');
     baseId = policies.items.find(({ name }) => name === 'Base Policy')?.id ?? '';

@@ -38,7 +38,7 @@ describe('starts that are refused, and stops', function () {
   }
 
   it('quotes the path of the printed command, and a stop breaks no connection', async () => {
-    const manager = await startManager({ dataDir });
+    const manager = await startManager({ dataDir, isFirstStart: true });
     ({ caFingerprint: fingerprint } = manager);
     await manager.api.signIn('admin', ADMIN_PASSWORD);
     await Promise.all(Array.from({ length: 10 }, () => manager.api.get('/computers')));

@@ -1,10 +1,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createApiClient, type ApiClient } from './api-client.js';
+import { makeDataDir } from './data-dir.js';
 import { freePort } from './free-port.js';
+import { putMadeCluster } from './made-cluster.js';
 import { eventually } from './poll.js';
+
+export { makeDataDir, removeDataDir } from './data-dir.js';
 
 export const ADMIN_PASSWORD = 'correct horse battery';
 
@@ -20,6 +23,8 @@ export const keptPorts = async () => ({
 export interface ManagerOptions {
   readonly dataDir?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** It makes its database itself, as on a new machine. */
+  readonly isFirstStart?: boolean;
 }
 
 interface RunFile {
@@ -42,18 +47,12 @@ export interface ManagerProcess extends RunFile {
   stop(): Promise<void>;
 }
 
-export function makeDataDir(): string {
-  return mkdtempSync(join(tmpdir(), 'wardbeat-test-'));
-}
-
-export function removeDataDir(path: string): void {
-  rmSync(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-}
-
 export async function startManager({
   dataDir = makeDataDir(),
   env = {},
+  isFirstStart = false,
 }: ManagerOptions = {}): Promise<ManagerProcess> {
+  if (!isFirstStart && env['DATABASE_URL'] === undefined) await putMadeCluster(dataDir);
   const child = spawnManager(dataDir, env);
   let output = '';
   for (const stream of [child.stdout, child.stderr])

@@ -16,7 +16,7 @@ export async function eventually<T>(
     } catch (error) {
       lastError = error;
     }
-    await delay(50);
+    await delay(100);
   }
   throw new Error(`Not within ${withinMs} ms: ${what}`, { cause: lastError });
 }

@@ -14,6 +14,7 @@ import { createSystemRandom } from '../../../lib/random.js';
 import type { DatabaseAddress } from '../../../server/database/connection.js';
 import { createEmbeddedPostgres, type EmbeddedConnections } from '../../../server/database/embedded-postgres.js';
 import { isRunning, readProcessState } from '../../../server/database/embedded/process-table.js';
+import { putMadeCluster } from '../../support/made-cluster.js';
 import { eventually } from '../../support/poll.js';
 import { skipFor } from '../../support/skip.js';
 
@@ -75,6 +76,7 @@ describe('the embedded PostgreSQL', function () {
   });
 
   it('answers the same start to everyone who asks, and can be stopped twice and started again', async () => {
+    await putMadeCluster(folder);
     const server = create(folder);
     const [one, two] = await Promise.all([server.start(), server.start()]);
     expect(one).to.deep.equal(two);
@@ -84,6 +86,7 @@ describe('the embedded PostgreSQL', function () {
   });
 
   it('works again at once after the process that held it is killed, with everything committed', async () => {
+    await putMadeCluster(folder);
     const [child, { ownerConnection }] = await startChild(folder);
     await query(ownerConnection, 'CREATE TABLE kept (id integer); INSERT INTO kept VALUES (1)');
     const pid = postmasterPid(folder);
@@ -95,6 +98,7 @@ describe('the embedded PostgreSQL', function () {
   });
 
   it('ends by itself when the process that held it is killed', async () => {
+    await putMadeCluster(folder);
     const [child] = await startChild(folder);
     const pid = postmasterPid(folder);
     child.kill('SIGKILL');
@@ -158,6 +162,7 @@ describe('the embedded PostgreSQL', function () {
     });
 
   it('starts when postmaster.pid is torn', async () => {
+    await putMadeCluster(folder);
     const server = create(folder);
     await server.start();
     await server.stop();
@@ -169,6 +174,7 @@ describe('the embedded PostgreSQL', function () {
   });
 
   it('is started again, at the same address, when PostgreSQL is killed', async () => {
+    await putMadeCluster(folder);
     const { appConnection } = await create(folder).start();
     const pid = postmasterPid(folder);
     process.kill(pid, 'SIGKILL');
@@ -177,6 +183,7 @@ describe('the embedded PostgreSQL', function () {
   });
 
   it('is started again when a cleaner of temporary files has taken its socket folder', async () => {
+    await putMadeCluster(folder);
     const { appConnection } = await create(folder).start();
     rmSync(appConnection.host, { recursive: true });
     process.kill(postmasterPid(folder), 'SIGINT');
@@ -184,6 +191,7 @@ describe('the embedded PostgreSQL', function () {
   });
 
   it('refuses a data directory that a running process holds, and names the process', async () => {
+    await putMadeCluster(folder);
     const [child] = await startChild(folder);
     const refusal = await create(folder)
       .start()
@@ -192,6 +200,7 @@ describe('the embedded PostgreSQL', function () {
   });
 
   it('lets neither a superuser in nor anybody without the right password', async () => {
+    await putMadeCluster(folder);
     const { ownerConnection } = await create(folder).start();
     const refused = [
       { ...ownerConnection, user: 'wardbeat_superuser', database: 'postgres' },
@@ -222,6 +231,7 @@ describe('the embedded PostgreSQL', function () {
   });
 
   it('sets the passwords anew when their file is lost, and keeps the data', async () => {
+    await putMadeCluster(folder);
     const server = create(folder);
     const { ownerConnection } = await server.start();
     await query(ownerConnection, 'CREATE TABLE kept (id integer)');
@@ -250,6 +260,7 @@ describe('the embedded PostgreSQL', function () {
   });
 
   it('works below a folder that is closed to everybody but its owner', async () => {
+    await putMadeCluster(folder);
     const closed = join(folder, 'closed');
     mkdirSync(closed, { mode: 0o700 });
     const { appConnection } = await create(join(closed, 'data')).start();

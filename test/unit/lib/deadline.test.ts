@@ -48,6 +48,15 @@ describe('work with a deadline', () => {
     expect(rest).to.deep.equal([]);
   });
 
+  it('asks for no more when only its timer was early', async () => {
+    const clock = new FakeClock();
+    const { seen, done } = begin(clock, { more: () => 0.6 });
+    await clock.advance(3000);
+    await done;
+    expect(seen.why).to.equal('too late after 3000');
+    expect(clock.sleeping).to.equal(0);
+  });
+
   it('leaves no timer when it is done first', async () => {
     const clock = new FakeClock();
     const { seen, done, finish } = begin(clock);
