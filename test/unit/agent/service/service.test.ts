@@ -349,6 +349,7 @@ describe('the installation of the service', () => {
     expect(readFileSync(at('etc/sysusers.d/wardbeat-agent.conf'), 'utf8')).to.match(/^u wardbeat-agent - /);
     expect(uninstallService({ host, root: tree, purge: true })).to.deep.equal([
       `removed ${at(UNIT)}`,
+      `removed ${at(FIREWALL_UNIT)}`,
       `there is no ${at(DIRECTORY)}`,
     ]);
     expect(everything()).to.deep.equal([]);
