@@ -20,8 +20,7 @@ export interface Explaining {
 /** Tells in plain lines why a command failed; answers its exit code. */
 export function explainFailure(error: unknown, { name, complain }: Explaining): ExitCode {
   const text = error instanceof Error ? error.message : String(error);
-  const hasCode =
-    error instanceof ManagerRefusal || error instanceof TransportError || error instanceof LocalRefusal;
+  const hasCode = error instanceof ManagerRefusal || error instanceof TransportError || error instanceof LocalRefusal;
   complain(`${hasCode ? error.code : name}: ${text}${isOfSystem(error) ? SYSTEM_REMEDY : ''}`);
   if (error instanceof LocalRefusal) for (const fault of error.errors) complain(`${name}: ${fault}`);
   return exitCodeOf(error);
