@@ -30,7 +30,9 @@ async function drain(spool: Spool): Promise<Sent[]> {
       const [first, last] = [events[0], events.at(-1)];
       if (!first || !last) continue;
       sent.push(...events.map((event) => ({ lane, epoch, event })));
-      spool.carry([{ lane, epoch, from: first.sequence, through: last.sequence, count: events.length }]);
+      spool.carry([{ lane, epoch, from: first.sequence, through: last.sequence, count: events.length }], {
+        isStored: true,
+      });
       await spool.acknowledge(lane, epoch, last.sequence);
     }
   }

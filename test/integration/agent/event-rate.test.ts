@@ -36,7 +36,7 @@ describe('the limit on newly produced events, in the spool', () => {
     for (const { lane, epoch, events } of batches) {
       const [from, through] = [events[0]?.sequence ?? 0, events.at(-1)?.sequence ?? -1];
       if (events.length === 0) continue;
-      spool.carry([{ lane, epoch, from, through, count: events.length }]);
+      spool.carry([{ lane, epoch, from, through, count: events.length }], { isStored: true });
       await spool.acknowledge(lane, epoch, through);
     }
     return batches.map(({ events }) => events.length);

@@ -1,0 +1,50 @@
+import type { KeyRange, Store, StoreOperation } from '../../agent/spool/durable-store.js';
+
+/** How a disk answers the next write: `torn` stores it whole and fails all the same, as where only its sync failed. */
+export type DiskMood = 'well' | 'full' | 'torn';
+
+/** A disk in memory that keeps to the contract of `DurableStore`: once a write failed none is tried until `recover`. */
+export class ModelStore implements Store {
+  readonly content = new Map<string, string>();
+  mood: DiskMood = 'well';
+  failure: Error | undefined;
+
+  write(operations: readonly StoreOperation[]): Promise<void> {
+    if (this.failure) return Promise.reject(this.failure);
+    if (this.mood !== 'full') this.#apply(operations);
+    if (this.mood === 'well') return Promise.resolve();
+    this.mood = 'full';
+    this.failure = new Error('IO error: No space left on device');
+    return Promise.reject(this.failure);
+  }
+
+  get(key: string): Promise<string | undefined> {
+    return Promise.resolve(this.content.get(key));
+  }
+
+  scan({ gte, lte }: KeyRange, visit: (key: string, value: string) => boolean): Promise<void> {
+    const keys = [...this.content.keys()].filter((key) => key >= gte && key <= lte).toSorted();
+    for (const key of keys) {
+      const value = this.content.get(key);
+      if (value !== undefined && !visit(key, value)) break;
+    }
+    return Promise.resolve();
+  }
+
+  recover(): Promise<undefined> {
+    if (this.mood !== 'well') return Promise.reject(this.failure ?? new Error('No space left on device'));
+    this.failure = undefined;
+    return Promise.resolve(undefined);
+  }
+
+  /** Another process opens what is there. */
+  reopen(): void {
+    this.failure = undefined;
+  }
+
+  #apply(operations: readonly StoreOperation[]): void {
+    for (const operation of operations)
+      if (operation.type === 'put') this.content.set(operation.key, operation.value);
+      else this.content.delete(operation.key);
+  }
+}
