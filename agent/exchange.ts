@@ -100,7 +100,6 @@ export class Exchanger {
 
   constructor(deps: ExchangeDeps) {
     this.#deps = deps;
-    deps.spool.carry(deps.state.unanswered?.ranges ?? [], { isStored: true });
   }
 
   /** Throws `TransportError` or `ManagerRefusal`; an unanswered report stays stored and is sent first next time. */

@@ -123,17 +123,14 @@ export class Observer {
   }
 
   async #reopenStore(): Promise<void> {
-    const { store, spool, state, settings, clock, restart } = this.#deps;
-    const mended = await store.recover(clock);
-    if (mended?.setAside !== undefined) {
-      const lost = await spool.reset();
+    const { spool, state, settings, restart } = this.#deps;
+    const { mended, lost } = await spool.reopen();
+    if (lost) {
       await state.rewrite();
       await this.#deps.journal.rewrite();
-      await spool.append('control', mendedEvent(mended, lost));
-      return;
     }
-    await spool.reload();
-    if (mended) await spool.append('control', mendedEvent(mended));
+    if (mended) await spool.append('control', mendedEvent(mended, lost));
+    if (lost) return;
     if (!this.#isWithoutState) return;
     await state.reload();
     settings.reload();

@@ -2,7 +2,15 @@ import type { Random } from '../../lib/random.js';
 import { LANES, type Lane } from '../../protocol/heartbeat-messages.js';
 import type { StoreOperation } from './durable-store.js';
 import { acknowledgedKey, droppedThroughKey, epochKey, toldLossesKey } from './spool-keys.js';
-import { laneStatus, type Gap, type Lanes, type LaneState, type LaneStatus, type Segment } from './spool-lanes.js';
+import {
+  laneStatus,
+  type CarriedRange,
+  type Gap,
+  type Lanes,
+  type LaneState,
+  type LaneStatus,
+  type Segment,
+} from './spool-lanes.js';
 
 export interface NewEpoch {
   readonly ordinal: number;
@@ -31,11 +39,13 @@ export function nameOperation({
   return { type: 'put', key: epochKey(ordinal), value: epoch };
 }
 
-/** Takes the drained epochs of earlier processes out of the lanes. */
-export function forgetDrained(lanes: Lanes): StoreOperation[] {
+/** Takes the drained epochs of earlier processes out of the lanes, but for those that a stored report still speaks for. */
+export function forgetDrained(lanes: Lanes, carried: readonly CarriedRange[]): StoreOperation[] {
   return LANES.flatMap((lane) => {
-    const drained = lanes[lane].segments.filter(({ count }) => count === 0);
-    lanes[lane].segments = lanes[lane].segments.filter(({ count }) => count > 0);
+    const isDrained = ({ count, epoch }: Segment): boolean =>
+      count === 0 && !carried.some((range) => range.lane === lane && range.epoch === epoch);
+    const drained = lanes[lane].segments.filter(isDrained);
+    lanes[lane].segments = lanes[lane].segments.filter((segment) => !isDrained(segment));
     return drained.flatMap(({ ordinal }) => positionOperations(lane, ordinal, undefined));
   });
 }

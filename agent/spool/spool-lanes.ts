@@ -48,6 +48,8 @@ export interface Segment {
   carriedThrough: number;
   /** The highest sequence that any report of this process carried. */
   sentThrough: number;
+  /** The highest sequence that was read for a report which is not there yet. */
+  readThrough: number | undefined;
   /** Up to where records were dropped for room. */
   droppedThrough: number;
   bytes: number;
@@ -67,12 +69,14 @@ export interface LaneState {
   segments: Segment[];
   bytes: number;
   dropped: number;
+  /** A write failed that was to drop records: whether they are gone shows when the database is opened again. */
+  isInDoubt: boolean;
 }
 
 export type Lanes = Readonly<Record<Lane, LaneState>>;
 
 function createLane(): LaneState {
-  return { segments: [], bytes: 0, dropped: 0 };
+  return { segments: [], bytes: 0, dropped: 0, isInDoubt: false };
 }
 
 export function createLanes(): Lanes {
@@ -130,6 +134,7 @@ function keepKnown(lane: Lane, fresh: LaneState, known: LaneState): Hole[] {
     const now = segmentOf(fresh, ordinal, epoch);
     now.carriedThrough = Math.max(now.carriedThrough, before.carriedThrough);
     now.sentThrough = Math.max(now.sentThrough, before.sentThrough);
+    now.readThrough = before.readThrough;
     const tail = tailOf(before, now);
     now.next = Math.max(now.next, before.next);
     return tail ? [{ lane, ordinal, epoch, ...tail }] : [];
@@ -216,7 +221,7 @@ function segmentOf(state: LaneState, ordinal: number, epoch: string): Segment {
 export function createSegment(ordinal: number, epoch: string): Segment {
   const none = NOTHING_ACKNOWLEDGED;
   const positions = { acknowledged: none, carriedThrough: none, sentThrough: none, droppedThrough: none };
-  return { ordinal, epoch, next: 0, ...positions, bytes: 0, count: 0 };
+  return { ordinal, epoch, next: 0, ...positions, readThrough: undefined, bytes: 0, count: 0 };
 }
 
 /** What `status` shows: the current epoch's positions, or for a stopped agent the last epoch's. */

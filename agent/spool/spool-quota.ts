@@ -29,8 +29,8 @@ export interface Drop {
 
 /**
  * The oldest records of a lane, so many that it holds at most `toBytes` without them. What a stored report carries leaves
- * without being counted: the report still brings it to the manager. Of lane control that stays, and so do gap events: nothing
- * else names what they count.
+ * without being counted: the report still brings it to the manager; what was read for one that is not stored yet stays. Of
+ * lane control both stay, and so do gap events: nothing else names what they count.
  */
 export async function oldestOf(
   store: Store,
@@ -40,7 +40,7 @@ export async function oldestOf(
   const drops: Drop[] = [];
   let excess = state.bytes - toBytes;
   for (const segment of state.segments) {
-    if (excess <= 0) break;
+    if (excess <= 0 || segment.readThrough !== undefined) break;
     const drop = await oldestOfSegment(store, { lane, segment, excess });
     if (!drop) continue;
     drops.push(drop);
@@ -61,7 +61,7 @@ async function oldestOfSegment(store: Store, { lane, segment, excess }: SegmentD
   const lost = { from: NOTHING_ACKNOWLEDGED, to: NOTHING_ACKNOWLEDGED, count: 0 };
   let bytes = 0;
   let through = NOTHING_ACKNOWLEDGED;
-  const range = { gte: recordKey(lane, ordinal, 0), lte: recordKey(lane, ordinal, segment.next) };
+  const range = { gte: recordKey(lane, ordinal, 0), lte: recordKey(lane, ordinal, segment.next - 1) };
   await store.scan(range, (key, value) => {
     if (bytes >= excess) return false;
     const sequence = Number.parseInt(key.slice(key.lastIndexOf('!') + 1), 16);

@@ -38,7 +38,8 @@ export async function removeThrough(store: Store, { lane, state, segment, ...mor
     operations.push(removalOf(key));
     return sizes.push(key.length + Buffer.byteLength(value)) > 0;
   });
-  const isDone = segment.count === sizes.length && !isCurrent;
+  // What a stored report carries beyond it may be gone already, uncounted.
+  const isDone = segment.count === sizes.length && !isCurrent && segment.carriedThrough <= through;
   operations.push(...positionOperations(lane, segment.ordinal, isDone ? undefined : through));
   return {
     operations,

@@ -56,24 +56,25 @@ export class SpoolRoom {
     const total = sumOf(held);
     const allowed = this.#disk.allowance(incoming);
     this.#noteMost(total, allowed);
-    const shrinking: Shrinking[] = [];
+    const shrunk = new Map<Lane, number>();
     const left = { ...held };
     const shrink = (lane: Lane, target: number): void => {
       const toBytes = Math.max(0, target * TRIMMED_TO);
       if (left[lane] <= Math.max(0, target)) return;
       left[lane] = toBytes;
-      shrinking.push({ lane, toBytes });
+      shrunk.set(lane, toBytes);
     };
+    const shrinking = (): Shrinking[] => [...shrunk].map(([lane, toBytes]) => ({ lane, toBytes }));
     shrink(into, maxBytes * LANE_SHARES[into] - incoming);
     const excess = (): number => sumOf(left) + incoming - allowed;
-    if (excess() <= 0) return shrinking;
+    if (excess() <= 0) return shrinking();
     if (incoming > allowed || allowed < (this.#most ?? 0) * LEAST_LEFT) throw this.#refusal(incoming);
     for (const lane of LANES.toReversed()) {
       if (excess() <= 0) break;
       const share = Math.max(0, allowed * LANE_SHARES[lane] - (lane === into ? incoming : 0));
       shrink(lane, Math.max(share, left[lane] - excess()));
     }
-    return shrinking;
+    return shrinking();
   }
 
   /** How large a part of many new records may be. */

@@ -132,15 +132,17 @@ export class SpoolWriter {
   #drop(writing: Writing, { lane, segment, keys, bytes, through, gap }: Drop): void {
     const state = this.#lanes[lane];
     for (const key of keys) writing.operations.push({ type: 'del', key });
-    writing.operations.push({ type: 'put', key: droppedThroughKey(lane, segment.ordinal), value: String(through) });
     const { droppedThrough } = segment;
-    segment.droppedThrough = through;
+    segment.droppedThrough = Math.max(droppedThrough, through);
+    const key = droppedThroughKey(lane, segment.ordinal);
+    writing.operations.push({ type: 'put', key, value: String(segment.droppedThrough) });
     const take = (sign: 1 | -1): void => {
       state.bytes -= sign * bytes;
       segment.bytes -= sign * bytes;
       segment.count -= sign * keys.length;
     };
     take(1);
+    writing.undo.push(() => (state.isInDoubt = this.#lanes.control.isInDoubt = true));
     writing.undo.push(() => take(-1));
     writing.undo.push(() => (segment.droppedThrough = droppedThrough));
     if (!gap) return;
@@ -165,8 +167,11 @@ export class SpoolWriter {
     this.#openGaps.set(gap.lane, { gap, ordinal: segment.ordinal, sequence, bytes: segment.bytes - bytesBefore });
   }
 
-  #extendGap({ operations, undo }: Writing, before: OpenGap, { lane, to, count }: Gap): void {
-    const gap = { ...before.gap, to, count: before.gap.count + count };
+  /** What went later may be older: it was being sent before. */
+  #extendGap({ operations, undo }: Writing, before: OpenGap, { lane, ...more }: Gap): void {
+    const { from, to, count } = before.gap;
+    const range = { from: Math.min(from, more.from), to: Math.max(to, more.to) };
+    const gap = { ...before.gap, ...range, count: count + more.count };
     const { ordinal, sequence } = before;
     const segment = this.#segment('control');
     const { control } = this.#lanes;

@@ -8,7 +8,7 @@ import {
   type SpoolReport,
 } from '../../protocol/heartbeat-messages.js';
 import type { DiskRoom } from './disk-room.js';
-import { describe, isDiskFault, type Store } from './durable-store.js';
+import { describe, isDiskFault, type Mended, type Store } from './durable-store.js';
 import { toSpoolable, type IncomingEvent, type SpoolableEvent } from './event-intake.js';
 import {
   addRecord,
@@ -72,14 +72,20 @@ const PART_RECORDS = 1000;
 const RECORD_OVERHEAD_BYTES = 64;
 const UNLIMITED: DiskRoom = { allowance: () => Number.POSITIVE_INFINITY };
 
+/** What was done to the database, if it could not be read; where it was begun anew, what was lost with it. */
+export interface Reopened {
+  readonly mended: Mended | undefined;
+  readonly lost?: readonly Gap[];
+}
+
 /** Of many events handed in at once some were stored before the disk would not have the rest. */
 export class PartlyStored extends Error {
   constructor(
-    readonly stored: number,
+    readonly stored: AppendedRange,
     count: number,
     cause: unknown,
   ) {
-    super(`Only ${stored} of ${count} were stored`, { cause });
+    super(`Only ${stored.last - stored.first + 1} of ${count} were stored`, { cause });
     this.name = 'PartlyStored';
   }
 }
@@ -91,6 +97,8 @@ export interface SpoolOptions {
   readonly maxMegabytes: number;
   /** What the disk allows; unlimited unless given. */
   readonly room?: DiskRoom;
+  /** Of the stored report that an earlier process left. */
+  readonly carried?: readonly CarriedRange[] | undefined;
 }
 
 /** The durable, bounded queue of events: see the folder's invariants in agent/README.md. */
@@ -122,26 +130,32 @@ export class Spool {
 
   /** Begins a new epoch over what earlier processes left. */
   static async open(options: SpoolOptions): Promise<Spool> {
-    const { store, random } = options;
+    const { store, random, carried = [] } = options;
     const { lanes, lastOrdinal, losses, renamed } = await loadLanes(store, { nameOf: () => newName(random) });
-    const operations = [...forgetDrained(lanes), ...renamed.map(nameOperation)];
+    const operations = [...forgetDrained(lanes, carried), ...renamed.map(nameOperation)];
     const spool = new Spool(options, lanes, { ordinal: lastOrdinal + 1, name: newName(random) });
+    spool.carry(carried, { isStored: true });
     try {
       if (operations.length > 0) await store.write(operations, { durable: renamed.length > 0 });
       await spool.#tell(losses);
     } catch (error) {
-      // A disk that can be read and not written keeps no agent from beating: `reload` does it again.
+      // A disk that can be read and not written keeps no agent from beating: `reopen` does it again.
       if (!isDiskFault(error)) throw error;
     }
     return spool;
   }
 
   /**
-   * After the database was opened again: the counts follow what is really on disk, and what is gone is told. A new epoch
-   * begins, so that sequences of writes that failed are no holes.
+   * Opens the database again after a failure, while nobody writes: the counts follow what is really on disk, and what is gone
+   * is told. A new epoch begins, so that sequences of writes that failed are no holes. Throws where the disk fails still.
    */
-  reload(): Promise<void> {
-    return this.#order.alone(() => this.#reload());
+  reopen(): Promise<Reopened> {
+    return this.#order.alone(async () => {
+      const mended = await this.#store.recover(this.#clock);
+      if (mended?.setAside !== undefined) return { mended, lost: await this.#reset() };
+      await this.#reload();
+      return { mended };
+    });
   }
 
   async #reload(): Promise<void> {
@@ -174,21 +188,19 @@ export class Spool {
     return { ...spoolStatus(lanes, undefined), eventRateLimitPerMinute: null, heldBack: [], failure: null };
   }
 
-  /** After the database was set aside: nothing is left, a new epoch begins. Answers what was lost, by lane and epoch. */
-  reset(): Promise<Gap[]> {
-    return this.#order.alone(async () => {
-      const lost = heldIn(this.#lanes);
-      const lanes = createLanes();
-      for (const lane of LANES) lanes[lane].dropped = this.#lanes[lane].dropped;
-      for (const { lane, count } of lost) lanes[lane].dropped += count;
-      this.#writer.begin(lanes, newName(this.#random));
-      const counts = LANES.map((lane) => [droppedKey(lane), String(lanes[lane].dropped)] as const);
-      await this.#store.write(
-        counts.map(([key, value]) => ({ type: 'put', key, value })),
-        { durable: true },
-      );
-      return lost;
-    });
+  /** Nothing is left. Answers what was lost, by lane and epoch. */
+  async #reset(): Promise<readonly Gap[]> {
+    const lost = heldIn(this.#lanes);
+    const lanes = createLanes();
+    for (const lane of LANES) lanes[lane].dropped = this.#lanes[lane].dropped;
+    for (const { lane, count } of lost) lanes[lane].dropped += count;
+    this.#writer.begin(lanes, newName(this.#random));
+    const counts = LANES.map((lane) => [droppedKey(lane), String(lanes[lane].dropped)] as const);
+    await this.#store.write(
+      counts.map(([key, value]) => ({ type: 'put', key, value })),
+      { durable: true },
+    );
+    return lost;
   }
 
   get #lanes(): Lanes {
@@ -243,7 +255,7 @@ export class Spool {
       }
     } catch (error) {
       this.#refused[lane] = (this.#refused[lane] ?? 0) + count - stored;
-      throw stored > 0 ? new PartlyStored(stored, count, error) : error;
+      throw range ? new PartlyStored(range, count, error) : error;
     }
     if (!range) throw new RangeError('Nothing to append');
     return range;
@@ -290,18 +302,20 @@ export class Spool {
 
   /**
    * The oldest unacknowledged epoch of every lane, lanes in order of urgency, at most `maxEvents` and `maxBytes` in all, and
-   * of newly produced ones what the manager's limit has places for.
+   * of newly produced ones what the manager's limit has places for. Nothing of it is dropped until `carry`, or the next `read`.
    */
   read(limits: { readonly maxEvents: number; readonly maxBytes: number }): Promise<ReadBatch[]> {
-    return this.#order.beside(async () => {
+    return this.#exclusively(async () => {
       await this.#writer.closeGaps();
+      this.#endReading();
       const batches: ReadBatch[] = [];
       // While nothing can be written the report is not stored either.
       const bytes = this.#store.failure ? limits.maxBytes : this.#room.readBytes(limits.maxBytes);
       const left = { events: limits.maxEvents, bytes };
       for (const lane of LANES) {
-        const segment = this.#lanes[lane].segments.find(({ count }) => count > 0);
-        const events = segment ? await this.#readSegment(lane, segment, left) : [];
+        const { segments, isInDoubt } = this.#lanes[lane];
+        const segment = segments.find(({ count }) => count > 0);
+        const events = segment && !isInDoubt ? await this.#readSegment(lane, segment, left) : [];
         batches.push({ lane, epoch: segment?.epoch ?? this.#writer.epoch.name, events });
       }
       return batches;
@@ -317,7 +331,7 @@ export class Spool {
     if (left.events <= 0 || left.bytes <= 0) return events;
     const range = {
       gte: recordKey(lane, segment.ordinal, segment.acknowledged + 1),
-      lte: recordKey(lane, segment.ordinal, segment.next),
+      lte: recordKey(lane, segment.ordinal, segment.next - 1),
     };
     const damaged: { readonly key: string; readonly value: string }[] = [];
     await this.#store.scan(range, (key, value) => {
@@ -333,13 +347,8 @@ export class Spool {
       events.push(event);
       return left.events > 0;
     });
-    if (damaged.length > 0)
-      await this.#order.exclusively([lane], async () => {
-        // Some may have been dropped for room meanwhile.
-        const there = await Promise.all(damaged.map(({ key }) => this.#store.get(key)));
-        const found = damaged.filter((_, index) => there[index] !== undefined);
-        if (found.length > 0) await this.#takeOut(lane, segment, found);
-      });
+    segment.readThrough = events.at(-1)?.sequence;
+    if (damaged.length > 0) await this.#takeOut(lane, segment, damaged);
     return events;
   }
 
@@ -362,6 +371,7 @@ export class Spool {
    * shrink.
    */
   carry(ranges: readonly CarriedRange[], { isStored }: { readonly isStored: boolean }): void {
+    this.#endReading();
     for (const { lane, epoch, through } of ranges) {
       const segment = this.#segmentOf(lane, epoch);
       if (!segment) continue;
@@ -370,13 +380,21 @@ export class Spool {
     }
   }
 
+  #endReading(): void {
+    for (const lane of LANES) for (const segment of this.#lanes[lane].segments) segment.readThrough = undefined;
+  }
+
+  #exclusively<T>(action: () => Promise<T>): Promise<T> {
+    return this.#order.beside(() => this.#order.exclusively(LANES, action));
+  }
+
   #segmentOf(lane: Lane, epoch: string): Segment | undefined {
     return this.#lanes[lane].segments.find((segment) => segment.epoch === epoch);
   }
 
   /**
    * Forgets what the manager has stored. A position beyond what was ever sent counts only up to there. Where the disk cannot
-   * be written it throws, and is forgotten all the same: from the disk with the next `reload`.
+   * be written it throws, and is forgotten all the same: from the disk with the next `reopen`.
    */
   acknowledge(lane: Lane, epoch: string, position: number): Promise<void> {
     return this.#order.beside(() =>
@@ -422,7 +440,7 @@ export class Spool {
 
   /**
    * The stored report is no more: what it carried and the manager did not take is counted again when it must go, and what of
-   * it went already is counted now. Throws as the disk does; then `reload` does it.
+   * it went already is counted now. Throws as the disk does; then `reopen` does it.
    */
   settle(ranges: readonly CarriedRange[]): Promise<void> {
     this.#unsettled.push(...ranges);

@@ -8,11 +8,13 @@ export class ModelStore implements Store {
   readonly content = new Map<string, string>();
   mood: DiskMood = 'well';
   failure: Error | undefined;
+  /** Written to the log, and not to be read before it is opened again. */
+  #unseen: readonly StoreOperation[] = [];
 
   write(operations: readonly StoreOperation[]): Promise<void> {
     if (this.failure) return Promise.reject(this.failure);
-    if (this.mood !== 'full') this.#apply(operations);
-    if (this.mood === 'well') return Promise.resolve();
+    if (this.mood === 'well') return Promise.resolve(this.#apply(operations));
+    if (this.mood === 'torn') this.#unseen = operations;
     this.mood = 'full';
     this.failure = new Error('IO error: No space left on device');
     return Promise.reject(this.failure);
@@ -33,12 +35,14 @@ export class ModelStore implements Store {
 
   recover(): Promise<undefined> {
     if (this.mood !== 'well') return Promise.reject(this.failure ?? new Error('No space left on device'));
-    this.failure = undefined;
+    this.reopen();
     return Promise.resolve(undefined);
   }
 
   /** Another process opens what is there. */
   reopen(): void {
+    this.#apply(this.#unseen);
+    this.#unseen = [];
     this.failure = undefined;
   }
 

@@ -138,7 +138,7 @@ describe('a spool that the disk has damaged', () => {
       gone.map((key) => ({ type: 'del', key })),
       { durable: true },
     );
-    await spool.reload();
+    await spool.reopen();
     const later = await spool.append('log', LOG);
     expect(later.epoch).to.not.equal(epoch);
     const sent = await drain(spool);
@@ -224,7 +224,7 @@ describe('a spool that the disk has damaged', () => {
     const spool = await Spool.open({ store: disk, clock, random, maxMegabytes: 64 });
     expect(spool.status().lanes.log.waiting).to.equal(99);
     isFull = false;
-    await spool.reload();
+    await spool.reopen();
     const sent = await drain(spool);
     expect(logsOf(sent)).to.have.length(99);
     expect(gapsOf(sent).map(({ lane, count }) => [lane, count])).to.deep.equal([['log', 1]]);

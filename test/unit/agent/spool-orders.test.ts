@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { runs } from '../../support/property-runs.js';
 import { SpoolWorld } from '../../support/spool-world.js';
 
-type Step = (world: SpoolWorld) => void | Promise<void>;
+type Step = (world: SpoolWorld) => unknown;
 
 const STEPS = {
   full: (world) => world.fill('full'),
@@ -21,10 +21,24 @@ const STEPS = {
   partly: (world) => world.heartbeat({ takes: 0.4, answers: true }),
   unheard: (world) => world.heartbeat({ takes: 0.7, answers: false }),
   refused: (world) => world.refuse(),
+  together: (world) => Promise.all([...emits(world), world.heartbeat({ takes: 0.5, answers: true }), ...emits(world)]),
+  caught: async (world) => {
+    const running = [...emits(world), world.heartbeat({ takes: 1, answers: true })];
+    await Promise.resolve();
+    world.fill('torn');
+    running.push(world.mend(), ...emits(world));
+    await Promise.all(running);
+  },
   narrow: (world) => world.allow(150_000),
 } satisfies Readonly<Record<string, Step>>;
 
 type StepName = keyof typeof STEPS;
+
+const emits = (world: SpoolWorld): Promise<void>[] => [
+  world.emit('metric', 15),
+  world.emit('detection', 5),
+  world.emit('log', 50),
+];
 
 async function live(steps: readonly StepName[]): Promise<SpoolWorld> {
   const world = await SpoolWorld.start();
