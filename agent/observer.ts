@@ -133,6 +133,7 @@ export class Observer {
     if (lost) return;
     if (!this.#isWithoutState) return;
     await state.reload();
+    spool.carry(state.unanswered?.ranges ?? [], { isStored: true });
     settings.reload();
     this.#isWithoutState = false;
     // Everything that was read at the start is read again.

@@ -107,16 +107,20 @@ export async function loadLanes(store: Store, { nameOf, known = createLanes() }:
   const lanes = createLanes();
   const renamed: { ordinal: number; epoch: string }[] = [];
   const segmentAt = ({ lane, ordinal }: RecordPlace): Segment => {
-    const before = known[lane].segments.find((segment) => segment.ordinal === ordinal);
     if (!epochs.has(ordinal)) {
-      const epoch = before?.epoch ?? nameOf();
+      const epoch =
+        known[lane].segments.find((before) => before.ordinal === ordinal && before.count > 0)?.epoch ?? nameOf();
       renamed.push({ ordinal, epoch });
       epochs.set(ordinal, epoch);
     }
     return segmentOf(lanes[lane], ordinal, epochs.get(ordinal) ?? '');
   };
   await loadPositions(store, segmentAt);
-  const { holes, refused } = await loadRecords(store, { lanes, known, segmentAt });
+  const { holes, refused } = await loadRecords(store, {
+    lanes,
+    segmentAt,
+    wasRefused: refusedBy(known, new Map(epochs)),
+  });
   for (const lane of LANES) {
     holes.push(...keepKnown(lane, lanes[lane], known[lane]));
     lanes[lane].segments.sort((one, other) => one.ordinal - other.ordinal);
@@ -130,7 +134,9 @@ export async function loadLanes(store: Store, { nameOf, known = createLanes() }:
 function keepKnown(lane: Lane, fresh: LaneState, known: LaneState): Hole[] {
   return known.segments.flatMap((before) => {
     const { ordinal, epoch } = before;
-    if (before.count === 0 && !fresh.segments.some((segment) => segment.ordinal === ordinal)) return [];
+    const there = fresh.segments.find((segment) => segment.ordinal === ordinal);
+    // Opened without its disk, a spool knows no epoch that is there.
+    if (there ? there.epoch !== epoch : before.count === 0) return [];
     const now = segmentOf(fresh, ordinal, epoch);
     now.carriedThrough = Math.max(now.carriedThrough, before.carriedThrough);
     now.sentThrough = Math.max(now.sentThrough, before.sentThrough);
@@ -166,13 +172,13 @@ async function loadPositions(store: Store, segmentAt: SegmentAt): Promise<void> 
 
 interface RecordLoad {
   readonly lanes: Lanes;
-  readonly known: Lanes;
   readonly segmentAt: SegmentAt;
+  readonly wasRefused: (place: RecordPlace) => boolean;
 }
 
 async function loadRecords(
   store: Store,
-  { lanes, known, segmentAt }: RecordLoad,
+  { lanes, segmentAt, wasRefused }: RecordLoad,
 ): Promise<{ readonly holes: Hole[]; readonly refused: readonly string[] }> {
   const holes: Hole[] = [];
   const refused: string[] = [];
@@ -180,7 +186,7 @@ async function loadRecords(
     const place = parsePlace(key);
     if (!place) return true;
     const { lane, ordinal, sequence } = place;
-    if (wasRefused(known, place)) return refused.push(key) > 0;
+    if (wasRefused(place)) return refused.push(key) > 0;
     const segment = segmentAt(place);
     const bytes = key.length + Buffer.byteLength(value);
     if (sequence > segment.next)
@@ -195,10 +201,12 @@ async function loadRecords(
 }
 
 /** In lane control a gap event stands for records that went with the same write, and stays. */
-function wasRefused(known: Lanes, { lane, ordinal, sequence }: RecordPlace): boolean {
-  if (lane === 'control') return false;
-  const before = known[lane].segments.find((segment) => segment.ordinal === ordinal);
-  return before !== undefined && sequence >= before.next;
+function refusedBy(known: Lanes, epochs: ReadonlyMap<number, string>): (place: RecordPlace) => boolean {
+  return ({ lane, ordinal, sequence }) => {
+    if (lane === 'control') return false;
+    const before = known[lane].segments.find((segment) => segment.ordinal === ordinal);
+    return before !== undefined && before.epoch === epochs.get(ordinal) && sequence >= before.next;
+  };
 }
 
 async function loadEpochs(store: Store): Promise<Map<number, string>> {

@@ -58,10 +58,10 @@ export class SpoolWriter {
     return this.#epoch;
   }
 
-  /** Goes on with what is on disk now. */
-  begin(lanes: Lanes, name: string): void {
+  /** Goes on with what is on disk now, in an epoch behind all that are there. */
+  begin(lanes: Lanes, { name, behind = 0 }: { readonly name: string; readonly behind?: number }): void {
     this.#lanes = lanes;
-    this.#epoch = { ordinal: this.#epoch.ordinal + 1, name, isStored: false };
+    this.#epoch = { ordinal: Math.max(this.#epoch.ordinal, behind) + 1, name, isStored: false };
     this.#openGaps.clear();
     this.#failure = undefined;
   }

@@ -161,8 +161,8 @@ export class Spool {
   async #reload(): Promise<void> {
     const known = this.#lanes;
     const nameOf = (): string => newName(this.#random);
-    const { lanes, losses, renamed, refused } = await loadLanes(this.#store, { nameOf, known });
-    this.#writer.begin(lanes, nameOf());
+    const { lanes, lastOrdinal, losses, renamed, refused } = await loadLanes(this.#store, { nameOf, known });
+    this.#writer.begin(lanes, { name: nameOf(), behind: lastOrdinal });
     const operations = [...renamed.map(nameOperation), ...refused.map(removalOf)];
     if (operations.length > 0) await this.#store.write(operations, { durable: true });
     for (const lane of LANES)
@@ -194,7 +194,7 @@ export class Spool {
     const lanes = createLanes();
     for (const lane of LANES) lanes[lane].dropped = this.#lanes[lane].dropped;
     for (const { lane, count } of lost) lanes[lane].dropped += count;
-    this.#writer.begin(lanes, newName(this.#random));
+    this.#writer.begin(lanes, { name: newName(this.#random) });
     const counts = LANES.map((lane) => [droppedKey(lane), String(lanes[lane].dropped)] as const);
     await this.#store.write(
       counts.map(([key, value]) => ({ type: 'put', key, value })),

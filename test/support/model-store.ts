@@ -6,6 +6,8 @@ export type DiskMood = 'well' | 'full' | 'torn';
 /** A disk in memory that keeps to the contract of `DurableStore`: once a write failed none is tried until `recover`. */
 export class ModelStore implements Store {
   readonly content = new Map<string, string>();
+  /** Opened without the disk: it reads as empty. */
+  isUnread = false;
   mood: DiskMood = 'well';
   failure: Error | undefined;
   /** Written to the log, and not to be read before it is opened again. */
@@ -21,11 +23,11 @@ export class ModelStore implements Store {
   }
 
   get(key: string): Promise<string | undefined> {
-    return Promise.resolve(this.content.get(key));
+    return Promise.resolve(this.isUnread ? undefined : this.content.get(key));
   }
 
   scan({ gte, lte }: KeyRange, visit: (key: string, value: string) => boolean): Promise<void> {
-    const keys = [...this.content.keys()].filter((key) => key >= gte && key <= lte).toSorted();
+    const keys = this.isUnread ? [] : [...this.content.keys()].filter((key) => key >= gte && key <= lte).toSorted();
     for (const key of keys) {
       const value = this.content.get(key);
       if (value !== undefined && !visit(key, value)) break;
@@ -36,14 +38,16 @@ export class ModelStore implements Store {
   recover(): Promise<undefined> {
     if (this.mood !== 'well') return Promise.reject(this.failure ?? new Error('No space left on device'));
     this.reopen();
+    this.isUnread = false;
     return Promise.resolve(undefined);
   }
 
-  /** Another process opens what is there. */
-  reopen(): void {
+  /** Another process opens what is there, or cannot, where there is no room. */
+  reopen(canRead = true): void {
     this.#apply(this.#unseen);
     this.#unseen = [];
-    this.failure = undefined;
+    this.isUnread = this.mood !== 'well' && !canRead;
+    this.failure = this.isUnread ? new Error('IO error: No space left on device') : undefined;
   }
 
   #apply(operations: readonly StoreOperation[]): void {

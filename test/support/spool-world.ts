@@ -35,9 +35,10 @@ export class SpoolWorld {
   readonly #accepted = new Set<string>();
   readonly #received = new Map<string, Sent>();
   readonly #positions = new Map<string, number>();
-  /** What reports brought that were not stored, and whose answer the agent never saw. */
+  /** What reports brought that were not stored: a kill makes the agent forget it. */
   readonly #unknown = new Set<string>();
   #unanswered: readonly Batch[] | undefined;
+  #isRestartDue = false;
   refused = 0;
   #toldRefused = 0;
   #restarts = 0;
@@ -55,10 +56,15 @@ export class SpoolWorld {
 
   async #open(): Promise<void> {
     const room: DiskRoom = { allowance: () => (this.#store.mood === 'well' ? this.#allowed : 0) };
-    const text = this.#store.content.get(UNANSWERED);
-    this.#unanswered = text === undefined ? undefined : (JSON.parse(text) as Batch[]);
+    this.#isRestartDue = false;
+    await this.#readUnanswered();
     const carried = rangesOf(this.#unanswered ?? []);
     this.#spool = await Spool.open({ store: this.#store, clock, random, maxMegabytes: 1, room, carried });
+  }
+
+  async #readUnanswered(): Promise<void> {
+    const text = await this.#store.get(UNANSWERED);
+    this.#unanswered = text === undefined ? undefined : (JSON.parse(text) as Batch[]);
   }
 
   async emit(lane: Lane, count: number): Promise<void> {
@@ -90,11 +96,24 @@ export class SpoolWorld {
     this.#allowed = Number.POSITIVE_INFINITY;
   }
 
+  async #readAtLast(): Promise<void> {
+    this.#isRestartDue = true;
+    await this.#readUnanswered();
+    this.spool.carry(rangesOf(this.#unanswered ?? []), { isStored: true });
+  }
+
+  /** As an agent does that has its disk at last. */
+  async restartIfDue(): Promise<void> {
+    if (this.#isRestartDue) await this.#open();
+  }
+
   /** As the agent does before each report. */
   async mend(): Promise<void> {
     if (!this.spool.failure) return;
     try {
+      const wasUnread = this.#store.isUnread;
       if (this.#store.failure) await this.spool.reopen();
+      if (wasUnread) await this.#readAtLast();
       if (!this.spool.hasRoom()) return;
       await this.spool.tellRefused((refused) => recoveredEvent({ reason: 'full', since: 0, refused }));
     } catch {
@@ -107,7 +126,7 @@ export class SpoolWorld {
     await this.mend();
     const old = this.#unanswered;
     const report = old ? { batches: old, isStored: true } : await this.#report();
-    const positions = report.batches.map((batch) => this.#take(batch, takes, report.isStored || answers));
+    const positions = report.batches.map((batch) => this.#take(batch, takes, report.isStored));
     if (!answers) return;
     for (const { lane, epoch, position } of positions) await quietly(this.spool.acknowledge(lane, epoch, position));
     await quietly(this.spool.settle(report.batches.map(({ range }) => range)));
@@ -172,19 +191,19 @@ export class SpoolWorld {
   }
 
   /** Killed at once, and started again on the disk as it is. */
-  async kill(): Promise<void> {
+  async kill({ canRead }: { readonly canRead: boolean }): Promise<void> {
     this.#restarts += 1;
-    this.#store.reopen();
-    for (const id of await this.#onDisk()) this.#accepted.add(id);
+    this.#store.reopen(canRead);
+    for (const id of this.#onDisk()) this.#accepted.add(id);
     await this.#open();
   }
 
-  async #onDisk(): Promise<Set<string>> {
+  #onDisk(): Set<string> {
     const found = new Set<string>();
     for (const key of [...this.#store.content.keys()].filter((one) => one.startsWith('r!')).toSorted()) {
       const place = parsePlace(key);
       if (!place || place.lane === 'control') continue;
-      const epoch = await this.#store.get(`o!${key.split('!')[2] ?? ''}`);
+      const epoch = this.#store.content.get(`o!${key.split('!')[2] ?? ''}`);
       found.add(idOf({ ...place, epoch: epoch ?? '' }));
     }
     return found;

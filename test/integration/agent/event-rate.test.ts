@@ -98,6 +98,19 @@ describe('the limit on newly produced events, in the spool', () => {
     expect(await drain()).to.deep.equal([0, 0, 10, 0]);
   });
 
+  it('holds back what the manager left of a batch that was sent under a higher limit', async () => {
+    spool.setEventRate(600);
+    await spool.append('log', LOG, 200);
+    const { epoch } = (await spool.read(EVERYTHING))[2]!;
+    spool.carry([{ lane: 'log', epoch, from: 0, through: 199, count: 200 }], { isStored: true });
+    await spool.acknowledge('log', epoch, 119);
+    spool.setEventRate(60);
+    expect(await drain()).to.deep.equal([0, 0, 0, 0]);
+    expect(spool.report().lanes[2]).to.deep.include({ waiting: 80, isHeldBack: true });
+    pass(MINUTE);
+    expect(await drain()).to.deep.equal([0, 0, 60, 0]);
+  });
+
   it('is stopped by no step of the wall clock', async () => {
     spool.setEventRate(10);
     for (const stepMs of [7_200_000, -86_400_000, 3_600_000]) {

@@ -87,7 +87,9 @@ describe('the spool on a disk that others fill', () => {
     it(`keeps what it accepted and refuses ${what}, and tells exactly so`, async () => {
       await spool.append('detection', DETECTION, 50);
       const filler = fillDisk(disk());
-      expect(await failureOf(spool.append('detection', { ...DETECTION, message: 'x'.repeat(4000) }, count))).to.match(FULL);
+      expect(await failureOf(spool.append('detection', { ...DETECTION, message: 'x'.repeat(4000) }, count))).to.match(
+        FULL,
+      );
       expect(await failureOf(spool.append('detection', DETECTION, 5000))).to.match(FULL);
       const { lanes, failure } = spool.status();
       expect(lanes.detection).to.include({ next: 50, waiting: 50, dropped: 0 });
@@ -108,7 +110,9 @@ describe('the spool on a disk that others fill', () => {
   it('sends and acknowledges what it holds without any room, and not again when there is some', async () => {
     await spool.append('detection', DETECTION, 50);
     const filler = fillDisk(disk());
-    expect(await failureOf(store.write([{ type: 'put', key: 'large', value: 'v'.repeat(200_000) }], { durable: true }))).to.match(FULL);
+    expect(
+      await failureOf(store.write([{ type: 'put', key: 'large', value: 'v'.repeat(200_000) }], { durable: true })),
+    ).to.match(FULL);
     expect(await failureOf(spool.reopen())).to.match(FULL);
     expect(await drain()).to.have.length(50);
     expect(spool.status().lanes.detection).to.include({ waiting: 0, acknowledged: 49, dropped: 0 });

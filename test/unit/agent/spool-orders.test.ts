@@ -10,7 +10,8 @@ const STEPS = {
   torn: (world) => world.fill('torn'),
   room: (world) => world.empty(),
   look: (world) => world.mend(),
-  kill: (world) => world.kill(),
+  kill: (world) => world.kill({ canRead: true }),
+  blind: (world) => world.kill({ canRead: false }),
   one: (world) => world.emit('detection', 1),
   few: (world) => world.emit('detection', 5),
   flood: (world) => world.emit('metric', 30),
@@ -42,14 +43,21 @@ const emits = (world: SpoolWorld): Promise<void>[] => [
 
 async function live(steps: readonly StepName[]): Promise<SpoolWorld> {
   const world = await SpoolWorld.start();
-  for (const step of steps) await STEPS[step](world);
+  for (const step of steps) {
+    await STEPS[step](world);
+    await world.restartIfDue();
+  }
   return world;
 }
 
 describe('a spool in every order of full disk, events, kill, restart and room', () => {
   it('keeps what it accepted while others have filled the disk, whatever comes then', async () => {
-    for (const mood of ['full', 'torn'] as const)
-      for (const rest of orders<StepName>(['one', 'some', 'kill', 'taken', 'room'])) {
+    for (const [mood, death] of [
+      ['full', 'kill'],
+      ['full', 'blind'],
+      ['torn', 'kill'],
+    ] as const)
+      for (const rest of orders<StepName>(['one', 'some', death, 'taken', 'room'])) {
         const world = await live(['few', mood, ...rest]);
         expect(world.gaps, rest.join(', ')).to.deep.equal([]);
         await world.check();
