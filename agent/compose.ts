@@ -18,6 +18,7 @@ import { Firewall, type FirewallDeps } from './firewall/firewall.js';
 import { firewallExecutors } from './firewall/firewall-executors.js';
 import { systemNetwork } from './firewall/host-network.js';
 import { isolationFile } from './firewall/isolation-file.js';
+import { tablesFile } from './firewall/tables-file.js';
 import { ExchangeLock } from './exchange-lock.js';
 import { Exchanger } from './exchange.js';
 import { HeartbeatLoop } from './heartbeat-loop.js';
@@ -262,11 +263,13 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
 }
 
 function composeFirewall({
-  options: { clock, log, packetFilter: filter },
-  identity: { managerUrls: enrolledUrls },
+  options: { clock, log, directory, packetFilter: filter },
+  identity,
   ...others
 }: Pick<WaysDeps, 'options' | 'identity' | 'state' | 'spool'> & Pick<FirewallDeps, 'wish'>): Firewall {
-  return new Firewall({ clock, log, filter, network: systemNetwork, enrolledUrls, ...others });
+  const tables = tablesFile(directory, ownerOf(identity));
+  const enrolledUrls = identity.managerUrls;
+  return new Firewall({ clock, log, tables, filter, network: systemNetwork, enrolledUrls, ...others });
 }
 
 function knownPath({ managerUrl, proxy = null }: Progress): KnownPath | undefined {

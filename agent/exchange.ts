@@ -33,7 +33,7 @@ import type { Progress, StateStore, UnansweredReport } from './state-store.js';
 import type { Carrier } from './direction-rules.js';
 import type { HeldTransport } from './transport/held-transport.js';
 import type { Route } from './transport/route-rules.js';
-import type { ManagerConnection } from './transport/tls-connection.js';
+import type { ManagerConnection, WayTaken } from './transport/tls-connection.js';
 import { ManagerRefusal, TransportError } from './transport/transport-error.js';
 
 export interface ExchangeDeps {
@@ -103,7 +103,7 @@ export class Exchanger {
   }
 
   /** Throws `TransportError` or `ManagerRefusal`; an unanswered report stays stored and is sent first next time. */
-  async run(options: ExchangeOptions): Promise<ExchangeOutcome> {
+  async run(options: ExchangeOptions): Promise<ExchangeOutcome & { readonly way: WayTaken }> {
     const { clock, transport, observer } = this.#deps;
     const begun = { boot: clock.boot(), monotonic: clock.monotonic() };
     const end = begun.monotonic + ATTEMPT_LIMIT_MS;
@@ -112,7 +112,8 @@ export class Exchanger {
     const isLast = goodbye !== undefined;
     const connection = await transport.connect(end - clock.monotonic(), signal, { isLast, over });
     try {
-      return await this.#converse(connection, { ...options, startBoot: begun.boot, end });
+      const outcome = await this.#converse(connection, { ...options, startBoot: begun.boot, end });
+      return { ...outcome, way: { proxy: connection.proxy, warning: connection.warning } };
     } finally {
       connection.close();
     }

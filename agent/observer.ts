@@ -125,12 +125,13 @@ export class Observer {
   async #reopenStore(): Promise<void> {
     const { spool, state, settings, restart } = this.#deps;
     const { mended, lost } = await spool.reopen();
+    await this.#deps.journal.rewrite();
     if (lost) {
       await state.rewrite();
-      await this.#deps.journal.rewrite();
-    }
+      // Nothing is there any more to be read.
+      this.#isWithoutState = false;
+    } else await state.keepIsolation();
     if (mended) await spool.append('control', mendedEvent(mended, lost));
-    if (lost) return;
     if (!this.#isWithoutState) return;
     await state.reload();
     spool.carry(state.unanswered?.ranges ?? [], { isStored: true });

@@ -8,8 +8,8 @@ const SUITES = /^(unit|contract|integration|e2e)\/.*\.test\.js$/;
 /** Groups of about the same duration; the end-to-end ones mostly wait for processes. */
 const GROUPS = [
   /^(?!e2e|integration\/(agent|database)\/)/,
-  /^(e2e\/[a-d]|integration\/database\/)/,
-  /^(e2e\/[e-l]|integration\/agent\/)/,
+  /^(e2e\/[a-c]|integration\/database\/)/,
+  /^(e2e\/[d-l]|integration\/agent\/)/,
   /./,
 ];
 const groupOf = (file) => GROUPS.findIndex((group) => group.test(file));
