@@ -6,7 +6,8 @@ import { SEVERITIES, type Severity } from '../protocol/heartbeat-messages.js';
 import { readFlags, withoutUserInfo, type FlagTable, type ReadFlags } from './arguments.js';
 import { dataDirectory, type DataDirectory } from './data-directory.js';
 import { EMIT_KINDS, MAX_EMIT_COUNT } from './local-socket/local-requests.js';
-import { PROXY_SWITCHES, PROXY_VALUES, readGivenProxies, type GivenProxies } from './proxies/proxy-arguments.js';
+import { PROXY_SWITCHES, PROXY_VALUES, readGivenProxies } from './proxies/proxy-arguments.js';
+import type { GivenProxies } from './proxies/proxy-files.js';
 import {
   INSTALL_FLAGS,
   parseInstall,
@@ -252,8 +253,8 @@ function parseEnroll({ flags, directory, around, faults }: Parsing): AgentComman
   if (url === undefined) faults.push('--manager URL is missing');
   else if (!manager) faults.push(`--manager must be https://host:port, not "${withoutUserInfo(url)}"`);
   const list = values.get('proxy');
-  if (list === undefined && [...PROXY_VALUES].some((name) => values.has(name)))
-    faults.push('--credential and --secret-file go with --proxy');
+  if (list === undefined && hasProxyFlags(flags))
+    faults.push('--credential, --secret-file and --no-direct go with --proxy');
   const { readFile } = around;
   const name = toStorableCut(values.get('name') ?? around.hostname, 253);
   if (name === '') faults.push('--name must not be empty');
@@ -268,10 +269,32 @@ function parseEnroll({ flags, directory, around, faults }: Parsing): AgentComman
   };
 }
 
+function hasProxyFlags({ values, switches }: ReadFlags): boolean {
+  return PROXY_VALUES.some((name) => values.has(name)) || PROXY_SWITCHES.some((name) => switches.has(name));
+}
+
+/** The flags of `proxy`, beside --dir, and what they go with. */
+const PROXY_ACTION_FLAGS: Readonly<Record<string, readonly ProxyCommand['action'][]>> = {
+  credential: ['set'],
+  'secret-file': ['set'],
+  'no-direct': ['set'],
+  force: ['set', 'clear'],
+  json: ['list', 'test'],
+};
+
+function misplacedFlags(action: ProxyCommand['action'], { values, switches }: ReadFlags): string[] {
+  const given = [...values.keys(), ...switches].filter((name) => Object.hasOwn(PROXY_ACTION_FLAGS, name));
+  return given
+    .map((name) => ({ name, actions: PROXY_ACTION_FLAGS[name] ?? [] }))
+    .filter(({ actions }) => !actions.includes(action))
+    .map(({ name, actions }) => `--${name} goes with proxy ${actions.join(' and ')}`);
+}
+
 function parseProxyCommand({ words, flags, directory, around, faults }: Parsing): ProxyCommand {
   const [word, ...others] = words;
   const action = PROXY_ACTIONS.find((one) => one === word);
-  if (!action) faults.push(`proxy must be followed by ${PROXY_ACTIONS.join(', ')}`);
+  if (action) faults.push(...misplacedFlags(action, flags));
+  else faults.push(`proxy must be followed by ${PROXY_ACTIONS.join(', ')}`);
   const list = action === 'set' ? others[0] : undefined;
   const more = action === 'set' ? others.slice(1) : others;
   faults.push(...more.map((one) => `unexpected argument "${withoutUserInfo(one)}"`));

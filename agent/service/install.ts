@@ -2,7 +2,15 @@ import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync
 import { dirname, join } from 'node:path';
 
 import { writeDurably } from '../../lib/durable-file.js';
-import { contentFault, handOver, isWithin, placeFault, sharedFault, type FolderOwner } from './service-folder.js';
+import {
+  contentFault,
+  handOver,
+  hiddenFault,
+  isWithin,
+  placeFault,
+  sharedFault,
+  type FolderOwner,
+} from './service-folder.js';
 import type { ServiceHost } from './service-host.js';
 import {
   FIREWALL_UNIT_NAME,
@@ -102,9 +110,12 @@ function installFaults(options: InstallOptions): string[] {
   return faults.filter((fault) => fault !== undefined);
 }
 
-function belowFaults({ directory }: InstallOptions, root: string): Faults {
+function belowFaults({ directory, program }: InstallOptions, root: string): Faults {
   const isMovable = stateDirectoryOf(directory) !== undefined;
+  const { node, script } = programBelow(program, root);
+  const hidden = [node, script].map((path) => [path, hiddenFault(path)] as const);
   return [
+    ...hidden.map(([path, fault]) => fault && `${path} ${fault}: put the program into the tree at ${root}`),
     isMovable ? undefined : `with --root the directory must lie below /var/lib, not at ${directory}`,
     existsSync(root) ? undefined : `${root} is not there`,
   ];
@@ -218,7 +229,7 @@ class Installation {
   #writeUnit(path: string, text: string): boolean {
     const isNew = readIfThere(path) !== text;
     if (isNew) this.#write(path, text);
-    this.#said.push(isNew ? `wrote ${path}` : `${path} is as it should be`);
+    this.#said.push(isNew ? `wrote ${path}` : asItShouldBe(path));
     return isNew;
   }
 
@@ -265,30 +276,48 @@ class Installation {
   }
 }
 
+/** As the system below the root will see it. */
+function programBelow({ node, script }: ServiceProgram, root: string): ServiceProgram {
+  const inside = (path: string): string => (isWithin(path, root) ? path.slice(root.length) : path);
+  return { node: inside(node), script: inside(script) };
+}
+
 /** Below another root: what systemd of that system finds at its first boot. */
 function installBelow({ program, directory, user, host }: InstallOptions, root: string): string[] {
   const { unit, wants, firewallUnit, firewallWants, sysusers } = servicePaths(root);
-  const inside = (path: string): string => (isWithin(path, root) ? path.slice(root.length) : path);
-  const seen = { node: inside(program.node), script: inside(program.script) };
-  const facts = { program: seen, directory, user };
-  writeFor(sysusers, sysusersText({ user, directory }));
-  writeFor(unit, unitText({ ...facts, isUserOwn: true, notifies: host.has('systemd-notify') }));
-  writeFor(firewallUnit, firewallUnitText(facts));
-  enable(wants, UNIT_NAME);
-  enable(firewallWants, FIREWALL_UNIT_NAME);
+  const facts = { program: programBelow(program, root), directory, user };
+  const enabled = [
+    [wants, UNIT_NAME],
+    [firewallWants, FIREWALL_UNIT_NAME],
+  ] as const;
   return [
-    `wrote ${sysusers}`,
-    `wrote ${unit}`,
-    `wrote ${firewallUnit}`,
-    'enabled the service; it starts at the boot of that system once it is enrolled',
+    writeUnlessSame(sysusers, sysusersText({ user, directory })),
+    writeUnlessSame(unit, unitText({ ...facts, isUserOwn: true, notifies: host.has('systemd-notify') })),
+    writeUnlessSame(firewallUnit, firewallUnitText(facts)),
+    `${enable(enabled) ? 'enabled the service' : 'the service is enabled'}; it starts at the boot of that system once it is enrolled`,
   ];
 }
 
-function enable(wants: string, name: string): void {
-  mkdirSync(dirname(wants), { recursive: true });
-  if (isLinkTo(wants, `../${name}`)) return;
-  rmSync(wants, { force: true });
-  symlinkSync(`../${name}`, wants);
+/** Answers what was done, for a human. */
+function writeUnlessSame(path: string, text: string): string {
+  if (readIfThere(path) === text) return asItShouldBe(path);
+  writeFor(path, text);
+  return `wrote ${path}`;
+}
+
+function asItShouldBe(path: string): string {
+  return `${path} is as it should be`;
+}
+
+/** Answers whether a link was not there. */
+function enable(units: readonly (readonly [wants: string, name: string])[]): boolean {
+  const missing = units.filter(([wants, name]) => !isLinkTo(wants, `../${name}`));
+  for (const [wants, name] of missing) {
+    mkdirSync(dirname(wants), { recursive: true });
+    rmSync(wants, { force: true });
+    symlinkSync(`../${name}`, wants);
+  }
+  return missing.length > 0;
 }
 
 /** By an installation that made the user; an uninstallation that leaves the user leaves its declaration. */

@@ -61,9 +61,10 @@ function keptData({ directory }: InstalledUnit, root: string): string {
 
 function removeData({ host, root }: UninstallOptions, { directory, user, isUserOwn }: InstalledUnit): string[] {
   const folder = `${root ?? host.tree}${directory}`;
+  const isThere = existsSync(folder);
   rmSync(folder, { recursive: true, force: true });
   const isUserRemoved = root === undefined && isUserOwn;
-  return [`removed ${folder}`, ...(isUserRemoved ? [removeUser(host, user)] : [])];
+  return [isThere ? `removed ${folder}` : `there is no ${folder}`, ...(isUserRemoved ? [removeUser(host, user)] : [])];
 }
 
 function assertPurgeable(directory: string, root: string): void {

@@ -1,7 +1,7 @@
 import type { Scope } from '../access/scope.js';
 import type { Actor } from '../access/actor.js';
 import { keysetOf, pageOf, type ListOrder, type Page, type PageRequest } from '../admin-api/page.js';
-import { computerConditions, parseLabelFilter } from '../computers/index.js';
+import { computerConditions, parseFilters } from '../computers/index.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import {
@@ -68,8 +68,8 @@ function toOperation(row: OperationRow): StoredOperation {
 }
 
 /** Computers that enrolled or may, of the scope; revoked ones are never meant. */
-function matching(scope: Scope, { status = [], policyId, label = [], q, computerIds }: OperationFilter) {
-  const where = computerConditions(scope, { statuses: status, policyId, labels: label.map(parseLabelFilter), q });
+function matching(scope: Scope, { computerIds, ...asked }: OperationFilter) {
+  const where = computerConditions(scope, parseFilters(asked));
   where.add(`computer_status.status <> 'revoked'`);
   if (computerIds) where.add(`computers.id = ANY($${where.next}::uuid[])`, computerIds);
   return where;
@@ -191,19 +191,34 @@ const TARGET_STATE = 'coalesce(commands.state, operation_targets.state)';
 const TARGETS = `operation_targets LEFT JOIN commands ON commands.id = operation_targets.command_id
   LEFT JOIN computers ON computers.id = operation_targets.computer_id`;
 
+/** A target either has a command or a state of its own; both are counted by their indexes alone. */
+function countTargets(scope: Scope): { readonly text: string; readonly parameters: readonly unknown[] } {
+  const { sql, parameters } = scope.predicate('computers.policy_id', 2);
+  const seen = (table: string): string =>
+    scope.isAll ? '' : `JOIN computers ON computers.id = ${table}.computer_id AND ${sql}`;
+  const text = `
+SELECT commands.operation_id, commands.state, count(*)::integer AS count FROM commands ${seen('commands')}
+WHERE commands.operation_id = ANY($1::uuid[]) GROUP BY commands.operation_id, commands.state
+UNION ALL
+SELECT operation_targets.operation_id, operation_targets.state, count(*)::integer AS count
+FROM operation_targets ${seen('operation_targets')}
+WHERE operation_targets.operation_id = ANY($1::uuid[]) AND operation_targets.state <> 'queued'
+GROUP BY operation_targets.operation_id, operation_targets.state
+ORDER BY operation_id, state`;
+  return { text, parameters };
+}
+
 /** How far these operations are, by id: on computers that the scope holds by now. */
 export async function readProgress(
   sql: Sql,
   scope: Scope,
   operationIds: readonly string[],
 ): Promise<ReadonlyMap<string, OperationProgress>> {
-  const visible = scope.predicate('computers.policy_id', 2);
-  const rows = await sql.query<{ operation_id: string; state: TargetState; count: number }>(
-    `SELECT operation_targets.operation_id, ${TARGET_STATE} AS state, count(*)::integer AS count FROM ${TARGETS}
-     WHERE operation_targets.operation_id = ANY($1::uuid[]) AND ${visible.sql}
-     GROUP BY operation_targets.operation_id, ${TARGET_STATE} ORDER BY operation_targets.operation_id, state`,
-    [operationIds, ...visible.parameters],
-  );
+  const { text, parameters } = countTargets(scope);
+  const rows = await sql.query<{ operation_id: string; state: TargetState; count: number }>(text, [
+    operationIds,
+    ...parameters,
+  ]);
   const nothing = Object.fromEntries(TARGET_STATES.map((state) => [state, 0])) as unknown as OperationProgress;
   const progress = new Map(operationIds.map((id) => [id, nothing]));
   for (const { operation_id: id, state, count } of rows)

@@ -138,13 +138,14 @@ describe('the firewall of an agent, and its isolation', function () {
       const wrong = await release('web1', '00000-00000-00000-00000');
       expect([wrong.code, wrong.stderr]).to.deep.equal([
         4,
-        'wardbeat-agent: This is not the code of the present isolation.\n',
+        'release-code-refused: This is not the code of the present isolation.\n',
       ]);
       expect(await outward()).to.not.equal('open');
       expect((await release('web1', code.toLowerCase().replaceAll('-', ' '))).code).to.equal(0);
       expect(await outward()).to.equal('open');
       await isFlagged(id, false);
-      expect((await release('web1', code)).stderr).to.contain('not isolated');
+      const again = await release('web1', code);
+      expect([again.code, again.stderr]).to.deep.equal([4, 'not-isolated: This computer is not isolated.\n']);
       // The next isolation has another code.
       await order(id, { type: 'isolate' });
       expect((await release('web1', code)).code).to.equal(4);

@@ -274,6 +274,11 @@ describe('the installation of the service', () => {
       [{ host: fakeHost(tree, { has: () => false }) }, /neither systemd-sysusers nor useradd/],
       [{ directory: '/srv/agent', root: tree }, /must lie below \/var\/lib/],
       [{ root: join(tree, 'absent') }, /is not there/],
+      [
+        { root: tree, program: { node: '/root/bin/node', script: '/tmp/agent/main.js' } },
+        /node lies in \/root.*\n.*main.js lies in \/tmp/,
+      ],
+      [{ root: tree, program: { ...PROGRAM, script: at('tmp/main.js') } }, /^\/tmp\/main.js lies in \/tmp/],
       [{ isRunningElsewhere: true }, /runs on .* already/],
     ];
     for (const [changes, expected] of rows) expect(faultsOf(changes).join('\n'), String(expected)).to.match(expected);
@@ -320,17 +325,33 @@ describe('the installation of the service', () => {
 
   it('below another root writes unit, user and link, twice the same, and runs nothing', () => {
     const packed = options({ root: tree, program: { node: '/usr/bin/node', script: at('usr/lib/agent/main.js') } });
-    installService(packed);
+    const wrote = installService(packed);
+    expect(wrote[1]).to.equal(`wrote ${at(UNIT)}`);
     const first = everything();
-    installService(packed);
+    const told = installService(packed);
+    expect(told.slice(0, 3)).to.deep.equal([
+      `${at(SYSUSERS)} is as it should be`,
+      `${at(UNIT)} is as it should be`,
+      `${at(FIREWALL_UNIT)} is as it should be`,
+    ]);
+    expect([wrote.at(-1)?.split(';')[0], told.at(-1)?.split(';')[0]]).to.deep.equal([
+      'enabled the service',
+      'the service is enabled',
+    ]);
     expect(everything()).to.deep.equal(first);
+    expect(installService({ ...packed, user: 'watcher' })[1]).to.equal(`wrote ${at(UNIT)}`);
+    installService(packed);
     expect(host.calls).to.deep.equal([]);
     expect(readFileSync(at(UNIT), 'utf8')).to.contain('ExecStart=/usr/bin/node /usr/lib/agent/main.js run');
     expect(readFileSync(at(FIREWALL_UNIT), 'utf8')).to.contain('/usr/lib/agent/main.js restore-firewall --dir');
     expect(readlinkSync(at(WANTS))).to.equal('../wardbeat-agent.service');
     expect(readlinkSync(at(FIREWALL_WANTS))).to.equal('../wardbeat-agent-firewall.service');
     expect(readFileSync(at('etc/sysusers.d/wardbeat-agent.conf'), 'utf8')).to.match(/^u wardbeat-agent - /);
-    expect(uninstallService({ host, root: tree, purge: false }).join()).to.contain('removed');
+    expect(uninstallService({ host, root: tree, purge: true })).to.deep.equal([
+      `removed ${at(UNIT)}`,
+      `removed ${at(FIREWALL_UNIT)}`,
+      `there is no ${at(DIRECTORY)}`,
+    ]);
     expect(everything()).to.deep.equal([]);
   });
 
