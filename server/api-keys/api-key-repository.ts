@@ -34,8 +34,6 @@ export interface ApiKeyRepository {
   /** The key with this hash, unless it has expired. */
   findValid(keyHash: Buffer, now: Date): Promise<ApiKey | undefined>;
   list(scope: Scope, query: PageQuery): Promise<Page<ApiKey>>;
-  /** Whether the scope holds the policy, which then stays until the transaction ends. */
-  holdPolicy(scope: Scope, policyId: string): Promise<boolean>;
   /** Throws `name-taken`. */
   insert(key: ApiKey, keyHash: Buffer): Promise<void>;
   /** What was removed; throws `api-key-not-found`. */
@@ -49,11 +47,6 @@ export function createApiKeyRepository(sql: Sql): ApiKeyRepository {
       return (await sql.query<ApiKey>(text, [keyHash, now]))[0];
     },
     list: (scope, query) => listKeys(sql, scope, query),
-    async holdPolicy(scope, policyId) {
-      const visible = scope.predicate('policies.id', 2);
-      const text = `SELECT 1 AS yes FROM policies WHERE policies.id = $1 AND ${visible.sql} FOR KEY SHARE`;
-      return (await sql.query(text, [policyId, ...visible.parameters])).length > 0;
-    },
     insert: (key, keyHash) => insertKey(sql, key, keyHash),
     async remove(scope, id) {
       const visible = scope.predicate('api_keys.policy_id', 2);

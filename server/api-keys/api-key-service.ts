@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import type { Clock } from '../../lib/clock.js';
-import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
 import type { Identity } from '../access/authenticator.js';
 import type { Scope } from '../access/scope.js';
@@ -9,6 +8,7 @@ import type { AuditLog } from '../audit/index.js';
 import type { UnitOfWork } from '../database/in-transaction.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
 import type { Caller } from '../policies/forest-edit.js';
+import { assertBindable } from '../policies/policy-references.js';
 import type { CreateApiKeyBody } from './api-key-dto.js';
 import { createApiKeyRepository, type ApiKey } from './api-key-repository.js';
 
@@ -68,10 +68,8 @@ async function createKey(deps: ApiKeyServiceDeps, { actor, scope }: Caller, body
   const apiKey: ApiKey = { id, name, role, policyId, ...made, expiresAt };
   await deps.inTransaction(async (manager) => {
     const sql = sqlOfManager(manager);
-    const keys = createApiKeyRepository(sql);
-    if (policyId !== null && !(await keys.holdPolicy(scope, policyId)))
-      throw new Problem('policy-not-found', { detail: 'The policy named in policyId does not exist.' });
-    await keys.insert(apiKey, hashKey(key));
+    await assertBindable(sql, scope, policyId);
+    await createApiKeyRepository(sql).insert(apiKey, hashKey(key));
     const entry = { actor, action: 'api-key.created', subjectType: 'api-key', subjectId: id };
     await deps.audit.append(sql, { ...entry, after: { name, role, policyId, expiresAt } });
   });

@@ -41,8 +41,6 @@ export interface UserRepository {
   lockAdministrators(): Promise<readonly { readonly id: string }[]>;
   isEmpty(): Promise<boolean>;
   list(scope: Scope, query: PageQuery): Promise<Page<User>>;
-  /** Whether the scope holds the policy, which then stays until the transaction ends. */
-  holdPolicy(scope: Scope, policyId: string): Promise<boolean>;
   /** Throws `name-taken`. */
   insert(user: User): Promise<void>;
   /** Stores role, binding and password; answers the user with his new revision. */
@@ -81,11 +79,6 @@ export function createUserRepository(sql: Sql): UserRepository {
       sql.query<{ id: string }>(
         `SELECT id FROM users WHERE role = 'administrator' AND policy_id IS NULL ORDER BY id FOR UPDATE`,
       ),
-    async holdPolicy(scope, policyId) {
-      const visible = scope.predicate('policies.id', 2);
-      const text = `SELECT 1 AS yes FROM policies WHERE policies.id = $1 AND ${visible.sql} FOR KEY SHARE`;
-      return (await sql.query(text, [policyId, ...visible.parameters])).length > 0;
-    },
     async isEmpty() {
       const [row] = await sql.query<{ empty: boolean }>('SELECT NOT EXISTS (SELECT 1 FROM users) AS empty');
       return row?.empty ?? true;

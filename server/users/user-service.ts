@@ -9,6 +9,7 @@ import type { AuditLog } from '../audit/index.js';
 import type { UnitOfWork } from '../database/in-transaction.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
 import type { Caller } from '../policies/forest-edit.js';
+import { assertBindable } from '../policies/policy-references.js';
 import type { FirstPasswordFile } from './first-password-file.js';
 import type { PasswordHasher } from './password-hasher.js';
 import type { ResetPasswordFiles } from './reset-password-file.js';
@@ -105,7 +106,7 @@ export function createUserService(deps: UserServiceDeps): UserService {
       const policyId = scope.bindingFor(asked);
       const passwordHash = await deps.passwords.hash(password);
       return inTransaction(async (tools) => {
-        await assertBindable(tools.users, scope, policyId);
+        await assertBindable(tools.sql, scope, policyId);
         return insertUser(deps, tools, { name, role, policyId, passwordHash, actor });
       });
     },
@@ -125,12 +126,6 @@ export function createUserService(deps: UserServiceDeps): UserService {
 function forgetFiles({ firstPassword, resetPasswords }: UserServiceDeps, user: User): void {
   if (user.name === FIRST_USER_NAME) firstPassword.remove();
   resetPasswords.remove(user);
-}
-
-/** Throws `policy-not-found`; the policy stays until the transaction ends. */
-async function assertBindable(users: UserRepository, scope: Scope, policyId: string | null): Promise<void> {
-  if (policyId === null || (await users.holdPolicy(scope, policyId))) return;
-  throw new Problem('policy-not-found', { detail: 'The policy named in policyId does not exist.' });
 }
 
 interface Insertion extends Omit<NewUser, 'password' | 'policyId'> {
@@ -179,7 +174,7 @@ async function changeUser(deps: UserServiceDeps, { sql, users }: Tools, change: 
   const user = await users.lock(caller.scope, target.id);
   if (target.revision !== undefined && target.revision !== user.revision) throw new Problem('revision-stale');
   const wanted = changedUser(user, next, deps.clock.wall());
-  if (wanted.policyId !== user.policyId) await assertBindable(users, caller.scope, wanted.policyId);
+  if (wanted.policyId !== user.policyId) await assertBindable(sql, caller.scope, wanted.policyId);
   if (isWholeAdministrator(user)) assertAdministratorRemains(administrators, user, wanted);
   if (isDeepStrictEqual(wanted, user)) return user;
   const changed = await users.update(wanted);
