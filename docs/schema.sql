@@ -60,11 +60,14 @@ CREATE TABLE api_keys (
   created_at timestamp with time zone NOT NULL,
   created_by text NOT NULL,
   expires_at timestamp with time zone,
+  policy_id uuid,
   CONSTRAINT api_keys_pkey PRIMARY KEY (id),
   CONSTRAINT api_keys_key_hash_key UNIQUE (key_hash),
   CONSTRAINT api_keys_name_key UNIQUE (name),
+  CONSTRAINT api_keys_policy_id_fkey FOREIGN KEY (policy_id) REFERENCES policies(id),
   CONSTRAINT api_keys_role_check CHECK ((role = ANY (ARRAY['administrator'::text, 'operator'::text, 'auditor'::text])))
 );
+CREATE INDEX api_keys_policy ON public.api_keys USING btree (policy_id) WHERE (policy_id IS NOT NULL);
 GRANT DELETE, INSERT, SELECT, UPDATE ON api_keys TO wardbeat_app;
 
 CREATE TABLE audit_log (
@@ -769,10 +772,11 @@ CREATE TABLE operations (
   created_fleet_ms bigint NOT NULL,
   created_by jsonb NOT NULL,
   queued_fleet_ms bigint,
-  CONSTRAINT operations_pkey PRIMARY KEY (id),
-  CONSTRAINT operations_idempotency_key_key UNIQUE (idempotency_key)
+  policy_id uuid,
+  CONSTRAINT operations_pkey PRIMARY KEY (id)
 );
 CREATE INDEX operations_created ON public.operations USING btree (created_fleet_ms, id);
+CREATE UNIQUE INDEX operations_idempotency ON public.operations USING btree (idempotency_key, policy_id) NULLS NOT DISTINCT WHERE (idempotency_key IS NOT NULL);
 CREATE INDEX operations_running ON public.operations USING btree (created_fleet_ms, id) WHERE (state = 'queueing'::text);
 GRANT DELETE, INSERT, SELECT, UPDATE ON operations TO wardbeat_app;
 
@@ -857,10 +861,13 @@ CREATE TABLE users (
   role text NOT NULL,
   created_at timestamp with time zone NOT NULL,
   password_changed_at timestamp with time zone NOT NULL,
+  policy_id uuid,
   CONSTRAINT users_pkey PRIMARY KEY (id),
   CONSTRAINT users_name_key UNIQUE (name),
+  CONSTRAINT users_policy_id_fkey FOREIGN KEY (policy_id) REFERENCES policies(id),
   CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['administrator'::text, 'operator'::text, 'auditor'::text])))
 );
+CREATE INDEX users_policy ON public.users USING btree (policy_id) WHERE (policy_id IS NOT NULL);
 GRANT DELETE, INSERT, SELECT, UPDATE ON users TO wardbeat_app;
 
 CREATE TABLE verdict_shards (

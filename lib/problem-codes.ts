@@ -14,6 +14,7 @@ export const PROBLEM_CODES = {
   'not-authenticated': { status: 401, title: 'Authentication is required' },
   'credentials-refused': { status: 401, title: 'Name or password is wrong' },
   forbidden: { status: 403, title: 'Permission is missing' },
+  'beyond-scope': { status: 403, title: 'It reaches beyond the policies that the role is bound to' },
   'release-code-refused': { status: 403, title: 'The code ends no isolation' },
   'csrf-token-invalid': { status: 403, title: 'CSRF token is missing or wrong' },
   'origin-refused': { status: 403, title: 'Origin or host is not served' },

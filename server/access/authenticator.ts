@@ -2,6 +2,8 @@ import type { Actor } from './actor.js';
 
 /** Who a credential belongs to. */
 export interface Identity extends Omit<Actor, 'sourceAddress'> {
+  /** The policy that the role is bound to, with all below it; null: the whole forest. */
+  readonly policyId: string | null;
   /** Present when a session's cookie authenticated the call. */
   readonly session?: { readonly id: string; readonly csrfHash: Buffer };
 }

@@ -6,9 +6,10 @@ import { plainAddress } from '../../lib/plain-address.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
 import { anonymousActor, roleIncludes, type Actor } from '../access/actor.js';
+import { Scope } from '../access/scope.js';
 import type { Authenticator, Identity } from '../access/authenticator.js';
 import { isServedHost, isServedOrigin, type OriginRules } from './origin-rules.js';
-import type { Permission } from './route.js';
+import type { RouteDefinition } from './route.js';
 import type { SessionCookie } from './session-cookie.js';
 
 const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
@@ -75,16 +76,24 @@ export interface Admission {
 
 export interface Admitted {
   readonly actor: Actor;
+  readonly scope: Scope;
   readonly sessionId: string | undefined;
 }
 
+/** Of whoever has not said who he is. */
+const NOTHING = Scope.subtrees([]);
+
 /**
- * Who calls, if the permission admits him. Throws `not-authenticated`, `csrf-token-invalid` or `forbidden`. A client
- * certificate means nothing here.
+ * Who calls, if the route admits him. Throws `not-authenticated`, `csrf-token-invalid`, `forbidden` or `beyond-scope`. A
+ * client certificate means nothing here.
  */
-export async function admit(request: IncomingMessage, permission: Permission, admission: Admission): Promise<Admitted> {
+export async function admit(
+  request: IncomingMessage,
+  { permission, reach }: Pick<RouteDefinition, 'permission' | 'reach'>,
+  admission: Admission,
+): Promise<Admitted> {
   const sourceAddress = sourceAddressOf(request);
-  if (permission === 'public') return { actor: anonymousActor(sourceAddress), sessionId: undefined };
+  if (permission === 'public') return { actor: anonymousActor(sourceAddress), scope: NOTHING, sessionId: undefined };
   const identity = await identify(request, admission);
   if (!identity)
     throw new Problem('not-authenticated', { detail: 'Sign in at POST /api/v1/sessions or send an API key.' });
@@ -92,7 +101,9 @@ export async function admit(request: IncomingMessage, permission: Permission, ad
   if (!roleIncludes(identity.role, permission))
     throw new Problem('forbidden', { detail: `This needs the role ${permission}; yours is ${identity.role}.` });
   const { kind, id, name, role } = identity;
-  return { actor: { kind, id, name, role, sourceAddress }, sessionId: identity.session?.id };
+  const scope = Scope.of(identity.policyId);
+  if (reach === undefined) scope.assertAll('It concerns the whole manager, and your role is bound to a policy.');
+  return { actor: { kind, id, name, role, sourceAddress }, scope, sessionId: identity.session?.id };
 }
 
 /** An Authorization header decides alone; a cookie counts only without one. */

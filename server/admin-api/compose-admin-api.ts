@@ -78,8 +78,8 @@ export function composeAdminRoutes(deps: AdminRoutesDeps) {
   const authenticator: Authenticator = { bySessionSecret: sessions.identify, byApiKey: apiKeys.identify };
   const routes: readonly RouteDefinition[] = [
     ...sessionRoutes({ sessions, cookie }),
-    ...userRoutes({ users, backoff, clearCookie: cookie.clear }),
-    ...apiKeyRoutes({ apiKeys }),
+    ...userRoutes({ sql: deps.sql, users, backoff, clearCookie: cookie.clear }),
+    ...apiKeyRoutes({ sql: deps.sql, apiKeys }),
     ...auditRoutes(deps),
     ...deps.routes,
   ];

@@ -9,6 +9,9 @@ export type DtoClass<T extends object = object> = new () => T;
 /** `public` needs no caller; a role admits every role that includes it. */
 export type Permission = 'public' | Role;
 
+/** `scope`: the answer is made of the caller's scope alone; `everyone`: of nothing that belongs to anybody else. */
+export type Reach = 'scope' | 'everyone';
+
 export interface AdminRequest<Body = undefined, Query = undefined> {
   readonly actor: Actor;
   readonly scope: Scope;
@@ -66,6 +69,8 @@ export interface RouteDefinition {
   /** Below /api/v1, Express style: `/policies/:id`. */
   readonly path: string;
   readonly permission: Permission;
+  /** Without it the route is closed to callers whose role is bound to a policy. */
+  readonly reach?: Reach;
   readonly summary: string;
   readonly tag: string;
   /** DTO of the body; or `free` with a JSON schema where the keys come from a catalogue. */

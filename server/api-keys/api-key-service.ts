@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { Clock } from '../../lib/clock.js';
+import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
-import type { Actor } from '../access/actor.js';
 import type { Identity } from '../access/authenticator.js';
+import type { Scope } from '../access/scope.js';
 import type { Page, PageQuery } from '../admin-api/page.js';
 import type { AuditLog } from '../audit/index.js';
 import type { UnitOfWork } from '../database/in-transaction.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
+import type { Caller } from '../policies/forest-edit.js';
 import type { CreateApiKeyBody } from './api-key-dto.js';
 import { createApiKeyRepository, type ApiKey } from './api-key-repository.js';
 
@@ -22,46 +24,56 @@ export interface ApiKeyServiceDeps {
 }
 
 export interface ApiKeyService {
-  list(query: PageQuery): Promise<Page<ApiKey>>;
-  /** The key itself is answered this once and stored as a hash only. Throws `name-taken`. */
-  create(body: CreateApiKeyBody, actor: Actor): Promise<{ readonly apiKey: ApiKey; readonly key: string }>;
+  list(scope: Scope, query: PageQuery): Promise<Page<ApiKey>>;
+  /**
+   * The key itself is answered this once and stored as a hash only. Throws `name-taken`, `policy-not-found`,
+   * `beyond-scope`.
+   */
+  create(caller: Caller, body: CreateApiKeyBody): Promise<{ readonly apiKey: ApiKey; readonly key: string }>;
   /** Throws `api-key-not-found`. */
-  remove(id: string, actor: Actor): Promise<void>;
+  remove(caller: Caller, id: string): Promise<void>;
   identify(key: string): Promise<Identity | undefined>;
 }
 
 export function createApiKeyService(deps: ApiKeyServiceDeps): ApiKeyService {
   const reader = createApiKeyRepository(deps.sql);
   return {
-    list: (query) => reader.list(query),
-    create: (body, actor) => createKey(deps, body, actor),
-    remove: (id, actor) =>
+    list: (scope, query) => reader.list(scope, query),
+    create: (caller, body) => createKey(deps, caller, body),
+    remove: ({ actor, scope }, id) =>
       deps.inTransaction(async (manager) => {
         const sql = sqlOfManager(manager);
-        const { name, role } = await createApiKeyRepository(sql).remove(id);
+        const { name, role, policyId } = await createApiKeyRepository(sql).remove(scope, id);
         const entry = { actor, action: 'api-key.deleted', subjectType: 'api-key', subjectId: id };
-        await deps.audit.append(sql, { ...entry, before: { name, role } });
+        await deps.audit.append(sql, { ...entry, before: { name, role, policyId } });
       }),
     async identify(key) {
       if (!KEY.test(key)) return undefined;
       const known = await reader.findValid(hashKey(key), new Date(deps.clock.wall()));
-      return known && { kind: 'api-key', id: known.id, name: known.name, role: known.role };
+      if (!known) return undefined;
+      const { id, name, role, policyId } = known;
+      return { kind: 'api-key', id, name, role, policyId };
     },
   };
 }
 
-async function createKey(deps: ApiKeyServiceDeps, body: CreateApiKeyBody, actor: Actor) {
+async function createKey(deps: ApiKeyServiceDeps, { actor, scope }: Caller, body: CreateApiKeyBody) {
+  const policyId = scope.bindingFor(body.policyId);
   const key = `wbk_${deps.random.bytes(KEY_BYTES).toString('base64url')}`;
   const nowMs = deps.clock.wall();
   const { name, role, expiresInSeconds } = body;
   const expiresAt = expiresInSeconds === undefined ? null : new Date(nowMs + expiresInSeconds * 1000);
   const id = deps.random.uuid();
-  const apiKey: ApiKey = { id, name, role, createdAt: new Date(nowMs), createdBy: actor.name, expiresAt };
+  const made = { createdAt: new Date(nowMs), createdBy: actor.name };
+  const apiKey: ApiKey = { id, name, role, policyId, ...made, expiresAt };
   await deps.inTransaction(async (manager) => {
     const sql = sqlOfManager(manager);
-    await createApiKeyRepository(sql).insert(apiKey, hashKey(key));
+    const keys = createApiKeyRepository(sql);
+    if (policyId !== null && !(await keys.holdPolicy(scope, policyId)))
+      throw new Problem('policy-not-found', { detail: 'The policy named in policyId does not exist.' });
+    await keys.insert(apiKey, hashKey(key));
     const entry = { actor, action: 'api-key.created', subjectType: 'api-key', subjectId: id };
-    await deps.audit.append(sql, { ...entry, after: { name, role, expiresAt } });
+    await deps.audit.append(sql, { ...entry, after: { name, role, policyId, expiresAt } });
   });
   return { apiKey, key };
 }

@@ -1,7 +1,7 @@
 import { Type } from 'class-transformer';
 import { ValidateNested } from 'class-validator';
 import { ROLES, type Role } from '../access/actor.js';
-import { OneOf, Schema, Text, Uuid } from '../admin-api/dto.js';
+import { OneOf, Schema, Text, Uuid, UuidOrNull } from '../admin-api/dto.js';
 
 export class SignInBody {
   @Text({ min: 1, max: 256 })
@@ -20,6 +20,10 @@ export class SessionUserReply {
 
   @OneOf(...ROLES)
   role!: Role;
+
+  /** The policy that the role is bound to, with all below it; null: the whole forest. */
+  @UuidOrNull()
+  policyId!: string | null;
 }
 
 export class SessionReply {

@@ -20,6 +20,8 @@ export interface LiveSession {
   readonly userId: string;
   readonly userName: string;
   readonly role: Role;
+  /** What the role is bound to. */
+  readonly policyId: string | null;
 }
 
 export interface SessionLimits {
@@ -42,7 +44,8 @@ export interface SessionRepository {
 
 const FIND = `
 SELECT s.id, s.csrf_hash AS "csrfHash", s.created_at AS "createdAt", s.used_at AS "usedAt",
-       s.expires_at AS "expiresAt", u.id AS "userId", u.name AS "userName", u.role
+       s.expires_at AS "expiresAt", u.id AS "userId", u.name AS "userName", u.role,
+       u.policy_id AS "policyId"
 FROM sessions s JOIN users u ON u.id = s.user_id
 WHERE s.secret_hash = $1 AND s.expires_at > $2 AND s.used_at > $3`;
 

@@ -33,6 +33,7 @@ export function sessionRoutes({ sessions, cookie }: SessionRouteDeps): readonly 
       method: 'get',
       path: '/sessions/current',
       permission: 'auditor',
+      reach: 'everyone',
       summary: 'Who is signed in, and the CSRF token again',
       tag: 'sessions',
       reply: { status: 200, body: SessionReply },
@@ -42,6 +43,7 @@ export function sessionRoutes({ sessions, cookie }: SessionRouteDeps): readonly 
       method: 'delete',
       path: '/sessions/current',
       permission: 'auditor',
+      reach: 'everyone',
       summary: 'Sign out',
       tag: 'sessions',
       reply: { status: 204 },
@@ -58,6 +60,8 @@ async function showCurrent({ sessions, cookie }: SessionRouteDeps, request: Admi
   const secret = request.sessionId === undefined ? undefined : cookie.read(String(request.headers['cookie'] ?? ''));
   const session = secret === undefined ? undefined : await sessions.find(secret);
   if (secret === undefined || !session) throw new Problem('session-not-found');
-  const { userId: id, userName: name, role, expiresAt } = session;
-  return { body: { user: { id, name, role }, csrfToken: csrfTokenOf(secret), expiresAt: expiresAt.toISOString() } };
+  const { userId: id, userName: name, role, policyId, expiresAt } = session;
+  return {
+    body: { user: { id, name, role, policyId }, csrfToken: csrfTokenOf(secret), expiresAt: expiresAt.toISOString() },
+  };
 }

@@ -34,7 +34,7 @@ export interface SignIn {
 }
 
 export interface SignedIn {
-  readonly user: Pick<User, 'id' | 'name' | 'role'>;
+  readonly user: Pick<User, 'id' | 'name' | 'role' | 'policyId'>;
   readonly secret: string;
   readonly csrfToken: string;
   readonly expiresAt: Date;
@@ -60,8 +60,8 @@ export function createSessionService(deps: SessionServiceDeps): SessionService {
       if (!session) return undefined;
       const now = clock.wall();
       if (now - session.usedAt.getTime() > TOUCH_MS) await reader.touch(session.id, new Date(now));
-      const { id, csrfHash, userId, userName, role } = session;
-      return { kind: 'user', id: userId, name: userName, role, session: { id, csrfHash } };
+      const { id, csrfHash, userId, userName, role, policyId } = session;
+      return { kind: 'user', id: userId, name: userName, role, policyId, session: { id, csrfHash } };
     },
     end: (sessionId, actor) =>
       deps.inTransaction(async (manager) => {
@@ -115,11 +115,11 @@ function openSession(
     const expiresAt = new Date(nowMs + LIFETIME_MS);
     await sessions.removeEnded(limitsAt(nowMs));
     await sessions.insert({ ...session, createdAt: new Date(nowMs), expiresAt });
-    const { id, name, role } = user;
+    const { id, name, role, policyId } = user;
     const actor: Actor = { kind: 'user', id, name, role, sourceAddress };
     const entry = { actor, action: 'session.created', subjectType: 'session', subjectId: session.id };
     await deps.audit.append(sql, entry);
-    return { user: { id, name, role }, secret, csrfToken, expiresAt };
+    return { user: { id, name, role, policyId }, secret, csrfToken, expiresAt };
   });
 }
 

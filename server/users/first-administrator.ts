@@ -36,7 +36,7 @@ export function createFirstAdministrator(deps: UserServiceDeps, users: UserServi
       const user = await createUserRepository(deps.sql).findByName(name);
       if (!user) throw new Problem('user-not-found', { detail: `No user is named "${name}".` });
       const password = newPassword();
-      return { user: await users.change({ id: user.id }, { password }, actor), password };
+      return { user: await users.changePassword(actor, { id: user.id }, password), password };
     },
   };
 }
@@ -48,8 +48,8 @@ async function insertFirst(deps: UserServiceDeps, passwordHash: string): Promise
       const sql = sqlOfManager(manager);
       const users = createUserRepository(sql);
       if (!(await users.isEmpty())) return false;
-      const admin = { name: FIRST_USER_NAME, role: 'administrator', passwordHash, actor: MANAGER_ACTOR } as const;
-      await insertUser(deps, { sql, users }, admin);
+      const admin = { name: FIRST_USER_NAME, role: 'administrator', policyId: null, passwordHash } as const;
+      await insertUser(deps, { sql, users }, { ...admin, actor: MANAGER_ACTOR });
       return true;
     });
   } catch (error) {

@@ -1,5 +1,5 @@
 import { ROLES, type Role } from '../access/actor.js';
-import { Name, OneOf, Optional, Schema, Text, Uuid } from '../admin-api/dto.js';
+import { Name, OneOf, Optional, OptionalOrNull, Schema, Text, Uuid, UuidOrNull } from '../admin-api/dto.js';
 
 /** Length counts, composition does not (NIST SP 800-63B). */
 const PASSWORD = { min: 8, max: 1024 };
@@ -14,6 +14,11 @@ export class CreateUserBody {
 
   @Text(PASSWORD)
   password!: string;
+
+  /** Binds the role to a policy and all below it; null: the whole forest. Absent: to what one's own role is bound to. */
+  @OptionalOrNull()
+  @Uuid()
+  policyId?: string | null;
 }
 
 export class PatchUserBody {
@@ -24,6 +29,11 @@ export class PatchUserBody {
   @Optional()
   @Text(PASSWORD)
   password?: string;
+
+  /** Absent leaves; null: the whole forest. */
+  @OptionalOrNull()
+  @Uuid()
+  policyId?: string | null;
 }
 
 export class ChangePasswordBody {
@@ -43,6 +53,10 @@ export class UserReply {
 
   @OneOf(...ROLES)
   role!: Role;
+
+  /** The policy that the role is bound to, with all below it; null: the whole forest. */
+  @UuidOrNull()
+  policyId!: string | null;
 
   @Schema({ type: 'string', format: 'date-time' })
   @Text({ max: 32 })

@@ -6,6 +6,7 @@ export interface UserRow {
   name: string;
   passwordHash: string;
   role: Role;
+  policyId: string | null;
   createdAt: Date;
   passwordChangedAt: Date;
 }
@@ -18,6 +19,7 @@ export const UserEntity = new EntitySchema<UserRow>({
     name: { type: 'text', unique: true },
     passwordHash: { name: 'password_hash', type: 'text' },
     role: { type: 'text' },
+    policyId: { name: 'policy_id', type: 'uuid', nullable: true },
     createdAt: { name: 'created_at', type: 'timestamptz' },
     passwordChangedAt: { name: 'password_changed_at', type: 'timestamptz' },
   },

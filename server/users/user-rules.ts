@@ -1,18 +1,23 @@
 import { Problem } from '../../lib/problem.js';
-import type { Role } from '../access/actor.js';
 import type { User } from './user.js';
 
-/** Throws `in-use` when nobody would be left who may administer. */
+/** Whether a user may administer everything. */
+export function isWholeAdministrator({ role, policyId }: Pick<User, 'role' | 'policyId'>): boolean {
+  return role === 'administrator' && policyId === null;
+}
+
+/** Throws `in-use` when nobody would be left who may administer everything. */
 export function assertAdministratorRemains(
   administrators: readonly { readonly id: string }[],
   user: Pick<User, 'id' | 'name'>,
-  next: Role | undefined,
+  next: Pick<User, 'role' | 'policyId'> | undefined,
 ): void {
-  if (next === 'administrator' || administrators.some(({ id }) => id !== user.id)) return;
+  if ((next && isWholeAdministrator(next)) || administrators.some(({ id }) => id !== user.id)) return;
   throw new Problem('in-use', { detail: `${user.name} is the last administrator; make another one first.` });
 }
 
 /** What the audit log keeps of a user. */
-export function auditedUser({ name, role }: Pick<User, 'name' | 'role'>): Readonly<Record<string, unknown>> {
-  return { name, role };
+export function auditedUser(user: Pick<User, 'name' | 'role' | 'policyId'>): Readonly<Record<string, unknown>> {
+  const { name, role, policyId } = user;
+  return { name, role, policyId };
 }

@@ -2,15 +2,17 @@ import type { Clock } from '../../lib/clock.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
 import type { Actor, Role } from '../access/actor.js';
+import { Scope } from '../access/scope.js';
 import type { Page, PageQuery } from '../admin-api/page.js';
 import type { AuditLog } from '../audit/index.js';
 import type { UnitOfWork } from '../database/in-transaction.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
+import type { Caller } from '../policies/forest-edit.js';
 import type { FirstPasswordFile } from './first-password-file.js';
 import type { PasswordHasher } from './password-hasher.js';
 import type { ResetPasswordFiles } from './reset-password-file.js';
 import { createUserRepository, type UserRepository } from './user-repository.js';
-import { assertAdministratorRemains, auditedUser } from './user-rules.js';
+import { assertAdministratorRemains, auditedUser, isWholeAdministrator } from './user-rules.js';
 import { FIRST_USER_NAME, type User } from './user.js';
 
 export interface UserServiceDeps {
@@ -31,11 +33,19 @@ export interface NewUser {
   readonly name: string;
   readonly role: Role;
   readonly password: string;
+  /** What the role is bound to; absent: to what the caller's is. */
+  readonly policyId?: string | null;
 }
 
 export interface UserChange {
   readonly role?: Role;
   readonly password?: string;
+  readonly policyId?: string | null;
+}
+
+export interface UserTarget {
+  readonly id: string;
+  readonly revision?: number;
 }
 
 export interface Verification {
@@ -45,13 +55,20 @@ export interface Verification {
 }
 
 export interface UserService {
-  list(query: PageQuery): Promise<Page<User>>;
+  list(scope: Scope, query: PageQuery): Promise<Page<User>>;
   /** Throws `user-not-found`. */
-  get(id: string): Promise<User>;
-  create(user: NewUser, actor: Actor): Promise<User>;
-  /** A new role or password ends the user's sessions. Throws `revision-stale`, `in-use` for the last administrator. */
-  change(target: { readonly id: string; readonly revision?: number }, to: UserChange, actor: Actor): Promise<User>;
-  remove(id: string, actor: Actor): Promise<void>;
+  get(scope: Scope, id: string): Promise<User>;
+  /** Throws `name-taken`, `policy-not-found`, `beyond-scope`. */
+  create(caller: Caller, user: NewUser): Promise<User>;
+  /**
+   * A new role, binding or password ends the user's sessions. Throws `user-not-found`, `revision-stale`,
+   * `policy-not-found`, `beyond-scope`, `in-use` for the last who may administer everything.
+   */
+  change(caller: Caller, target: UserTarget, to: UserChange): Promise<User>;
+  /** A user's own password: whatever his role is bound to. */
+  changePassword(actor: Actor, target: UserTarget, password: string): Promise<User>;
+  /** Throws `user-not-found`, `in-use`. */
+  remove(caller: Caller, id: string): Promise<void>;
   /** Whether name and password are right; takes the same time for a name that nobody has. */
   verify(name: string, password: string): Promise<Verification>;
 }
@@ -68,26 +85,33 @@ export function createUserService(deps: UserServiceDeps): UserService {
       return work({ sql, users: createUserRepository(sql) });
     });
   const reader = createUserRepository(deps.sql);
+  const change: UserService['change'] = async (caller, target, to) => {
+    const policyId = to.policyId === undefined ? undefined : caller.scope.bindingFor(to.policyId);
+    const passwordHash = to.password === undefined ? undefined : await deps.passwords.hash(to.password);
+    const next = { role: to.role, policyId, passwordHash };
+    const changed = await inTransaction((tools) => changeUser(deps, tools, { caller, target, next }));
+    if (passwordHash !== undefined) forgetFiles(deps, changed);
+    return changed;
+  };
   return {
-    list: (query) => reader.list(query),
-    async get(id) {
-      const user = await reader.find(id);
+    list: (scope, query) => reader.list(scope, query),
+    async get(scope, id) {
+      const user = await reader.find(scope, id);
       if (!user) throw new Problem('user-not-found');
       return user;
     },
-    async create({ name, role, password }, actor) {
+    async create({ actor, scope }, { name, role, password, policyId: asked }) {
+      const policyId = scope.bindingFor(asked);
       const passwordHash = await deps.passwords.hash(password);
-      return inTransaction((tools) => insertUser(deps, tools, { name, role, passwordHash, actor }));
+      return inTransaction(async (tools) => {
+        await assertBindable(tools.users, scope, policyId);
+        return insertUser(deps, tools, { name, role, policyId, passwordHash, actor });
+      });
     },
-    async change(target, to, actor) {
-      const passwordHash = to.password === undefined ? undefined : await deps.passwords.hash(to.password);
-      const next = { role: to.role, passwordHash };
-      const changed = await inTransaction((tools) => changeUser(deps, tools, { target, next, actor }));
-      if (passwordHash !== undefined) forgetFiles(deps, changed);
-      return changed;
-    },
-    async remove(id, actor) {
-      forgetFiles(deps, await inTransaction((tools) => removeUser(deps, tools, { id, actor })));
+    change,
+    changePassword: (actor, target, password) => change({ actor, scope: Scope.all }, target, { password }),
+    async remove(caller, id) {
+      forgetFiles(deps, await inTransaction((tools) => removeUser(deps, tools, { caller, id })));
     },
     async verify(name, password) {
       const user = await reader.findByName(name);
@@ -102,7 +126,14 @@ function forgetFiles({ firstPassword, resetPasswords }: UserServiceDeps, user: U
   resetPasswords.remove(user);
 }
 
-interface Insertion extends Omit<NewUser, 'password'> {
+/** Throws `policy-not-found`; the policy stays until the transaction ends. */
+async function assertBindable(users: UserRepository, scope: Scope, policyId: string | null): Promise<void> {
+  if (policyId === null || (await users.holdPolicy(scope, policyId))) return;
+  throw new Problem('policy-not-found', { detail: 'The policy named in policyId does not exist.' });
+}
+
+interface Insertion extends Omit<NewUser, 'password' | 'policyId'> {
+  readonly policyId: string | null;
   readonly passwordHash: string;
   readonly actor: Actor;
 }
@@ -111,13 +142,14 @@ interface Insertion extends Omit<NewUser, 'password'> {
 export async function insertUser(
   deps: Pick<UserServiceDeps, 'clock' | 'random' | 'audit'>,
   { sql, users }: Tools,
-  { name, role, passwordHash, actor }: Insertion,
+  { name, role, policyId, passwordHash, actor }: Insertion,
 ): Promise<User> {
   const at = new Date(deps.clock.wall());
   const user: User = {
     id: deps.random.uuid(),
     name,
     role,
+    policyId,
     passwordHash,
     createdAt: at,
     passwordChangedAt: at,
@@ -126,30 +158,35 @@ export async function insertUser(
   await users.insert(user);
   const entry = { actor, action: 'user.created', subjectType: 'user', subjectId: user.id };
   await deps.audit.append(sql, { ...entry, after: auditedUser(user) });
-  return (await users.find(user.id)) ?? user;
+  return (await users.find(Scope.all, user.id)) ?? user;
 }
 
 interface Change {
-  readonly target: { readonly id: string; readonly revision?: number };
-  readonly next: { readonly role: Role | undefined; readonly passwordHash: string | undefined };
-  readonly actor: Actor;
+  readonly caller: Caller;
+  readonly target: UserTarget;
+  readonly next: {
+    readonly role: Role | undefined;
+    readonly policyId: string | null | undefined;
+    readonly passwordHash: string | undefined;
+  };
 }
 
 async function changeUser(deps: UserServiceDeps, { sql, users }: Tools, change: Change): Promise<User> {
-  const { target, next, actor } = change;
+  const { caller, target, next } = change;
   // Locked in id order before the user itself, which may be one of them.
   const administrators = await users.lockAdministrators();
-  const user = await users.lock(target.id);
+  const user = await users.lock(caller.scope, target.id);
   if (target.revision !== undefined && target.revision !== user.revision) throw new Problem('revision-stale');
-  const role = next.role ?? user.role;
-  if (user.role === 'administrator') assertAdministratorRemains(administrators, user, role);
-  if (role === user.role && next.passwordHash === undefined) return user;
+  const { role = user.role, policyId = user.policyId } = next;
+  if (policyId !== user.policyId) await assertBindable(users, caller.scope, policyId);
+  if (isWholeAdministrator(user)) assertAdministratorRemains(administrators, user, { role, policyId });
+  if (role === user.role && policyId === user.policyId && next.passwordHash === undefined) return user;
   const passwordChangedAt = next.passwordHash === undefined ? user.passwordChangedAt : new Date(deps.clock.wall());
   const passwordHash = next.passwordHash ?? user.passwordHash;
-  const changed = await users.update({ ...user, role, passwordHash, passwordChangedAt });
+  const changed = await users.update({ ...user, role, policyId, passwordHash, passwordChangedAt });
   await deps.endSessions(sql, user.id);
   await deps.audit.append(sql, {
-    actor,
+    actor: caller.actor,
     action: next.passwordHash === undefined ? 'user.role-changed' : 'user.password-changed',
     subjectType: 'user',
     subjectId: user.id,
@@ -160,16 +197,16 @@ async function changeUser(deps: UserServiceDeps, { sql, users }: Tools, change: 
 }
 
 interface Removal {
+  readonly caller: Caller;
   readonly id: string;
-  readonly actor: Actor;
 }
 
-async function removeUser(deps: UserServiceDeps, { sql, users }: Tools, { id, actor }: Removal): Promise<User> {
+async function removeUser(deps: UserServiceDeps, { sql, users }: Tools, { caller, id }: Removal): Promise<User> {
   const administrators = await users.lockAdministrators();
-  const user = await users.lock(id);
-  if (user.role === 'administrator') assertAdministratorRemains(administrators, user, undefined);
+  const user = await users.lock(caller.scope, id);
+  if (isWholeAdministrator(user)) assertAdministratorRemains(administrators, user, undefined);
   await users.remove(id);
-  const entry = { actor, action: 'user.deleted', subjectType: 'user', subjectId: id };
+  const entry = { actor: caller.actor, action: 'user.deleted', subjectType: 'user', subjectId: id };
   await deps.audit.append(sql, { ...entry, before: auditedUser(user) });
   return user;
 }

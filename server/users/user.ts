@@ -4,6 +4,8 @@ export interface User {
   readonly id: string;
   readonly name: string;
   readonly role: Role;
+  /** The policy that the role is bound to, with all below it; null: the whole forest. */
+  readonly policyId: string | null;
   readonly passwordHash: string;
   readonly createdAt: Date;
   readonly passwordChangedAt: Date;

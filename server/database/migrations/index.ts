@@ -23,6 +23,7 @@ import { Firewall0000000000025 } from './0025-firewall.js';
 import { Telemetry0000000000026 } from './0026-telemetry.js';
 import { Spools0000000000027 } from './0027-spools.js';
 import { CountTargets0000000000028 } from './0028-count-targets.js';
+import { Scopes0000000000032 } from './0032-scopes.js';
 
 /** Every migration, oldest first. */
 export const MIGRATIONS = [
@@ -51,4 +52,5 @@ export const MIGRATIONS = [
   Telemetry0000000000026,
   Spools0000000000027,
   CountTargets0000000000028,
+  Scopes0000000000032,
 ] as const;
