@@ -10,6 +10,9 @@ export interface ApiKeyRow {
   createdAt: Date;
   createdBy: string;
   expiresAt: Date | null;
+  keyPrefix: string | null;
+  lastUsedAt: Date | null;
+  lastUsedFrom: string | null;
 }
 
 export const ApiKeyEntity = new EntitySchema<ApiKeyRow>({
@@ -24,5 +27,8 @@ export const ApiKeyEntity = new EntitySchema<ApiKeyRow>({
     createdAt: { name: 'created_at', type: 'timestamptz' },
     createdBy: { name: 'created_by', type: 'text' },
     expiresAt: { name: 'expires_at', type: 'timestamptz', nullable: true },
+    keyPrefix: { name: 'key_prefix', type: 'text', nullable: true },
+    lastUsedAt: { name: 'last_used_at', type: 'timestamptz', nullable: true },
+    lastUsedFrom: { name: 'last_used_from', type: 'text', nullable: true },
   },
 });

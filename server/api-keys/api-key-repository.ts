@@ -22,17 +22,22 @@ export interface ApiKey {
   readonly createdAt: Date;
   readonly createdBy: string;
   readonly expiresAt: Date | null;
+  /** How the key begins; null for one that is older than the prefix. */
+  readonly prefix: string | null;
+  readonly lastUsedAt: Date | null;
+  readonly lastUsedFrom: string | null;
 }
 
 export const API_KEY_ORDER = namedOrder('api-keys', 'api_keys');
 
 const COLUMNS = `id, name, role, policy_id AS "policyId", created_at AS "createdAt", created_by AS "createdBy",
-  expires_at AS "expiresAt"`;
+  expires_at AS "expiresAt", key_prefix AS prefix, last_used_at AS "lastUsedAt", last_used_from AS "lastUsedFrom"`;
 
 /** Queries of `api_keys`. A key belongs to the policy that its role is bound to; one that is bound to none, to no scope but the whole. */
 export interface ApiKeyRepository {
   /** The key with this hash, unless it has expired. */
   findValid(keyHash: Buffer, now: Date): Promise<ApiKey | undefined>;
+  touch(id: string, at: Date, sourceAddress: string | null): Promise<void>;
   list(scope: Scope, query: PageQuery): Promise<Page<ApiKey>>;
   /** Whether the scope holds the policy, which then stays until the transaction ends. */
   holdPolicy(scope: Scope, policyId: string): Promise<boolean>;
@@ -47,6 +52,11 @@ export function createApiKeyRepository(sql: Sql): ApiKeyRepository {
     async findValid(keyHash, now) {
       const text = `SELECT ${COLUMNS} FROM api_keys WHERE key_hash = $1 AND (expires_at IS NULL OR expires_at > $2)`;
       return (await sql.query<ApiKey>(text, [keyHash, now]))[0];
+    },
+    async touch(id, at, sourceAddress) {
+      const text = `UPDATE api_keys SET last_used_at = $2, last_used_from = $3
+        WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)`;
+      await sql.query(text, [id, at, sourceAddress]);
     },
     list: (scope, query) => listKeys(sql, scope, query),
     async holdPolicy(scope, policyId) {
@@ -80,9 +90,9 @@ async function listKeys(sql: Sql, scope: Scope, query: PageQuery): Promise<Page<
 async function insertKey(sql: Sql, key: ApiKey, keyHash: Buffer): Promise<void> {
   await refusingTakenName({ noun: 'An API key', name: key.name }, () =>
     sql.query(
-      `INSERT INTO api_keys (id, name, key_hash, role, policy_id, created_at, created_by, expires_at)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-      [key.id, key.name, keyHash, key.role, key.policyId, key.createdAt, key.createdBy, key.expiresAt],
+      `INSERT INTO api_keys (id, name, key_hash, role, policy_id, created_at, created_by, expires_at, key_prefix)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+      [key.id, key.name, keyHash, key.role, key.policyId, key.createdAt, key.createdBy, key.expiresAt, key.prefix],
     ),
   );
 }

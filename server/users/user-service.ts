@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../lib/clock.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
@@ -12,7 +13,7 @@ import type { FirstPasswordFile } from './first-password-file.js';
 import type { PasswordHasher } from './password-hasher.js';
 import type { ResetPasswordFiles } from './reset-password-file.js';
 import { createUserRepository, type UserRepository } from './user-repository.js';
-import { assertAdministratorRemains, auditedUser, isWholeAdministrator } from './user-rules.js';
+import { assertAdministratorRemains, auditedUser, changeOf, isWholeAdministrator } from './user-rules.js';
 import { FIRST_USER_NAME, type User } from './user.js';
 
 export interface UserServiceDeps {
@@ -35,12 +36,20 @@ export interface NewUser {
   readonly password: string;
   /** What the role is bound to; absent: to what the caller's is. */
   readonly policyId?: string | null;
+  readonly mustChangePassword?: boolean;
 }
 
 export interface UserChange {
   readonly role?: Role;
   readonly password?: string;
   readonly policyId?: string | null;
+  readonly mustChangePassword?: boolean;
+  readonly disabled?: boolean;
+}
+
+export interface GivenPassword {
+  readonly password: string;
+  readonly mustChangePassword: boolean;
 }
 
 export interface UserTarget {
@@ -61,12 +70,12 @@ export interface UserService {
   /** Throws `name-taken`, `policy-not-found`, `beyond-scope`. */
   create(caller: Caller, user: NewUser): Promise<User>;
   /**
-   * A new role, binding or password ends the user's sessions. Throws `user-not-found`, `revision-stale`,
+   * Any change ends the user's sessions. Throws `user-not-found`, `revision-stale`,
    * `policy-not-found`, `beyond-scope`, `in-use` for the last who may administer everything.
    */
   change(caller: Caller, target: UserTarget, to: UserChange): Promise<User>;
-  /** A user's own password: whatever his role is bound to. */
-  changePassword(actor: Actor, target: UserTarget, password: string): Promise<User>;
+  /** A user's password, whatever his role is bound to: his own choice, or one that he has to change. */
+  changePassword(actor: Actor, id: string, to: GivenPassword): Promise<User>;
   /** Throws `user-not-found`, `in-use`. */
   remove(caller: Caller, id: string): Promise<void>;
   /** Whether name and password are right; takes the same time for a name that nobody has. */
@@ -88,7 +97,8 @@ export function createUserService(deps: UserServiceDeps): UserService {
   const change: UserService['change'] = async (caller, target, to) => {
     const policyId = to.policyId === undefined ? undefined : caller.scope.bindingFor(to.policyId);
     const passwordHash = to.password === undefined ? undefined : await deps.passwords.hash(to.password);
-    const next = { role: to.role, policyId, passwordHash };
+    const { role, mustChangePassword, disabled } = to;
+    const next = { role, policyId, passwordHash, mustChangePassword, disabled };
     const changed = await inTransaction((tools) => changeUser(deps, tools, { caller, target, next }));
     if (passwordHash !== undefined) forgetFiles(deps, changed);
     return changed;
@@ -100,16 +110,16 @@ export function createUserService(deps: UserServiceDeps): UserService {
       if (!user) throw new Problem('user-not-found');
       return user;
     },
-    async create({ actor, scope }, { name, role, password, policyId: asked }) {
+    async create({ actor, scope }, { name, role, password, policyId: asked, mustChangePassword = false }) {
       const policyId = scope.bindingFor(asked);
       const passwordHash = await deps.passwords.hash(password);
       return inTransaction(async (tools) => {
         await assertBindable(tools.users, scope, policyId);
-        return insertUser(deps, tools, { name, role, policyId, passwordHash, actor });
+        return insertUser(deps, tools, { name, role, policyId, passwordHash, mustChangePassword, actor });
       });
     },
     change,
-    changePassword: (actor, target, password) => change({ actor, scope: Scope.all }, target, { password }),
+    changePassword: (actor, id, to) => change({ actor, scope: Scope.all }, { id }, to),
     async remove(caller, id) {
       forgetFiles(deps, await inTransaction((tools) => removeUser(deps, tools, { caller, id })));
     },
@@ -132,7 +142,8 @@ async function assertBindable(users: UserRepository, scope: Scope, policyId: str
   throw new Problem('policy-not-found', { detail: 'The policy named in policyId does not exist.' });
 }
 
-interface Insertion extends Omit<NewUser, 'password' | 'policyId'> {
+interface Insertion extends Omit<NewUser, 'password' | 'policyId' | 'mustChangePassword'> {
+  readonly mustChangePassword: boolean;
   readonly policyId: string | null;
   readonly passwordHash: string;
   readonly actor: Actor;
@@ -142,7 +153,7 @@ interface Insertion extends Omit<NewUser, 'password' | 'policyId'> {
 export async function insertUser(
   deps: Pick<UserServiceDeps, 'clock' | 'random' | 'audit'>,
   { sql, users }: Tools,
-  { name, role, policyId, passwordHash, actor }: Insertion,
+  { name, role, policyId, passwordHash, mustChangePassword, actor }: Insertion,
 ): Promise<User> {
   const at = new Date(deps.clock.wall());
   const user: User = {
@@ -153,6 +164,10 @@ export async function insertUser(
     passwordHash,
     createdAt: at,
     passwordChangedAt: at,
+    mustChangePassword,
+    disabled: false,
+    hasSecondFactor: false,
+    lastSignedInAt: null,
     revision: 0,
   };
   await users.insert(user);
@@ -168,6 +183,8 @@ interface Change {
     readonly role: Role | undefined;
     readonly policyId: string | null | undefined;
     readonly passwordHash: string | undefined;
+    readonly mustChangePassword: boolean | undefined;
+    readonly disabled: boolean | undefined;
   };
 }
 
@@ -177,23 +194,32 @@ async function changeUser(deps: UserServiceDeps, { sql, users }: Tools, change: 
   const administrators = await users.lockAdministrators();
   const user = await users.lock(caller.scope, target.id);
   if (target.revision !== undefined && target.revision !== user.revision) throw new Problem('revision-stale');
-  const { role = user.role, policyId = user.policyId } = next;
-  if (policyId !== user.policyId) await assertBindable(users, caller.scope, policyId);
-  if (isWholeAdministrator(user)) assertAdministratorRemains(administrators, user, { role, policyId });
-  if (role === user.role && policyId === user.policyId && next.passwordHash === undefined) return user;
-  const passwordChangedAt = next.passwordHash === undefined ? user.passwordChangedAt : new Date(deps.clock.wall());
-  const passwordHash = next.passwordHash ?? user.passwordHash;
-  const changed = await users.update({ ...user, role, policyId, passwordHash, passwordChangedAt });
+  const wanted = changedUser(user, next, deps.clock.wall());
+  if (wanted.policyId !== user.policyId) await assertBindable(users, caller.scope, wanted.policyId);
+  if (isWholeAdministrator(user)) assertAdministratorRemains(administrators, user, wanted);
+  if (isDeepStrictEqual(wanted, user)) return user;
+  const changed = await users.update(wanted);
   await deps.endSessions(sql, user.id);
   await deps.audit.append(sql, {
     actor: caller.actor,
-    action: next.passwordHash === undefined ? 'user.role-changed' : 'user.password-changed',
+    action: changeOf(user, changed),
     subjectType: 'user',
     subjectId: user.id,
     before: auditedUser(user),
     after: auditedUser(changed),
   });
   return changed;
+}
+
+function changedUser(user: User, { passwordHash, ...next }: Change['next'], nowMs: number): User {
+  return {
+    ...user,
+    role: next.role ?? user.role,
+    policyId: next.policyId === undefined ? user.policyId : next.policyId,
+    mustChangePassword: next.mustChangePassword ?? user.mustChangePassword,
+    disabled: next.disabled ?? user.disabled,
+    ...(passwordHash === undefined ? {} : { passwordHash, passwordChangedAt: new Date(nowMs) }),
+  };
 }
 
 interface Removal {

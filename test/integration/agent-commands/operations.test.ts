@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { Scope } from '../../../server/access/scope.js';
 import { createSystemRandom } from '../../../lib/random.js';
 import { sqlOfClient, type Sql } from '../../../server/database/sql.js';
 import { createOperationFeed } from '../../../server/operations/index.js';
@@ -177,7 +178,7 @@ describe('operations on many computers', () => {
     const sql = sqlOfClient(world.pool);
     const asked: [text: string, parameters: readonly unknown[] | undefined][] = [];
     const noting: Sql = { query: (...query) => (asked.push([query[0], query[1]]), sql.query(...query)) };
-    const progress = await readProgress(noting, ids);
+    const progress = await readProgress(noting, Scope.all, ids);
     for (const id of ids)
       expect(progress.get(id)).to.include({ succeeded: 3000, failed: 1000, waiting: 500, skipped: 500, queued: 0 });
     const [[text, parameters] = ['', []]] = asked;
