@@ -85,7 +85,7 @@ const NOTHING = Scope.subtrees([]);
 
 /**
  * Who calls, if the route admits him. Throws `not-authenticated`, `csrf-token-invalid`, `forbidden`, `beyond-scope`,
- * `proof-required`, and what `OWED` names. A client certificate means nothing here.
+ * `password-change-required`, `second-factor-missing` or `proof-required`. A client certificate means nothing here.
  */
 export async function admit(
   request: IncomingMessage,
@@ -109,11 +109,11 @@ export async function admit(
   return { actor: { kind, id, name, role, sourceAddress }, scope, sessionId: identity.session?.id };
 }
 
-const OWED = { password: 'password-change-required', 'second-factor': 'second-factor-missing' } as const;
-
 /** Throws `password-change-required` or `second-factor-missing`. */
 function assertOwesNothing({ session }: Identity, admitted: RouteDefinition['whileOwing'] = []): void {
-  if (session?.owes && !admitted.includes(session.owes)) throw new Problem(OWED[session.owes]);
+  if (!session?.owes || admitted.includes(session.owes)) return;
+  if (session.owes === 'password') throw new Problem('password-change-required');
+  throw new Problem('second-factor-missing');
 }
 
 /** Throws `proof-required`, `second-factor-missing` or `forbidden`. */

@@ -16,5 +16,7 @@ export function newRecoveryCodes(random: Pick<Random, 'bytes'>): readonly string
 
 /** What is stored: 80 random bits need no slow hash. The user is part of it, so that no two rows can be compared. */
 export function hashRecoveryCode(userId: string, code: string): Buffer {
-  return createHash('sha256').update(`${userId} ${code.replaceAll('-', '')}`, 'utf8').digest();
+  return createHash('sha256')
+    .update(`${userId} ${code.replaceAll('-', '')}`, 'utf8')
+    .digest();
 }

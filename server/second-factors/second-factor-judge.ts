@@ -12,8 +12,7 @@ import { codeWaitMs, readCode } from './second-factor-rules.js';
 
 /** `none`: the user has no second factor, and none is needed. */
 export type CodeVerdict =
-  | { readonly kind: 'none' | 'right' | 'missing' | 'wrong' }
-  | { readonly kind: 'wait'; readonly waitMs: number };
+  { readonly kind: 'none' | 'right' | 'missing' | 'wrong' } | { readonly kind: 'wait'; readonly waitMs: number };
 
 /** Judges the code beside a password that was right. */
 export interface SecondFactorJudge {

@@ -5,7 +5,9 @@ import { OneOf, Optional, Schema, Text, Uuid, UuidOrNull } from '../admin-api/dt
 import { Flag, Instant, Shown } from '../admin-api/shown.js';
 
 const CODE = { min: 6, max: 32 };
-const CODE_SCHEMA = { description: 'what the authenticator shows, or a recovery code; where a second factor is set up' };
+const CODE_SCHEMA = {
+  description: 'what the authenticator shows, or a recovery code; where a second factor is set up',
+};
 
 export class SignInBody {
   @Text({ min: 1, max: 256 })

@@ -27,7 +27,8 @@ export function createFirstAdministrator(deps: UserServiceDeps, users: UserServi
       const chosen = password ?? newPassword();
       const passwordHash = await deps.passwords.hash(chosen);
       if (password === undefined) deps.firstPassword.write(chosen);
-      if (await insertFirst(deps, passwordHash, password === undefined)) return { generated: password === undefined ? chosen : undefined };
+      if (await insertFirst(deps, passwordHash, password === undefined))
+        return { generated: password === undefined ? chosen : undefined };
       if (password === undefined) deps.firstPassword.remove();
       return { generated: undefined };
     },
@@ -43,11 +44,7 @@ export function createFirstAdministrator(deps: UserServiceDeps, users: UserServi
 }
 
 /** False when another manager was faster. */
-async function insertFirst(
-  deps: UserServiceDeps,
-  passwordHash: string,
-  mustChangePassword: boolean,
-): Promise<boolean> {
+async function insertFirst(deps: UserServiceDeps, passwordHash: string, mustChangePassword: boolean): Promise<boolean> {
   try {
     return await deps.inTransaction(async (manager) => {
       const sql = sqlOfManager(manager);

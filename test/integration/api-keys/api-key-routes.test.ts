@@ -44,7 +44,10 @@ describe('API keys', function () {
     expect((await listed())?.lastUsedAt).to.equal(first?.lastUsedAt);
     world.advance(31_000);
     await call(key);
-    expect(Date.parse((await listed())?.lastUsedAt ?? '') - Date.parse(first?.lastUsedAt ?? '')).to.be.within(61e3, 90e3);
+    expect(Date.parse((await listed())?.lastUsedAt ?? '') - Date.parse(first?.lastUsedAt ?? '')).to.be.within(
+      61e3,
+      90e3,
+    );
   });
 
   it('have unique names', async () => {

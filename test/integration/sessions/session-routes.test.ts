@@ -36,7 +36,11 @@ describe('sessions', function () {
 
   it('are listed to their user alone, who ends one or another; an administrator ends all of them', async () => {
     const admin = await world.admin();
-    const { id } = await admin.post<{ id: string }>('/users', { name: 'two', role: 'auditor', password: 'of two alone' });
+    const { id } = await admin.post<{ id: string }>('/users', {
+      name: 'two',
+      role: 'auditor',
+      password: 'of two alone',
+    });
     const [one, other] = [world.client(), world.client()];
     await one.signIn('two', 'of two alone');
     await other.signIn('two', 'of two alone');
@@ -69,7 +73,7 @@ describe('sessions', function () {
     }
     const all = await admin.get<Page>('/sessions?limit=100');
     const seen: string[] = [];
-    for (let next: string | null = ''; next !== null; ) {
+    for (let next: string | null = ''; next !== null;) {
       const page: Page = await admin.get<Page>(`/sessions?limit=1${next === '' ? '' : `&cursor=${next}`}`);
       seen.push(...page.items.map(({ id }) => id));
       ({ next } = page);
