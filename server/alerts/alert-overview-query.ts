@@ -43,12 +43,16 @@ function filtersOf(scope: Scope, query: AlertQuery): Filters {
   const equal = (column: string, value: unknown) => {
     if (value !== undefined) conditions.push(`${column} = $${parameters.push(value)}`);
   };
-  const inside = (part: Scope) => {
-    const { sql, parameters: more } = part.predicate('computers.policy_id', parameters.length + 1);
+  const inside = (part: Scope, column: string) => {
+    const { sql, parameters: more } = part.predicate(column, parameters.length + 1);
     conditions.push(sql);
     parameters.push(...more);
   };
-  if (query.policyId !== undefined) inside(Scope.subtrees([query.policyId]));
+  if (query.policyId !== undefined) {
+    inside(Scope.of(query.policyId), 'computers.policy_id');
+    // One that the caller may not see may stand above what he sees.
+    if (!scope.isAll) inside(scope, `$${parameters.push(query.policyId)}::uuid`);
+  }
   equal('alerts.state', query.state);
   equal('alerts.type', query.type);
   equal('alerts.severity', query.severity);

@@ -14,6 +14,7 @@ export {
   assertRevision,
   changedOverrides,
   ROOTS_ARE_FOR_ALL,
+  wantedParent,
 } from './policy-rules.js';
 export { PolicyEntity, PolicyRevisionEntity } from './policy-entity.js';
 export type { Policy } from './policy.js';

@@ -31,6 +31,17 @@ export function assertNotTop(scope: Scope, { id, name }: Pick<Policy, 'id' | 'na
   });
 }
 
+/**
+ * The parent that is asked for: absent leaves, and so does null, which is what is shown, where the scope begins. Throws
+ * `beyond-scope` for any other one there, the present one too.
+ */
+export function wantedParent(scope: Scope, stored: Policy, asked: string | null | undefined): string | null {
+  if (asked === undefined) return stored.parentId;
+  if (!scope.beginsAt(stored.id)) return asked;
+  if (asked !== null) assertNotTop(scope, stored);
+  return stored.parentId;
+}
+
 /** What the policy's parent resolves to. */
 export function resolvedAbove(
   resolved: ReadonlyMap<string, ResolvedSettings>,

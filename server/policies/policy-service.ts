@@ -25,6 +25,7 @@ import {
   contentChanges,
   resolvedAbove,
   ROOTS_ARE_FOR_ALL,
+  wantedParent,
 } from './policy-rules.js';
 import type { Policy, PolicyRevision } from './policy.js';
 import { settingsSeenBy } from './settings-seen.js';
@@ -123,13 +124,12 @@ async function change(
   { caller, stored, changes }: Edition,
 ): Promise<Policy> {
   const { name = stored.name, description = stored.description, comment = '' } = changes;
-  const parentId = changes.parentId === undefined ? stored.parentId : changes.parentId;
+  const parentId = wantedParent(caller.scope, stored, changes.parentId);
   const wanted: Policy = { ...stored, name, parentId, description };
   assertBuiltInStays(stored, wanted);
   const isMove = parentId !== stored.parentId;
   if (!isMove && name === stored.name && description === stored.description) return stored;
-  if (isMove || name !== stored.name) assertNotTop(caller.scope, stored);
-  if (isMove) await assertMayMove(edit, caller, wanted);
+  await assertMayChange(edit, caller, { stored, wanted });
   assertNameFree(edit.policies.values(), wanted);
   const after = await edit.update(wanted, { actor: caller.actor, comment });
   await auditPolicy(deps, edit, { caller, action: isMove ? 'policy.moved' : 'policy.changed', before: stored, after });
@@ -141,7 +141,14 @@ function assertBuiltInStays({ builtIn, name, parentId }: Policy, wanted: Policy)
   throw new Problem('policy-built-in', { detail: `"${name}" is built in: it keeps its name and is always a root.` });
 }
 
-async function assertMayMove(edit: ForestEdit, caller: Caller, wanted: Policy): Promise<void> {
+interface Wanted {
+  readonly stored: Policy;
+  readonly wanted: Policy;
+}
+
+async function assertMayChange(edit: ForestEdit, caller: Caller, { stored, wanted }: Wanted): Promise<void> {
+  if (wanted.name !== stored.name) assertNotTop(caller.scope, stored);
+  if (wanted.parentId === stored.parentId) return;
   await assertParentVisible(edit, caller, wanted.parentId);
   assertMove(edit.parents(), wanted);
 }

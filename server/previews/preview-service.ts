@@ -68,8 +68,9 @@ interface Asked {
 
 async function assertVisible(sql: Sql, { scope, policyId, proposal: { parentId } }: Asked): Promise<void> {
   if (!(await isPolicyVisible(sql, scope, policyId))) throw new Problem('policy-not-found');
+  if (parentId === undefined || scope.beginsAt(policyId)) return;
   if (parentId === null) scope.assertAll(ROOTS_ARE_FOR_ALL);
-  if (parentId !== undefined && !(await isPolicyVisible(sql, scope, parentId)))
+  if (!(await isPolicyVisible(sql, scope, parentId)))
     throw new Problem('policy-not-found', { detail: 'The parent policy does not exist.' });
 }
 

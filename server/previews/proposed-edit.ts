@@ -9,9 +9,9 @@ import type { Scope } from '../access/scope.js';
 import {
   assertMovable,
   assertNameFree,
-  assertNotTop,
   changedOverrides,
   settingsSeenBy,
+  wantedParent,
   type PinnedForest,
   type Policy,
 } from '../policies/index.js';
@@ -31,12 +31,11 @@ export function proposedPolicy(
   stored: Policy,
   { scope, proposal }: { readonly scope: Scope; readonly proposal: PolicyProposal },
 ): Policy {
-  const parentId = proposal.parentId === undefined ? stored.parentId : proposal.parentId;
+  const parentId = wantedParent(scope, stored, proposal.parentId);
   const patch = parseSettingsPatch(proposal.settings ?? {}, '#/settings');
   const moved: Policy = { ...stored, parentId };
   if (parentId !== stored.parentId) {
     assertMovable(stored);
-    assertNotTop(scope, stored);
     assertMove(new Map([...policies.values()].map((policy) => [policy.id, policy.parentId])), moved);
     assertNameFree(policies.values(), moved);
   }
