@@ -103,7 +103,8 @@ async function readAll(store: DurableStore, { options, identity }: Pick<Opened, 
   const owner = ownerOf(identity);
   const state = await StateStore.open(store, { owner, firstSequence, isolationFile: isolationFile(directory, owner) });
   const room = createDiskRoom(directory.store, clock);
-  const spool = await Spool.open({ store, clock, random, maxMegabytes: 256, room });
+  const carried = state.unanswered?.ranges;
+  const spool = await Spool.open({ store, clock, random, maxMegabytes: 256, room, carried });
   return { state, spool, journal: await CommandJournal.open(store) };
 }
 

@@ -95,10 +95,11 @@ export class Exchanger {
   #fullReport = false;
   #reducedReports = 0;
   #olderAnswers = 0;
+  /** The manager refuses some that the disk does not let us give up. */
+  #isWithoutEvents = false;
 
   constructor(deps: ExchangeDeps) {
     this.#deps = deps;
-    deps.spool.carry(deps.state.unanswered?.ranges ?? []);
   }
 
   /** Throws `TransportError` or `ManagerRefusal`; an unanswered report stays stored and is sent first next time. */
@@ -164,19 +165,32 @@ export class Exchanger {
     return { report, isOld: false, isGoodbye: goodbye !== undefined };
   }
 
-  /** A disk that fails costs the events of this report, never the heartbeat. */
+  /** A disk that fails never costs the heartbeat: what can be read still goes, in a report that is not stored. */
   async #buildAndKeep(goodbye: GoodbyeReason | undefined, proxy: string | undefined): Promise<UnansweredReport> {
     const { state, spool, log, observer } = this.#deps;
+    const report = this.#build(await this.#readEvents(), { goodbye, proxy });
+    let isStored = true;
     try {
-      const batches = await spool.read({ maxEvents: this.#maxEvents, maxBytes: EVENT_BYTES_PER_REPORT });
-      const report = this.#build(batches, { goodbye, proxy });
       await state.keepUnanswered(report);
-      spool.carry(report.ranges);
-      return report;
     } catch (error) {
-      log.warn({ err: error }, 'The spool cannot be used: this report goes without events');
+      log.warn({ err: error }, 'A report cannot be stored: it goes once, and is made anew if nobody answers');
       observer.spoolFailed(error);
-      return this.#build([], { goodbye, proxy });
+      isStored = false;
+    }
+    spool.carry(report.ranges, { isStored });
+    return report;
+  }
+
+  async #readEvents(): Promise<readonly ReadBatch[]> {
+    const { spool, log, observer } = this.#deps;
+    this.#isWithoutEvents &&= spool.failure !== undefined;
+    if (this.#isWithoutEvents) return [];
+    try {
+      return await spool.read({ maxEvents: this.#maxEvents, maxBytes: EVENT_BYTES_PER_REPORT });
+    } catch (error) {
+      log.warn({ err: error }, 'The spool cannot be read: this report goes without events');
+      observer.spoolFailed(error);
+      return [];
     }
   }
 
@@ -252,8 +266,14 @@ export class Exchanger {
     const reaction = reactionTo(refusal.code, { carriesEvents: carriedCount(report) > 0 });
     if (reaction === 'repeat' || reaction === 'try-slowly') throw refusal;
     log.warn({ code: refusal.code, detail: refusal.message, reaction }, 'The manager refused a report');
-    if (reaction === 'give-up-events') await spool.giveUp(blamedRanges(refusal, report), refusal.code);
-    await state.settle({});
+    if (reaction === 'give-up-events')
+      await this.#despiteDisk(async () => {
+        this.#isWithoutEvents = true;
+        await spool.giveUp(blamedRanges(refusal, report), refusal.code);
+        this.#isWithoutEvents = false;
+      });
+    await this.#despiteDisk(() => spool.settle(report.ranges));
+    await this.#despiteDisk(() => state.settle({}));
     if (reaction === 'give-up-events') return undefined;
     this.#reducedReports = REDUCED_REPORTS;
     throw refusal;
@@ -284,9 +304,9 @@ export class Exchanger {
       refusal: null,
       ...this.#nextSequence(orders),
     };
-    await this.#despiteDisk(async () => {
-      for (const { lane, epoch, position } of orders.acknowledged) await spool.acknowledge(lane, epoch, position);
-    });
+    for (const { lane, epoch, position } of orders.acknowledged)
+      await this.#despiteDisk(() => spool.acknowledge(lane, epoch, position));
+    await this.#despiteDisk(() => spool.settle(report.ranges));
     const { tells } = report;
     if (tells && orders.effect !== 'older') await this.#despiteDisk(() => this.#deps.commands.told(tells));
     await this.#despiteDisk(() => state.settle(progress));

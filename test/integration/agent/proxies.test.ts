@@ -49,6 +49,8 @@ describe('an agent behind proxies', function () {
   const desired = () => settingsDocument(manager.settings).fingerprint;
   const isApplied = () => daemon.status().settings.applied === desired();
   const applied = () => until('the settings are in force', isApplied);
+  /** The next exchange is due later: one that is asked for would only be cut short by a jump of the clock. */
+  const isAtRest = () => Date.parse(daemon.status().nextContactAt ?? '') > clock.wall() + 500;
   const beat = () => clock.jump(manager.intervalMs);
   const control = (kind: string) => manager.events('control').filter((event) => event.kind === kind);
   const ask = (request: object) =>
@@ -179,12 +181,12 @@ describe('an agent behind proxies', function () {
       expect(daemon.status().proxy).to.equal(first.url);
       first.mischief = mischief;
       const { length } = manager.reports;
-      beat();
-      await until(
-        'it is heard again',
-        () => manager.reports.length > length && daemon.status().proxy === second.url,
-        withinMs,
-      );
+      const isHeardAgain = () => {
+        // An exchange that was in flight when its proxy went bad may have come through.
+        if (isAtRest()) beat();
+        return manager.reports.length > length && daemon.status().proxy === second.url;
+      };
+      await until('it is heard again', isHeardAgain, withinMs);
       await until('it is in contact', () => daemon.status().state === 'online');
       await daemon.stop();
       const { connections } = first;

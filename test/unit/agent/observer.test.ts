@@ -42,10 +42,14 @@ describe('the look of an agent that was started without its disk', () => {
         store,
         state,
         spool: {
-          reset: () => [],
-          reload: async () => undefined,
+          get failure() {
+            return store.failure;
+          },
+          reopen: async () => ({ mended: await store.recover(), ...(mended ? { lost: [] } : {}) }),
+          hasRoom: () => true,
+          carry: () => undefined,
           append: async () => undefined,
-          takeRefused: () => ({}),
+          tellRefused: async () => undefined,
         },
         settings: { values: catalogueDefaults(), reload: () => undefined },
         journal: { rewrite: async () => undefined },
