@@ -11,8 +11,6 @@ export interface ApiKeyRow {
   createdBy: string;
   expiresAt: Date | null;
   keyPrefix: string | null;
-  lastUsedAt: Date | null;
-  lastUsedFrom: string | null;
 }
 
 export const ApiKeyEntity = new EntitySchema<ApiKeyRow>({
@@ -28,7 +26,5 @@ export const ApiKeyEntity = new EntitySchema<ApiKeyRow>({
     createdBy: { name: 'created_by', type: 'text' },
     expiresAt: { name: 'expires_at', type: 'timestamptz', nullable: true },
     keyPrefix: { name: 'key_prefix', type: 'text', nullable: true },
-    lastUsedAt: { name: 'last_used_at', type: 'timestamptz', nullable: true },
-    lastUsedFrom: { name: 'last_used_from', type: 'text', nullable: true },
   },
 });

@@ -31,12 +31,15 @@ export interface ApiKey {
 export const API_KEY_ORDER = namedOrder('api-keys', 'api_keys');
 
 const COLUMNS = `id, name, role, policy_id AS "policyId", created_at AS "createdAt", created_by AS "createdBy",
-  expires_at AS "expiresAt", key_prefix AS prefix, last_used_at AS "lastUsedAt", last_used_from AS "lastUsedFrom"`;
+  expires_at AS "expiresAt", key_prefix AS prefix,
+  (SELECT u.at FROM api_key_uses u WHERE u.key_id = api_keys.id) AS "lastUsedAt",
+  (SELECT u.source_address FROM api_key_uses u WHERE u.key_id = api_keys.id) AS "lastUsedFrom"`;
 
 /** Queries of `api_keys`. A key belongs to the policy that its role is bound to; one that is bound to none, to no scope but the whole. */
 export interface ApiKeyRepository {
   /** The key with this hash, unless it has expired. */
   findValid(keyHash: Buffer, now: Date): Promise<ApiKey | undefined>;
+  /** Notes its last use. */
   touch(id: string, at: Date, sourceAddress: string | null): Promise<void>;
   list(scope: Scope, query: PageQuery): Promise<Page<ApiKey>>;
   /** Whether the scope holds the policy, which then stays until the transaction ends. */
@@ -54,8 +57,11 @@ export function createApiKeyRepository(sql: Sql): ApiKeyRepository {
       return (await sql.query<ApiKey>(text, [keyHash, now]))[0];
     },
     async touch(id, at, sourceAddress) {
-      const text = `UPDATE api_keys SET last_used_at = $2, last_used_from = $3
-        WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)`;
+      // It may have been removed meanwhile.
+      const text = `INSERT INTO api_key_uses (key_id, at, source_address)
+        SELECT api_keys.id, $2::timestamptz, $3 FROM api_keys WHERE api_keys.id = $1 FOR KEY SHARE
+        ON CONFLICT (key_id) DO UPDATE SET at = EXCLUDED.at, source_address = EXCLUDED.source_address
+        WHERE api_key_uses.at < EXCLUDED.at`;
       await sql.query(text, [id, at, sourceAddress]);
     },
     list: (scope, query) => listKeys(sql, scope, query),

@@ -40,9 +40,13 @@ UPDATE sessions SET proven_at = created_at;
 ALTER TABLE sessions ALTER COLUMN proven_at SET NOT NULL;
 ALTER TABLE api_keys
   -- Null: made before it was kept.
-  ADD COLUMN key_prefix text,
-  ADD COLUMN last_used_at timestamptz,
-  ADD COLUMN last_used_from text;
+  ADD COLUMN key_prefix text;
+CREATE TABLE api_key_uses (
+  key_id uuid PRIMARY KEY REFERENCES api_keys (id) ON DELETE CASCADE,
+  -- The last one, to the minute.
+  at timestamptz NOT NULL,
+  source_address text
+);
 `;
 
 /** Second factors, proofs of sessions, what becomes of users and API keys. */
@@ -53,7 +57,8 @@ export class Access0000000000033 implements MigrationInterface {
 
   async down(runner: QueryRunner): Promise<void> {
     await runner.query(`
-ALTER TABLE api_keys DROP COLUMN key_prefix, DROP COLUMN last_used_at, DROP COLUMN last_used_from;
+DROP TABLE api_key_uses;
+ALTER TABLE api_keys DROP COLUMN key_prefix;
 ALTER TABLE sessions DROP COLUMN proven_at, DROP COLUMN source_address, DROP COLUMN user_agent;
 DROP TABLE recovery_codes, second_factors, user_sign_ins;
 ALTER TABLE users DROP COLUMN must_change_password, DROP COLUMN disabled;
