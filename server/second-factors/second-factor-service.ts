@@ -2,6 +2,7 @@ import { invalidFields, Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
 import type { Actor } from '../access/actor.js';
 import { matchingStep, toBase32, TOTP, totpUri } from '../access/totp.js';
+import type { AuditLog } from '../audit/index.js';
 import type { UnitOfWork } from '../database/in-transaction.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
 import { hashRecoveryCode, newRecoveryCodes } from './recovery-code.js';
@@ -70,7 +71,7 @@ export function createSecondFactorService(deps: SecondFactorServiceDeps): Second
         await note(deps, tools.sql, { actor: user, userId: user.id, what: 'recovery-codes-renewed' });
         return giveCodes(deps, tools.factors, user.id);
       }),
-    remove: (actor, userId, but) => inTransaction((tools) => remove(deps, tools, { actor, userId, but })),
+    remove: (actor, userId, but) => inTransaction(({ sql }) => remove(deps, sql, { actor, userId, but })),
   };
 }
 
@@ -116,21 +117,28 @@ interface Removal {
   readonly but: string | undefined;
 }
 
-async function remove(
-  deps: SecondFactorServiceDeps,
-  { sql, factors }: Tools,
-  { actor, userId, but }: Removal,
-): Promise<void> {
+async function remove(deps: SecondFactorServiceDeps, sql: Sql, { actor, userId, but }: Removal): Promise<void> {
+  const removed = await dropSecondFactor(deps.audit, sql, { actor, userId });
+  if (removed === 'none') throw new Problem('second-factor-not-found');
+  if (removed === 'on') await deps.endSessions(sql, userId, but);
+}
+
+/** Removes a second factor and notes it, unless it was never confirmed and counted for nothing; leaves the sessions. */
+export async function dropSecondFactor(
+  audit: AuditLog,
+  sql: Sql,
+  { actor, userId }: Pick<Removal, 'actor' | 'userId'>,
+): Promise<'none' | 'begun' | 'on'> {
+  const factors = createSecondFactorRepository(sql);
   const factor = await factors.lock(userId);
-  if (!factor || !(await factors.remove(userId))) throw new Problem('second-factor-not-found');
-  // One that was never confirmed counted for nothing.
-  if (!factor.confirmedAt) return;
-  await deps.endSessions(sql, userId, but);
-  await note(deps, sql, { actor, userId, what: 'second-factor-removed' });
+  if (!factor || !(await factors.remove(userId))) return 'none';
+  if (!factor.confirmedAt) return 'begun';
+  await note({ audit }, sql, { actor, userId, what: 'second-factor-removed' });
+  return 'on';
 }
 
 function note(
-  { audit }: SecondFactorServiceDeps,
+  { audit }: Pick<SecondFactorServiceDeps, 'audit'>,
   sql: Sql,
   { actor, userId, what }: { readonly actor: Actor; readonly userId: string; readonly what: string },
 ): Promise<void> {

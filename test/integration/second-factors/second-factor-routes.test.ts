@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { totpCode, totpStep } from '../../../server/access/totp.js';
+import { fromBase32 } from '../../support/base32.js';
 import { useDatabase } from '../../support/database.js';
 import type { ApiClient } from '../../support/api-client.js';
 import { DEFAULT_ACCESS_RULES } from '../../../server/access/access-rules.js';
@@ -9,12 +10,6 @@ const PASSWORD = 'a long enough one';
 const STEP_MS = 30_000;
 const MINUTE = 60_000;
 const FACTOR = '/users/current/second-factor';
-const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
-
-function fromBase32(text: string): Buffer {
-  const bits = [...text].map((letter) => BASE32.indexOf(letter).toString(2).padStart(5, '0')).join('');
-  return Buffer.from((bits.match(/.{8}/g) ?? []).map((byte) => Number.parseInt(byte, 2)));
-}
 
 describe('second factors', function () {
   this.timeout(60_000);
