@@ -186,21 +186,18 @@ describe('what a role that is bound to a policy sees and changes (T23)', functio
       alert: own('alert'),
       user: own('user'),
     };
-    const [policy, computer, alert, route, user] = (['policy', 'computer', 'alert', 'route', 'user'] as const).map(
-      (kind) => reader.hiddenOf(kind).at(-1),
-    );
+    const last = (kind: Kind): Thing => reader.hiddenOf(kind).at(-1) as Thing;
     const hidden: Named = {
-      policy: policy?.id ?? '',
-      computer: computer?.id ?? randomUUID(),
-      alert: alert?.id ?? '',
-      route: route?.id ?? '',
-      userName: user?.name ?? '',
+      policy: last('policy').id,
+      computer: last('computer').id,
+      alert: last('alert').id,
+      route: last('route').id,
+      userName: last('user').name ?? '',
     };
-    const [a, b, c, d] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
-    const nothing: Named = { policy: a, computer: b, alert: c, route: d, userName: 'nobody at all' };
-    const asked = Object.values(namingRequests(seen, hidden)).flat();
+    const [policy, computer, alert, route] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
+    const nothing: Named = { policy, computer, alert, route, userName: 'nobody at all' };
     const absent = Object.values(namingRequests(seen, nothing)).flat();
-    for (const [place, request] of asked.entries()) {
+    for (const [place, request] of Object.values(namingRequests(seen, hidden)).flat().entries()) {
       const same = absent[place] as Request;
       const name = `${request.method} ${request.path} ${JSON.stringify(request.body)}`;
       expect(withoutInstance(await reader.ask(request), ...Object.values(hidden)), name).to.equal(
@@ -270,17 +267,30 @@ describe('what a role that is bound to a policy sees and changes (T23)', functio
     return count;
   }
 
+  async function write(route: RouteDefinition, id: string, by: Headers): Promise<void> {
+    const { text } = await world.send('GET', `/${route.path.split('/')[1]}/${id}`, { as: by });
+    const revision = text.startsWith('{') ? String((JSON.parse(text) as { revision?: number }).revision ?? 1) : '1';
+    const as = { ...by, 'if-match': `"${revision}"` };
+    const body = route.method === 'delete' ? {} : { body: BODIES[nameOf(route)] ?? {} };
+    const said = await world.send(route.method.toUpperCase(), pathOf(route, id), { as, ...body });
+    expect(said.status, `${nameOf(route)}: ${said.text}`).to.be.lessThan(500);
+    expect(said.status, said.text).not.to.equal(401);
+    if (said.status === 403) expect(said.body['type'], nameOf(route)).to.equal('/problems/beyond-scope');
+  }
+
+  /** A token that names a record goes with it, wherever it was made. */
+  function tokensNaming(computerIds: readonly string[]): Promise<{ id: string }[]> {
+    const text = 'SELECT id::text AS id FROM enrollment_tokens WHERE computer_id = ANY($1::uuid[])';
+    return world.query<{ id: string }>(text, [computerIds]);
+  }
+
   /** Everything that he may do to his own; deletions last. */
   async function onlyOwnChanges(reader: Reader): Promise<void> {
     // His first key is among what goes.
     const wanted = { name: `second ${randomUUID()}`, role: 'administrator', policyId: reader.root };
     const { key } = await world.make<{ key: string }>('/api-keys', wanted);
     const mine = { authorization: `Bearer ${key}` };
-    // A token that names a record goes with it, wherever it was made.
-    const naming = await world.query<{ id: string }>(
-      'SELECT id::text AS id FROM enrollment_tokens WHERE computer_id = ANY($1::uuid[])',
-      [reader.visible('computer')],
-    );
+    const naming = await tokensNaming(reader.visible('computer'));
     const before = await rowsOf();
     const outside = await outsideOf(reader.root);
     const isLast = ({ method, path }: RouteDefinition): boolean => method === 'delete' || path.endsWith('/revoke');
@@ -288,16 +298,7 @@ describe('what a role that is bound to a policy sees and changes (T23)', functio
     const ordered = [...writes.filter((route) => !isLast(route)), ...writes.filter(isLast)];
     for (const route of ordered.filter(hasId)) {
       const own = reader.visible(kindOf(route)).filter((id) => id !== reader.seed.shared.incident);
-      for (const id of own.slice(0, 2)) {
-        const { text } = await world.send('GET', `/${route.path.split('/')[1]}/${id}`, { as: mine });
-        const revision = text.startsWith('{') ? String((JSON.parse(text) as { revision?: number }).revision ?? 1) : '1';
-        const as = { ...mine, 'if-match': `"${revision}"` };
-        const body = route.method === 'delete' ? {} : { body: BODIES[nameOf(route)] ?? {} };
-        const said = await world.send(route.method.toUpperCase(), pathOf(route, id), { as, ...body });
-        expect(said.status, `${nameOf(route)}: ${said.text}`).to.be.lessThan(500);
-        expect(said.status, said.text).not.to.equal(401);
-        if (said.status === 403) expect(said.body['type'], nameOf(route)).to.equal('/problems/beyond-scope');
-      }
+      for (const id of own.slice(0, 2)) await write(route, id, mine);
     }
     const own = { parentId: reader.root, name: `own ${randomUUID()}` };
     expect((await world.send('POST', '/policies', { as: mine, body: own })).status).to.equal(201);

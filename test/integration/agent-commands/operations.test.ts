@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
 import { Scope } from '../../../server/access/scope.js';
 import { createSystemRandom } from '../../../lib/random.js';
@@ -7,6 +8,7 @@ import { readProgress } from '../../../server/operations/operation-repository.js
 import { startCommandWorld, type CommandWorld } from '../../support/command-world.js';
 import { useDatabase } from '../../support/database.js';
 import { problemOf } from '../../support/domain-world.js';
+import { POLICY_ID } from '../../support/ingest-world.js';
 
 interface ShownOperation {
   readonly id: string;
@@ -235,6 +237,48 @@ describe('operations on many computers', () => {
     expect(await step(), 'at its pace').to.deep.equal([2, 4, 6, 6]);
     await world.call('post', '/operations/:id/cancel', { params: { id: later.id } });
   });
+
+  it('reach nobody who was moved away from whoever began them, and each scope has keys of its own', async () => {
+    const [stays = '', goes = ''] = fleet;
+    const policies = await Promise.all([POLICY_ID, null].map((parent) => makePolicy(parent)));
+    const [mine = '', elsewhere = ''] = policies;
+    await move(stays, mine);
+    await move(goes, mine);
+    const scope = Scope.subtrees([mine]);
+    const filter = { computerIds: fleet.slice(0, 4) };
+    const request = { filter, action: { command: { type: 'ping' } }, idempotencyKey: 'one word for all' };
+    const begin = (by: Scope) => world.call<ShownOperation>('post', '/computers/bulk', { body: request, scope: by });
+    const { body } = await begin(scope);
+    expect(body.matched).to.equal(2);
+    expect((await begin(scope)).body.id).to.equal(body.id);
+    expect((await begin(Scope.all)).body.id).not.to.equal(body.id);
+    await move(goes, elsewhere);
+    await world.runJob();
+    const reasons = await targets(body.id, { state: ['skipped'] });
+    expect(reasons.map(({ computerId, reason }) => [computerId, reason])).to.deep.equal([[goes, 'beyond-scope']]);
+    const call = { params: { id: body.id }, scope };
+    const seen = await world.call<ShownOperation>('get', '/operations/:id', call);
+    expect([seen.body.matched, seen.body.progress['queued']]).to.deep.equal([1, 1]);
+    const theirs = Scope.subtrees([elsewhere]);
+    const refused = await problemOf(world.call('post', '/operations/:id/cancel', { ...call, scope: theirs }));
+    expect(refused.code).to.equal('operation-not-found');
+    for (const id of [stays, goes]) await move(id, POLICY_ID);
+    await world.runJob();
+  });
+
+  async function makePolicy(parent: string | null): Promise<string> {
+    const id = randomUUID();
+    await world.pool.query(
+      `INSERT INTO policies (id, parent_id, name, description, settings, locks, revision, created_at, updated_at,
+         verdict_rules_fleet_ms) VALUES ($1, $2, $3, '', '{}', '{}', 1, '2026-11-21', '2026-11-21', 0)`,
+      [id, parent, id],
+    );
+    return id;
+  }
+
+  async function move(id: string, policyId: string): Promise<void> {
+    await world.pool.query('UPDATE computers SET policy_id = $2 WHERE id = $1', [id, policyId]);
+  }
 
   it('are for those that matched when they began, and end early when cancelled', async () => {
     const { body } = await bulk({ filter: { computerIds: fleet.slice(0, 4) }, perSecond: 1 });
