@@ -52,6 +52,15 @@ CREATE UNIQUE INDEX alerts_open ON public.alerts USING btree (type, subject) WHE
 CREATE INDEX alerts_raised ON public.alerts USING btree (raised_fleet_ms, id);
 GRANT DELETE, INSERT, SELECT, UPDATE ON alerts TO wardbeat_app;
 
+CREATE TABLE api_key_uses (
+  key_id uuid NOT NULL,
+  at timestamp with time zone NOT NULL,
+  source_address text,
+  CONSTRAINT api_key_uses_pkey PRIMARY KEY (key_id),
+  CONSTRAINT api_key_uses_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id) ON DELETE CASCADE
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON api_key_uses TO wardbeat_app;
+
 CREATE TABLE api_keys (
   id uuid NOT NULL,
   name text NOT NULL,
@@ -62,8 +71,6 @@ CREATE TABLE api_keys (
   expires_at timestamp with time zone,
   policy_id uuid,
   key_prefix text,
-  last_used_at timestamp with time zone,
-  last_used_from text,
   CONSTRAINT api_keys_pkey PRIMARY KEY (id),
   CONSTRAINT api_keys_key_hash_key UNIQUE (key_hash),
   CONSTRAINT api_keys_name_key UNIQUE (name),
