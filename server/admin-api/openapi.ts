@@ -90,6 +90,7 @@ function operationOf(route: RouteDefinition, dtos: Schemas): JsonSchema {
     tags: [route.tag],
     'x-permission': route.permission,
     'x-reach': reachOf(route),
+    ...(route.proof ? { 'x-proof': route.proof } : {}),
     security: route.permission === 'public' ? [] : [{ session: [] }, { apiKey: [] }],
     ...(parameters.length > 0 ? { parameters } : {}),
     ...(route.body ? { requestBody: requestBodyOf(route, route.body) } : {}),

@@ -47,6 +47,18 @@ export class ApiKeyReply {
   @Schema({ type: ['string', 'null'], format: 'date-time' })
   @Text({ max: 32 })
   expiresAt!: string | null;
+
+  @Schema({ type: ['string', 'null'], description: 'how the key begins; null for one that is older than the prefix' })
+  @Text({ max: 16 })
+  prefix!: string | null;
+
+  @Schema({ type: ['string', 'null'], format: 'date-time', description: 'to the minute; null: never' })
+  @Text({ max: 32 })
+  lastUsedAt!: string | null;
+
+  @Schema({ type: ['string', 'null'], description: 'the address that it was last used from' })
+  @Text({ max: 64 })
+  lastUsedFrom!: string | null;
 }
 
 export class CreatedApiKeyReply extends ApiKeyReply {

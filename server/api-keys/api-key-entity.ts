@@ -10,6 +10,7 @@ export interface ApiKeyRow {
   createdAt: Date;
   createdBy: string;
   expiresAt: Date | null;
+  keyPrefix: string | null;
 }
 
 export const ApiKeyEntity = new EntitySchema<ApiKeyRow>({
@@ -24,5 +25,6 @@ export const ApiKeyEntity = new EntitySchema<ApiKeyRow>({
     createdAt: { name: 'created_at', type: 'timestamptz' },
     createdBy: { name: 'created_by', type: 'text' },
     expiresAt: { name: 'expires_at', type: 'timestamptz', nullable: true },
+    keyPrefix: { name: 'key_prefix', type: 'text', nullable: true },
   },
 });

@@ -31,6 +31,7 @@ export function apiKeyRoutes({ sql, apiKeys }: ApiKeyRouteDeps): readonly RouteD
       method: 'post',
       path: '/api-keys',
       permission: 'administrator',
+      proof: 'recent',
       reach: 'scope',
       summary: 'Make an API key; it is shown this once',
       tag: 'api-keys',
@@ -58,7 +59,8 @@ export function apiKeyRoutes({ sql, apiKeys }: ApiKeyRouteDeps): readonly RouteD
   ];
 }
 
-function toReply({ id, name, role, policyId, createdAt, createdBy, expiresAt }: ApiKey): ApiKeyReply {
+function toReply(apiKey: ApiKey): ApiKeyReply {
+  const { id, name, role, policyId, createdAt, createdBy, expiresAt, prefix, lastUsedAt, lastUsedFrom } = apiKey;
   return {
     id,
     name,
@@ -67,5 +69,8 @@ function toReply({ id, name, role, policyId, createdAt, createdBy, expiresAt }: 
     createdAt: createdAt.toISOString(),
     createdBy,
     expiresAt: expiresAt?.toISOString() ?? null,
+    prefix,
+    lastUsedAt: lastUsedAt?.toISOString() ?? null,
+    lastUsedFrom,
   };
 }

@@ -13,6 +13,10 @@ import type { CreateApiKeyBody } from './api-key-dto.js';
 import { createApiKeyRepository, type ApiKey } from './api-key-repository.js';
 
 const KEY_BYTES = 32;
+/** Enough to tell keys apart; the other 222 bits stay unknown. */
+const PREFIX_CHARACTERS = 'wbk_'.length + 6;
+/** The time of the last use is stored this often at most. */
+const TOUCH_MS = 60_000;
 const KEY = /^wbk_[A-Za-z0-9_-]{43}$/;
 
 export interface ApiKeyServiceDeps {
@@ -32,7 +36,7 @@ export interface ApiKeyService {
   create(caller: Caller, body: CreateApiKeyBody): Promise<{ readonly apiKey: ApiKey; readonly key: string }>;
   /** Throws `api-key-not-found`. */
   remove(caller: Caller, id: string): Promise<void>;
-  identify(key: string): Promise<Identity | undefined>;
+  identify(key: string, sourceAddress: string | null): Promise<Identity | undefined>;
 }
 
 export function createApiKeyService(deps: ApiKeyServiceDeps): ApiKeyService {
@@ -47,10 +51,12 @@ export function createApiKeyService(deps: ApiKeyServiceDeps): ApiKeyService {
         const entry = { actor, action: 'api-key.deleted', subjectType: 'api-key', subjectId: id };
         await deps.audit.append(sql, { ...entry, before: { name, role, policyId } });
       }),
-    async identify(key) {
+    async identify(key, sourceAddress) {
       if (!KEY.test(key)) return undefined;
-      const known = await reader.findValid(hashKey(key), new Date(deps.clock.wall()));
+      const now = new Date(deps.clock.wall());
+      const known = await reader.findValid(hashKey(key), now);
       if (!known) return undefined;
+      if (isStale(known, now, sourceAddress)) await reader.touch(known.id, now, sourceAddress);
       const { id, name, role, policyId } = known;
       return { kind: 'api-key', id, name, role, policyId };
     },
@@ -64,16 +70,23 @@ async function createKey(deps: ApiKeyServiceDeps, { actor, scope }: Caller, body
   const { name, role, expiresInSeconds } = body;
   const expiresAt = expiresInSeconds === undefined ? null : new Date(nowMs + expiresInSeconds * 1000);
   const id = deps.random.uuid();
-  const made = { createdAt: new Date(nowMs), createdBy: actor.name };
-  const apiKey: ApiKey = { id, name, role, policyId, ...made, expiresAt };
+  const made = { createdAt: new Date(nowMs), createdBy: actor.name, lastUsedAt: null, lastUsedFrom: null };
+  const apiKey: ApiKey = { id, name, role, policyId, ...made, expiresAt, prefix: key.slice(0, PREFIX_CHARACTERS) };
   await deps.inTransaction(async (manager) => {
     const sql = sqlOfManager(manager);
     await assertBindable(sql, scope, policyId);
     await createApiKeyRepository(sql).insert(apiKey, hashKey(key));
     const entry = { actor, action: 'api-key.created', subjectType: 'api-key', subjectId: id };
-    await deps.audit.append(sql, { ...entry, after: { name, role, policyId, expiresAt } });
+    await deps.audit.append(sql, { ...entry, after: { name, role, policyId, expiresAt, prefix: apiKey.prefix } });
   });
   return { apiKey, key };
+}
+
+/** Another address is told at once: the first use of a stolen key is one. */
+function isStale({ lastUsedAt, lastUsedFrom }: ApiKey, now: Date, sourceAddress: string | null): boolean {
+  if (lastUsedAt === null) return true;
+  const ageMs = now.getTime() - lastUsedAt.getTime();
+  return ageMs > TOUCH_MS || (ageMs > 0 && lastUsedFrom !== sourceAddress);
 }
 
 /** SHA-256: 32 random bytes need no slow hash. */

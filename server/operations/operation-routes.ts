@@ -48,6 +48,7 @@ function beginningRoutes(deps: OperationServiceDeps): RouteDefinition[] {
       path: '/computers/bulk',
       permission: 'operator',
       reach: 'scope',
+      proof: 'recent',
       tag,
       summary: 'Queue a command for every computer that a filter matches, at a pace; dryRun counts them',
       body: BulkBody,

@@ -1,5 +1,6 @@
 import { ROLES, type Role } from '../access/actor.js';
 import { Name, OneOf, Optional, OptionalOrNull, Schema, Text, Uuid, UuidOrNull } from '../admin-api/dto.js';
+import { Flag } from '../admin-api/shown.js';
 
 /** Length counts, composition does not (NIST SP 800-63B). */
 const PASSWORD = { min: 8, max: 1024 };
@@ -19,6 +20,11 @@ export class CreateUserBody {
   @OptionalOrNull()
   @Uuid()
   policyId?: string | null;
+
+  /** The user has to choose a password of his own before anything else. */
+  @Optional()
+  @Flag()
+  mustChangePassword?: boolean;
 }
 
 export class PatchUserBody {
@@ -34,6 +40,15 @@ export class PatchUserBody {
   @OptionalOrNull()
   @Uuid()
   policyId?: string | null;
+
+  @Optional()
+  @Flag()
+  mustChangePassword?: boolean;
+
+  /** He can neither sign in nor go on. */
+  @Optional()
+  @Flag()
+  disabled?: boolean;
 }
 
 export class ChangePasswordBody {
@@ -65,4 +80,17 @@ export class UserReply {
   @Schema({ type: 'string', format: 'date-time' })
   @Text({ max: 32 })
   passwordChangedAt!: string;
+
+  @Flag()
+  mustChangePassword!: boolean;
+
+  @Flag()
+  disabled!: boolean;
+
+  @Flag()
+  secondFactor!: boolean;
+
+  @Schema({ type: ['string', 'null'], format: 'date-time' })
+  @Text({ max: 32 })
+  lastSignedInAt!: string | null;
 }

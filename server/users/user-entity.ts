@@ -9,6 +9,8 @@ export interface UserRow {
   policyId: string | null;
   createdAt: Date;
   passwordChangedAt: Date;
+  mustChangePassword: boolean;
+  disabled: boolean;
 }
 
 export const UserEntity = new EntitySchema<UserRow>({
@@ -22,5 +24,7 @@ export const UserEntity = new EntitySchema<UserRow>({
     policyId: { name: 'policy_id', type: 'uuid', nullable: true },
     createdAt: { name: 'created_at', type: 'timestamptz' },
     passwordChangedAt: { name: 'password_changed_at', type: 'timestamptz' },
+    mustChangePassword: { name: 'must_change_password', type: 'boolean' },
+    disabled: { type: 'boolean' },
   },
 });

@@ -24,12 +24,22 @@ interface Row {
   readonly password_hash: string;
   readonly created_at: Date;
   readonly password_changed_at: Date;
+  readonly must_change_password: boolean;
+  readonly disabled: boolean;
+  readonly has_second_factor: boolean;
+  readonly last_signed_in_at: Date | null;
   readonly revision: number;
 }
 
 /** The row's own version is its revision: it moves with every change and is only compared for equality. */
-const COLUMNS =
-  'id, name, role, policy_id, password_hash, created_at, password_changed_at, xmin::text::bigint AS revision';
+const COLUMNS = `id, name, role, policy_id, password_hash, created_at, password_changed_at, must_change_password, disabled,
+  xmin::text::bigint AS revision,
+  EXISTS (SELECT FROM second_factors f WHERE f.user_id = users.id AND f.confirmed_at IS NOT NULL) AS has_second_factor,
+  (SELECT s.at FROM user_sign_ins s WHERE s.user_id = users.id) AS last_signed_in_at`;
+
+const UPDATE = `
+UPDATE users SET role = $2, policy_id = $3, password_hash = $4, password_changed_at = $5, must_change_password = $6,
+  disabled = $7 WHERE id = $1`;
 
 /** Queries of `users`. A user belongs to the policy that his role is bound to; one that is bound to none, to no scope but the whole. */
 export interface UserRepository {
@@ -43,7 +53,7 @@ export interface UserRepository {
   list(scope: Scope, query: PageQuery): Promise<Page<User>>;
   /** Throws `name-taken`. */
   insert(user: User): Promise<void>;
-  /** Stores role, binding and password; answers the user with his new revision. */
+  /** Stores all but the name; answers the user with his new revision. */
   update(user: User): Promise<User>;
   remove(id: string): Promise<void>;
 }
@@ -77,7 +87,8 @@ export function createUserRepository(sql: Sql): UserRepository {
     },
     lockAdministrators: () =>
       sql.query<{ id: string }>(
-        `SELECT id FROM users WHERE role = 'administrator' AND policy_id IS NULL ORDER BY id FOR UPDATE`,
+        `SELECT id FROM users WHERE role = 'administrator' AND policy_id IS NULL AND NOT disabled
+         ORDER BY id FOR UPDATE`,
       ),
     async isEmpty() {
       const [row] = await sql.query<{ empty: boolean }>('SELECT NOT EXISTS (SELECT 1 FROM users) AS empty');
@@ -86,10 +97,8 @@ export function createUserRepository(sql: Sql): UserRepository {
     list: (scope, query) => listUsers(sql, scope, query),
     insert: (user) => insertUser(sql, user),
     async update(user) {
-      await sql.query(
-        'UPDATE users SET role = $2, policy_id = $3, password_hash = $4, password_changed_at = $5 WHERE id = $1',
-        [user.id, user.role, user.policyId, user.passwordHash, user.passwordChangedAt],
-      );
+      const { id, role, policyId, passwordHash, passwordChangedAt, mustChangePassword, disabled } = user;
+      await sql.query(UPDATE, [id, role, policyId, passwordHash, passwordChangedAt, mustChangePassword, disabled]);
       return (await one('id = $1', [user.id])) ?? user;
     },
     async remove(id) {
@@ -113,9 +122,9 @@ async function listUsers(sql: Sql, scope: Scope, query: PageQuery): Promise<Page
 async function insertUser(sql: Sql, user: User): Promise<void> {
   await refusingTakenName({ noun: 'A user', name: user.name }, () =>
     sql.query(
-      `INSERT INTO users (id, name, password_hash, role, policy_id, created_at, password_changed_at)
-       VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-      [user.id, user.name, user.passwordHash, user.role, user.policyId, user.createdAt, user.passwordChangedAt],
+      `INSERT INTO users (id, name, password_hash, role, policy_id, created_at, password_changed_at, must_change_password)
+       VALUES ($1, $2, $3, $4, $5, $6, $6, $7)`,
+      [user.id, user.name, user.passwordHash, user.role, user.policyId, user.createdAt, user.mustChangePassword],
     ),
   );
 }
@@ -129,6 +138,10 @@ function toUser(row: Row): User {
     passwordHash: row.password_hash,
     createdAt: row.created_at,
     passwordChangedAt: row.password_changed_at,
+    mustChangePassword: row.must_change_password,
+    disabled: row.disabled,
+    hasSecondFactor: row.has_second_factor,
+    lastSignedInAt: row.last_signed_in_at,
     revision: Number(row.revision),
   };
 }

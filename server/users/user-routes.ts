@@ -29,6 +29,7 @@ export function userRoutes(deps: UserRouteDeps): readonly RouteDefinition[] {
       ...BASE,
       method: 'post',
       permission: 'administrator',
+      proof: 'recent',
       summary: 'Make a user',
       body: CreateUserBody,
       reply: { status: 201, body: UserReply },
@@ -40,7 +41,8 @@ export function userRoutes(deps: UserRouteDeps): readonly RouteDefinition[] {
       method: 'patch',
       path: '/users/:id',
       permission: 'administrator',
-      summary: "Change a user's role, what it is bound to, or password; ends that user's sessions",
+      proof: 'recent',
+      summary: "Change a user's role, what it is bound to, or password, or disable him; ends that user's sessions",
       body: PatchUserBody,
       needsIfMatch: true,
       check: ({ scope, body: { policyId } }) => policyFaults(sql, scope, { policyId }),
@@ -54,6 +56,7 @@ export function userRoutes(deps: UserRouteDeps): readonly RouteDefinition[] {
       reach: 'scope',
       path: '/users/:id',
       permission: 'administrator',
+      proof: 'recent',
       summary: 'Remove a user; the last administrator stays',
       tag: 'users',
       reply: { status: 204 },
@@ -95,6 +98,7 @@ function ownPasswordRoute({ users, backoff, clearCookie }: UserRouteDeps): Route
     path: '/users/current/password',
     permission: 'auditor',
     reach: 'everyone',
+    whileOwing: ['password', 'second-factor'],
     summary: "Change one's own password; ends all of one's sessions, this one too",
     tag: 'users',
     body: ChangePasswordBody,
@@ -105,8 +109,10 @@ function ownPasswordRoute({ users, backoff, clearCookie }: UserRouteDeps): Route
       assertMayTry(backoff, attempt);
       if (!(await users.verify(actor.name, body.currentPassword)).isRight)
         throw invalidFields([{ pointer: '#/currentPassword', detail: 'is wrong' }]);
+      if (body.newPassword.normalize('NFKC') === body.currentPassword.normalize('NFKC'))
+        throw invalidFields([{ pointer: '#/newPassword', detail: 'is the present one' }]);
       backoff.succeeded(attempt);
-      await users.changePassword(actor, { id: actor.id }, body.newPassword);
+      await users.changePassword(actor, actor.id, { password: body.newPassword, mustChangePassword: false });
       return { headers: { 'Set-Cookie': clearCookie() } };
     },
   });
@@ -124,5 +130,9 @@ export function toReply(user: User): UserReply {
     policyId: user.policyId,
     createdAt: user.createdAt.toISOString(),
     passwordChangedAt: user.passwordChangedAt.toISOString(),
+    mustChangePassword: user.mustChangePassword,
+    disabled: user.disabled,
+    secondFactor: user.hasSecondFactor,
+    lastSignedInAt: user.lastSignedInAt?.toISOString() ?? null,
   };
 }

@@ -14,7 +14,7 @@ import type { FirstPasswordFile } from './first-password-file.js';
 import type { PasswordHasher } from './password-hasher.js';
 import type { ResetPasswordFiles } from './reset-password-file.js';
 import { createUserRepository, type UserRepository } from './user-repository.js';
-import { assertAdministratorRemains, auditedUser, isWholeAdministrator } from './user-rules.js';
+import { assertAdministratorRemains, auditedUser, changeOf, isWholeAdministrator } from './user-rules.js';
 import { FIRST_USER_NAME, type User } from './user.js';
 
 export interface UserServiceDeps {
@@ -37,12 +37,20 @@ export interface NewUser {
   readonly password: string;
   /** What the role is bound to; absent: to what the caller's is. */
   readonly policyId?: string | null;
+  readonly mustChangePassword?: boolean;
 }
 
 export interface UserChange {
   readonly role?: Role;
   readonly password?: string;
   readonly policyId?: string | null;
+  readonly mustChangePassword?: boolean;
+  readonly disabled?: boolean;
+}
+
+export interface GivenPassword {
+  readonly password: string;
+  readonly mustChangePassword: boolean;
 }
 
 export interface UserTarget {
@@ -63,12 +71,12 @@ export interface UserService {
   /** Throws `name-taken`, `policy-not-found`, `beyond-scope`. */
   create(caller: Caller, user: NewUser): Promise<User>;
   /**
-   * A new role, binding or password ends the user's sessions. Throws `user-not-found`, `revision-stale`,
+   * Any change ends the user's sessions. Throws `user-not-found`, `revision-stale`,
    * `policy-not-found`, `beyond-scope`, `in-use` for the last who may administer everything.
    */
   change(caller: Caller, target: UserTarget, to: UserChange): Promise<User>;
-  /** A user's own password: whatever his role is bound to. */
-  changePassword(actor: Actor, target: UserTarget, password: string): Promise<User>;
+  /** A user's password, whatever his role is bound to: his own choice, or one that he has to change. */
+  changePassword(actor: Actor, id: string, to: GivenPassword): Promise<User>;
   /** Throws `user-not-found`, `in-use`. */
   remove(caller: Caller, id: string): Promise<void>;
   /** Whether name and password are right; takes the same time for a name that nobody has. */
@@ -90,7 +98,8 @@ export function createUserService(deps: UserServiceDeps): UserService {
   const change: UserService['change'] = async (caller, target, to) => {
     const policyId = to.policyId === undefined ? undefined : caller.scope.bindingFor(to.policyId);
     const passwordHash = to.password === undefined ? undefined : await deps.passwords.hash(to.password);
-    const next = { role: to.role, policyId, passwordHash };
+    const { role, mustChangePassword, disabled } = to;
+    const next = { role, policyId, passwordHash, mustChangePassword, disabled };
     const changed = await inTransaction((tools) => changeUser(deps, tools, { caller, target, next }));
     if (passwordHash !== undefined) forgetFiles(deps, changed);
     return changed;
@@ -102,16 +111,16 @@ export function createUserService(deps: UserServiceDeps): UserService {
       if (!user) throw new Problem('user-not-found');
       return user;
     },
-    async create({ actor, scope }, { name, role, password, policyId: asked }) {
+    async create({ actor, scope }, { name, role, password, policyId: asked, mustChangePassword = false }) {
       const policyId = scope.bindingFor(asked);
       const passwordHash = await deps.passwords.hash(password);
       return inTransaction(async (tools) => {
         await assertBindable(tools.sql, scope, policyId);
-        return insertUser(deps, tools, { name, role, policyId, passwordHash, actor });
+        return insertUser(deps, tools, { name, role, policyId, passwordHash, mustChangePassword, actor });
       });
     },
     change,
-    changePassword: (actor, target, password) => change({ actor, scope: Scope.all }, target, { password }),
+    changePassword: (actor, id, to) => change({ actor, scope: Scope.all }, { id }, to),
     async remove(caller, id) {
       forgetFiles(deps, await inTransaction((tools) => removeUser(deps, tools, { caller, id })));
     },
@@ -128,7 +137,8 @@ function forgetFiles({ firstPassword, resetPasswords }: UserServiceDeps, user: U
   resetPasswords.remove(user);
 }
 
-interface Insertion extends Omit<NewUser, 'password' | 'policyId'> {
+interface Insertion extends Omit<NewUser, 'password' | 'policyId' | 'mustChangePassword'> {
+  readonly mustChangePassword: boolean;
   readonly policyId: string | null;
   readonly passwordHash: string;
   readonly actor: Actor;
@@ -138,7 +148,7 @@ interface Insertion extends Omit<NewUser, 'password' | 'policyId'> {
 export async function insertUser(
   deps: Pick<UserServiceDeps, 'clock' | 'random' | 'audit'>,
   { sql, users }: Tools,
-  { name, role, policyId, passwordHash, actor }: Insertion,
+  { name, role, policyId, passwordHash, mustChangePassword, actor }: Insertion,
 ): Promise<User> {
   const at = new Date(deps.clock.wall());
   const user: User = {
@@ -149,6 +159,10 @@ export async function insertUser(
     passwordHash,
     createdAt: at,
     passwordChangedAt: at,
+    mustChangePassword,
+    disabled: false,
+    hasSecondFactor: false,
+    lastSignedInAt: null,
     revision: 0,
   };
   await users.insert(user);
@@ -164,6 +178,8 @@ interface Change {
     readonly role: Role | undefined;
     readonly policyId: string | null | undefined;
     readonly passwordHash: string | undefined;
+    readonly mustChangePassword: boolean | undefined;
+    readonly disabled: boolean | undefined;
   };
 }
 
@@ -181,7 +197,7 @@ async function changeUser(deps: UserServiceDeps, { sql, users }: Tools, change: 
   await deps.endSessions(sql, user.id);
   await deps.audit.append(sql, {
     actor: caller.actor,
-    action: next.passwordHash === undefined ? 'user.role-changed' : 'user.password-changed',
+    action: changeOf(user, changed),
     subjectType: 'user',
     subjectId: user.id,
     before: auditedUser(user),
@@ -190,11 +206,13 @@ async function changeUser(deps: UserServiceDeps, { sql, users }: Tools, change: 
   return changed;
 }
 
-function changedUser(user: User, { role, policyId, passwordHash }: Change['next'], nowMs: number): User {
+function changedUser(user: User, { passwordHash, ...next }: Change['next'], nowMs: number): User {
   return {
     ...user,
-    role: role ?? user.role,
-    policyId: policyId === undefined ? user.policyId : policyId,
+    role: next.role ?? user.role,
+    policyId: next.policyId === undefined ? user.policyId : next.policyId,
+    mustChangePassword: next.mustChangePassword ?? user.mustChangePassword,
+    disabled: next.disabled ?? user.disabled,
     ...(passwordHash === undefined ? {} : { passwordHash, passwordChangedAt: new Date(nowMs) }),
   };
 }
