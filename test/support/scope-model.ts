@@ -18,6 +18,7 @@ export const KINDS = [
   'route',
   'delivery',
   'user',
+  'session',
   'key',
 ] as const;
 export type Kind = (typeof KINDS)[number];

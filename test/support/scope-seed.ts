@@ -160,7 +160,8 @@ export class ScopeSeed {
     const { make } = this.world;
     const owner = { policy: policyId };
     const user = { name: nameOf('user'), role: 'operator', password: PASSWORD, policyId };
-    this.#add('user', (await make('/users', user)).id, { name: user.name, owner });
+    const userId = this.#add('user', (await make('/users', user)).id, { name: user.name, owner });
+    await this.#signedIn(userId, owner);
     const wanted = { name: nameOf('key'), role: 'administrator', policyId };
     const made = await make<{ id: string; key: string }>('/api-keys', wanted);
     // Whoever makes something is named with it.
@@ -168,6 +169,29 @@ export class ScopeSeed {
     const as = { authorization: `Bearer ${made.key}` };
     if (policyId !== null) this.keys.set(policyId, as);
     return as;
+  }
+
+  /** With a second factor, and a recovery code of it. */
+  async #signedIn(userId: string, owner: Owner): Promise<void> {
+    const { query, forest } = this.world;
+    const session = this.#add('session', randomUUID(), { name: nameOf('browser'), owner });
+    const now = toRfc3339(forest.clock.wall());
+    const secret = Buffer.from(session);
+    await query(
+      `INSERT INTO sessions (id, secret_hash, csrf_hash, user_id, created_at, used_at, expires_at, proven_at, user_agent)
+       VALUES ($1, $2, $2, $3, $4, $4, $5, $4, $6)`,
+      [session, secret, userId, now, toRfc3339(forest.clock.wall() + HOUR_MS), this.model.things.at(-1)?.name],
+    );
+    await query('INSERT INTO second_factors (user_id, secret, created_at, confirmed_at) VALUES ($1, $2, $3, $3)', [
+      userId,
+      secret,
+      now,
+    ]);
+    await query('INSERT INTO recovery_codes (id, user_id, code_hash) VALUES ($1, $2, $3)', [
+      randomUUID(),
+      userId,
+      secret,
+    ]);
   }
 
   async #move(id: string, policyId: string): Promise<void> {

@@ -42,6 +42,9 @@ const TABLES: readonly (readonly [table: string, id: string])[] = [
   ['notification_deliveries', 'id'],
   ['notification_delivery_alerts', 'delivery_id'],
   ['users', 'id'],
+  ['sessions', 'id'],
+  ['second_factors', 'user_id'],
+  ['recovery_codes', 'user_id'],
   ['api_keys', 'id'],
 ];
 
@@ -340,6 +343,9 @@ describe('what a role that is bound to a policy sees and changes (T23)', functio
     }
     for (const route of routes.filter(({ reach, method }) => reach === 'everyone' && method === 'get'))
       await reader.ask({ method: 'GET', path: route.path });
+    // One's own sessions are one's own alone.
+    for (const { id } of model.things.filter(({ kind }) => kind === 'session').slice(-4))
+      expect((await reader.ask({ method: 'DELETE', path: `/sessions/${id}` })).status).to.equal(404);
   });
 
   it('what it sees and may not change answers 403', async () => {
