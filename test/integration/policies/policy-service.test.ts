@@ -313,7 +313,7 @@ describe('policies', () => {
     for (const { code } of await Promise.all(refused.map(problemOf))) expect(code).to.equal('policy-not-found');
     // The place beside all policies is no secret, and not theirs.
     const roots = [
-      call('post', '/policies', { scope, body: { name: 'x' } }),
+      call('post', '/policies', { scope, body: { name: 'x', parentId: null } }),
       call('patch', '/policies/:id', { params: { id: below.id }, scope, body: { parentId: null }, ifMatch: 1 }),
     ];
     for (const { code } of await Promise.all(roots.map(problemOf))) expect(code).to.equal('beyond-scope');
