@@ -2,6 +2,8 @@ import { CHANNEL_CLOSE, readReturn } from '../protocol/channel-messages.js';
 
 /** After so many upgrades in a row that failed where HTTPS worked, something in between lets none through. */
 export const REFUSALS_UNTIL_FALLBACK = 3;
+/** An upgrade that was not answered counts as failed only where HTTPS then took no more than this share of its wait. */
+const QUICK_SHARE = 0.5;
 /** After so many channels in a row that were cut soon, something in between lets none live. */
 export const SHORT_LIVES_UNTIL_FALLBACK = 5;
 export const SHORT_LIFE_MS = 60_000;
@@ -46,6 +48,22 @@ export function afterRefusal(trouble: ChannelTrouble, refused: RefusedUpgrade): 
   if (refusals >= REFUSALS_UNTIL_FALLBACK || trouble.fallback) return fallBack({ ...trouble, refusals }, refused);
   const delay = FIRST_REFUSAL_RETRY_MS * 2 ** (refusals - 1) * (0.5 + chance / 2);
   return { ...trouble, refusals, notBeforeBoot: nowBoot + delay };
+}
+
+/** An upgrade had no answer: whether something in between swallowed it is shown by HTTPS, until then it is tried again later. */
+export function afterSilence(
+  trouble: ChannelTrouble,
+  { nowBoot, chance }: Pick<RefusedUpgrade, 'nowBoot' | 'chance'>,
+): ChannelTrouble {
+  return { ...trouble, notBeforeBoot: nowBoot + FIRST_REFUSAL_RETRY_MS * (1 + chance) };
+}
+
+/**
+ * Whether a report by HTTPS, from its connection to its answer, was so quick that an upgrade was swallowed which waited for
+ * nothing just before: a manager, or a machine, that is only slow is slow at both.
+ */
+export function isSwallowed({ waitedMs, httpsMs }: { readonly waitedMs: number; readonly httpsMs: number }): boolean {
+  return httpsMs <= waitedMs * QUICK_SHARE;
 }
 
 function fallBack(

@@ -8,13 +8,15 @@ import {
   afterLoss,
   afterOpening,
   afterRefusal,
+  afterSilence,
+  isSwallowed,
   mayOpen,
   NO_TROUBLE,
   SHORT_LIFE_MS,
   type ChannelTrouble,
 } from '../channel-rules.js';
 import { ATTEMPT_LIMIT_MS } from '../beat-rules.js';
-import { sleepUnlessAborted, withDeadline } from '../deadline.js';
+import { DeadlinePassed, sleepUnlessAborted, withDeadline } from '../deadline.js';
 import { upgradeToChannel, type AgentChannel, type ChannelEnds } from './agent-channel.js';
 import type { ManagerTransport, Routes } from './manager-transport.js';
 import { routeKey, type Route } from './route-rules.js';
@@ -81,6 +83,8 @@ export class HeldTransport {
   /** When an exchange was asked for that opens one. */
   #askedBoot = Number.NEGATIVE_INFINITY;
   #isEnding = false;
+  /** Of the attempt that goes on by HTTPS. */
+  #unanswered: { readonly error: DeadlinePassed; readonly waitedMs: number } | undefined;
   readonly #secondWay: SecondWay;
 
   constructor(deps: HeldTransportDeps) {
@@ -96,6 +100,7 @@ export class HeldTransport {
   ): Promise<ManagerConnection> {
     const { clock } = this.#deps;
     const end = clock.monotonic() + milliseconds;
+    this.#unanswered = undefined;
     this.review();
     if (over) return this.#byHttps(milliseconds, signal, { over });
     if (this.#channel?.isStale) this.#channel.destroy();
@@ -112,8 +117,11 @@ export class HeldTransport {
     signal: AbortSignal,
     { over, onClose }: { readonly over?: Route; readonly onClose?: () => void } = {},
   ): Promise<ManagerConnection> {
-    const { https } = this.#deps;
-    const open: OpenWay = (left, limit) => https.connect(left, limit, over);
+    const { clock, https } = this.#deps;
+    const open: OpenWay = async (left, limit) => {
+      const begunAt = clock.monotonic();
+      return this.#judging(await https.connect(left, limit, over), begunAt);
+    };
     return this.#secondWay.connect({ open, onClose }, milliseconds, signal);
   }
 
@@ -193,8 +201,11 @@ export class HeldTransport {
   /** Undefined where the manager was reached and no channel came about. Throws `TransportError` where it was not. */
   async #open(milliseconds: number, signal: AbortSignal): Promise<AgentChannel | undefined> {
     const { clock, https } = this.#deps;
+    const begunAt = clock.monotonic();
     const verified = await https.open(milliseconds, signal);
-    const limit = { clock, milliseconds: Math.min(milliseconds / 2, LONGEST_UPGRADE_MS), signal };
+    const openedAt = clock.monotonic();
+    const left = Math.max(0, begunAt + milliseconds - openedAt);
+    const limit = { clock, milliseconds: Math.min(left / 2, LONGEST_UPGRADE_MS), signal };
     try {
       const channel = await withDeadline(limit, (bounded) =>
         upgradeToChannel(
@@ -211,7 +222,8 @@ export class HeldTransport {
       return channel;
     } catch (error) {
       if (signal.aborted) throw error;
-      this.#refused(error);
+      if (error instanceof DeadlinePassed) this.#unheard(error, clock.monotonic() - openedAt);
+      else this.#refused(error);
       return undefined;
     }
   }
@@ -226,6 +238,31 @@ export class HeldTransport {
     void this.#watchLife(channel);
     if (fallback) log.info({ managerUrl: channel.managerUrl }, 'A channel is open again');
     else log.debug({ managerUrl: channel.managerUrl }, 'A channel is open');
+  }
+
+  #unheard(error: DeadlinePassed, waitedMs: number): void {
+    const { clock, random } = this.#deps;
+    const nowBoot = clock.boot();
+    this.#unanswered = { error, waitedMs };
+    this.#trouble = afterSilence(this.#trouble, { nowBoot, chance: random.fraction() });
+    this.#changed(error.message);
+    this.#ask(this.#trouble.notBeforeBoot - nowBoot);
+  }
+
+  /** The report that goes by HTTPS in its place tells what an upgrade meant that had no answer. */
+  #judging(connection: ManagerConnection, begunAt: number): ManagerConnection {
+    const { clock } = this.#deps;
+    return {
+      ...connection,
+      post: async (path, body, signal) => {
+        const unanswered = this.#unanswered;
+        this.#unanswered = undefined;
+        const answer = await connection.post(path, body, signal);
+        const httpsMs = clock.monotonic() - begunAt;
+        if (unanswered && isSwallowed({ ...unanswered, httpsMs })) this.#refused(unanswered.error);
+        return answer;
+      },
+    };
   }
 
   #refused(error: unknown): void {

@@ -131,7 +131,7 @@ export async function openRoute(options: OpenRouteOptions): Promise<OpenedRoute>
     options.onFailure?.(path, opened);
     if (!signal.aborted) chooser.failed(path, opened);
   }
-  throw failureOf(tried) ?? nothingTried(signal);
+  throw failureOf(tried) ?? nothingTried(options);
 }
 
 function nextPath({ chooser, signal, means }: OpenRouteOptions, tried: ReadonlyMap<string, Failure>): Path | undefined {
@@ -139,8 +139,10 @@ function nextPath({ chooser, signal, means }: OpenRouteOptions, tried: ReadonlyM
   return path && !tried.has(path.key) ? path : undefined;
 }
 
-function nothingTried(signal: AbortSignal): TransportError {
-  return signal.aborted ? toTransportError(signal.reason) : new TransportError('unknown', 'No manager URL is known');
+function nothingTried({ signal, chooser }: OpenRouteOptions): TransportError {
+  if (signal.aborted) return toTransportError(signal.reason);
+  if (chooser.size === 0) return new TransportError('unknown', 'No manager URL is known');
+  return new TransportError('timeout', 'The time of the attempt was over before a connection was begun');
 }
 
 function shareOf(left: number, { tried, size }: { readonly tried: number; readonly size: number }): number {

@@ -68,8 +68,8 @@ export class FakeManager {
   settings: SettingValues = catalogueDefaults();
   /** Whether enrollments are answered with the settings. */
   tellsSettings = false;
-  /** How upgrades are answered: `none` asks for none within the hour, `page` is a middlebox, `cut` closes the connection. */
-  upgrades: 'none' | 'page' | 'cut' | 'channels' = 'none';
+  /** How upgrades are answered: `none` asks for none within the hour, `page` is a middlebox, `cut` closes the connection, `silence` says nothing. */
+  upgrades: 'none' | 'page' | 'cut' | 'silence' | 'channels' = 'none';
   readonly channels = new Set<WebSocket>();
   /** Reports over channels, of all. */
   channelReports = 0;
@@ -164,6 +164,7 @@ export class FakeManager {
   #upgrade(request: IncomingMessage, socket: TLSSocket, head: Buffer): void {
     socket.on('error', () => undefined);
     if (this.upgrades === 'cut') return void socket.destroy();
+    if (this.upgrades === 'silence') return;
     if (this.upgrades === 'none') return void socket.end(NO_UPGRADE);
     if (this.upgrades === 'page') return void socket.end(PAGE);
     this.#webSockets.handleUpgrade(request, socket, head, (channel) => {

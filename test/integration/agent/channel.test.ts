@@ -173,20 +173,35 @@ describe('an agent that holds a channel', function () {
     expect(manager.channels.size).to.equal(0);
   });
 
-  for (const upgrades of ['page', 'cut'] as const)
-    it(`falls back to a connection for each heartbeat behind what lets no upgrade through (${upgrades}), and says so`, async () => {
-      manager.upgrades = upgrades;
-      const agent = await startAgent();
-      await until('it fell back', () => agent.status().channel.state === 'fallback', 60_000);
+  it('falls back to a connection for each heartbeat behind what lets no upgrade through, and says so', async () => {
+    // Each takes its time: side by side.
+    await Promise.all((['page', 'cut', 'silence'] as const).map(fallsBackBehind));
+  });
+
+  async function fallsBackBehind(upgrades: 'page' | 'cut' | 'silence'): Promise<void> {
+    const own = temporaryFolder();
+    const behind = await FakeManager.start(own.path);
+    behind.upgrades = upgrades;
+    const place = dataDirectory(join(own.path, 'web1'));
+    await enrollInProcess(place, behind);
+    const agent = await composeInProcess(place, { listenerPort: 0 });
+    try {
+      await agent.start();
+      await until(`it fell back behind ${upgrades}`, () => agent.status().channel.state === 'fallback', 60_000);
       expect(agent.status()).to.include({ state: 'online', lastError: null });
       expect(agent.status().channel.detail).to.be.a('string');
-      const seen = manager.reports.length;
+      const seen = behind.reports.length;
       await agent.spool.append('control', { kind: 'x', severity: 'info', message: 'x' });
       await agent.stop();
-      expect(manager.reports.length).to.be.greaterThan(seen);
-      const parts = manager.reports.at(-1)?.report.components ?? [];
+      expect(behind.reports.length).to.be.greaterThan(seen);
+      const parts = behind.reports.at(-1)?.report.components ?? [];
       const part = parts.find(({ name }) => name === 'channel');
       expect(part).to.include({ kind: 'agentPart', state: 'unknown' });
       expect(part?.detail).to.contain('each heartbeat opens a connection');
-    });
+    } finally {
+      await agent.abort();
+      await behind.close();
+      own.remove();
+    }
+  }
 });

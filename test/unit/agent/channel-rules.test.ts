@@ -4,7 +4,9 @@ import {
   afterLoss,
   afterOpening,
   afterRefusal,
+  afterSilence,
   FALLBACK_MS,
+  isSwallowed,
   LOSS_SPREAD_MS,
   mayOpen,
   NO_TROUBLE,
@@ -44,6 +46,19 @@ describe('upgrades that fail', () => {
     const trouble = [1, 2, 3, 4].reduce((before, at) => refuse(before, at, 30_000), NO_TROUBLE);
     expect(trouble).to.deep.include({ refusals: 0, notBeforeBoot: 4 + 45_000 });
     expect(trouble.fallback).to.equal(undefined);
+  });
+});
+
+describe('an upgrade that is not answered', () => {
+  it('is tried again later, and counts for nothing yet', () => {
+    const trouble = afterSilence(refuse(NO_TROUBLE, 1000), { nowBoot: 9000, chance: 0.5 });
+    expect(trouble).to.include({ refusals: 1, notBeforeBoot: 9000 + 7500 });
+  });
+
+  it('was swallowed where HTTPS was answered in half of its wait, and not where all is slow', () => {
+    expect(isSwallowed({ waitedMs: 4000, httpsMs: 2000 })).to.equal(true);
+    expect(isSwallowed({ waitedMs: 4000, httpsMs: 2001 })).to.equal(false);
+    expect(isSwallowed({ waitedMs: 0, httpsMs: 1 }), 'no time to answer in').to.equal(false);
   });
 });
 
