@@ -4,7 +4,12 @@ import { CleanupStack } from '../lib/lifecycle.js';
 import type { ReadinessCheck } from './admin-api/readiness-check.js';
 import { composeAdminApi, type AdminApi } from './admin-api/compose-admin-api.js';
 import { createAdminServer, type AdminServer, type AdminTls } from './admin-api/admin-server.js';
-import { readAdminTls } from './admin-tls.js';
+import { adminCertificates, readAdminTls } from './admin-tls.js';
+import {
+  assertEnoughLife,
+  authorityCertificates,
+  createManagerCertificate,
+} from './certificates/manager-certificate.js';
 import { composeChannels, type Channels } from './channels/index.js';
 import type { AgentServer } from './agent-channel/agent-server.js';
 import { composeAgentChannel } from './agent-channel/compose-agent-channel.js';
@@ -156,12 +161,20 @@ interface PartsDeps {
 
 async function composeParts(deps: PartsDeps): Promise<Parts> {
   const { config, edges, storage, core, host } = deps;
-  const identity = await openManagerIdentity({
-    dir: keyFolder(config),
-    authority: core.authority,
-    node: config.node,
-    hosts: certificateHosts(config),
-    clock: { wall: () => storage.fleetClock.trustedTime() },
+  const reopen = () =>
+    openManagerIdentity({
+      dir: keyFolder(config),
+      authority: core.authority,
+      node: config.node,
+      hosts: certificateHosts(config),
+      clock: { wall: () => storage.fleetClock.trustedTime() },
+    });
+  const identity = await reopen();
+  const others = () => [...authorityCertificates(core.authority), ...adminCertificates(config)];
+  assertEnoughLife([{ name: 'manager', notAfter: identity.notAfter }, ...others()], {
+    now: storage.fleetClock.trustedTime(),
+    isForced: config.allowExpiringCertificate,
+    log: edges.log,
   });
   const limits = createPeerLimits({}, () => storage.fleetClock.monotonic());
   const refusals = createRefusalRecorder({
@@ -175,7 +188,23 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
   const lag = createLagWatch(storage.fleetClock, VERDICTS_EVERY_MS);
   const checks = composeReadiness({ config, storage, core });
   const deadMan = composeDeadMan(deps, checks, lag);
-  const scheduler = composeScheduler({ config, edges, storage, ...core, lag, deadMan });
+  const managerCertificate = createManagerCertificate({
+    node: config.node,
+    identity,
+    reopen,
+    others,
+    renew: (next) => {
+      agents.renew(next);
+      dials.renew(next);
+      const changed = readAdminTls(config, next);
+      if (changed) admin.useTls(changed);
+    },
+    alerts: core.alerts,
+    inTransaction: storage.inJobsTransaction,
+    fleetClock: storage.fleetClock,
+    log: edges.log,
+  });
+  const scheduler = composeScheduler({ config, edges, storage, ...core, lag, deadMan, managerCertificate });
   // Where another process has the role, its port is taken to be the one that is configured here too.
   const agentPort = () => (config.roles.has('agents') ? agents.port() : config.agentPort);
   const agentUrl = () => agentUrlOf(host, agentPort());
@@ -249,6 +278,7 @@ function composeManagerDials(
     allowedCidrs: config.dialAllowedCidrs,
     submit: (exchange) => core.heartbeats.batcher.submit(exchange),
     upload: core.commands.upload,
+    renewLate: (peer, request) => core.lateRenewals.renew(peer, request),
     noteMismatch: core.noteMismatch,
   });
 }
@@ -293,6 +323,7 @@ function composeAgents(
     refusalOf: core.heartbeats.refusalOf,
     enroll: (request, address) => core.enrollment.enroll(request, address),
     upload: core.commands.upload,
+    renewLate: (peer, request) => core.lateRenewals.renew(peer, request),
     noteMismatch: core.noteMismatch,
     noteThrottled: () => void (core.metrics.throttled += 1),
     noteRefusal: (refusal) => refusals.note(refusal),
@@ -354,6 +385,7 @@ async function startParts({ config, storage, core, parts, cleanup }: StartDeps):
     cleanup.push('notifications in flight', () => core.notifications.deliverer.close());
     cleanup.push('notices', () => core.notices.close());
     cleanup.push('commands', () => core.commands.job.release());
+    cleanup.push('certificate expiry', () => core.expiries.release());
   }
   await core.settingsWatch.start();
   cleanup.push('settings watch', () => core.settingsWatch.stop());

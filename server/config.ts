@@ -25,6 +25,8 @@ export interface Config {
   readonly dialAllowedCidrs: readonly string[] | undefined;
   /** How long SIGTERM tells agents when to come back before ports close; 0: not at all. */
   readonly drainSeconds: number;
+  /** Whether a start with a certificate that ends within a day is wanted all the same. */
+  readonly allowExpiringCertificate: boolean;
   /** Where notifications may be sent; undefined: anywhere but loopback, link-local and other special addresses. */
   readonly notifyAllowedCidrs: readonly string[] | undefined;
 }
@@ -97,6 +99,7 @@ const NAMES = [
   'DEADMAN_URL',
   'DEADMAN_URL_FILE',
   'NOTIFY_ALLOWED_CIDRS',
+  'ALLOW_EXPIRING_CERTIFICATE',
 ].map((name) => `WARDBEAT_${name}`);
 /** Read by the agent and by the tests; no fault in the manager's environment. */
 const OTHERS = [
@@ -148,6 +151,7 @@ function parseConfig(reader: EnvironmentReader): Config {
     enrollTotalPerSecond: reader.rate('WARDBEAT_ENROLL_TOTAL', 10),
     dialAllowedCidrs: reader.cidrs('WARDBEAT_DIAL_ALLOWED_CIDRS'),
     drainSeconds: reader.integer('WARDBEAT_DRAIN_SECONDS', 0, LONGEST_DRAIN_SECONDS),
+    allowExpiringCertificate: reader.choice('WARDBEAT_ALLOW_EXPIRING_CERTIFICATE', 'false', ['true', 'false']) === 'true',
     notifyAllowedCidrs: reader.cidrs('WARDBEAT_NOTIFY_ALLOWED_CIDRS'),
   };
 }

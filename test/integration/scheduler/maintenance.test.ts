@@ -89,6 +89,7 @@ describe('housekeeping', () => {
       incidents: { run: async () => {} },
       notices: { run: async () => {} },
       commands: { job: { run: async () => {}, tidy: async () => {} } },
+      expiries: { run: async () => {}, tidy: async () => {} },
     });
     const monotonicJobs = clockJobs({ inTransaction: world.inTransaction, fleetClock });
     const scheduler = createScheduler({
