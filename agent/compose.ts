@@ -3,8 +3,9 @@ import type { AgentOptions } from './agent-options.js';
 import { Settings } from './apply-settings.js';
 import { COMMANDS_CAPABILITY } from '../protocol/command-messages.js';
 import { CommandJournal } from './commands/command-journal.js';
-import { composeAgentCommands } from './commands/compose-agent-commands.js';
+import { composeAgentCommands, managerNow } from './commands/compose-agent-commands.js';
 import { createHostCollectors, systemSources, wholeSources } from './collectors/host-collectors.js';
+import { CredentialStore } from './credential-store.js';
 import { Daemon } from './daemon.js';
 import {
   adoptNextIdentity,
@@ -29,6 +30,7 @@ import { LoopWatch } from './loop-watch.js';
 import { MetricsEndpoint } from './metrics/metrics-endpoint.js';
 import { AgentMetrics } from './metrics/agent-metrics.js';
 import { Observer } from './observer.js';
+import { Renewal } from './renewal.js';
 import type { Incarnation } from './report-builder.js';
 import { ProxyControl } from './proxies/proxy-control.js';
 import { createDiskRoom } from './spool/disk-room.js';
@@ -106,7 +108,9 @@ async function readAll(store: DurableStore, { options, identity }: Pick<Opened, 
   return { state, spool, journal: await CommandJournal.open(store) };
 }
 
-async function composeOn(kept: Kept, { options, identity, cleanup }: Opened): Promise<Daemon> {
+async function composeOn(kept: Kept, { options, identity: found, cleanup }: Opened): Promise<Daemon> {
+  const credentials = new CredentialStore(options.directory, found);
+  const { identity } = credentials;
   const { clock, random, log, bootId } = options;
   const { store, state, spool, journal, mended, torn } = kept;
   const settings = new Settings(state, spool);
@@ -114,12 +118,12 @@ async function composeOn(kept: Kept, { options, identity, cleanup }: Opened): Pr
   // A lost database does not make an agent new.
   const isNew = state.progress.lastExchangeAt === undefined && !mended && !store.failure;
   const lock = new ExchangeLock();
-  const ways = composeWays({ options, identity, state, spool, settings, lock, loop: () => loop });
-  const { https, transport, directions, firewall } = ways;
+  const ways = composeWays({ options, identity, state, spool, settings, lock, credentials, loop: () => loop });
+  const { https, transport, directions, firewall, renewal } = ways;
   const owners = [directions, transport, firewall, telemetry.endpoint];
   const parts = () => owners.map(({ part }) => part).filter((part) => part !== undefined);
   const known = { clock, random, log, bootId, state, spool, settings, lock };
-  const base = { ...known, ...telemetry, directions, firewall, transport };
+  const base = { ...known, ...telemetry, directions, firewall, transport, renewal };
   const observer = new Observer({ ...base, store, journal, makeCollectors, parts, restart: options.restart });
   const incarnation = incarnationOf(options, identity);
   const commands = composeAgentCommands({
@@ -194,12 +198,13 @@ interface WaysDeps {
   readonly spool: Spool;
   readonly settings: Settings;
   readonly lock: ExchangeLock;
+  readonly credentials: CredentialStore;
   /** Built later: it needs these ways. */
   readonly loop: () => HeartbeatLoop;
 }
 
 /** What connects agent and manager, either way. */
-function composeWays({ options, identity, state, spool, settings, lock, loop }: WaysDeps) {
+function composeWays({ options, identity, state, spool, settings, lock, credentials, loop }: WaysDeps) {
   const { clock, random, log, bootId, listenerPort } = options;
   const base = { clock, random, log };
   const proxies: ProxyControl = new ProxyControl({
@@ -228,6 +233,7 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
     identity,
     recognise: (socket) => judgeManager(socket, transportOptions),
     exchange: (connection) => loop().answer(connection),
+    renewal: { requestAgain: () => renewal.requestAgain(), take: (renewed) => renewal.take(renewed) },
     onChange: () => void directions.listenersChanged(),
     onDialled: (address) => void firewall.dialledFrom(address),
     firewallMark: () => directions.firewallMark,
@@ -257,7 +263,19 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
     onWake: () => loop().answerWake(),
     onLost: (returnInMs) => loop().hasten(returnInMs),
   });
-  return { https, transport, listeners, directions, firewall, proxies };
+  const renewal: Renewal = new Renewal({
+    ...base,
+    credentials,
+    spool,
+    managerNow: () => managerNow(options, state),
+    connect: (milliseconds, signal) => https.connect(milliseconds, signal),
+    onChange() {
+      transport.renew();
+      listeners.renew();
+    },
+    wake: () => loop().wake(),
+  });
+  return { https, transport, listeners, directions, firewall, proxies, renewal };
 }
 
 function composeFirewall({

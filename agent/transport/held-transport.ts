@@ -79,6 +79,8 @@ export class HeldTransport {
   /** When an exchange was asked for that opens one. */
   #askedBoot = Number.NEGATIVE_INFINITY;
   #isEnding = false;
+  /** The channel showed credentials that are not those of now. */
+  #isOutdated = false;
   readonly #secondWay: SecondWay;
 
   constructor(deps: HeldTransportDeps) {
@@ -121,10 +123,17 @@ export class HeldTransport {
     this.#deps.https.rebuild();
   }
 
-  /** Ends a channel that the settings in force do not want, or lead another way. */
+  /** Shows other credentials from the next connection on; a channel that showed others ends with its exchange. */
+  renew(): void {
+    this.#deps.https.rebuild();
+    this.#isOutdated = this.#channel !== undefined;
+  }
+
+  /** Ends a channel that the settings in force do not want, or lead another way, or that showed other credentials. */
   review(): void {
     const channel = this.#channel;
     if (!this.#isWanted()) channel?.close(CHANNEL_CLOSE.done, 'not wanted');
+    else if (channel && this.#isOutdated) channel.close(CHANNEL_CLOSE.done, 'another certificate');
     else if (channel && channel.route !== routeKey(this.#deps.routes().inForce))
       channel.close(CHANNEL_CLOSE.done, 'another route');
   }
@@ -218,6 +227,7 @@ export class HeldTransport {
     const { log } = this.#deps;
     const { fallback } = this.#trouble;
     this.#channel = channel;
+    this.#isOutdated = false;
     this.#changed(null);
     this.#trouble = afterOpening(this.#trouble);
     void this.#watchLife(channel);
