@@ -222,7 +222,16 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
       ports: { admin: Number(new URL(admin.url()).port), agent: agentPort() },
     }),
   });
-  const features = composeRoutes({ config, storage, core, edges, agentUrl, prober: dials, system });
+  const features = composeRoutes({
+    config,
+    storage,
+    core,
+    edges,
+    agentUrl,
+    prober: dials,
+    system,
+    ownCertificates: () => managerCertificate.certificates(),
+  });
   const tls = readAdminTls(config, identity);
   const { api, admin } = composeAdmin({ ...deps, dials, channels, lag, checks, deadMan }, features, tls);
   const urls = () => ({

@@ -107,6 +107,7 @@ export class ManagerLife {
       agentUrl: () => 'https://manager.simulation:4120',
       prober: inert('prober'),
       system: inert('system'),
+      ownCertificates: () => [],
     }).routes;
     this.#scheduler = composeSchedules(options, parts);
     this.#dials = options.dialTransport ? composeLifeDials(options, parts, options.dialTransport(this)) : undefined;

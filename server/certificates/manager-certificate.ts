@@ -41,6 +41,8 @@ export interface ManagerCertificateDeps {
 export interface ManagerCertificate {
   /** To be called every few minutes. */
   look(): Promise<void>;
+  /** All that the manager needs. */
+  certificates(): readonly OwnCertificate[];
 }
 
 export function createManagerCertificate(deps: ManagerCertificateDeps): ManagerCertificate {
@@ -56,6 +58,7 @@ export function createManagerCertificate(deps: ManagerCertificateDeps): ManagerC
     told = state;
   };
   return {
+    certificates,
     async look() {
       const next = await deps.reopen();
       if (next.certPem !== identity.certPem) {
