@@ -26,6 +26,7 @@ import { firstSettings } from './first-settings.js';
 import { ownerOf } from './identity-check.js';
 import { InventoryLedger } from './inventory/inventory-ledger.js';
 import { createListeners } from './listener/compose-listener.js';
+import type { ListenerSet } from './listener/listener-set.js';
 import { LoopWatch } from './loop-watch.js';
 import { MetricsEndpoint } from './metrics/metrics-endpoint.js';
 import { AgentMetrics } from './metrics/agent-metrics.js';
@@ -263,8 +264,28 @@ function composeWays({ options, identity, state, spool, settings, lock, credenti
     onWake: () => loop().answerWake(),
     onLost: (returnInMs) => loop().hasten(returnInMs),
   });
-  const renewal: Renewal = new Renewal({
-    ...base,
+  const renewal: Renewal = composeRenewal(
+    { options, state, spool, credentials, loop },
+    { https, transport, listeners },
+  );
+  return { https, transport, listeners, directions, firewall, proxies, renewal };
+}
+
+interface RenewalWays {
+  readonly https: ManagerTransport;
+  readonly transport: HeldTransport;
+  readonly listeners: ListenerSet;
+}
+
+function composeRenewal(
+  { options, state, spool, credentials, loop }: Pick<WaysDeps, 'options' | 'state' | 'spool' | 'credentials' | 'loop'>,
+  { https, transport, listeners }: RenewalWays,
+): Renewal {
+  const { clock, random, log } = options;
+  return new Renewal({
+    clock,
+    random,
+    log,
     credentials,
     spool,
     managerNow: () => managerNow(options, state),
@@ -275,7 +296,6 @@ function composeWays({ options, identity, state, spool, settings, lock, credenti
     },
     wake: () => loop().wake(),
   });
-  return { https, transport, listeners, directions, firewall, proxies, renewal };
 }
 
 function composeFirewall({

@@ -104,7 +104,9 @@ export class CredentialStore {
     if (leaf.toString() === firstOf(this.#current.certificatePem)) return false;
     const key = this.#keyOf(leaf);
     this.#assertOurs(leaf, others);
-    const intermediates = others.map((der) => new X509Certificate(der)).filter(({ issuer, subject }) => issuer !== subject);
+    const intermediates = others
+      .map((der) => new X509Certificate(der))
+      .filter(({ issuer, subject }) => issuer !== subject);
     const certificatePem = joinPemBundle([leaf, ...intermediates].map(String));
     const next = { keyPem: exportKey(key), certificatePem };
     keepOwner(this.#directory, this.#identity);
@@ -147,7 +149,9 @@ export class CredentialStore {
   }
 
   #keyOf(leaf: X509Certificate): KeyObject {
-    const known = [this.#pending, createPrivateKey(this.#current.keyPem)].find((key) => key && leaf.checkPrivateKey(key));
+    const known = [this.#pending, createPrivateKey(this.#current.keyPem)].find(
+      (key) => key && leaf.checkPrivateKey(key),
+    );
     if (!known) throw new UnusableCertificate('The certificate is for another key');
     return known;
   }
@@ -174,7 +178,9 @@ export class CredentialStore {
       const [keyPem, certificatePem] = [readOwnFile(keyFile), readOwnFile(certificateFile)];
       const [leaf] = certificatesOf(certificatePem ?? '');
       if (keyPem === undefined || certificatePem === undefined || !leaf) return undefined;
-      return new X509Certificate(leaf).checkPrivateKey(createPrivateKey(keyPem)) ? { keyPem, certificatePem } : undefined;
+      return new X509Certificate(leaf).checkPrivateKey(createPrivateKey(keyPem))
+        ? { keyPem, certificatePem }
+        : undefined;
     } catch {
       return undefined;
     }

@@ -344,8 +344,7 @@ export class Exchanger {
 
   /** Carries the orders out; whether another report belongs to this exchange. */
   async #follow(orders: Orders, round: Round, { connection, goodbye, signal, used }: Following): Promise<boolean> {
-    const { renewal } = this.#deps;
-    await renewal.answered(orders, used);
+    await this.#deps.renewal.answered(orders, used);
     if (goodbye !== undefined) return !round.isGoodbye;
     this.#maxEvents = orders.eventQuota.maxEventsPerReport;
     this.#deps.spool.setEventRate(orders.eventQuota.ratePerMinute);
@@ -354,9 +353,13 @@ export class Exchanger {
     const wantsFacts = orders.fullReport && round.report.factsDigest === null;
     this.#fullReport = wantsFacts;
     if (isChanged && this.#deps.directions.needsAnotherDial(connection.carrier)) return false;
-    const asks = renewal.isWanted && !round.report.asksRenewal && this.#reducedReports === 0;
-    if (asks || hasResults || isChanged || wantsFacts || orders.effect === 'older' || this.#isStale(round)) return true;
-    return this.#drainsOn(orders, round);
+    if (hasResults || isChanged || wantsFacts || this.#isToAsk(round)) return true;
+    return orders.effect === 'older' || this.#isStale(round) || this.#drainsOn(orders, round);
+  }
+
+  /** A renewal came due that this report did not ask for. */
+  #isToAsk({ report }: Round): boolean {
+    return this.#deps.renewal.isWanted && !report.asksRenewal && this.#reducedReports === 0;
   }
 
   /** Keeps the commands, and stays a moment for their results; whether a further report tells something of them. */

@@ -142,11 +142,13 @@ export class Renewal {
         reject(signal.reason as Error);
       };
       signal.addEventListener('abort', abort, { once: true });
-      const end = <T>(finish: (value: T) => void) => (value: T): void => {
-        signal.removeEventListener('abort', abort);
-        this.#rotation = undefined;
-        finish(value);
-      };
+      const end =
+        <T>(finish: (value: T) => void) =>
+        (value: T): void => {
+          signal.removeEventListener('abort', abort);
+          this.#rotation = undefined;
+          finish(value);
+        };
       this.#rotation = { replaced: this.life.serial, resolve: end(resolve), reject: end(reject) };
       wake();
     });

@@ -167,16 +167,8 @@ export async function composeCore({ config, edges, storage, managerUrls, overrid
     dialRequests: hot.dialRequests,
     channelWakes: hot.channelWakes,
   });
-  const lateRenewals = createLateRenewals({
-    ...writers,
-    authority,
-    inTransaction: storage.inIngestTransaction,
-    settings: cache,
-    breaker,
-    fleetClock,
-  });
-  const expiries = composeExpiries({ config, storage, cache, writers });
-  const own = { authority, cache, settingsWatch, enrollment, lateRenewals, expiries, breaker, sealer, commands };
+  const renewal = composeRenewal({ config, storage, cache, writers, authority, breaker });
+  const own = { authority, cache, settingsWatch, enrollment, breaker, sealer, commands, ...renewal };
   return { ...own, ...calm, ...writers, ...hot };
 }
 
@@ -236,10 +228,26 @@ function composeSealer({ config, edges, storage }: Pick<CoreDeps, 'config' | 'ed
   return createAuditSealer({ job, sql: storage.sql, clock: fleetClock, log: edges.log });
 }
 
-function composeExpiries({ config, storage, cache, writers }: Omit<HotPathDeps, 'edges' | 'breaker' | 'overrides' | 'authority'>) {
+/** What renews certificates apart from reports, and tells of those that nobody renewed. */
+function composeRenewal({
+  config,
+  storage,
+  cache,
+  writers,
+  ...shared
+}: Omit<HotPathDeps, 'edges' | 'overrides'>): Pick<Core, 'lateRenewals' | 'expiries'> {
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
   const job = createClaimedJob({ name: 'certificate-expiry', owner: config.node, inTransaction, fleetClock });
-  return createExpiryJob({ job, settings: cache, alerts: writers.alerts, fleetClock });
+  return {
+    lateRenewals: createLateRenewals({
+      ...writers,
+      ...shared,
+      inTransaction: storage.inIngestTransaction,
+      settings: cache,
+      fleetClock,
+    }),
+    expiries: createExpiryJob({ job, settings: cache, alerts: writers.alerts, fleetClock }),
+  };
 }
 
 type IncidentDeps = Omit<HotPathDeps, 'breaker' | 'overrides' | 'authority'> & Pick<Core, 'maintenance'>;

@@ -9,6 +9,7 @@ import {
   assertEnoughLife,
   authorityCertificates,
   createManagerCertificate,
+  type ManagerCertificate,
 } from './certificates/manager-certificate.js';
 import { composeChannels, type Channels } from './channels/index.js';
 import type { AgentServer } from './agent-channel/agent-server.js';
@@ -161,21 +162,7 @@ interface PartsDeps {
 
 async function composeParts(deps: PartsDeps): Promise<Parts> {
   const { config, edges, storage, core, host } = deps;
-  const reopen = () =>
-    openManagerIdentity({
-      dir: keyFolder(config),
-      authority: core.authority,
-      node: config.node,
-      hosts: certificateHosts(config),
-      clock: { wall: () => storage.fleetClock.trustedTime() },
-    });
-  const identity = await reopen();
-  const others = () => [...authorityCertificates(core.authority), ...adminCertificates(config)];
-  assertEnoughLife([{ name: 'manager', notAfter: identity.notAfter }, ...others()], {
-    now: storage.fleetClock.trustedTime(),
-    isForced: config.allowExpiringCertificate,
-    log: edges.log,
-  });
+  const identity = await openOwnIdentity(deps);
   const limits = createPeerLimits({}, () => storage.fleetClock.monotonic());
   const refusals = createRefusalRecorder({
     inTransaction: storage.inJobsTransaction,
@@ -188,21 +175,11 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
   const lag = createLagWatch(storage.fleetClock, VERDICTS_EVERY_MS);
   const checks = composeReadiness({ config, storage, core });
   const deadMan = composeDeadMan(deps, checks, lag);
-  const managerCertificate = createManagerCertificate({
-    node: config.node,
-    identity,
-    reopen,
-    others,
-    renew: (next) => {
-      agents.renew(next);
-      dials.renew(next);
-      const changed = readAdminTls(config, next);
-      if (changed) admin.useTls(changed);
-    },
-    alerts: core.alerts,
-    inTransaction: storage.inJobsTransaction,
-    fleetClock: storage.fleetClock,
-    log: edges.log,
+  const managerCertificate = composeManagerCertificate(deps, identity, (next) => {
+    agents.renew(next);
+    dials.renew(next);
+    const changed = readAdminTls(config, next);
+    if (changed) admin.useTls(changed);
   });
   const scheduler = composeScheduler({ config, edges, storage, ...core, lag, deadMan, managerCertificate });
   // Where another process has the role, its port is taken to be the one that is configured here too.
@@ -222,16 +199,8 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
       ports: { admin: Number(new URL(admin.url()).port), agent: agentPort() },
     }),
   });
-  const features = composeRoutes({
-    config,
-    storage,
-    core,
-    edges,
-    agentUrl,
-    prober: dials,
-    system,
-    ownCertificates: () => managerCertificate.certificates(),
-  });
+  const ownCertificates = () => managerCertificate.certificates();
+  const features = composeRoutes({ config, storage, core, edges, agentUrl, prober: dials, system, ownCertificates });
   const tls = readAdminTls(config, identity);
   const { api, admin } = composeAdmin({ ...deps, dials, channels, lag, checks, deadMan }, features, tls);
   const urls = () => ({
@@ -240,6 +209,50 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
   });
   const adminFingerprint = tls?.fingerprint ?? null;
   return { features, api, admin, agents, dials, channels, refusals, scheduler, lag, urls, adminFingerprint };
+}
+
+function reopenIdentity({ config, storage, core }: PartsDeps): Promise<ManagerIdentity> {
+  return openManagerIdentity({
+    dir: keyFolder(config),
+    authority: core.authority,
+    node: config.node,
+    hosts: certificateHosts(config),
+    clock: { wall: () => storage.fleetClock.trustedTime() },
+  });
+}
+
+/** The certificates that the manager needs beside its own leaf. */
+function otherCertificates({ config, core }: PartsDeps) {
+  return [...authorityCertificates(core.authority), ...adminCertificates(config)];
+}
+
+async function openOwnIdentity(deps: PartsDeps): Promise<ManagerIdentity> {
+  const identity = await reopenIdentity(deps);
+  assertEnoughLife([{ name: 'manager', notAfter: identity.notAfter }, ...otherCertificates(deps)], {
+    now: deps.storage.fleetClock.trustedTime(),
+    isForced: deps.config.allowExpiringCertificate,
+    log: deps.edges.log,
+  });
+  return identity;
+}
+
+function composeManagerCertificate(
+  deps: PartsDeps,
+  identity: ManagerIdentity,
+  renew: (identity: ManagerIdentity) => void,
+): ManagerCertificate {
+  const { config, edges, storage, core } = deps;
+  return createManagerCertificate({
+    node: config.node,
+    identity,
+    reopen: () => reopenIdentity(deps),
+    others: () => otherCertificates(deps),
+    renew,
+    alerts: core.alerts,
+    inTransaction: storage.inJobsTransaction,
+    fleetClock: storage.fleetClock,
+    log: edges.log,
+  });
 }
 
 function composeDeadMan(

@@ -151,7 +151,8 @@ function parseConfig(reader: EnvironmentReader): Config {
     enrollTotalPerSecond: reader.rate('WARDBEAT_ENROLL_TOTAL', 10),
     dialAllowedCidrs: reader.cidrs('WARDBEAT_DIAL_ALLOWED_CIDRS'),
     drainSeconds: reader.integer('WARDBEAT_DRAIN_SECONDS', 0, LONGEST_DRAIN_SECONDS),
-    allowExpiringCertificate: reader.choice('WARDBEAT_ALLOW_EXPIRING_CERTIFICATE', 'false', ['true', 'false']) === 'true',
+    allowExpiringCertificate:
+      reader.choice('WARDBEAT_ALLOW_EXPIRING_CERTIFICATE', 'false', ['true', 'false']) === 'true',
     notifyAllowedCidrs: reader.cidrs('WARDBEAT_NOTIFY_ALLOWED_CIDRS'),
   };
 }

@@ -245,7 +245,8 @@ function composeLifeDials({ config, log }: LifeOptions, { storage, core }: Parts
 /** Every schedule of the product that verdicts rest on, at the simulation's tick. */
 function composeSchedules({ config, process, log, tickMs }: LifeOptions, { storage, core, lag }: Parts): Scheduler {
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
-  const { ledger, portWatch, verdicts, cache, sealer, incidents, notices, statusNudge, alerts, commands, expiries } = core;
+  const { ledger, portWatch, verdicts, cache, sealer, incidents, notices, statusNudge, alerts, commands, expiries } =
+    core;
   const atTick = <J extends { readonly everyMs: number }>(job: J): J => ({
     ...job,
     everyMs: job.everyMs < SECOND_MS ? WITNESS_EVERY_MS : (job.everyMs * tickMs) / SECOND_MS,

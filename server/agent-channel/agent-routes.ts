@@ -92,7 +92,9 @@ async function answer(routes: ReadonlyMap<string, Route>, call: Call): Promise<u
     throw new Problem('forbidden', { detail: 'A certificate proves a computer and no role; use the admin port.' });
   const route = routes.get(path);
   if (!route)
-    throw new Problem('route-not-found', { detail: 'The agent port serves enrollment, heartbeats, uploads and renewal.' });
+    throw new Problem('route-not-found', {
+      detail: 'The agent port serves enrollment, heartbeats, uploads and renewal.',
+    });
   if (call.request.method !== 'POST') throw new Problem('method-not-allowed', { detail: 'Use POST.' });
   return route(call);
 }

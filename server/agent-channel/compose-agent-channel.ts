@@ -14,7 +14,9 @@ import { createReportIntake, type ReportIntakeDeps } from './report-intake.js';
 import { createPeerLimits, type PeerLimits, type PeerLimitsOptions } from './peer-limits.js';
 
 export interface AgentChannelDeps
-  extends Pick<AgentRoutesDeps, 'enroll' | 'upload' | 'renewLate'>, Pick<ReportIntakeDeps, 'submit' | 'refusalOf' | 'noteMismatch'> {
+  extends
+    Pick<AgentRoutesDeps, 'enroll' | 'upload' | 'renewLate'>,
+    Pick<ReportIntakeDeps, 'submit' | 'refusalOf' | 'noteMismatch'> {
   readonly authority: CertificateAuthority;
   readonly identity: ManagerIdentity;
   readonly fleetClock: FleetClock;

@@ -2,7 +2,13 @@ import { parseRfc3339, toRfc3339 } from '../../lib/clock.js';
 import { Scope } from '../access/scope.js';
 import { containing, keysetOf, mapPage, pageOf, parsePage, type ListOrder, type Page } from '../admin-api/page.js';
 import type { Sql } from '../database/sql.js';
-import type { CertificateDto, CertificatesQuery, CertificateState, ForecastDto, ForecastQuery } from './certificate-dto.js';
+import type {
+  CertificateDto,
+  CertificatesQuery,
+  CertificateState,
+  ForecastDto,
+  ForecastQuery,
+} from './certificate-dto.js';
 
 export const CERTIFICATE_ORDER: ListOrder = {
   list: 'certificates',
@@ -94,10 +100,7 @@ async function list(
   );
 }
 
-function conditionsOf(
-  { state, computerId, policyId, expiresBefore, q }: CertificatesQuery,
-  now: string,
-): Conditions {
+function conditionsOf({ state, computerId, policyId, expiresBefore, q }: CertificatesQuery, now: string): Conditions {
   const where = new Conditions();
   where.add('TRUE');
   if (state !== undefined) where.add(STATE_CONDITIONS[state], now);

@@ -72,7 +72,10 @@ export function createManagerCertificate(deps: ManagerCertificateDeps): ManagerC
 }
 
 /** Of the authority; each ends at least as late as what it has issued. */
-export function authorityCertificates({ root, intermediate }: Pick<CertificateAuthority, 'root' | 'intermediate'>): OwnCertificate[] {
+export function authorityCertificates({
+  root,
+  intermediate,
+}: Pick<CertificateAuthority, 'root' | 'intermediate'>): OwnCertificate[] {
   return [
     { name: 'intermediate', notAfter: Date.parse(intermediate.validTo) },
     { name: 'root', notAfter: Date.parse(root.validTo) },

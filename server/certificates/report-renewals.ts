@@ -10,7 +10,12 @@ import type { EventWriter } from '../events/event-writer.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { Exchange } from '../heartbeats/exchange.js';
 import type { CertificateDays } from '../policies/settings-cache.js';
-import type { CertificateRepository, NewCertificate, Replacement, StoredCertificate } from './certificate-repository.js';
+import type {
+  CertificateRepository,
+  NewCertificate,
+  Replacement,
+  StoredCertificate,
+} from './certificate-repository.js';
 import { isStillGood } from './renewal-rules.js';
 
 /** A report that is stored, under the lock of its live row. */

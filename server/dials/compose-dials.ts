@@ -18,7 +18,12 @@ import { createDialRecorder } from './dial-recorder.js';
 import { createDialShards } from './dial-shards.js';
 import type { Lookup } from './name-resolver.js';
 import { createNameResolver } from './name-resolver.js';
-import { createDialTransport, type DialLimits, type DialTransportDeps, type ListenerTransport } from './dial-transport.js';
+import {
+  createDialTransport,
+  type DialLimits,
+  type DialTransportDeps,
+  type ListenerTransport,
+} from './dial-transport.js';
 import { createDialWatch, notifyDials, type DialNotificationClient } from './dial-watch.js';
 import { Dialler } from './dialler.js';
 import type { Dials } from './dials.js';

@@ -75,8 +75,6 @@ const SMALL_QUOTA = 100;
 
 export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
   const { pool, listening, fleetClock, random, metrics, log } = deps;
-  const positions = createLanePositionRepository();
-  const facts = createFactsRepository();
   const recorder = createCountersRecorder({ sql: sqlOfClient(pool), clock: fleetClock, log });
   const lateness = createLatenessRecorder({ sql: sqlOfClient(pool), clock: fleetClock, log });
   const isBusy = (): boolean => batcher.load() >= SHED_FROM.events;
@@ -96,8 +94,8 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     ...deps,
     witness,
     orderContact,
-    positions,
-    facts,
+    positions: createLanePositionRepository(),
+    facts: createFactsRepository(),
     recorder,
     lateness,
     repository: createHeartbeatRepository(),

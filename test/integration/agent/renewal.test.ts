@@ -52,7 +52,11 @@ describe('an agent whose certificate comes to its half', function () {
   };
   const online = () => until('it is online', () => daemon!.status().state === 'online', PATIENCE_MS);
   const renewedFrom = (before: string) =>
-    until('another certificate is in force', () => serial() !== before && !existsSync(directory().renewalFile), PATIENCE_MS);
+    until(
+      'another certificate is in force',
+      () => serial() !== before && !existsSync(directory().renewalFile),
+      PATIENCE_MS,
+    );
   const enroll = async () => {
     await enrollInProcess(directory(), { url: url(), token: await port.addToken() }, { clock });
     return lifeOf(readIdentity(directory())!.certificatePem);

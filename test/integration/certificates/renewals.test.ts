@@ -2,7 +2,13 @@ import { createHash, X509Certificate, type KeyObject } from 'node:crypto';
 import { expect } from 'chai';
 import type { Orders } from '../../../protocol/heartbeat-messages.js';
 import { createSigningRequest } from '../../../certs/csr.js';
-import { startAgentPort, computerOf, enrollBody, type AgentPort, type ClientIdentity } from '../../support/agent-port.js';
+import {
+  startAgentPort,
+  computerOf,
+  enrollBody,
+  type AgentPort,
+  type ClientIdentity,
+} from '../../support/agent-port.js';
 import { useDatabase } from '../../support/database.js';
 import { newKey, spkiOf } from '../../support/forged-certificates.js';
 import { changePolicy, seedForest, steadyReport } from '../../support/ingest-world.js';
@@ -80,7 +86,12 @@ describe('renewal of certificates', function () {
     expect((await post(next)).status).to.equal(200);
     const [before, after] = await certificatesOf(id);
     expect(before).to.deep.include({ serial: serialOf(identity), revoked_reason: 'superseded' });
-    expect(after).to.deep.include({ serial: serialOf(next), renews: serialOf(identity), used: true, revoked_reason: null });
+    expect(after).to.deep.include({
+      serial: serialOf(next),
+      renews: serialOf(identity),
+      used: true,
+      revoked_reason: null,
+    });
     expect(codeOf(await post(identity))).to.equal('computer-revoked');
     expect((await post(next)).status).to.equal(200);
   });
@@ -163,7 +174,9 @@ describe('renewal of certificates', function () {
   it('gives a revoked computer nothing', async () => {
     const { id, identity } = await enroll();
     await database.pool.query(`UPDATE computer_status SET status = 'revoked' WHERE computer_id = $1`, [id]);
-    expect(codeOf(await post(identity, { renewal: { csr: createSigningRequest(newKey()) } }))).to.equal('computer-revoked');
+    expect(codeOf(await post(identity, { renewal: { csr: createSigningRequest(newKey()) } }))).to.equal(
+      'computer-revoked',
+    );
     expect(await certificatesOf(id)).to.have.length(1);
   });
 
@@ -179,7 +192,10 @@ describe('renewal of certificates', function () {
       expect(answers[1]!.body['certificate']).to.equal(answers[0]!.body['certificate']);
       const next = identityOf(String(answers[0]!.body['certificate']), key);
       expect((await post(next)).status).to.equal(200);
-      expect((await certificatesOf(id)).map(({ revoked_reason: reason }) => reason)).to.deep.equal(['superseded', null]);
+      expect((await certificatesOf(id)).map(({ revoked_reason: reason }) => reason)).to.deep.equal([
+        'superseded',
+        null,
+      ]);
       expect(codeOf(await late(identity, key)), 'a superseded one is not renewed').to.equal('computer-revoked');
     });
 

@@ -23,7 +23,7 @@ describe('when an agent renews', () => {
     const dues = Array.from({ length: 10_000 }, () => renewalDueAt(lifeOf(randomBytes(16).toString('hex'))));
     const [first, last] = [Math.min(...dues), Math.max(...dues)];
     expect((last - first) / (30 * DAY_MS)).to.be.above(0.1);
-    const buckets = new Array<number>(50).fill(0);
+    const buckets = Array.from({ length: 50 }, () => 0);
     for (const due of dues) buckets[Math.min(49, Math.floor(((due - first) / (last - first)) * 50))]! += 1;
     expect(Math.max(...buckets)).to.be.below(3 * (dues.length / 50));
   });
