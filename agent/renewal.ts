@@ -56,6 +56,8 @@ export class Renewal {
   /** A refusal was told: nothing is asked before this instant of the boot clock. */
   #notBeforeBoot = Number.NEGATIVE_INFINITY;
   #toldRefusal: string | undefined;
+  /** Asked for with every report. */
+  #read: { readonly of: Credentials; readonly life: Life } | undefined;
 
   constructor(deps: RenewalDeps) {
     this.#deps = deps;
@@ -68,7 +70,9 @@ export class Renewal {
 
   /** Of the certificate in use. */
   get life(): Life {
-    return lifeOf(this.#deps.credentials.current.certificatePem);
+    const { current } = this.#deps.credentials;
+    if (this.#read?.of !== current) this.#read = { of: current, life: lifeOf(current.certificatePem) };
+    return this.#read.life;
   }
 
   /** Whether the next report is to ask. */

@@ -157,7 +157,9 @@ function publish(deps: ReportServiceDeps, { works, generation, moved, renewals }
   return works.map((work) => {
     count(deps.metrics, work);
     if (work.effect === 'refused') return work.problem;
-    return { ...buildOrders(deps, work, generation), ...renewals.get(work.live.computerId) };
+    const orders = buildOrders(deps, work, generation);
+    const renewal = renewals.get(work.live.computerId);
+    return renewal ? { ...orders, ...renewal } : orders;
   });
 }
 
