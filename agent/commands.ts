@@ -17,6 +17,7 @@ import {
   type EmitCommand,
   type EnrollCommand,
   type ReleaseCommand,
+  type RestoreFirewallCommand,
   type RunCommand,
   type StatusCommand,
   type Surroundings,
@@ -26,12 +27,18 @@ import { enrollDirectory } from './enroll-directory.js';
 import { EXIT, explainFailure, type ExitCode } from './exit-codes.js';
 import { isolationFile } from './firewall/isolation-file.js';
 import { createNftFilter } from './firewall/nft-program.js';
+import { restoreFirewall } from './firewall/restore-firewall.js';
 import { LogTail } from './log-tail.js';
 import { ownerOf } from './identity-check.js';
 import { AgentNotRunning, callAgent } from './local-socket/socket-client.js';
-import type { GivenProxies } from './proxies/proxy-arguments.js';
 import { runProxyCommand } from './proxies/proxy-commands.js';
-import { readLocalProxies, readSecret, writeLocalProxies, writeSecret } from './proxies/proxy-files.js';
+import {
+  readLocalProxies,
+  readSecret,
+  writeLocalProxies,
+  writeSecret,
+  type GivenProxies,
+} from './proxies/proxy-files.js';
 import { ServiceNotifier } from './service/notifier.js';
 import { runServiceCommand } from './service/service-commands.js';
 import type { InstallCommand, UninstallCommand } from './service/service-arguments.js';
@@ -40,6 +47,7 @@ import { DurableStore, StoreInUse } from './spool/durable-store.js';
 import { Spool } from './spool/spool.js';
 import { StateStore } from './state-store.js';
 import { describeStatus, toStatus, type AgentStatus } from './status.js';
+import type { WayTaken } from './transport/tls-connection.js';
 
 export interface CommandContext {
   readonly clock: Clock;
@@ -77,6 +85,7 @@ const RUNNERS: { readonly [C in AgentCommand as C['command']]: Runner<C> } = {
   install: runService,
   uninstall: runService,
   release: runRelease,
+  'restore-firewall': runRestoreFirewall,
   help: say(USAGE),
   version: say(AGENT_VERSION),
 };
@@ -109,7 +118,7 @@ async function runEnroll(command: EnrollCommand, context: CommandContext): Promi
     agentVersion: AGENT_VERSION,
     platform: platform(),
     machineId: await readMachineIdDigest(),
-    ...enrollmentRoute(directory, proxies),
+    ...enrollmentRoute(directory, proxies, context),
   });
   if (command.json) context.print(JSON.stringify({ computerId, name: identity.name, policy }));
   else context.print(`Enrolled as ${identity.name} (${computerId}) under policy ${policy.name}`);
@@ -117,14 +126,24 @@ async function runEnroll(command: EnrollCommand, context: CommandContext): Promi
 }
 
 /** Proxies that were given count from the enrollment on; those set before count for it too. */
-function enrollmentRoute(directory: DataDirectory, given: GivenProxies | undefined) {
+function enrollmentRoute(
+  directory: DataDirectory,
+  given: GivenProxies | undefined,
+  { complain }: Pick<CommandContext, 'complain'>,
+) {
   const local = given ?? readLocalProxies(directory);
   if (!local) return {};
   const secret = given?.secret;
   return {
+    given,
     local,
     secretOf: (wanted: string) => (secret?.name === wanted ? secret.value : readSecret(directory, wanted)),
-    ...(given ? { onEnrolled: () => keepProxies(directory, given) } : {}),
+    onEnrolled({ proxy, warning }: WayTaken) {
+      if (given) keepProxies(directory, given);
+      if (!warning) return;
+      const way = proxy === undefined ? 'directly' : `through ${proxy}`;
+      complain(`warning: the manager was reached ${way}; ${warning.code}: ${warning.message}`);
+    },
   };
 }
 
@@ -276,6 +295,13 @@ async function runRelease({ directory, code }: ReleaseCommand, context: CommandC
   };
   await callAgent(call, { op: 'release', code });
   context.print('The isolation was ended');
+  return EXIT.ok;
+}
+
+async function runRestoreFirewall({ directory }: RestoreFirewallCommand, context: CommandContext): Promise<ExitCode> {
+  const owner = ownerOf(getIdentity(directory));
+  const hasStood = await restoreFirewall({ directory, owner }, createNftFilter(context));
+  context.print(hasStood ? 'The tables of the firewall stand as they stood' : 'No tables of the firewall stood');
   return EXIT.ok;
 }
 

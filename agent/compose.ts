@@ -19,6 +19,7 @@ import { Firewall, type FirewallDeps } from './firewall/firewall.js';
 import { firewallExecutors } from './firewall/firewall-executors.js';
 import { systemNetwork } from './firewall/host-network.js';
 import { isolationFile } from './firewall/isolation-file.js';
+import { tablesFile } from './firewall/tables-file.js';
 import { ExchangeLock } from './exchange-lock.js';
 import { Exchanger } from './exchange.js';
 import { HeartbeatLoop } from './heartbeat-loop.js';
@@ -105,7 +106,8 @@ async function readAll(store: DurableStore, { options, identity }: Pick<Opened, 
   const owner = ownerOf(identity);
   const state = await StateStore.open(store, { owner, firstSequence, isolationFile: isolationFile(directory, owner) });
   const room = createDiskRoom(directory.store, clock);
-  const spool = await Spool.open({ store, clock, random, maxMegabytes: 256, room });
+  const carried = state.unanswered?.ranges;
+  const spool = await Spool.open({ store, clock, random, maxMegabytes: 256, room, carried });
   return { state, spool, journal: await CommandJournal.open(store) };
 }
 
@@ -299,11 +301,13 @@ function composeRenewal(
 }
 
 function composeFirewall({
-  options: { clock, log, packetFilter: filter },
-  identity: { managerUrls: enrolledUrls },
+  options: { clock, log, directory, packetFilter: filter },
+  identity,
   ...others
 }: Pick<WaysDeps, 'options' | 'identity' | 'state' | 'spool'> & Pick<FirewallDeps, 'wish'>): Firewall {
-  return new Firewall({ clock, log, filter, network: systemNetwork, enrolledUrls, ...others });
+  const tables = tablesFile(directory, ownerOf(identity));
+  const enrolledUrls = identity.managerUrls;
+  return new Firewall({ clock, log, tables, filter, network: systemNetwork, enrolledUrls, ...others });
 }
 
 function knownPath({ managerUrl, proxy = null }: Progress): KnownPath | undefined {

@@ -6,7 +6,8 @@ import { SEVERITIES, type Severity } from '../protocol/heartbeat-messages.js';
 import { readFlags, withoutUserInfo, type FlagTable, type ReadFlags } from './arguments.js';
 import { dataDirectory, type DataDirectory } from './data-directory.js';
 import { EMIT_KINDS, MAX_EMIT_COUNT } from './local-socket/local-requests.js';
-import { PROXY_SWITCHES, PROXY_VALUES, readGivenProxies, type GivenProxies } from './proxies/proxy-arguments.js';
+import { PROXY_SWITCHES, PROXY_VALUES, readGivenProxies } from './proxies/proxy-arguments.js';
+import type { GivenProxies } from './proxies/proxy-files.js';
 import {
   INSTALL_FLAGS,
   parseInstall,
@@ -70,6 +71,11 @@ export interface ReleaseCommand {
   readonly code: string;
 }
 
+export interface RestoreFirewallCommand {
+  readonly command: 'restore-firewall';
+  readonly directory: DataDirectory;
+}
+
 export interface StatusCommand {
   readonly command: 'status';
   readonly directory: DataDirectory;
@@ -97,6 +103,7 @@ export type AgentCommand =
   | EmitCommand
   | ProxyCommand
   | ReleaseCommand
+  | RestoreFirewallCommand
   | InstallCommand
   | UninstallCommand
   | HelpCommand;
@@ -128,6 +135,7 @@ export const USAGE = `wardbeat-agent COMMAND [--dir DIR]
   proxy  set URL[,URL…] [--credential NAME [--secret-file F]] [--no-direct] [--force]
   proxy  list [--json] | clear [--force] | test [--json]
   release --code CODE
+  restore-firewall
   install   [--user USER] [--root PREFIX] [--print]
   uninstall [--purge] [--root PREFIX]
 DIR is agent-data unless given, and /var/lib/wardbeat-agent for install. WARDBEAT_ENROLLMENT_TOKEN or WARDBEAT_ENROLLMENT_TOKEN_FILE serve as the token too.`;
@@ -229,6 +237,10 @@ const PARSERS: Readonly<Record<string, CommandParser>> = {
     flags: { values: [], switches: ['json'] },
     parse: ({ flags, directory }) => ({ command: 'status', directory, json: flags.switches.has('json') }),
   },
+  'restore-firewall': {
+    flags: { values: [], switches: [] },
+    parse: ({ directory }) => ({ command: 'restore-firewall', directory }),
+  },
   install: { flags: INSTALL_FLAGS, parse: parseInstall },
   uninstall: { flags: UNINSTALL_FLAGS, parse: parseUninstall },
   emit: { flags: { values: ['kind', 'severity', 'message', 'data', 'count'], switches: [] }, parse: parseEmit },
@@ -241,8 +253,8 @@ function parseEnroll({ flags, directory, around, faults }: Parsing): AgentComman
   if (url === undefined) faults.push('--manager URL is missing');
   else if (!manager) faults.push(`--manager must be https://host:port, not "${withoutUserInfo(url)}"`);
   const list = values.get('proxy');
-  if (list === undefined && [...PROXY_VALUES].some((name) => values.has(name)))
-    faults.push('--credential and --secret-file go with --proxy');
+  if (list === undefined && hasProxyFlags(flags))
+    faults.push('--credential, --secret-file and --no-direct go with --proxy');
   const { readFile } = around;
   const name = toStorableCut(values.get('name') ?? around.hostname, 253);
   if (name === '') faults.push('--name must not be empty');
@@ -257,10 +269,32 @@ function parseEnroll({ flags, directory, around, faults }: Parsing): AgentComman
   };
 }
 
+function hasProxyFlags({ values, switches }: ReadFlags): boolean {
+  return PROXY_VALUES.some((name) => values.has(name)) || PROXY_SWITCHES.some((name) => switches.has(name));
+}
+
+/** The flags of `proxy`, beside --dir, and what they go with. */
+const PROXY_ACTION_FLAGS: Readonly<Record<string, readonly ProxyCommand['action'][]>> = {
+  credential: ['set'],
+  'secret-file': ['set'],
+  'no-direct': ['set'],
+  force: ['set', 'clear'],
+  json: ['list', 'test'],
+};
+
+function misplacedFlags(action: ProxyCommand['action'], { values, switches }: ReadFlags): string[] {
+  const given = [...values.keys(), ...switches].filter((name) => Object.hasOwn(PROXY_ACTION_FLAGS, name));
+  return given
+    .map((name) => ({ name, actions: PROXY_ACTION_FLAGS[name] ?? [] }))
+    .filter(({ actions }) => !actions.includes(action))
+    .map(({ name, actions }) => `--${name} goes with proxy ${actions.join(' and ')}`);
+}
+
 function parseProxyCommand({ words, flags, directory, around, faults }: Parsing): ProxyCommand {
   const [word, ...others] = words;
   const action = PROXY_ACTIONS.find((one) => one === word);
-  if (!action) faults.push(`proxy must be followed by ${PROXY_ACTIONS.join(', ')}`);
+  if (action) faults.push(...misplacedFlags(action, flags));
+  else faults.push(`proxy must be followed by ${PROXY_ACTIONS.join(', ')}`);
   const list = action === 'set' ? others[0] : undefined;
   const more = action === 'set' ? others.slice(1) : others;
   faults.push(...more.map((one) => `unexpected argument "${withoutUserInfo(one)}"`));

@@ -101,7 +101,7 @@ export class Directions {
       return { port: state?.state === 'listening' ? state.port : port, sources: isAnybody ? [] : sources.flat() };
     });
     return {
-      rules: (this.#candidate ?? settings).values.firewallRules,
+      rules: this.#candidate || settings.applied ? (this.#candidate ?? settings).values.firewallRules : undefined,
       listeners: wishes.filter(({ port }) => port > 0),
       routes: this.routes,
       reverted: reverted?.reason === 'firewall-failed' ? reverted.detail : undefined,

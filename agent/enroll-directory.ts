@@ -12,6 +12,7 @@ import { decideEnrollment, type EnrollmentDecision } from './enrollment-rules.js
 import { removeIsolationFile } from './firewall/isolation-file.js';
 import { expiryOf, ownerOf } from './identity-check.js';
 import { AgentNotRunning, callAgent } from './local-socket/socket-client.js';
+import { holdsProxies, type GivenProxies } from './proxies/proxy-files.js';
 import { DurableStore, StoreInUse } from './spool/durable-store.js';
 import { StateStore, type TimeAnchor } from './state-store.js';
 import type { AgentStatus } from './status.js';
@@ -19,15 +20,18 @@ import { parseManagerUrl } from './transport/tls-connection.js';
 
 export interface DirectoryEnrollmentOptions extends EnrollmentOptions {
   readonly bootId: string;
+  /** The proxies that the operator gives now, where any. */
+  readonly given?: GivenProxies | undefined;
 }
 
-/** The directory has an identity that works, of another manager or token. */
+const ENROLL_ANEW =
+  'use another --dir, or remove the computer at its manager and let this agent run once, so that it is told: then it enrolls anew';
+const CHANGE_PROXIES = 'with other proxies, and nothing was changed: "wardbeat-agent proxy set" changes them';
+
+/** The directory has an identity that works, and not all of it is what is asked for. */
 export class AlreadyEnrolled extends Error {
-  constructor({ managerUrls, name, computerId }: Identity) {
-    super(
-      `already enrolled at ${managerUrls[0] ?? '-'} as ${name} (${computerId}); use another --dir, or remove the ` +
-        'computer at its manager and let this agent run once, so that it is told: then it enrolls anew',
-    );
+  constructor({ managerUrls, name, computerId }: Identity, what: string) {
+    super(`already enrolled at ${managerUrls[0] ?? '-'} as ${name} (${computerId})${what}`);
     this.name = 'AlreadyEnrolled';
   }
 }
@@ -35,7 +39,7 @@ export class AlreadyEnrolled extends Error {
 const LOCAL_CALL_MS = 10_000;
 
 /**
- * Enrolls a directory under its lock. The same token and manager again change nothing; an identity that was refused for
+ * Enrolls a directory under its lock. The same token, manager and proxies again change nothing; an identity that was refused for
  * good or has expired is replaced, and the events that wait in the spool stay; anything else is `AlreadyEnrolled`. Throws
  * what `enroll` throws, `UnusableFile` and `StoreInUse`, too.
  */
@@ -76,8 +80,7 @@ async function enrollAgain(
   const { refusal, anchor } = state.progress;
   const now = trustedTime(anchor, options) ?? clock.wall();
   const decision = decide(identity, { options, refusal: refusal?.code, now });
-  if (decision === 'known') return identity;
-  if (decision === 'other') throw new AlreadyEnrolled(identity);
+  if (decision !== 'anew') return knownOrThrow(decision, identity, options);
   const fresh = await enroll({ ...options, directory: nextDirectory(directory) });
   adoptNextIdentity(directory);
   return fresh;
@@ -111,8 +114,19 @@ async function answerWhileRunning(options: DirectoryEnrollmentOptions): Promise<
   const identity = readIdentity(directory);
   if (!identity) throw new StoreInUse(directory.path);
   const decision = decide(identity, { options, refusal: await askRefusal(options), now: clock.wall() });
-  if (decision === 'known') return identity;
-  throw decision === 'anew' ? new StoreInUse(directory.path) : new AlreadyEnrolled(identity);
+  if (decision === 'anew') throw new StoreInUse(directory.path);
+  return knownOrThrow(decision, identity, options);
+}
+
+/** What is there, where it is all that was asked for. */
+function knownOrThrow(
+  decision: 'known' | 'other',
+  identity: Identity,
+  { directory, given }: DirectoryEnrollmentOptions,
+): Identity {
+  if (decision === 'other') throw new AlreadyEnrolled(identity, `; ${ENROLL_ANEW}`);
+  if (given && !holdsProxies(directory, given)) throw new AlreadyEnrolled(identity, ` ${CHANGE_PROXIES}`);
+  return identity;
 }
 
 async function askRefusal({ directory, clock }: EnrollmentOptions): Promise<string | undefined> {

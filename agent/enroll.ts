@@ -26,7 +26,8 @@ import { withDeadline } from './deadline.js';
 import { readKey } from './identity-check.js';
 import { noSecret, openRoute, RouteChooser, type RouteMeans } from './transport/route.js';
 import { routeOf, type LocalProxies } from './transport/route-rules.js';
-import { createConnection, createContext, type ManagerAddress } from './transport/tls-connection.js';
+import { SecondWay, type OpenWay } from './transport/second-way.js';
+import { createConnection, createContext, type ManagerAddress, type WayTaken } from './transport/tls-connection.js';
 import { toTransportError, TransportError } from './transport/transport-error.js';
 
 export interface EnrollmentOptions {
@@ -42,8 +43,8 @@ export interface EnrollmentOptions {
   /** Proxies on the way; directly without them. */
   readonly local?: LocalProxies | undefined;
   readonly secretOf?: RouteMeans['secretOf'];
-  /** The manager was reached and has enrolled the key; the identity is about to be written. */
-  readonly onEnrolled?: () => void;
+  /** The manager was reached that way and has enrolled the key; the identity is about to be written. */
+  readonly onEnrolled?: (way: WayTaken) => void;
 }
 
 /** The token is not one. */
@@ -72,12 +73,12 @@ export async function enroll(options: EnrollmentOptions): Promise<IdentityFile> 
     platform: options.platform,
     ...(options.machineId === undefined ? {} : { machineId: options.machineId }),
   };
-  const answer = await withDeadline({ clock, milliseconds: ATTEMPT_LIMIT_MS }, (signal) =>
+  const { answer, way } = await withDeadline({ clock, milliseconds: ATTEMPT_LIMIT_MS }, (signal) =>
     ask(request, { options, fingerprint: token.caFingerprint, signal }),
   ).catch((error: unknown) => {
     throw error instanceof Error && 'status' in error ? error : toTransportError(error);
   });
-  return keep(answer, { options, key, token });
+  return keep(answer, { options, key, token, way });
 }
 
 /** Throws `EnrollmentInputInvalid`. */
@@ -100,28 +101,43 @@ interface Asking {
   readonly signal: AbortSignal;
 }
 
-async function ask(request: EnrollRequest, { options, fingerprint, signal }: Asking): Promise<EnrollResponse> {
-  const { manager, clock, local, secretOf = noSecret } = options;
-  const route = routeOf({ managerUrls: [manager.url], proxies: [], proxyFallbackDirect: true }, local);
-  const { socket, path, warning } = await openRoute({
-    chooser: new RouteChooser(route, { enrolledUrls: [] }),
-    means: { clock, secretOf },
-    milliseconds: ATTEMPT_LIMIT_MS,
-    context: createContext({}),
-    verify: (peer) => {
-      verifyUnknownManager(peer, { fingerprint, at: clock.wall() });
-      return undefined;
-    },
-    signal,
-  });
-  const address = path.manager;
-  const connection = createConnection({ socket, address, proxy: path.proxy?.url, route: undefined, warning });
+interface Asked {
+  readonly answer: EnrollResponse;
+  readonly way: WayTaken;
+}
+
+/** Where a proxy fails under the request, it goes another way: asked twice with one key, the manager answers the same. */
+async function ask(request: EnrollRequest, { options, fingerprint, signal }: Asking): Promise<Asked> {
+  const ways = new SecondWay(options.clock);
+  const connection = await ways.connect({ open: openWays(options, fingerprint) }, ATTEMPT_LIMIT_MS, signal);
   try {
-    const answer = await connection.post(AGENT_PATHS.enroll, JSON.stringify(request), signal);
-    return readAnswer(answer);
+    const answer = readAnswer(await connection.post(AGENT_PATHS.enroll, JSON.stringify(request), signal));
+    return { answer, way: { proxy: connection.proxy, warning: connection.warning } };
   } finally {
     connection.close();
   }
+}
+
+function openWays({ manager, clock, local, secretOf = noSecret }: EnrollmentOptions, fingerprint: string): OpenWay {
+  const route = routeOf({ managerUrls: [manager.url], proxies: [], proxyFallbackDirect: true }, local);
+  const chooser = new RouteChooser(route, { enrolledUrls: [] });
+  const context = createContext({});
+  const verify = (peer: TLSSocket): undefined => {
+    verifyUnknownManager(peer, { fingerprint, at: clock.wall() });
+  };
+  return async (milliseconds, signal) => {
+    const means = { clock, secretOf };
+    const { socket, path, warning } = await openRoute({ chooser, means, milliseconds, context, verify, signal });
+    return createConnection({
+      socket,
+      address: path.manager,
+      proxy: path.proxy?.url,
+      route: undefined,
+      warning,
+      hasAnotherWay: path.proxy !== undefined && chooser.size > 1,
+      onFailure: (error) => chooser.failed(path, error),
+    });
+  };
 }
 
 function readAnswer(answer: unknown): EnrollResponse {
@@ -165,10 +181,11 @@ interface Keeping {
   readonly options: EnrollmentOptions;
   readonly key: KeyObject;
   readonly token: EnrollmentToken;
+  readonly way: WayTaken;
 }
 
 /** Checks that the certificate is ours and under the token's root, then writes the identity. */
-function keep(answer: EnrollResponse, { options, key, token }: Keeping): IdentityFile {
+function keep(answer: EnrollResponse, { options, key, token, way }: Keeping): IdentityFile {
   const { caFingerprint: fingerprint, secret } = token;
   const [leafDer, ...others] = [answer.certificate, ...answer.chain].flatMap(certificatesOf);
   const rootDer = others.find((der) => sha256Fingerprint(der) === fingerprint);
@@ -197,7 +214,7 @@ function keep(answer: EnrollResponse, { options, key, token }: Keeping): Identit
     enrolledWith: { managerUrl: options.manager.url, tokenDigest: hashEnrollmentSecret(secret).toString('hex') },
   };
   const intermediates = others.filter((der) => !der.equals(rootDer)).map((der) => new X509Certificate(der).toString());
-  options.onEnrolled?.();
+  options.onEnrolled?.(way);
   writeIdentity(options.directory, {
     ...identity,
     certificatePem: joinPemBundle([leaf.toString(), ...intermediates]),

@@ -36,7 +36,7 @@ import type { Progress, StateStore, UnansweredReport } from './state-store.js';
 import type { Carrier } from './direction-rules.js';
 import type { HeldTransport } from './transport/held-transport.js';
 import type { Route } from './transport/route-rules.js';
-import type { ManagerConnection } from './transport/tls-connection.js';
+import type { ManagerConnection, WayTaken } from './transport/tls-connection.js';
 import { ManagerRefusal, TransportError } from './transport/transport-error.js';
 
 export interface ExchangeDeps {
@@ -101,14 +101,15 @@ export class Exchanger {
   #fullReport = false;
   #reducedReports = 0;
   #olderAnswers = 0;
+  /** The manager refuses some that the disk does not let us give up. */
+  #isWithoutEvents = false;
 
   constructor(deps: ExchangeDeps) {
     this.#deps = deps;
-    deps.spool.carry(deps.state.unanswered?.ranges ?? []);
   }
 
   /** Throws `TransportError` or `ManagerRefusal`; an unanswered report stays stored and is sent first next time. */
-  async run(options: ExchangeOptions): Promise<ExchangeOutcome> {
+  async run(options: ExchangeOptions): Promise<ExchangeOutcome & { readonly way: WayTaken }> {
     const { renewal, observer } = this.#deps;
     await observer.observe();
     const used = renewal.current;
@@ -121,7 +122,10 @@ export class Exchanger {
     return this.#runOnce(options, renewal.current);
   }
 
-  async #runOnce(options: ExchangeOptions, used: Credentials): Promise<ExchangeOutcome> {
+  async #runOnce(
+    options: ExchangeOptions,
+    used: Credentials,
+  ): Promise<ExchangeOutcome & { readonly way: WayTaken }> {
     const { clock, transport } = this.#deps;
     const startBoot = clock.boot();
     const end = clock.monotonic() + ATTEMPT_LIMIT_MS;
@@ -129,7 +133,8 @@ export class Exchanger {
     const isLast = goodbye !== undefined;
     const connection = await transport.connect(end - clock.monotonic(), signal, { isLast, over });
     try {
-      return await this.#converse(connection, { ...options, startBoot, end, used });
+      const outcome = await this.#converse(connection, { ...options, startBoot, end, used });
+      return { ...outcome, way: { proxy: connection.proxy, warning: connection.warning } };
     } finally {
       connection.close();
     }
@@ -182,19 +187,33 @@ export class Exchanger {
     return { report, isOld: false, isGoodbye: goodbye !== undefined };
   }
 
-  /** A disk that fails costs the events of this report, never the heartbeat. */
+  /** A disk that fails never costs the heartbeat: what can be read still goes, in a report that is not stored. */
   async #buildAndKeep(goodbye: GoodbyeReason | undefined, proxy: string | undefined): Promise<UnansweredReport> {
     const { state, spool, log, observer } = this.#deps;
+    const renewal = await this.#deps.renewal.request();
+    const report = this.#build(await this.#readEvents(), { goodbye, proxy, renewal });
+    let isStored = true;
     try {
-      const batches = await spool.read({ maxEvents: this.#maxEvents, maxBytes: EVENT_BYTES_PER_REPORT });
-      const report = this.#build(batches, { goodbye, proxy, renewal: await this.#deps.renewal.request() });
       await state.keepUnanswered(report);
-      spool.carry(report.ranges);
-      return report;
     } catch (error) {
-      log.warn({ err: error }, 'The spool cannot be used: this report goes without events');
+      log.warn({ err: error }, 'A report cannot be stored: it goes once, and is made anew if nobody answers');
       observer.spoolFailed(error);
-      return this.#build([], { goodbye, proxy });
+      isStored = false;
+    }
+    spool.carry(report.ranges, { isStored });
+    return report;
+  }
+
+  async #readEvents(): Promise<readonly ReadBatch[]> {
+    const { spool, log, observer } = this.#deps;
+    this.#isWithoutEvents &&= spool.failure !== undefined;
+    if (this.#isWithoutEvents) return [];
+    try {
+      return await spool.read({ maxEvents: this.#maxEvents, maxBytes: EVENT_BYTES_PER_REPORT });
+    } catch (error) {
+      log.warn({ err: error }, 'The spool cannot be read: this report goes without events');
+      observer.spoolFailed(error);
+      return [];
     }
   }
 
@@ -275,8 +294,14 @@ export class Exchanger {
     const reaction = reactionTo(refusal.code, { carriesEvents: carriedCount(report) > 0 });
     if (reaction === 'repeat' || reaction === 'try-slowly') throw refusal;
     log.warn({ code: refusal.code, detail: refusal.message, reaction }, 'The manager refused a report');
-    if (reaction === 'give-up-events') await spool.giveUp(blamedRanges(refusal, report), refusal.code);
-    await state.settle({});
+    if (reaction === 'give-up-events')
+      await this.#despiteDisk(async () => {
+        this.#isWithoutEvents = true;
+        await spool.giveUp(blamedRanges(refusal, report), refusal.code);
+        this.#isWithoutEvents = false;
+      });
+    await this.#despiteDisk(() => spool.settle(report.ranges));
+    await this.#despiteDisk(() => state.settle({}));
     if (reaction === 'give-up-events') return undefined;
     this.#reducedReports = REDUCED_REPORTS;
     throw refusal;
@@ -307,9 +332,9 @@ export class Exchanger {
       refusal: null,
       ...this.#nextSequence(orders),
     };
-    await this.#despiteDisk(async () => {
-      for (const { lane, epoch, position } of orders.acknowledged) await spool.acknowledge(lane, epoch, position);
-    });
+    for (const { lane, epoch, position } of orders.acknowledged)
+      await this.#despiteDisk(() => spool.acknowledge(lane, epoch, position));
+    await this.#despiteDisk(() => spool.settle(report.ranges));
     const { tells } = report;
     if (tells && orders.effect !== 'older') await this.#despiteDisk(() => this.#deps.commands.told(tells));
     await this.#despiteDisk(() => state.settle(progress));

@@ -1,3 +1,4 @@
+import { PROBLEM_CODES, type ProblemKind } from '../lib/problem-codes.js';
 import { NotEnrolled } from './compose.js';
 import { AlreadyEnrolled } from './enroll-directory.js';
 import { EnrollmentInputInvalid } from './enroll.js';
@@ -19,7 +20,7 @@ export interface Explaining {
 /** Tells in plain lines why a command failed; answers its exit code. */
 export function explainFailure(error: unknown, { name, complain }: Explaining): ExitCode {
   const text = error instanceof Error ? error.message : String(error);
-  const hasCode = error instanceof ManagerRefusal || error instanceof TransportError;
+  const hasCode = error instanceof ManagerRefusal || error instanceof TransportError || error instanceof LocalRefusal;
   complain(`${hasCode ? error.code : name}: ${text}${isOfSystem(error) ? SYSTEM_REMEDY : ''}`);
   if (error instanceof LocalRefusal) for (const fault of error.errors) complain(`${name}: ${fault}`);
   return exitCodeOf(error);
@@ -28,17 +29,23 @@ export function explainFailure(error: unknown, { name, complain }: Explaining): 
 const SYSTEM_REMEDY = '; look at who may write there, and at the free space';
 
 function exitCodeOf(error: unknown): ExitCode {
-  if (error instanceof ManagerRefusal) return error.status >= 500 ? EXIT.notInContact : EXIT.refused;
+  if (error instanceof ManagerRefusal) return exitOfRefusal(error.status);
   if (error instanceof TransportError) return error.code.startsWith('tls-') ? EXIT.refused : EXIT.notInContact;
-  if (error instanceof LocalRefusal) return LOCAL_EXITS[error.code] ?? EXIT.notInContact;
+  if (error instanceof LocalRefusal) return exitOfLocalRefusal(error);
   if (isOfSystem(error)) return EXIT.usage;
   return KNOWN_ERRORS.find(({ type }) => error instanceof type)?.exit ?? EXIT.notInContact;
 }
 
-const LOCAL_EXITS: Readonly<Record<string, ExitCode>> = {
-  'request-invalid': EXIT.usage,
-  'release-code-refused': EXIT.refused,
-};
+/** What may do later is no refusal. */
+function exitOfRefusal(status: number): ExitCode {
+  return status >= 500 ? EXIT.notInContact : EXIT.refused;
+}
+
+function exitOfLocalRefusal({ code }: LocalRefusal): ExitCode {
+  if (code === 'request-invalid') return EXIT.usage;
+  const kinds: Readonly<Record<string, ProblemKind>> = PROBLEM_CODES;
+  return exitOfRefusal(kinds[code]?.status ?? 500);
+}
 
 /** Of a path that the operating system refused. */
 function isOfSystem(error: unknown): boolean {

@@ -13,7 +13,7 @@ import type { StateStore } from './state-store.js';
 import type { HeldTransport } from './transport/held-transport.js';
 import type { ManagerTransport } from './transport/manager-transport.js';
 import type { Route } from './transport/route-rules.js';
-import type { ManagerConnection } from './transport/tls-connection.js';
+import type { ManagerConnection, WayTaken } from './transport/tls-connection.js';
 import { ManagerRefusal, toTransportError, TransportError } from './transport/transport-error.js';
 
 export type ContactState = 'starting' | 'online' | 'retrying' | 'refused' | 'stopped';
@@ -121,13 +121,15 @@ export class HeartbeatLoop {
   }
 
   /** Runs one exchange over a route that is not in force, after the one in flight; throws what it came to. */
-  async tryOut(over: Route): Promise<void> {
-    await this.#deps.lock.run(async () => {
+  async tryOut(over: Route): Promise<WayTaken> {
+    const taken = await this.#deps.lock.run(async () => {
       if (this.#leaving) throw new TransportError('unknown', 'The agent is stopping');
-      const { nextContactBoot } = await this.#guarded((signal) => this.#deps.exchanger.run({ signal, over }));
+      const { nextContactBoot, way } = await this.#guarded((signal) => this.#deps.exchanger.run({ signal, over }));
       this.#succeeded(nextContactBoot);
+      return way;
     });
     this.replan();
+    return taken;
   }
 
   /** Runs an exchange over a connection of the manager's; undefined where another one is in flight. */
@@ -247,7 +249,7 @@ export class HeartbeatLoop {
   }
 
   /** Everything that is kept is dropped where an exchange stands still: whatever holds it is of no use any more. */
-  async #guarded(exchange: (signal: AbortSignal) => Promise<ExchangeOutcome>): Promise<ExchangeOutcome> {
+  async #guarded<O extends ExchangeOutcome>(exchange: (signal: AbortSignal) => Promise<O>): Promise<O> {
     const { clock, log, transport, onExchange } = this.#deps;
     const begun = clock.monotonic();
     this.#watch.mark();

@@ -107,11 +107,12 @@ export class Observer {
   }
 
   async #mendStore(): Promise<void> {
-    const { store, log } = this.#deps;
-    const { failure } = store;
+    const { store, spool, log } = this.#deps;
+    const { failure } = spool;
     if (!failure) return;
     try {
-      await this.#reopenStore();
+      if (store.failure) await this.#reopenStore();
+      if (!spool.hasRoom()) return this.spoolFailed(failure);
       await this.#tellOutage(describe(failure));
       this.#spoolError = undefined;
       this.#failingSince = undefined;
@@ -122,19 +123,18 @@ export class Observer {
   }
 
   async #reopenStore(): Promise<void> {
-    const { store, spool, state, settings, clock, random, restart } = this.#deps;
-    const mended = await store.recover(clock);
-    if (mended?.setAside !== undefined) {
-      const lost = spool.reset(random);
+    const { spool, state, settings, restart } = this.#deps;
+    const { mended, lost } = await spool.reopen();
+    await this.#deps.journal.rewrite();
+    if (lost) {
       await state.rewrite();
-      await this.#deps.journal.rewrite();
-      await spool.append('control', mendedEvent(mended, lost));
-      return;
-    }
-    await spool.reload();
-    if (mended) await spool.append('control', mendedEvent(mended));
+      // Nothing is there any more to be read.
+      this.#isWithoutState = false;
+    } else await state.keepIsolation();
+    if (mended) await spool.append('control', mendedEvent(mended, lost));
     if (!this.#isWithoutState) return;
     await state.reload();
+    spool.carry(state.unanswered?.ranges ?? [], { isStored: true });
     settings.reload();
     this.#isWithoutState = false;
     // Everything that was read at the start is read again.
@@ -143,8 +143,8 @@ export class Observer {
 
   async #tellOutage(reason: string): Promise<void> {
     const { spool, clock } = this.#deps;
-    const refused = spool.takeRefused();
-    await spool.append('control', recoveredEvent({ reason, since: this.#failingSince ?? clock.wall(), refused }));
+    const since = this.#failingSince ?? clock.wall();
+    await spool.tellRefused((refused) => recoveredEvent({ reason, since, refused }));
   }
 }
 

@@ -131,15 +131,13 @@ export interface Isolation {
 
 /** What the firewall is to know after a restart. */
 export interface FirewallMemory {
-  /** Tables of the agent's may stand. */
-  readonly isLoaded: boolean;
   /** What names of managers and proxies led to, the newest first. */
   readonly addresses: Readonly<Record<string, readonly string[]>>;
   /** Where managers dialled from, the newest first. */
   readonly dialledFrom: readonly string[];
 }
 
-const NO_MEMORY: FirewallMemory = { isLoaded: false, addresses: {}, dialledFrom: [] };
+const NO_MEMORY: FirewallMemory = { addresses: {}, dialledFrom: [] };
 
 /** The agent's durable state beside the spool, in the same database, held in memory and written through. */
 export class StateStore {
@@ -152,6 +150,7 @@ export class StateStore {
   #unanswered: UnansweredReport | undefined;
   #stoppedCollection: StoppedCollection | undefined;
   #isolation: Isolation | undefined;
+  #isIsolationKept = true;
   #firewall: FirewallMemory;
   #isRead: boolean;
 
@@ -191,7 +190,8 @@ export class StateStore {
     this.#candidate = loaded.candidate;
     this.#unanswered = loaded.unanswered;
     this.#stoppedCollection = loaded.stoppedCollection;
-    this.#isolation = loaded.isolation;
+    if (this.#isIsolationKept) this.#isolation = loaded.isolation;
+    else await this.keepIsolation().catch(() => undefined);
     this.#firewall = loaded.firewall;
     this.#isRead = true;
     await this.note({ ...loaded.progress, ...this.#progress, sequence: Math.max(sequence, loaded.progress.sequence) });
@@ -233,33 +233,38 @@ export class StateStore {
     return this.#isolation;
   }
 
-  /** In the file first: where it and the database differ after a crash, the computer is isolated. */
+  /** Counts whatever the disk takes of it. */
   async setIsolation(isolation: Isolation | undefined): Promise<void> {
-    this.#isolationFile?.write(isolation);
-    try {
-      await this.#store.write([putOrDelete(ISOLATION, isolation)], { durable: true });
-    } catch (error) {
-      this.#bringBackIsolation();
-      throw error;
-    }
     this.#isolation = isolation;
+    this.#isIsolationKept = false;
+    await this.keepIsolation().catch(() => undefined);
   }
 
-  #bringBackIsolation(): void {
-    try {
-      this.#isolationFile?.write(this.#isolation);
-    } catch {
-      // The failure of the database is thrown.
-    }
+  /** Whether the disk knows of the isolation, or of its end. */
+  get isIsolationKept(): boolean {
+    return this.#isIsolationKept;
+  }
+
+  /** Stores an isolation, or its end, that the disk did not take. Where file and database differ, the computer is isolated. */
+  async keepIsolation(): Promise<void> {
+    if (this.#isIsolationKept) return;
+    const isolation = this.#isolation;
+    const [file, database] = await Promise.allSettled([
+      (async () => this.#isolationFile?.write(isolation))(),
+      this.#store.write([putOrDelete(ISOLATION, isolation)], { durable: true }),
+    ]);
+    if (file.status === 'rejected') throw file.reason;
+    if (database.status === 'rejected') throw database.reason;
+    this.#isIsolationKept = isolation === this.#isolation;
   }
 
   get firewall(): FirewallMemory {
     return this.#firewall;
   }
 
-  async noteFirewall(changes: Partial<FirewallMemory>, options: { readonly durable: boolean }): Promise<void> {
+  async noteFirewall(changes: Partial<FirewallMemory>): Promise<void> {
     this.#firewall = { ...this.#firewall, ...changes };
-    await this.#store.write([put(FIREWALL, this.#firewall)], options);
+    await this.#store.write([put(FIREWALL, this.#firewall)], { durable: false });
   }
 
   /** The one sync write of a heartbeat: the report and its sequence are on disk before a byte of it leaves. */
@@ -312,6 +317,7 @@ export class StateStore {
     if (this.#isolation) operations.push(put(ISOLATION, this.#isolation));
     operations.push(put(FIREWALL, this.#firewall));
     await this.#store.write(operations, { durable: true });
+    this.#isRead = true;
   }
 }
 
@@ -369,14 +375,13 @@ async function own(store: Store, owner: string, firstSequence: number): Promise<
 async function forgetting(store: Store, firstSequence: number): Promise<StoreOperation[]> {
   const before = parse<Progress>(await store.get(PROGRESS));
   const sequence = Math.max(before?.sequence ?? 0, firstSequence);
-  const { isLoaded } = parse<FirewallMemory>(await store.get(FIREWALL)) ?? NO_MEMORY;
   const commands: StoreOperation[] = [];
   await store.scan(ALL_COMMANDS, (key) => commands.push({ type: 'del', key }) > 0);
   return [
     ...commands,
     { type: 'del', key: COLLECTION },
     { type: 'del', key: ISOLATION },
-    put(FIREWALL, { ...NO_MEMORY, isLoaded }),
+    { type: 'del', key: FIREWALL },
     { type: 'del', key: SETTINGS },
     { type: 'del', key: CANDIDATE },
     { type: 'del', key: UNANSWERED },

@@ -138,9 +138,10 @@ function describeIsolation({ since, commandId }: NonNullable<AgentStatus['isolat
   return `since ${since}, by command ${commandId}; ended by the command release, or here by its code`;
 }
 
-function describeSpool({ bytes, eventRateLimitPerMinute: limit, heldBack }: SpoolStatus): string {
-  if (heldBack.length === 0) return `${bytes} bytes`;
-  return `${bytes} bytes; the limit of ${limit} events a minute holds back ${heldBack.join(', ')}`;
+function describeSpool({ bytes, eventRateLimitPerMinute: limit, heldBack, failure }: SpoolStatus): string {
+  const held = heldBack.length === 0 ? [] : [`the limit of ${limit} events a minute holds back ${heldBack.join(', ')}`];
+  const refusing = failure === null ? [] : [`accepts nothing: ${failure}`];
+  return [`${bytes} bytes`, ...refusing, ...held].join('; ');
 }
 
 function describeListener({ state, port, detail }: AgentStatus['listener']): string {

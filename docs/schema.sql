@@ -202,6 +202,7 @@ CREATE INDEX commands_ended ON public.commands USING btree (ended_fleet_ms) WHER
 CREATE INDEX commands_expiring ON public.commands USING btree (expires_fleet_ms, id) WHERE (state = ANY (ARRAY['queued'::text, 'delivered'::text, 'running'::text]));
 CREATE UNIQUE INDEX commands_idempotency ON public.commands USING btree (computer_id, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 CREATE UNIQUE INDEX commands_number ON public.commands USING btree (computer_id, number);
+CREATE INDEX commands_of_operation ON public.commands USING btree (operation_id, state) WHERE (operation_id IS NOT NULL);
 CREATE INDEX commands_open ON public.commands USING btree (computer_id) WHERE (state = ANY (ARRAY['queued'::text, 'delivered'::text, 'running'::text]));
 CREATE INDEX commands_waiting ON public.commands USING btree (not_before_fleet_ms, id) WHERE ((state = 'queued'::text) AND (NOT is_due));
 GRANT DELETE, INSERT, SELECT, UPDATE ON commands TO wardbeat_app;
@@ -757,6 +758,7 @@ CREATE TABLE operation_targets (
   CONSTRAINT operation_targets_pkey PRIMARY KEY (operation_id, computer_id)
 );
 CREATE INDEX operation_targets_waiting ON public.operation_targets USING btree (operation_id, computer_id) WHERE (state = 'waiting'::text);
+CREATE INDEX operation_targets_without_command ON public.operation_targets USING btree (operation_id, state) WHERE (state <> 'queued'::text);
 GRANT DELETE, INSERT, SELECT, UPDATE ON operation_targets TO wardbeat_app;
 
 CREATE TABLE operations (

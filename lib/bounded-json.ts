@@ -1,5 +1,6 @@
 import { repeatedMembers } from './duplicate-keys.js';
-import { FIELDS_NAMED_MAX, invalidFields, Problem } from './problem.js';
+import { invalidFields, NamedFields, Problem, type FieldError } from './problem.js';
+import { escapePointer } from './schema.js';
 
 /** Nesting deeper than this is refused before anything is parsed. */
 export const MAX_JSON_DEPTH = 64;
@@ -10,7 +11,7 @@ const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
-const FORBIDDEN_KEYS: ReadonlySet<string> = new Set(['__proto__']);
+const FORBIDDEN_KEY = '__proto__';
 
 /**
  * Parses a body that nobody vouches for: well-formed UTF-8, at most 64 levels, no `__proto__` key, no member named twice
@@ -20,23 +21,41 @@ export function parseBoundedJson(body: Buffer): unknown {
   if (mayBeDeep(body)) assertDepth(body);
   const text = decodeUtf8(body);
   const value = parse(text);
-  const repeated = repeatedMembers(text, value, FIELDS_NAMED_MAX);
+  const forbidden = text.includes(FORBIDDEN_KEY) || text.includes('\\u') ? forbiddenMembers(value) : [];
+  if (forbidden.length > 0) throw invalidFields(forbidden);
+  const repeated = repeatedMembers(text, value);
   if (repeated.length === 0) return value;
-  throw invalidFields([...new Set(repeated)].map((pointer) => ({ pointer, detail: 'must be given once' })));
+  throw invalidFields([...new Map(repeated.map((error) => [error.pointer, error])).values()]);
 }
 
 function parse(text: string): unknown {
   try {
-    return text.includes('__proto__') || text.includes('\\u') ? JSON.parse(text, refuseForbidden) : JSON.parse(text);
+    return JSON.parse(text);
   } catch (cause) {
-    if (cause instanceof Problem) throw cause;
     throw invalid('The body is not JSON (RFC 8259).', cause);
   }
 }
 
-function refuseForbidden(key: string, value: unknown): unknown {
-  if (FORBIDDEN_KEYS.has(key)) throw invalid(`The key "${key}" is not allowed in a body.`);
-  return value;
+/** The members of that name, as many as one document names. JSON.parse makes own members of them, which are no prototypes. */
+function forbiddenMembers(parsed: unknown): readonly FieldError[] {
+  const found = new NamedFields();
+  const names: string[] = [];
+  const search = (value: unknown): void => {
+    if (typeof value !== 'object' || value === null) return;
+    for (const [name, member] of Object.entries(value)) {
+      if (found.isFull) return;
+      names.push(name);
+      if (name === FORBIDDEN_KEY)
+        found.add({
+          pointer: ['#', ...names.map(escapePointer)].join('/'),
+          detail: 'is a name that is not allowed in a body',
+        });
+      else search(member);
+      names.pop();
+    }
+  };
+  search(parsed);
+  return found.errors;
 }
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true });

@@ -1,3 +1,4 @@
+import { NamedFields, type FieldError } from './problem.js';
 import { escapePointer } from './schema.js';
 
 const QUOTE = 0x22;
@@ -6,13 +7,13 @@ const BACKSLASH = 0x5c;
 const UNCOUNTABLE = [' :', '\t:', '\n:', '\r:', String.raw`\\":`];
 
 /**
- * Pointers of the members that a JSON text names more than once, each as often as it is repeated, up to `most`; `parsed` is
- * what JSON.parse made of the very text, which keeps the last of each and tells nothing of the others.
+ * The members that a JSON text names more than once, each as often as it is repeated, as many as one document names;
+ * `parsed` is what JSON.parse made of the very text, which keeps the last of each and tells nothing of the others.
  */
-export function repeatedMembers(text: string, parsed: unknown, most: number): readonly string[] {
+export function repeatedMembers(text: string, parsed: unknown): readonly FieldError[] {
   // To count what was parsed and what was written costs a fraction of reading the text once more.
   const isCounted = !UNCOUNTABLE.some((sign) => text.includes(sign)) && namesIn(text) === membersIn(parsed);
-  return isCounted ? [] : findRepeated(text, most);
+  return isCounted ? [] : findRepeated(text);
 }
 
 /** Names end in a quote and a colon; within a string the quote would have a backslash before it. */
@@ -52,11 +53,11 @@ interface Level {
 const SIGNS = /["{}[\],]/g;
 
 /** Reads a text that is known to be JSON, sign by sign. */
-function findRepeated(text: string, most: number): readonly string[] {
-  const repeated: string[] = [];
+function findRepeated(text: string): readonly FieldError[] {
+  const repeated = new NamedFields();
   const levels: Level[] = [];
   const signs = new RegExp(SIGNS);
-  for (let found = signs.exec(text); found && repeated.length < most; found = signs.exec(text)) {
+  for (let found = signs.exec(text); found && !repeated.isFull; found = signs.exec(text)) {
     const level = levels.at(-1);
     const [sign] = found;
     if (sign === '"') {
@@ -67,7 +68,7 @@ function findRepeated(text: string, most: number): readonly string[] {
     else if (sign === '}' || sign === ']') levels.pop();
     else levels.push(levelIn(level, sign === '{'));
   }
-  return repeated;
+  return repeated.errors;
 }
 
 function step(level: Level | undefined): void {
@@ -101,11 +102,11 @@ function isName(text: string, from: number): boolean {
   return text[index] === ':';
 }
 
-function note(level: Level, name: string, repeated: string[]): void {
+function note(level: Level, name: string, repeated: NamedFields): void {
   const before = level.at;
   level.at = name;
   if (before === undefined) return;
   level.names ??= new Set([before]);
-  if (level.names.has(name)) repeated.push(pointerOf(level));
+  if (level.names.has(name)) repeated.add({ pointer: pointerOf(level), detail: 'must be given once' });
   level.names.add(name);
 }

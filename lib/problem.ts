@@ -41,11 +41,40 @@ function detailOf(code: ProblemCode): string {
 /** Fields that one document names: a body of nonsense must not be answered with many times its length. */
 export const FIELDS_NAMED_MAX = 1000;
 
-/** Builds `request-invalid` from the rejected fields. */
+/** What they come to as JSON: a long path above many of them is told with each. */
+export const FIELDS_NAMED_BYTES = 262_144;
+
+/** Rejected fields as they are found. Whoever looks for more stops when it is full: one more is held than is named. */
+export class NamedFields {
+  readonly errors: FieldError[] = [];
+  #characters = 0;
+
+  get isFull(): boolean {
+    return this.errors.length > FIELDS_NAMED_MAX || this.#characters > FIELDS_NAMED_BYTES;
+  }
+
+  add(error: FieldError): void {
+    this.#characters += error.pointer.length;
+    this.errors.push(error);
+  }
+}
+
+/** Builds `request-invalid` from the rejected fields, of which it names as many as an answer may hold. */
 export function invalidFields(errors: readonly FieldError[]): Problem {
   const count = errors.length === 1 ? '1 field was rejected' : `${errors.length} fields were rejected`;
-  const cut = errors.length > FIELDS_NAMED_MAX ? `; the first ${FIELDS_NAMED_MAX} are named` : '';
-  return new Problem('request-invalid', { detail: `${count}${cut}.`, errors: errors.slice(0, FIELDS_NAMED_MAX) });
+  const named = firstNamed(errors);
+  const cut = named.length < errors.length ? `; the first ${named.length} are named` : '';
+  return new Problem('request-invalid', { detail: `${count}${cut}.`, errors: named });
+}
+
+function firstNamed(errors: readonly FieldError[]): readonly FieldError[] {
+  let bytes = 0;
+  const end = errors.slice(0, FIELDS_NAMED_MAX).findIndex((error) => {
+    bytes += Buffer.byteLength(JSON.stringify(error)) + 1;
+    return bytes > FIELDS_NAMED_BYTES;
+  });
+  if (end === 0) return [{ pointer: '#', detail: 'has a field whose path is too long to be told' }];
+  return errors.slice(0, end < 0 ? FIELDS_NAMED_MAX : end);
 }
 
 /** The document of RFC 9457. Nothing of a 500 is told but where to look for it. */

@@ -8,6 +8,8 @@ export interface HeardClock {
   readonly computerId: string;
   /** Fleet instant of the report. */
   readonly heardAt: number;
+  /** How often it reports. */
+  readonly intervalMs: number;
   /** As nearly as is known at that report: the agent's clock less the fleet clock. */
   readonly aheadMs: number;
   /** What it seems to have moved by since `knownAt`; null where nothing was known. */

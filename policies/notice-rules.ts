@@ -118,8 +118,11 @@ function suppression(facts: NoticeFacts, at: number): Suppression | null {
 }
 
 /** Design: until all that may share a cause have passed their own deadline, at most the shorter of interval and 60 s. */
-function heldForIncidentUntil({ gatheredWithinMs, raisedAt, last }: NoticeFacts, at: number): number {
-  if (gatheredWithinMs === null || (last && last.told !== 'nothing')) return Number.NEGATIVE_INFINITY;
+function heldForIncidentUntil(facts: NoticeFacts, at: number): number {
+  const { gatheredWithinMs, raisedAt, last } = facts;
+  // What would not be told anyhow is not held.
+  const isToldNext = differenceOf(facts, last?.told ?? 'nothing') === 'raised';
+  if (gatheredWithinMs === null || !isToldNext) return Number.NEGATIVE_INFINITY;
   if (last?.heldBy === 'hold' && last.lookAt !== null) return last.lookAt;
   const until = raisedAt + Math.min(gatheredWithinMs, HOLD_MAX_MS);
   return last ? until : Math.max(until, at + GATHERING_MS);

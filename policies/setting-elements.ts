@@ -64,6 +64,7 @@ function urlFault(text: string, protocols: readonly string[]): string | undefine
   const url = new URL(text);
   if (!protocols.includes(url.protocol)) return says;
   if (/^https?:\/\/[^/?#]*@/i.test(text)) return 'must not contain user info; name a credential instead';
+  if (url.port === '0') return 'must not name port 0, on which nothing listens';
   return url.pathname !== '/' || text.includes('?') || text.includes('#')
     ? `${says}, and nothing after them`
     : undefined;

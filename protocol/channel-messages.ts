@@ -75,6 +75,7 @@ export function writeManagerMessage(message: Exclude<ManagerMessage, { type: 'un
   return JSON.stringify(message);
 }
 
+const typeSchema = object({ type: string({ max: 64 }) });
 const requestSchema = object({ requestId: uuid });
 
 /** Reads a message of the agent; what `writeReport` wrote is parsed once. Throws `request-invalid` for what is none. */
@@ -103,9 +104,10 @@ function isUuid(text: string): boolean {
 
 function readAnyAgentMessage(bytes: Buffer): AgentMessage {
   const message = readObject(bytes);
+  const { type } = readBy(typeSchema, message);
+  if (type !== 'done' && type !== 'report') return { type: 'unknown' };
   const { requestId } = readBy(requestSchema, message);
-  if (message['type'] === 'done') return { type: 'done', requestId };
-  if (message['type'] !== 'report') return { type: 'unknown' };
+  if (type === 'done') return { type, requestId };
   const { report: value } = message;
   if (value === undefined) throw invalidFields([{ pointer: '#/report', detail: 'must be an object' }]);
   return { type: 'report', requestId, body: Buffer.from(JSON.stringify(value)), value };
@@ -113,8 +115,6 @@ function readAnyAgentMessage(bytes: Buffer): AgentMessage {
 
 const problemSchema = object({ requestId: uuid, retryAfterSeconds: optional(integer(0, 86_400)) });
 const wakeSchema = object({ requestId: uuid, reason: string({ max: 64 }) });
-const typeSchema = object({ type: string({ max: 64 }) });
-
 /** Reads a message of the manager; throws `request-invalid`. */
 export function readManagerMessage(bytes: Buffer): ManagerMessage {
   const value = readObject(bytes);

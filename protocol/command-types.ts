@@ -10,6 +10,8 @@ export interface CommandRules {
   readonly isRepeatable: boolean;
   /** It is given up after so long. */
   readonly limitMs: number;
+  /** Whether it runs though the disk takes no word of it. It must be repeatable. */
+  readonly runsWithoutDisk?: boolean;
 }
 
 const SECOND_MS = 1000;
@@ -18,6 +20,7 @@ const quick = (args: CommandRules['args'] = {}): CommandRules => ({
   isRepeatable: true,
   limitMs: 30 * SECOND_MS,
 });
+const urgent = (args: CommandRules['args'] = {}): CommandRules => ({ ...quick(args), runsWithoutDisk: true });
 const once = (args: CommandRules['args'] = {}): CommandRules => ({ ...quick(args), isRepeatable: false });
 const long = (args: CommandRules['args']): CommandRules => ({ ...quick(args), limitMs: 300 * SECOND_MS });
 
@@ -40,8 +43,8 @@ export const COMMAND_TYPES = {
   'upload-logs': long({ lines: integer(1, 20_000) }),
   'rotate-certificate': { ...once(), limitMs: 120 * SECOND_MS },
   'set-log-level': quick({ level: oneOf(...COMMAND_LOG_LEVELS), seconds: integer(60, 86_400) }),
-  isolate: quick({ allow: array(isolationPeer, MOST_ALLOWED) }),
-  release: quick(),
+  isolate: urgent({ allow: array(isolationPeer, MOST_ALLOWED) }),
+  release: urgent(),
 } as const satisfies Readonly<Record<string, CommandRules>>;
 
 export type CommandType = keyof typeof COMMAND_TYPES;

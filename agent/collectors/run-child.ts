@@ -22,12 +22,13 @@ export function runChild({ command, args, maxOutput, absent, env }: ChildCall, s
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true, ...(env ? { env } : {}) });
     const output = { stdout: '', stderr: '' };
     const kill = (): void => killGroup(child.pid);
-    const append = (stream: keyof typeof output) => (chunk: Buffer) => {
-      if (output[stream].length < maxOutput) output[stream] += chunk.toString('utf8');
+    const append = (stream: keyof typeof output) => (chunk: string) => {
+      if (output[stream].length < maxOutput) output[stream] += chunk;
       else kill();
     };
-    child.stdout.on('data', append('stdout'));
-    child.stderr.on('data', append('stderr'));
+    // Whole characters, wherever the pieces end.
+    child.stdout.setEncoding('utf8').on('data', append('stdout'));
+    child.stderr.setEncoding('utf8').on('data', append('stderr'));
     const end = (settle: () => void): void => {
       signal.removeEventListener('abort', kill);
       settle();

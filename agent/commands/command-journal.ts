@@ -1,7 +1,14 @@
 import type { CommandOrder, CommandResult, ToldState } from '../../protocol/command-messages.js';
 import type { Store, StoreOperation } from '../spool/durable-store.js';
 import { ALL_COMMANDS, commandKey } from './command-keys.js';
-import { forgottenOf, nextOf, tellingsOf, type CommandOutcome, type JournalEntry } from './journal-rules.js';
+import {
+  forgottenOf,
+  nextOf,
+  runsWithoutDisk,
+  tellingsOf,
+  type CommandOutcome,
+  type JournalEntry,
+} from './journal-rules.js';
 
 interface Telling {
   readonly id: string;
@@ -10,7 +17,8 @@ interface Telling {
 
 /**
  * Every command that this agent took, in its database: written and synced before it runs and after, so that a crash at any
- * moment tells whether it ran. What ended is remembered, so that a command that comes again is answered and not run again.
+ * moment tells whether it ran; but for those that cannot wait for a disk. What ended is remembered, so that a command that
+ * comes again is answered and not run again.
  */
 export class CommandJournal {
   readonly #store: Store;
@@ -44,6 +52,11 @@ export class CommandJournal {
 
   get next(): JournalEntry | undefined {
     return nextOf(this.#entries.values());
+  }
+
+  /** The next of those that run though the disk takes nothing. */
+  get nextWithoutDisk(): JournalEntry | undefined {
+    return nextOf([...this.#entries.values()].filter(runsWithoutDisk));
   }
 
   get tellings(): readonly CommandResult[] {
@@ -98,7 +111,7 @@ export class CommandJournal {
     );
   }
 
-  /** Writes everything again, into a database that was begun anew. */
+  /** Writes everything again, into a database that was begun anew or did not take all of it. */
   rewrite(): Promise<void> {
     return this.#inTurn(() => this.#store.write(this.entries.map(put), { durable: true }));
   }
@@ -121,10 +134,20 @@ export class CommandJournal {
     return done;
   }
 
-  /** Durable, and in memory once it is on the disk: what could not be written did not happen. */
+  /** Durable, and in memory once it is on the disk: what could not be written did not happen, unless it cannot wait. */
   async #keep(entries: readonly JournalEntry[]): Promise<void> {
     if (entries.length === 0) return;
-    await this.#store.write(entries.map(put), { durable: true });
+    try {
+      await this.#store.write(entries.map(put), { durable: true });
+      this.#remember(entries);
+    } catch (error) {
+      const urgent = entries.filter(runsWithoutDisk);
+      this.#remember(urgent);
+      if (urgent.length < entries.length) throw error;
+    }
+  }
+
+  #remember(entries: readonly JournalEntry[]): void {
     for (const entry of entries) this.#entries.set(entry.order.id, entry);
   }
 }

@@ -87,8 +87,11 @@ export class CommandRunner implements CommandExchange {
 
   async take(commands: readonly unknown[], managerTime: number): Promise<void> {
     const orders = commands.flatMap((command) => this.#read(command));
-    await this.#deps.journal.take(orders, managerTime);
-    this.#kick();
+    try {
+      await this.#deps.journal.take(orders, managerTime);
+    } finally {
+      this.#kick();
+    }
   }
 
   async quiet(milliseconds: number, signal: AbortSignal): Promise<void> {
@@ -132,7 +135,7 @@ export class CommandRunner implements CommandExchange {
   }
 
   async #run(): Promise<void> {
-    const { journal, clock, log } = this.#deps;
+    const { journal, log } = this.#deps;
     const { signal } = this.#stop;
     for (let entry = journal.next; entry && !signal.aborted; entry = journal.next) {
       try {
@@ -140,7 +143,7 @@ export class CommandRunner implements CommandExchange {
       } catch (error) {
         // Nothing runs that the disk does not know of.
         log.warn({ err: error }, 'The journal of commands cannot be written');
-        await clock.sleep(DISK_PAUSE_MS, signal).catch(() => undefined);
+        await this.#waitForDisk();
       }
     }
   }
@@ -162,15 +165,23 @@ export class CommandRunner implements CommandExchange {
 
   /** What it came to is in memory alone until the disk takes it. */
   async #keepOutcome(entry: JournalEntry, outcome: CommandOutcome): Promise<void> {
-    const { journal, clock, log } = this.#deps;
+    const { journal, log } = this.#deps;
     while (!this.#stop.signal.aborted) {
       try {
         return await journal.end(entry, outcome);
       } catch (error) {
         log.warn({ err: error }, 'The end of a command cannot be written');
-        await clock.sleep(DISK_PAUSE_MS, this.#stop.signal).catch(() => undefined);
+        await this.#waitForDisk();
       }
     }
+  }
+
+  /** What needs none runs meanwhile. */
+  async #waitForDisk(): Promise<void> {
+    const { journal, clock } = this.#deps;
+    const urgent = journal.nextWithoutDisk;
+    if (urgent) return this.#runOne(urgent);
+    await clock.sleep(DISK_PAUSE_MS, this.#stop.signal).catch(() => undefined);
   }
 
   async #execute({ order }: JournalEntry): Promise<CommandOutcome | undefined> {

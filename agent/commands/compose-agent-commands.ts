@@ -46,11 +46,12 @@ export interface AgentCommandsDeps {
 /** Everything that commands need to run on this agent. */
 export function composeAgentCommands(deps: AgentCommandsDeps): AgentCommands {
   const { options, state, directions, transport, wake } = deps;
-  const { clock, log } = options;
+  const { clock, random, log } = options;
   const logLevel = new LogLevelSwitch(clock, log);
   const { restart, logTail } = options;
   const uploads = new Uploads({
     clock,
+    random,
     mayDial: () => directions.dialsByItself,
     connect: (milliseconds, signal) => transport.connect(milliseconds, signal),
   });

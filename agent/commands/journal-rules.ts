@@ -6,6 +6,12 @@ import {
   type CommandResult,
   type ToldState,
 } from '../../protocol/command-messages.js';
+import { isCommandType, rulesOf } from '../../protocol/command-types.js';
+
+/** Whoever can fill a disk must not be able to keep a computer from being isolated, or from being released. */
+export function runsWithoutDisk({ order: { type } }: JournalEntry): boolean {
+  return isCommandType(type) && rulesOf(type).runsWithoutDisk === true;
+}
 
 /** How a command ended, as it is told. */
 export type CommandOutcome = Omit<CommandResult, 'id'>;

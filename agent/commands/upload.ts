@@ -1,14 +1,17 @@
 import { createHash } from 'node:crypto';
 import type { JsonValue } from '../../lib/canonical-json.js';
 import type { Clock } from '../../lib/clock.js';
+import type { Random } from '../../lib/random.js';
 import { AGENT_PATHS, PROTOCOL_VERSION } from '../../protocol/protocol-version.js';
 import { MAX_UPLOAD_BYTES, UPLOAD_PART_BYTES, type UploadPart } from '../../protocol/upload-messages.js';
+import { retryDelayMs } from '../beat-rules.js';
 import type { ManagerConnection } from '../transport/tls-connection.js';
 import { ManagerRefusal } from '../transport/transport-error.js';
 import { CommandFailure, type CommandContext, type CommandUpload } from './executor.js';
 
 export interface UploadsDeps {
   readonly clock: Clock;
+  readonly random: Random;
   /** Whether this agent opens connections to its manager. */
   readonly mayDial: () => boolean;
   /** Opens a connection that takes `AGENT_PATHS.upload`. */
@@ -16,7 +19,10 @@ export interface UploadsDeps {
 }
 
 const CONNECT_MS = 10_000;
-const RETRY_MS = 3000;
+/** No pause between two tries is longer. */
+const RETRY_CAP_SECONDS = 60;
+/** Of the refusals below 500: the manager had no time for it. */
+const PASSING: readonly number[] = [408, 429];
 
 /** A file that is not all with the manager yet. */
 interface Waiting {
@@ -58,15 +64,20 @@ export class Uploads {
   }
 
   async #dial(parts: UploadPart[], signal: AbortSignal): Promise<void> {
-    const { clock, connect } = this.#deps;
+    const { clock, random, connect } = this.#deps;
+    let failures = 0;
     while (parts.length > 0) {
+      const before = parts.length;
       try {
         const connection = await connect(CONNECT_MS, signal);
         await sendOver(connection, parts, signal).finally(() => connection.close());
       } catch (error) {
         signal.throwIfAborted();
         if (isFinal(error)) throw refused(error);
-        await clock.sleep(RETRY_MS, signal);
+        failures = parts.length < before ? 1 : failures + 1;
+        const retryAfterMs = error instanceof ManagerRefusal ? error.facts.retryAfterMs : undefined;
+        const pause = { failures, intervalSeconds: RETRY_CAP_SECONDS, retryAfterMs, reaction: 'repeat' } as const;
+        await clock.sleep(retryDelayMs(pause, random), signal);
       }
     }
   }
@@ -114,7 +125,7 @@ async function sendOver(connection: ManagerConnection, parts: UploadPart[], sign
 }
 
 function isFinal(error: unknown): error is ManagerRefusal {
-  return error instanceof ManagerRefusal && error.status < 500 && error.status !== 429;
+  return error instanceof ManagerRefusal && error.status < 500 && !PASSING.includes(error.status);
 }
 
 function refused({ code, message }: ManagerRefusal): CommandFailure {

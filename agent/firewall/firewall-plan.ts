@@ -122,6 +122,9 @@ export interface IsolationFacts {
   readonly allow: readonly IsolationPeer[];
 }
 
+/** In the tables of an isolated computer alone. */
+export const ISOLATING_CHAIN = 'forwarded';
+
 /**
  * The chains of an isolated computer: loopback, manager, proxies, their names and the allow-list; nothing else, not even
  * within connections that are open already, and nothing that it would forward.
@@ -139,7 +142,7 @@ export function planIsolation(facts: IsolationFacts): FirewallPlan {
           drop(),
         ],
       })),
-      { name: 'forwarded', lines: [drop()] },
+      { name: ISOLATING_CHAIN, lines: [drop()] },
     ],
     arp: [],
   };

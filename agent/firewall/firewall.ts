@@ -4,14 +4,8 @@ import type { Clock } from '../../lib/clock.js';
 import type { Log } from '../../lib/log.js';
 import { plainAddress } from '../../lib/plain-address.js';
 import { Problem } from '../../lib/problem.js';
-import type { FirewallRule, IsolationPeer } from '../../policies/firewall-rules.js';
-import {
-  digestOfSet,
-  effectiveSet,
-  isWithoutEffect,
-  type FirewallListener,
-  type FirewallSet,
-} from '../../policies/firewall-set.js';
+import type { FirewallRule } from '../../policies/firewall-rules.js';
+import { digestOfSet, effectiveSet, isWithoutEffect, type FirewallListener } from '../../policies/firewall-set.js';
 import type { ComponentReport, FirewallReport } from '../../protocol/heartbeat-messages.js';
 import { CommandFailure, notSupported } from '../commands/executor.js';
 import { sleepUnlessAborted, withDeadline } from '../deadline.js';
@@ -20,26 +14,41 @@ import type { Spool } from '../spool/spool.js';
 import type { FirewallMemory, Isolation, StateStore } from '../state-store.js';
 import type { Routes } from '../transport/manager-transport.js';
 import { contactOf, newestFirst, targetsOf, withoutRepeats, type ContactTarget } from './contact-rules.js';
-import { planIsolation, planRules, type FirewallPlan } from './firewall-plan.js';
+import {
+  APPLIED,
+  codeRefusedEvent,
+  endedEvent,
+  isolatedEvent,
+  RESTORED,
+  troubleOf,
+  type Outcome,
+} from './firewall-events.js';
+import { ISOLATING_CHAIN, planIsolation, planRules, type FirewallPlan } from './firewall-plan.js';
 import type { HostNetwork } from './host-network.js';
 import { FirewallUnsupported, type PacketFilter } from './nft-program.js';
 import { scriptOf } from './nft-text.js';
 import { ReleaseCodes } from './release-code.js';
+import type { KeptTables, TablesFile } from './tables-file.js';
 
 /** What the settings want of the firewall at this moment. */
 export interface FirewallWish {
-  readonly rules: readonly FirewallRule[];
+  /** Undefined where no settings are known, which may have been lost. */
+  readonly rules: readonly FirewallRule[] | undefined;
   readonly listeners: readonly FirewallListener[];
   readonly routes: Routes;
   /** Why the rules of settings that were reverted could not be loaded. */
   readonly reverted: string | undefined;
 }
 
+type StateNeeded =
+  'isRead' | 'isolation' | 'setIsolation' | 'keepIsolation' | 'isIsolationKept' | 'firewall' | 'noteFirewall';
+
 export interface FirewallDeps {
   readonly clock: Clock;
   readonly log: Log;
-  readonly state: Pick<StateStore, 'isRead' | 'isolation' | 'setIsolation' | 'firewall' | 'noteFirewall'>;
+  readonly state: Pick<StateStore, StateNeeded>;
   readonly spool: Pick<Spool, 'append'>;
+  readonly tables: TablesFile;
   /** Absent where this agent keeps its hands off. */
   readonly filter: PacketFilter | undefined;
   readonly network: HostNetwork;
@@ -53,9 +62,8 @@ export interface FirewallStatus {
   readonly isolated: { readonly since: number; readonly commandId: string } | null;
 }
 
-type Outcome = { readonly state: FirewallReport['state']; readonly detail?: string };
-
 const PART = { name: 'firewall', kind: 'agentPart' } as const;
+const LOST = 'the settings were lost: the last rules are in force until the manager sends them again';
 const UNREAD = 'what is to be in force cannot be read from the disk, so that whatever stands stays';
 const LOOK_MS = 60_000;
 const LOOKUP_MS = 5000;
@@ -69,6 +77,9 @@ export class Firewall {
   readonly #codes: ReleaseCodes;
   /** The generation that stands; null for none; undefined where it is not known. */
   #loaded: string | null | undefined;
+  /** Undefined where no tables of the agent's can stand. */
+  #kept: KeptTables | undefined;
+  #isKeptOnDisk = true;
   #outcome: Outcome = { state: 'applied' };
   #digest: string | undefined;
   #told: string | undefined;
@@ -78,6 +89,7 @@ export class Firewall {
   constructor(deps: FirewallDeps) {
     this.#deps = deps;
     this.#codes = new ReleaseCodes(deps.clock);
+    this.#kept = deps.tables.read();
   }
 
   /** Brings the packet filter to what is wanted now; what it came to is in `status`. */
@@ -128,7 +140,7 @@ export class Firewall {
   /** The agent's part `firewall`, where something is wanted of it. */
   get part(): ComponentReport | undefined {
     const { state, detail = '' } = this.#shown();
-    const { rules } = this.#deps.wish();
+    const { rules = [] } = this.#deps.wish();
     const isWanted = rules.length > 0 || this.#deps.state.isolation !== undefined;
     const told = `${state}: ${detail}`.slice(0, 1024);
     if (state === 'failed') return { ...PART, state: 'offline', detail: told };
@@ -153,6 +165,8 @@ export class Firewall {
   }
 
   async #look(): Promise<void> {
+    if (!this.#isKeptOnDisk) this.#keep(this.#kept);
+    await this.#deps.state.keepIsolation().catch(() => undefined);
     if (await this.#inTurn(() => this.#noticeLoss())) await this.#tell(RESTORED);
     if (this.#isInUse()) await this.#resolveAll(this.#targets());
     await this.apply();
@@ -231,10 +245,10 @@ export class Firewall {
   }
 
   /** A disk that fails costs what a restart would know. */
-  async #note(changes: Partial<FirewallMemory>, durable = false): Promise<void> {
+  async #note(changes: Partial<FirewallMemory>): Promise<void> {
     const { state, log } = this.#deps;
     try {
-      await state.noteFirewall(changes, { durable });
+      await state.noteFirewall(changes);
     } catch (error) {
       log.warn({ err: error }, 'What the firewall is to know after a restart cannot be stored');
     }
@@ -246,37 +260,88 @@ export class Firewall {
     if (filter && !state.isRead && !state.isolation) return this.#came({ state: 'failed', detail: UNREAD });
     try {
       const wish = this.#deps.wish();
-      const set = effectiveSet(wish.rules, wish.listeners);
       const before = this.#loaded;
-      await this.#bring(set, wish);
-      const digest = digestOfSet(set);
+      const digest = await this.#bring(wish);
       const isOther = this.#digest !== undefined && digest !== this.#digest && before !== this.#loaded;
       this.#digest = digest;
       await this.#came({ state: 'applied' }, isOther);
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error);
       await this.#came({ state: error instanceof FirewallUnsupported ? 'unsupported' : 'failed', detail });
+      await this.#keepFormer();
     }
   }
 
-  async #bring(set: FirewallSet, wish: FirewallWish): Promise<void> {
-    if (this.#deps.state.isolation === undefined && isWithoutEffect(set)) return this.#unload();
+  /** The digest of the rules that are wanted, where they are known. */
+  async #bring(wish: FirewallWish): Promise<string | undefined> {
+    const { isolation } = this.#deps.state;
+    if (isolation) {
+      await this.#isolateNow(wish, isolation);
+      return wish.rules && digestOfSet(effectiveSet(wish.rules, wish.listeners));
+    }
+    if (!wish.rules && this.#kept?.loaded) throw new Error(LOST);
+    return this.#bringRules(wish.rules ?? [], wish);
+  }
+
+  async #isolateNow({ listeners }: FirewallWish, { allow }: Isolation): Promise<void> {
     await this.#learnNames();
-    return this.#load(this.#planOf(set, wish));
+    const contact = this.#contact();
+    const dialledFrom = [...new Set([...contact.targets.map(({ address }) => address), ...this.#memory.dialledFrom])];
+    const listenerPorts = listeners.map(({ port }) => port);
+    const plan = planIsolation({ contact, dialledFrom, listenerPorts, allow });
+    await this.#load(plan, { isIsolation: true, rules: this.#kept?.rules });
+  }
+
+  /** Answers their digest. */
+  async #bringRules(rules: readonly FirewallRule[], { listeners }: FirewallWish): Promise<string> {
+    const set = effectiveSet(rules, listeners);
+    if (isWithoutEffect(set)) await this.#unload();
+    else {
+      await this.#learnNames();
+      await this.#load(planRules(set, this.#contact()), { isIsolation: false, rules });
+    }
+    return digestOfSet(set);
+  }
+
+  /** The rules that are wanted could not be had: the last that could are in force, with the way to the manager as it is now. */
+  async #keepFormer(): Promise<void> {
+    const { state, log } = this.#deps;
+    if (!state.isRead || state.isolation || this.#outcome.state !== 'failed') return;
+    try {
+      await this.#bringFormer();
+    } catch (error) {
+      log.warn({ err: error }, 'The former rules of the firewall could not be loaded either');
+    }
+  }
+
+  /** An isolation that was ended ends, whatever the packet filter takes. */
+  async #bringFormer(): Promise<void> {
+    const wish = this.#deps.wish();
+    const ways = [
+      () => this.#bringRules(this.#kept?.rules ?? [], wish),
+      () => this.#bringRules([], wish),
+      () => this.#takeAway().then(() => digestOfSet(effectiveSet([], []))),
+    ];
+    for (const [index, way] of ways.entries()) {
+      try {
+        this.#digest = await way();
+        return;
+      } catch (error) {
+        if (index === ways.length - 1 || !(await this.#isCutOff())) throw error;
+      }
+    }
+  }
+
+  /** Whether tables of an isolation stand. */
+  async #isCutOff(): Promise<boolean> {
+    const { filter } = this.#deps;
+    if (!filter) throw new FirewallUnsupported(NO_FILTER);
+    return filter.stands(ISOLATING_CHAIN);
   }
 
   /** Names that never led anywhere are asked for while that is still possible. */
   async #learnNames(): Promise<void> {
     await this.#resolveAll(this.#targets().filter(({ host }) => this.#memory.addresses[host] === undefined));
-  }
-
-  #planOf(set: FirewallSet, { listeners }: FirewallWish): FirewallPlan {
-    const { isolation } = this.#deps.state;
-    const contact = this.#contact();
-    if (!isolation) return planRules(set, contact);
-    const dialledFrom = [...new Set([...contact.targets.map(({ address }) => address), ...this.#memory.dialledFrom])];
-    const listenerPorts = listeners.map(({ port }) => port);
-    return planIsolation({ contact, dialledFrom, listenerPorts, allow: isolation.allow });
   }
 
   #contact() {
@@ -289,23 +354,47 @@ export class Firewall {
     });
   }
 
-  async #load(plan: FirewallPlan): Promise<void> {
+  async #load(plan: FirewallPlan, { isIsolation, rules }: Loading): Promise<void> {
     const script = scriptOf(plan);
     if (script.generation === this.#loaded) return;
     const { filter } = this.#deps;
     if (!filter) throw new FirewallUnsupported(NO_FILTER);
-    if (!this.#memory.isLoaded) await this.#note({ isLoaded: true }, true);
-    await filter.load(script);
+    await filter.check(script);
+    const before = this.#kept;
+    // Before they stand: a crash in between leaves none that nobody knows of.
+    this.#keep({ loaded: { isIsolation, text: script.text }, ...(rules ? { rules } : {}) });
+    try {
+      await filter.load(script);
+    } catch (error) {
+      this.#keep(before ?? {});
+      throw error;
+    }
     this.#loaded = script.generation;
   }
 
   async #unload(): Promise<void> {
-    if (this.#loaded === null || (this.#loaded === undefined && !this.#memory.isLoaded)) return;
+    if (this.#loaded === null || (this.#loaded === undefined && !this.#kept)) return;
+    await this.#takeAway();
+  }
+
+  async #takeAway(): Promise<void> {
     const { filter } = this.#deps;
     if (!filter) throw new FirewallUnsupported(NO_FILTER);
     await filter.unload();
     this.#loaded = null;
-    await this.#note({ isLoaded: false }, true);
+    this.#keep(undefined);
+  }
+
+  /** What the disk does not take now is written at a later look. */
+  #keep(tables: KeptTables | undefined): void {
+    this.#kept = tables;
+    try {
+      this.#deps.tables.write(tables);
+      this.#isKeptOnDisk = true;
+    } catch (error) {
+      this.#isKeptOnDisk = false;
+      this.#deps.log.warn({ err: error }, 'What stands in the packet filter cannot be kept for the next boot');
+    }
   }
 
   /** Told once for each thing that it comes to. */
@@ -333,28 +422,28 @@ export class Firewall {
   async isolate(wanted: Omit<Isolation, 'since'>): Promise<void> {
     const { state, clock } = this.#deps;
     const before = state.isolation;
-    await this.#changeIsolation({ ...wanted, since: before?.since ?? Math.round(clock.wall()) });
-    await this.#tell({
-      kind: 'isolated',
-      severity: 'high',
-      message: 'The computer was isolated by command: only its manager is left to it',
-      data: { commandId: wanted.commandId, allow: wanted.allow.map(({ ip }: IsolationPeer) => ip) },
-    });
+    await this.#begin({ ...wanted, since: before?.since ?? Math.round(clock.wall()) });
+    this.#warnUnlessStored();
+    await this.#tell(isolatedEvent(wanted));
   }
 
   /** Whether there was anything to end. */
   async release(by: 'command' | 'code', commandId?: string): Promise<boolean> {
     const { isolation } = this.#deps.state;
     if (!isolation) return false;
-    await this.#changeIsolation(undefined);
-    await this.#tell({
-      kind: 'isolation-ended',
-      severity: by === 'code' ? 'high' : 'medium',
-      message:
-        by === 'code' ? 'The isolation was ended at the computer by its code' : 'The isolation was ended by command',
-      data: { by, isolatedBy: isolation.commandId, ...(commandId === undefined ? {} : { commandId }) },
-    });
+    await this.#endIsolation(isolation);
+    this.#warnUnlessStored();
+    await this.#tell(endedEvent(isolation, by, commandId));
     return true;
+  }
+
+  /** Whether a restart would know that the computer is isolated, or is so no longer; tried again at each look. */
+  get isStored(): boolean {
+    return this.#deps.state.isIsolationKept;
+  }
+
+  #warnUnlessStored(): void {
+    if (!this.isStored) this.#deps.log.warn('The disk does not take that the computer is isolated, or is no longer');
   }
 
   /** Throws `not-isolated`, `too-many-requests`, `release-code-refused`; a code that was right counts for nothing more. */
@@ -362,12 +451,7 @@ export class Firewall {
     const { isolation } = this.#deps.state;
     if (!isolation) throw new Problem('not-isolated', { detail: 'This computer is not isolated.' });
     if (!this.#codes.isRight(code, isolation.releaseDigest)) {
-      await this.#tell({
-        kind: 'release-code-refused',
-        severity: 'high',
-        message: 'A wrong code was given at the computer to end its isolation',
-        data: { isolatedBy: isolation.commandId },
-      });
+      await this.#tell(codeRefusedEvent(isolation));
       throw new Problem('release-code-refused', { detail: 'This is not the code of the present isolation.' });
     }
     await this.release('code').catch((error: unknown) => {
@@ -376,39 +460,39 @@ export class Firewall {
     return { released: true };
   }
 
-  async #changeIsolation(wanted: Isolation | undefined): Promise<void> {
-    const { state } = this.#deps;
-    const before = state.isolation;
-    await state.setIsolation(wanted);
+  async #begin(wanted: Isolation): Promise<void> {
+    const before = this.#deps.state.isolation;
+    await this.#deps.state.setIsolation(wanted);
     await this.apply();
+    if (this.#outcome.state !== 'applied') await this.#putBack(before);
+  }
+
+  /** Rules that cannot be loaded do not keep it from its end. */
+  async #endIsolation(before: Isolation): Promise<void> {
+    await this.#deps.state.setIsolation(undefined);
+    await this.apply();
+    if (this.#outcome.state === 'applied') return;
+    const isOpen = await this.#inTurn(() => this.#openUp()).catch(() => false);
+    if (!isOpen) await this.#putBack(before);
+  }
+
+  async #openUp(): Promise<boolean> {
+    if (await this.#isCutOff()) await this.#bringFormer();
+    return !(await this.#isCutOff());
+  }
+
+  async #putBack(before: Isolation | undefined): Promise<never> {
     const { state: came, detail = '' } = this.#outcome;
-    if (came === 'applied') return;
-    await state.setIsolation(before);
+    await this.#deps.state.setIsolation(before);
     await this.apply();
     throw came === 'unsupported' ? notSupported(detail) : new CommandFailure('firewall-failed', detail);
   }
 }
 
-const RESTORED: IncomingEvent = {
-  kind: 'firewall-restored',
-  severity: 'medium',
-  message: 'The tables of the firewall were taken away by another program, and are loaded again',
-};
-const NO_FILTER = 'this agent was started to keep its hands off the packet filter';
-const APPLIED: IncomingEvent = {
-  kind: 'firewall-applied',
-  severity: 'info',
-  message: 'The firewall is as the settings want it',
-};
-
-function troubleOf({ state, detail = '' }: Outcome): IncomingEvent {
-  const isUnsupported = state === 'unsupported';
-  return {
-    kind: isUnsupported ? 'firewall-unsupported' : 'firewall-failed',
-    severity: isUnsupported ? 'medium' : 'high',
-    message: isUnsupported
-      ? `The firewall cannot be used here: ${detail}`
-      : `The rules of the firewall could not be loaded, the former ones are in force: ${detail}`,
-    data: { detail },
-  };
+interface Loading {
+  readonly isIsolation: boolean;
+  /** What a release, and rules that are refused, fall back to. */
+  readonly rules: readonly FirewallRule[] | undefined;
 }
+
+const NO_FILTER = 'this agent was started to keep its hands off the packet filter';

@@ -13,12 +13,14 @@ export class FirewallRefused extends Error {}
 
 /** The packet filter of the machine. All throw `FirewallUnsupported` or `FirewallRefused`. */
 export interface PacketFilter {
+  /** Whether it would be loaded; nothing is changed. */
+  check(script: NftScript): Promise<void>;
   /** In one step, or not at all. */
-  load(script: NftScript): Promise<void>;
+  load(script: Pick<NftScript, 'text'>): Promise<void>;
   /** Takes the agent's tables away. */
   unload(): Promise<void>;
-  /** Whether the tables of this generation stand. */
-  stands(generation: string): Promise<boolean>;
+  /** Whether the agent's tables stand with this chain in them, such as a generation. */
+  stands(chain: string): Promise<boolean>;
 }
 
 /** PATH of a service without privileges often has no sbin. */
@@ -53,13 +55,11 @@ export function createNftFilter({ clock, places = PLACES }: NftOptions): PacketF
     if (code !== 0) throw failureOf(complaint);
   };
   return {
-    async load({ text }) {
-      await apply(['-c'], text);
-      await apply([], text);
-    },
+    check: ({ text }) => apply(['-c'], text),
+    load: ({ text }) => apply([], text),
     unload: () => apply([], REMOVAL),
-    async stands(generation) {
-      const { code, complaint } = await run(['list', 'chain', 'inet', TABLE, generation], '');
+    async stands(chain) {
+      const { code, complaint } = await run(['list', 'chain', 'inet', TABLE, chain], '');
       if (code !== 0 && (NOT_ALLOWED.test(complaint) || NOT_BUILT_IN.test(complaint))) throw failureOf(complaint);
       return code === 0;
     },

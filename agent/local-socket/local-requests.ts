@@ -9,7 +9,7 @@ import {
 } from '../proxies/proxy-control.js';
 import { MAX_MESSAGE_LENGTH } from '../spool/event-intake.js';
 import { describe } from '../spool/durable-store.js';
-import type { AppendedRange, Spool } from '../spool/spool.js';
+import { PartlyStored, type AppendedRange, type Spool } from '../spool/spool.js';
 import type { AgentStatus } from '../status.js';
 
 export const EMIT_KINDS = ['detection', 'log', 'metric'] as const;
@@ -57,12 +57,17 @@ export function createLocalHandler(deps: {
     if (op !== 'emit') throw new Problem('request-invalid', { detail: `There is no operation "${op}".` });
     if (!deps.isCollecting())
       throw new Problem('collection-stopped', { detail: 'The manager has stopped collection on this computer.' });
-    const { kind, severity, message, data, count } = readBy(emitSchema, request);
-    try {
-      return await deps.spool.append(kind, { kind, severity, message, data }, count ?? 1);
-    } catch (error) {
-      if (error instanceof Problem) throw error;
-      throw new Problem('spool-unavailable', { detail: `Nothing was stored: ${describe(error)}` }, error);
-    }
+    return emit(deps.spool, request);
   };
+}
+
+async function emit(spool: Spool, request: unknown): Promise<AppendedRange> {
+  const { kind, severity, message, data, count } = readBy(emitSchema, request);
+  try {
+    return await spool.append(kind, { kind, severity, message, data }, count ?? 1);
+  } catch (error) {
+    if (error instanceof Problem) throw error;
+    const detail = error instanceof PartlyStored ? describe(error) : `Nothing was stored: ${describe(error)}`;
+    throw new Problem('spool-unavailable', { detail }, error);
+  }
 }

@@ -2,16 +2,7 @@ import { readBy } from '../../lib/schema.js';
 import { proxy } from '../../policies/setting-elements.js';
 import type { ProxySetting } from '../../policies/setting-values.js';
 import type { ReadFlags } from '../arguments.js';
-import type { ProxySecret } from '../transport/proxy-tunnel.js';
-import { isCredentialName, parseSecret } from './proxy-files.js';
-
-/** A list of proxies as a command line gives it, and the secret that goes with it. */
-export interface GivenProxies {
-  readonly proxies: readonly ProxySetting[];
-  /** Whether the direct way may stand in for them. */
-  readonly direct: boolean;
-  readonly secret: { readonly name: string; readonly value: ProxySecret } | undefined;
-}
+import { isCredentialName, parseSecret, type GivenProxies } from './proxy-files.js';
 
 export interface ReadingProxies {
   /** `URL[,URL…]`. */

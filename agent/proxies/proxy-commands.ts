@@ -4,7 +4,8 @@ import type { SettingValues } from '../../policies/setting-values.js';
 import { parseSettings } from '../apply-settings.js';
 import { ATTEMPT_LIMIT_MS } from '../beat-rules.js';
 import type { ProxyCommand } from '../config.js';
-import { prepareDirectory, readIdentity, type DataDirectory, type Identity } from '../data-directory.js';
+import { getIdentity } from '../compose.js';
+import { prepareDirectory, type DataDirectory, type Identity } from '../data-directory.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
 import { ownerOf } from '../identity-check.js';
 import { AgentNotRunning, callAgent } from '../local-socket/socket-client.js';
@@ -12,9 +13,18 @@ import { DurableStore } from '../spool/durable-store.js';
 import { StateStore, type Progress } from '../state-store.js';
 import { ManagerTransport } from '../transport/manager-transport.js';
 import type { ProxySecret } from '../transport/proxy-tunnel.js';
-import { routeOf, type LocalProxies, type Route } from '../transport/route-rules.js';
-import { toTransportError } from '../transport/transport-error.js';
-import { listProxies, type ProxyChange, type ProxyChangeResult, type ProxyList } from './proxy-control.js';
+import type { Route } from '../transport/route-rules.js';
+import {
+  listProxies,
+  NO_TRIAL,
+  trialOver,
+  trialRoute,
+  trialThatThrew,
+  type ProxyChange,
+  type ProxyChangeResult,
+  type ProxyList,
+  type Trial,
+} from './proxy-control.js';
 import { readLocalProxies, readSecret, writeLocalProxies, writeSecret } from './proxy-files.js';
 
 export interface ProxyCommandContext {
@@ -27,19 +37,37 @@ export interface ProxyCommandContext {
 /** The exchange in flight, the trial, and time to spare. */
 const CALL_MS = 3 * ATTEMPT_LIMIT_MS;
 
-/** Runs `wardbeat-agent proxy …`; a running agent carries the change out itself. */
+/** Runs `wardbeat-agent proxy …`; a running agent carries the change out itself. Throws `NotEnrolled`. */
 export async function runProxyCommand(command: ProxyCommand, context: ProxyCommandContext): Promise<ExitCode> {
   const { directory } = command;
+  getIdentity(directory);
   if (command.action === 'list') return printList(await readList(directory, context), command, context);
   if (command.action === 'test') return testPaths(await readList(directory, context), command, context);
   const { given, force } = command;
   const local = given ? { proxies: given.proxies, direct: given.direct } : null;
   const change: ProxyChange = { local, force, ...(given?.secret ? { secret: given.secret } : {}) };
-  const result = await carryOut(change, directory, context);
-  if (result.changed) context.print(local ? 'The proxies were changed' : "The policy's proxies count again");
-  else if (result.failure)
-    context.complain(`${result.failure.code}: ${result.failure.detail}; nothing was changed (--force does it untried)`);
-  return result.changed ? EXIT.ok : EXIT.notInContact;
+  return tell(await carryOut(change, directory, context), change, context);
+}
+
+function tell(
+  { changed, failure, way, warning }: ProxyChangeResult,
+  change: ProxyChange,
+  context: ProxyCommandContext,
+) {
+  const { print, complain } = context;
+  if (failure) complain(`${failure.code}: ${failure.detail}; nothing was changed (--force does it untried)`);
+  if (!changed) return EXIT.notInContact;
+  const { local } = change;
+  print((local ? 'The proxies were changed' : "The policy's proxies count again") + describeWay(way));
+  if (warning) complain(`${warning.code}: ${warning.detail}`);
+  if (way && local && local.proxies.length > 1)
+    complain('wardbeat-agent: one that leads to the manager is enough; "wardbeat-agent proxy test" tries each');
+  return EXIT.ok;
+}
+
+function describeWay(way: ProxyChangeResult['way']): string {
+  if (!way) return '';
+  return way.proxy === null ? '; the manager was reached directly' : `; the manager was reached through ${way.proxy}`;
 }
 
 async function askRunning<T>(directory: DataDirectory, { clock }: ProxyCommandContext, request: object) {
@@ -61,11 +89,11 @@ async function carryOut(
   if (answer) return answer;
   prepareDirectory(directory);
   return withStopped(directory, context, async (stopped) => {
-    const failure = stopped && !change.force ? await tryStopped(stopped, { change, directory, context }) : null;
-    if (failure) return { changed: false, failure };
+    const trial = change.force ? NO_TRIAL : await tryStopped(stopped, { change, directory, context });
+    if (trial.failure) return { changed: false, ...trial };
     if (change.secret) writeSecret(directory, change.secret.name, change.secret.value);
     writeLocalProxies(directory, change.local ?? undefined);
-    return { changed: true, failure: null };
+    return { changed: true, ...trial };
   });
 }
 
@@ -75,16 +103,15 @@ interface Stopped {
   readonly progress: Progress;
 }
 
-/** Under the directory's lock; `undefined` where it is not enrolled yet. */
+/** Under the directory's lock. */
 async function withStopped<T>(
   directory: DataDirectory,
   { clock }: ProxyCommandContext,
-  action: (stopped: Stopped | undefined) => Promise<T>,
+  action: (stopped: Stopped) => Promise<T>,
 ): Promise<T> {
   const { store } = await DurableStore.open(directory.store, clock);
   try {
-    const identity = readIdentity(directory);
-    if (!identity) return await action(undefined);
+    const identity = getIdentity(directory);
     const state = await StateStore.open(store, { owner: ownerOf(identity), firstSequence: 0 });
     const json = state.settings?.json ?? '{}';
     return await action({ identity, settings: parseSettings(json), progress: state.progress });
@@ -100,17 +127,13 @@ interface Trying {
 }
 
 /** Without a running agent a verified connection has to do. */
-async function tryStopped(
+function tryStopped(
   { identity, settings, progress }: Stopped,
   { change: { local, secret }, directory, context }: Trying,
-): Promise<ProxyChangeResult['failure']> {
+): Promise<Trial> {
   const secretOf = (name: string): ProxySecret => (secret?.name === name ? secret.value : readSecret(directory, name));
-  const route = routeOf(settings, local ?? undefined);
-  const tried = await tryRoute(route, { identity, progress, secretOf, context });
-  return tried.ok ? null : { code: tried.code, detail: tried.detail };
+  return tryRoute(trialRoute(settings, local ?? undefined), { identity, progress, secretOf, context });
 }
-
-type Tried = { readonly ok: true } | { readonly ok: false; readonly code: string; readonly detail: string };
 
 interface Means {
   readonly identity: Identity;
@@ -119,33 +142,29 @@ interface Means {
   readonly context: ProxyCommandContext;
 }
 
-async function tryRoute(route: Route, { identity, progress, secretOf, context }: Means): Promise<Tried> {
+async function tryRoute(route: Route, { identity, progress, secretOf, context }: Means): Promise<Trial> {
   const { clock, bootId } = context;
   const transport = new ManagerTransport({ identity, clock, bootId, anchor: () => progress?.anchor, secretOf });
   try {
-    const { socket } = await transport.open(ATTEMPT_LIMIT_MS, new AbortController().signal, route);
+    const { socket, ...way } = await transport.open(ATTEMPT_LIMIT_MS, new AbortController().signal, route);
     socket.destroy();
-    return { ok: true };
+    return trialOver(way);
   } catch (error) {
-    const { code, message } = toTransportError(error);
-    return { ok: false, code, detail: message };
+    return trialThatThrew(error);
   }
 }
 
 async function readList(directory: DataDirectory, context: ProxyCommandContext): Promise<ProxyList> {
   const running = await askRunning<ProxyList>(directory, context, { op: 'proxies' });
   if (isPlainObject(running)) return running as unknown as ProxyList;
-  const local: LocalProxies | undefined = readLocalProxies(directory);
-  if (!readIdentity(directory)) return notEnrolled(local);
-  return withStopped(directory, context, async (stopped) => {
-    if (!stopped) return notEnrolled(local);
-    const { settings, progress, identity } = stopped;
-    return listProxies({ local, settings, inUse: progress.proxy, enrolledUrls: identity.managerUrls });
-  });
-}
-
-function notEnrolled(local: LocalProxies | undefined): ProxyList {
-  return listProxies({ local, settings: parseSettings('{}'), inUse: null, enrolledUrls: [] });
+  return withStopped(directory, context, async ({ settings, progress, identity }) =>
+    listProxies({
+      local: readLocalProxies(directory),
+      settings,
+      inUse: progress.proxy,
+      enrolledUrls: identity.managerUrls,
+    }),
+  );
 }
 
 function printList(list: ProxyList, { json }: ProxyCommand, { print }: ProxyCommandContext): ExitCode {
@@ -184,12 +203,7 @@ const AT_ONCE = 8;
 /** Each proxy by itself, then the direct way; 0 where at least one of them leads to a manager. */
 async function testPaths(list: ProxyList, command: ProxyCommand, context: ProxyCommandContext): Promise<ExitCode> {
   const { directory, json } = command;
-  const identity = readIdentity(directory);
-  if (!identity) {
-    context.complain(`wardbeat-agent: ${directory.path} is not enrolled`);
-    return EXIT.notEnrolled;
-  }
-  const means = { identity, secretOf: (name: string) => readSecret(directory, name), context };
+  const means = { identity: getIdentity(directory), secretOf: (name: string) => readSecret(directory, name), context };
   const ways = [...list.proxies.map((one) => [one]), ...(list.direct ? [[]] : [])];
   const routes = ways.flatMap((proxies) => list.managerUrls.map((url) => [proxies, url] as const));
   const paths: TestedPath[] = [];
@@ -208,10 +222,10 @@ async function testPath(proxies: ProxyList['proxies'], url: string, means: Means
   const settings = proxies.map(({ url: own, credential }) =>
     credential === null ? { url: own } : { url: own, credential },
   );
-  const tried = await tryRoute({ managerUrls: [url], proxies: settings, fallbackDirect: false }, means);
-  const failure = tried.ok ? { code: null, detail: null } : { code: tried.code, detail: tried.detail };
+  const { failure } = await tryRoute({ managerUrls: [url], proxies: settings, fallbackDirect: false }, means);
   const milliseconds = Math.round(clock.monotonic() - begun);
-  return { proxy: proxies[0]?.url ?? null, manager: url, ok: tried.ok, milliseconds, ...failure };
+  const { code, detail } = failure ?? { code: null, detail: null };
+  return { proxy: proxies[0]?.url ?? null, manager: url, ok: !failure, milliseconds, code, detail };
 }
 
 function describeTested({ proxy, manager, ok, milliseconds, code, detail }: TestedPath): string {

@@ -5,7 +5,8 @@ import type { ProxySetting, SettingValues } from '../../policies/setting-values.
 import type { DataDirectory } from '../data-directory.js';
 import type { ProxySecret } from '../transport/proxy-tunnel.js';
 import { routeOf, type LocalProxies, type Route } from '../transport/route-rules.js';
-import { ManagerRefusal, toTransportError } from '../transport/transport-error.js';
+import type { WayTaken } from '../transport/tls-connection.js';
+import { ManagerRefusal, toTransportError, type TransportError } from '../transport/transport-error.js';
 import { readLocalProxies, readSecret, writeLocalProxies, writeSecret } from './proxy-files.js';
 
 /** What `wardbeat-agent proxy set` and `clear` ask of a running agent. */
@@ -24,10 +25,46 @@ export const proxyChangeSchema = object({
 const localSchema = object({ proxies: array(proxy, 100), direct: boolean });
 export type ProxyChange = TypeOf<typeof proxyChangeSchema>;
 
-export interface ProxyChangeResult {
+interface ToldFailure {
+  readonly code: string;
+  readonly detail: string;
+}
+
+/** What became of a trial. */
+export interface Trial {
+  /** Why it failed; null where it did not, or where there was none. */
+  readonly failure: ToldFailure | null;
+  /** The proxy that led to a manager, null for the direct way; null itself where none did, or the manager refused the exchange. */
+  readonly way: { readonly proxy: string | null } | null;
+  /** How the proxies before that one failed, or what the manager said against the exchange. */
+  readonly warning: ToldFailure | null;
+}
+
+export interface ProxyChangeResult extends Trial {
   readonly changed: boolean;
-  /** Why the trial failed; null where it did not, or where there was none. */
-  readonly failure: { readonly code: string; readonly detail: string } | null;
+}
+
+export const NO_TRIAL: Trial = { failure: null, way: null, warning: null };
+
+/** What a trial goes over: a list that is set here has to lead to a manager by itself, whatever stands in for it later. */
+export function trialRoute(settings: SettingValues, local: LocalProxies | undefined): Route {
+  const route = routeOf(settings, local);
+  return local ? { ...route, fallbackDirect: false } : route;
+}
+
+/** Of a trial that came through. */
+export function trialOver({ proxy, warning }: WayTaken): Trial {
+  return { failure: null, way: { proxy: proxy ?? null }, warning: warning ? toldOf(warning) : null };
+}
+
+/** Whoever refuses was reached. */
+export function trialThatThrew(error: unknown): Trial {
+  if (error instanceof ManagerRefusal) return { ...NO_TRIAL, warning: toldOf(error) };
+  return { ...NO_TRIAL, failure: toldOf(toTransportError(error)) };
+}
+
+function toldOf({ code, message: detail }: ManagerRefusal | TransportError): ToldFailure {
+  return { code, detail };
 }
 
 /** What `wardbeat-agent proxy list --json` prints. */
@@ -73,7 +110,7 @@ export interface ProxyControlDeps {
   readonly log: Log;
   readonly settings: () => SettingValues;
   /** One exchange over a route that is not in force. */
-  readonly tryOut: (route: Route) => Promise<void>;
+  readonly tryOut: (route: Route) => Promise<WayTaken>;
   readonly onChange: () => void;
 }
 
@@ -106,27 +143,23 @@ export class ProxyControl {
   }
 
   async #change({ local, secret, force }: ProxyChange): Promise<ProxyChangeResult> {
-    const failure = force ? null : await this.#tryOut(local ?? undefined, secret);
-    if (failure) return { changed: false, failure };
+    const trial = force ? NO_TRIAL : await this.#tryOut(local ?? undefined, secret);
+    if (trial.failure) return { changed: false, ...trial };
     const { directory, log, onChange } = this.#deps;
     if (secret) writeSecret(directory, secret.name, secret.value);
     writeLocalProxies(directory, local ?? undefined);
     this.#local = local ?? undefined;
     log.info({ proxies: local?.proxies.map(({ url }) => url) ?? null }, 'The proxies of this computer were changed');
     onChange();
-    return { changed: true, failure: null };
+    return { changed: true, ...trial };
   }
 
-  async #tryOut(local: LocalProxies | undefined, secret: ProxyChange['secret']): Promise<ProxyChangeResult['failure']> {
+  async #tryOut(local: LocalProxies | undefined, secret: ProxyChange['secret']): Promise<Trial> {
     this.#tried = secret;
     try {
-      await this.#deps.tryOut(routeOf(this.#deps.settings(), local));
-      return null;
+      return trialOver(await this.#deps.tryOut(trialRoute(this.#deps.settings(), local)));
     } catch (error) {
-      // Whoever refuses was reached.
-      if (error instanceof ManagerRefusal) return null;
-      const { code, message } = toTransportError(error);
-      return { code, detail: message };
+      return trialThatThrew(error);
     } finally {
       this.#tried = undefined;
     }

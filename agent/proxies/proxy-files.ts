@@ -1,15 +1,21 @@
 import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 
 import { writeDurably } from '../../lib/durable-file.js';
 import { array, boolean, isPlainObject, object, readBy, string } from '../../lib/schema.js';
 import { CREDENTIAL_NAME, proxy } from '../../policies/setting-elements.js';
 import type { DataDirectory } from '../data-directory.js';
 import type { ProxySecret } from '../transport/proxy-tunnel.js';
-import type { LocalProxies } from '../transport/route-rules.js';
+import { routeKey, type LocalProxies } from '../transport/route-rules.js';
 import { readOwnFile } from '../own-files.js';
 import { TransportError } from '../transport/transport-error.js';
 import { UnusableFile } from '../unusable-file.js';
+
+/** A list of proxies as a command line gives it, and the secret that goes with it. */
+export interface GivenProxies extends LocalProxies {
+  readonly secret: { readonly name: string; readonly value: ProxySecret } | undefined;
+}
 
 const localSchema = object({ proxies: array(proxy, 100), direct: boolean });
 const secretSchema = object({ username: string({ max: 255 }), password: string({ max: 1024 }) });
@@ -82,6 +88,17 @@ export function writeSecret(directory: Folder, name: string, secret: ProxySecret
   const path = secretsFile(directory);
   const all = { ...toSecrets(path, readOwnFile(path) ?? '{}'), [name]: secret };
   writeDurably(path, `${JSON.stringify(all, undefined, 2)}\n`);
+}
+
+/** Whether the directory has just this list, and the secret that was given with it. Throws as reading them does. */
+export function holdsProxies(directory: Folder, { proxies, direct, secret }: GivenProxies): boolean {
+  const local = readLocalProxies(directory);
+  const keyOf = (list: LocalProxies): string =>
+    routeKey({ managerUrls: [], proxies: list.proxies, fallbackDirect: list.direct });
+  if (!local || keyOf(local) !== keyOf({ proxies, direct })) return false;
+  if (!secret) return true;
+  const all = readSecrets(directory);
+  return Object.hasOwn(all, secret.name) && isDeepStrictEqual(all[secret.name], secret.value);
 }
 
 /** `user:password`, on one line, as a secret file holds it; undefined for anything else. */

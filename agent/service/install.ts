@@ -2,9 +2,19 @@ import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync
 import { dirname, join } from 'node:path';
 
 import { writeDurably } from '../../lib/durable-file.js';
-import { contentFault, handOver, isWithin, placeFault, sharedFault, type FolderOwner } from './service-folder.js';
+import {
+  contentFault,
+  handOver,
+  hiddenFault,
+  isWithin,
+  placeFault,
+  sharedFault,
+  type FolderOwner,
+} from './service-folder.js';
 import type { ServiceHost } from './service-host.js';
 import {
+  FIREWALL_UNIT_NAME,
+  firewallUnitText,
   readUnit,
   SERVICE_NAME,
   stateDirectoryOf,
@@ -50,6 +60,8 @@ const USER_NAME = /^[a-z_][a-z0-9_-]{0,30}$/;
 export interface ServicePaths {
   readonly unit: string;
   readonly wants: string;
+  readonly firewallUnit: string;
+  readonly firewallWants: string;
   readonly sysusers: string;
 }
 
@@ -58,6 +70,8 @@ export function servicePaths(root = ''): ServicePaths {
   return {
     unit: join(units, UNIT_NAME),
     wants: join(units, 'multi-user.target.wants', UNIT_NAME),
+    firewallUnit: join(units, FIREWALL_UNIT_NAME),
+    firewallWants: join(units, 'multi-user.target.wants', FIREWALL_UNIT_NAME),
     sysusers: join(root || '/', 'etc/sysusers.d', `${SERVICE_NAME}.conf`),
   };
 }
@@ -71,9 +85,13 @@ export function installService(options: InstallOptions): string[] {
   return options.root === undefined ? new Installation(options).run() : installBelow(options, options.root);
 }
 
-/** The unit that an installation would write. */
-export function plannedUnit({ host, program, directory, user }: InstallOptions): string {
-  return unitText({ program, directory, user, isUserOwn: true, notifies: host.has('systemd-notify') });
+/** The units that an installation would write. */
+export function plannedUnits({ host, ...facts }: InstallOptions): string[] {
+  return [
+    unitText({ ...facts, isUserOwn: true, notifies: host.has('systemd-notify') }),
+    `# ${servicePaths().firewallUnit}`,
+    firewallUnitText(facts),
+  ];
 }
 
 type Faults = readonly (string | undefined)[];
@@ -92,9 +110,12 @@ function installFaults(options: InstallOptions): string[] {
   return faults.filter((fault) => fault !== undefined);
 }
 
-function belowFaults({ directory }: InstallOptions, root: string): Faults {
+function belowFaults({ directory, program }: InstallOptions, root: string): Faults {
   const isMovable = stateDirectoryOf(directory) !== undefined;
+  const { node, script } = programBelow(program, root);
+  const hidden = [node, script].map((path) => [path, hiddenFault(path)] as const);
   return [
+    ...hidden.map(([path, fault]) => fault && `${path} ${fault}: put the program into the tree at ${root}`),
     isMovable ? undefined : `with --root the directory must lie below /var/lib, not at ${directory}`,
     existsSync(root) ? undefined : `${root} is not there`,
   ];
@@ -156,7 +177,7 @@ class Installation {
     try {
       const isUserOwn = this.#makeUser();
       this.#handOver();
-      const isNew = this.#writeUnit(isUserOwn);
+      const isNew = this.#writeUnits(isUserOwn);
       if (this.#options.host.isBooted) this.#start(isNew);
       else this.#said.push('systemd does not run here: enable and start the service where it does');
       return this.#said;
@@ -170,10 +191,9 @@ class Installation {
   #makeUser(): boolean {
     const { host, user, directory } = this.#options;
     const { sysusers, unit } = this.#paths;
-    if (hasUser(host, user))
-      return readIfThere(unit) !== undefined && readUnit(readIfThere(unit) ?? '')?.isUserOwn === true;
+    if (hasUser(host, user)) return isDeclared(sysusers, user) || readUnit(readIfThere(unit) ?? '')?.isUserOwn === true;
+    this.#write(sysusers, sysusersText({ user, directory }));
     if (host.has('systemd-sysusers')) {
-      this.#write(sysusers, sysusersText({ user, directory }));
       this.#undo.push(() => void (hasUser(host, user) && host.run('userdel', [user])));
       this.#must('systemd-sysusers', [sysusers]);
     } else {
@@ -196,19 +216,21 @@ class Installation {
     else if (before.uid !== owner.uid) this.#said.push(`gave ${directory} to ${user}`);
   }
 
-  #writeUnit(isUserOwn: boolean): boolean {
+  /** Whether the agent's own is another now. */
+  #writeUnits(isUserOwn: boolean): boolean {
     const { host, program, directory, user } = this.#options;
     const facts: UnitFacts = { program, directory, user, isUserOwn, notifies: host.has('systemd-notify') };
     if (!facts.notifies) this.#said.push('systemd-notify is not installed: the service runs without a watchdog');
-    const { unit } = this.#paths;
-    const text = unitText(facts);
-    if (readIfThere(unit) === text) {
-      this.#said.push(`${unit} is as it should be`);
-      return false;
-    }
-    this.#write(unit, text);
-    this.#said.push(`wrote ${unit}`);
-    return true;
+    const { unit, firewallUnit } = this.#paths;
+    this.#writeUnit(firewallUnit, firewallUnitText(facts));
+    return this.#writeUnit(unit, unitText(facts));
+  }
+
+  #writeUnit(path: string, text: string): boolean {
+    const isNew = readIfThere(path) !== text;
+    if (isNew) this.#write(path, text);
+    this.#said.push(isNew ? `wrote ${path}` : asItShouldBe(path));
+    return isNew;
   }
 
   #start(isNew: boolean): void {
@@ -218,7 +240,7 @@ class Installation {
     // Undone in the reverse order: the former unit stands again by then.
     this.#undo.unshift(() => this.#comeBack({ wasActive, wasEnabled }));
     this.#must('systemctl', ['daemon-reload']);
-    this.#must('systemctl', ['enable', '--quiet', UNIT_NAME]);
+    this.#must('systemctl', ['enable', '--quiet', UNIT_NAME, FIREWALL_UNIT_NAME]);
     this.#said.push('enabled the service');
     if (!existsSync(join(this.#folder, 'identity.json'))) {
       this.#said.push(`not started: ${directory} is not enrolled. Enroll it, then: systemctl start ${SERVICE_NAME}`);
@@ -235,6 +257,8 @@ class Installation {
       host.run('systemctl', ['stop', UNIT_NAME]);
       rmSync(this.#paths.wants, { force: true });
     }
+    const { firewallUnit, firewallWants } = this.#paths;
+    if (!existsSync(firewallUnit)) rmSync(firewallWants, { force: true });
     host.run('systemctl', ['daemon-reload']);
     if (wasActive) host.run('systemctl', ['restart', UNIT_NAME]);
   }
@@ -252,23 +276,53 @@ class Installation {
   }
 }
 
+/** As the system below the root will see it. */
+function programBelow({ node, script }: ServiceProgram, root: string): ServiceProgram {
+  const inside = (path: string): string => (isWithin(path, root) ? path.slice(root.length) : path);
+  return { node: inside(node), script: inside(script) };
+}
+
 /** Below another root: what systemd of that system finds at its first boot. */
 function installBelow({ program, directory, user, host }: InstallOptions, root: string): string[] {
-  const { unit, wants, sysusers } = servicePaths(root);
-  const inside = (path: string): string => (isWithin(path, root) ? path.slice(root.length) : path);
-  const seen = { node: inside(program.node), script: inside(program.script) };
-  writeFor(sysusers, sysusersText({ user, directory }));
-  writeFor(unit, unitText({ program: seen, directory, user, isUserOwn: true, notifies: host.has('systemd-notify') }));
-  mkdirSync(dirname(wants), { recursive: true });
-  if (!isLinkTo(wants, `../${UNIT_NAME}`)) {
-    rmSync(wants, { force: true });
-    symlinkSync(`../${UNIT_NAME}`, wants);
-  }
+  const { unit, wants, firewallUnit, firewallWants, sysusers } = servicePaths(root);
+  const facts = { program: programBelow(program, root), directory, user };
+  const enabled = [
+    [wants, UNIT_NAME],
+    [firewallWants, FIREWALL_UNIT_NAME],
+  ] as const;
   return [
-    `wrote ${sysusers}`,
-    `wrote ${unit}`,
-    'enabled the service; it starts at the boot of that system once it is enrolled',
+    writeUnlessSame(sysusers, sysusersText({ user, directory })),
+    writeUnlessSame(unit, unitText({ ...facts, isUserOwn: true, notifies: host.has('systemd-notify') })),
+    writeUnlessSame(firewallUnit, firewallUnitText(facts)),
+    `${enable(enabled) ? 'enabled the service' : 'the service is enabled'}; it starts at the boot of that system once it is enrolled`,
   ];
+}
+
+/** Answers what was done, for a human. */
+function writeUnlessSame(path: string, text: string): string {
+  if (readIfThere(path) === text) return asItShouldBe(path);
+  writeFor(path, text);
+  return `wrote ${path}`;
+}
+
+function asItShouldBe(path: string): string {
+  return `${path} is as it should be`;
+}
+
+/** Answers whether a link was not there. */
+function enable(units: readonly (readonly [wants: string, name: string])[]): boolean {
+  const missing = units.filter(([wants, name]) => !isLinkTo(wants, `../${name}`));
+  for (const [wants, name] of missing) {
+    mkdirSync(dirname(wants), { recursive: true });
+    rmSync(wants, { force: true });
+    symlinkSync(`../${name}`, wants);
+  }
+  return missing.length > 0;
+}
+
+/** By an installation that made the user; an uninstallation that leaves the user leaves its declaration. */
+function isDeclared(sysusers: string, user: string): boolean {
+  return readIfThere(sysusers)?.startsWith(`u ${user} `) === true;
 }
 
 function isLinkTo(path: string, target: string): boolean {

@@ -35,6 +35,8 @@ export class ServiceNotifier {
   #hasFailed = false;
   #signAt = Number.NEGATIVE_INFINITY;
   #isSigning = false;
+  /** Waits for its turn. */
+  #status: string | undefined;
 
   constructor(deps: ServiceNotifierDeps) {
     this.#deps = deps;
@@ -48,15 +50,25 @@ export class ServiceNotifier {
 
   ready(status: string): Promise<void> {
     this.#isReady = true;
-    return this.#tell(['READY=1', statusLine(status)]);
+    return this.#tell(() => ['READY=1', statusLine(status)]);
   }
 
+  /** The last one counts: however slow the calls are, one of them at most waits before a sign of life. */
   status(status: string): void {
-    if (this.#isReady) void this.#tell([statusLine(status)]);
+    if (!this.#isReady) return;
+    const isWaiting = this.#status !== undefined;
+    this.#status = status;
+    if (!isWaiting) void this.#tell(() => [statusLine(this.#takeStatus())]);
+  }
+
+  #takeStatus(): string {
+    const status = this.#status ?? '';
+    this.#status = undefined;
+    return status;
   }
 
   stopping(): Promise<void> {
-    return this.#isReady ? this.#tell(['STOPPING=1', statusLine('stopping')]) : Promise.resolve();
+    return this.#isReady ? this.#tell(() => ['STOPPING=1', statusLine('stopping')]) : Promise.resolve();
   }
 
   /** The heartbeat loop got on: nothing else keeps the watchdog quiet. */
@@ -66,12 +78,12 @@ export class ServiceNotifier {
     if (silence === undefined || !this.#isReady || this.#isSigning || now - this.#signAt < silence / 2) return;
     this.#signAt = now;
     this.#isSigning = true;
-    void this.#tell(['WATCHDOG=1']).finally(() => (this.#isSigning = false));
+    void this.#tell(() => ['WATCHDOG=1']).finally(() => (this.#isSigning = false));
   };
 
-  /** In order; never rejects. */
-  #tell(words: readonly string[]): Promise<void> {
-    this.#calls = this.#calls.then(() => this.#call(words)).catch((error: unknown) => this.#failed(String(error)));
+  /** In order; never rejects. What is told is asked for when its turn comes. */
+  #tell(words: () => readonly string[]): Promise<void> {
+    this.#calls = this.#calls.then(() => this.#call(words())).catch((error: unknown) => this.#failed(String(error)));
     return this.#calls;
   }
 

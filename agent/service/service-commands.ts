@@ -2,7 +2,7 @@ import type { Clock } from '../../lib/clock.js';
 import { dataDirectory } from '../data-directory.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
 import { AgentNotRunning, callAgent } from '../local-socket/socket-client.js';
-import { installService, plannedUnit, ServiceFailure, ServiceFault } from './install.js';
+import { installService, plannedUnits, ServiceFailure, ServiceFault } from './install.js';
 import type { InstallCommand, UninstallCommand } from './service-arguments.js';
 import { systemHost, type ServiceHost } from './service-host.js';
 import { uninstallService } from './uninstall.js';
@@ -48,7 +48,7 @@ async function carryOut(
   const isRunningElsewhere = isLocal && (await runsElsewhere(command.directory, host, context));
   const options = { ...command, host, program: context.program, isRunningElsewhere };
   if (command.print)
-    return [plannedUnit(options), '# /etc/sysusers.d/wardbeat-agent.conf', sysusersText(command).trim()];
+    return [...plannedUnits(options), '# /etc/sysusers.d/wardbeat-agent.conf', sysusersText(command).trim()];
   return installService(options);
 }
 

@@ -19,8 +19,8 @@ export function isWithin(path: string, folder: string): boolean {
 /** Why the service cannot have its data there; undefined where it can. */
 export function placeFault(directory: string): string | undefined {
   if (/\p{Cc}/u.test(directory)) return 'must not contain control characters';
-  const hidden = HIDDEN.find((folder) => isWithin(directory, folder));
-  if (hidden !== undefined) return `lies in ${hidden}, which systemd hides from the service`;
+  const hidden = hiddenFault(directory);
+  if (hidden !== undefined) return hidden;
   if (RESERVED.includes(directory) || WITHIN_RESERVED.some((folder) => isWithin(directory, folder)))
     return 'is a folder of the system';
   return undefined;
@@ -76,10 +76,16 @@ function everythingIn(directory: string): string[] {
   return readdirSync(directory, { recursive: true, encoding: 'utf8' }).map((name) => join(directory, name));
 }
 
+/** Why the service sees nothing at a path, whatever is there; undefined where it may. */
+export function hiddenFault(path: string): string | undefined {
+  const hidden = HIDDEN.find((folder) => isWithin(path, folder));
+  return hidden === undefined ? undefined : `lies in ${hidden}, which systemd hides from the service`;
+}
+
 /** Why other users cannot read or run a file; undefined where they can. */
 export function sharedFault(path: string, needed: number): string | undefined {
-  const hidden = HIDDEN.find((folder) => isWithin(path, folder));
-  if (hidden !== undefined) return `${path} lies in ${hidden}, which systemd hides from the service`;
+  const hidden = hiddenFault(path);
+  if (hidden !== undefined) return `${path} ${hidden}`;
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (!found) return `${path} is not there`;
   if ((found.mode & needed) !== needed) return `${path} is not for other users to read or run`;

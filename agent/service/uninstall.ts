@@ -4,7 +4,7 @@ import { FAMILIES, TABLE } from '../firewall/nft-text.js';
 import { readIfThere, ServiceFailure, ServiceFault, servicePaths } from './install.js';
 import { contentFault, placeFault } from './service-folder.js';
 import type { ServiceHost } from './service-host.js';
-import { readUnit, UNIT_NAME, type InstalledUnit } from './unit-file.js';
+import { FIREWALL_UNIT_NAME, readUnit, UNIT_NAME, type InstalledUnit } from './unit-file.js';
 
 export interface UninstallOptions {
   readonly host: ServiceHost;
@@ -18,23 +18,33 @@ export function uninstallService(options: UninstallOptions): string[] {
   const { host, root, purge } = options;
   if (root === undefined && !host.isRoot) throw new ServiceFault(['a service is removed by root']);
   const tree = root ?? host.tree;
-  const { unit } = servicePaths(tree);
+  const { unit, sysusers } = servicePaths(tree);
   const text = readIfThere(unit);
   if (text === undefined) return ['no service is installed'];
   const installed = readUnit(text);
   if (!installed) throw new ServiceFault([`${unit} was not written by wardbeat-agent install: remove it by hand`]);
   if (purge) assertPurgeable(installed.directory, tree);
-  return [...removeUnit(options), ...(purge ? removeData(options, installed) : [keptData(installed, tree)])];
+  const said = removeUnits(options);
+  if (!leavesUser(options, installed)) rmSync(sysusers, { force: true });
+  return [...said, ...(purge ? removeData(options, installed) : [keptData(installed, tree)])];
 }
 
-function removeUnit({ host, root }: UninstallOptions): string[] {
-  const { unit, wants, sysusers } = servicePaths(root ?? host.tree);
+/** A user that stays stays declared: so the next installation knows it for the service's own. */
+function leavesUser({ root, purge }: UninstallOptions, { isUserOwn }: InstalledUnit): boolean {
+  return root === undefined && !purge && isUserOwn;
+}
+
+function removeUnits({ host, root }: UninstallOptions): string[] {
+  const { unit, wants, firewallUnit, firewallWants } = servicePaths(root ?? host.tree);
   const isManaged = root === undefined && host.isBooted;
-  if (isManaged) stop(host);
-  for (const path of [wants, unit, sysusers]) rmSync(path, { force: true });
-  if (!isManaged) return [`removed ${unit}`];
+  // An older installation has none.
+  const hasFirewall = existsSync(firewallUnit);
+  if (isManaged) stop(host, [UNIT_NAME, ...(hasFirewall ? [FIREWALL_UNIT_NAME] : [])]);
+  for (const path of [wants, unit, firewallWants, firewallUnit]) rmSync(path, { force: true });
+  const removed = [`removed ${unit}`, ...(hasFirewall ? [`removed ${firewallUnit}`] : [])];
+  if (!isManaged) return removed;
   host.run('systemctl', ['daemon-reload']);
-  return ['stopped and disabled the service', `removed ${unit}`, ...openFirewall(host)];
+  return ['stopped and disabled the service', ...removed, ...openFirewall(host)];
 }
 
 /** Its rules outlive the agent, an isolation too: nobody would take them away any more. */
@@ -51,9 +61,10 @@ function keptData({ directory }: InstalledUnit, root: string): string {
 
 function removeData({ host, root }: UninstallOptions, { directory, user, isUserOwn }: InstalledUnit): string[] {
   const folder = `${root ?? host.tree}${directory}`;
+  const isThere = existsSync(folder);
   rmSync(folder, { recursive: true, force: true });
   const isUserRemoved = root === undefined && isUserOwn;
-  return [`removed ${folder}`, ...(isUserRemoved ? [removeUser(host, user)] : [])];
+  return [isThere ? `removed ${folder}` : `there is no ${folder}`, ...(isUserRemoved ? [removeUser(host, user)] : [])];
 }
 
 function assertPurgeable(directory: string, root: string): void {
@@ -64,8 +75,8 @@ function assertPurgeable(directory: string, root: string): void {
   if (content !== undefined) throw new ServiceFault([`${folder} ${content}: remove it by hand, without --purge`]);
 }
 
-function stop(host: ServiceHost): void {
-  const { status, stderr } = host.run('systemctl', ['disable', '--now', '--quiet', UNIT_NAME]);
+function stop(host: ServiceHost, units: readonly string[]): void {
+  const { status, stderr } = host.run('systemctl', ['disable', '--now', '--quiet', ...units]);
   if (status !== 0) throw new ServiceFailure(`systemctl disable --now ended with ${status}: ${stderr.trim()}`);
 }
 

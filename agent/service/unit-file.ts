@@ -1,5 +1,7 @@
 export const SERVICE_NAME = 'wardbeat-agent';
 export const UNIT_NAME = `${SERVICE_NAME}.service`;
+/** Loads the firewall before there is a network. */
+export const FIREWALL_UNIT_NAME = `${SERVICE_NAME}-firewall.service`;
 export const DEFAULT_SERVICE_DIRECTORY = '/var/lib/wardbeat-agent';
 export const DEFAULT_SERVICE_USER = 'wardbeat-agent';
 
@@ -52,15 +54,15 @@ SystemCallErrorNumber=EPERM
 /** The unit by which systemd runs the agent; `[X-…]` sections are not systemd's. */
 export function unitText(facts: UnitFacts): string {
   const { program, directory, user, isUserOwn } = facts;
-  const exec = [program.node, program.script, 'run', '--dir', directory].map(execWord).join(' ');
+  const exec = execLine(program, 'run', directory);
   return `# Written by \`wardbeat-agent install\`; changes belong into /etc/systemd/system/${UNIT_NAME}.d/*.conf
 
 [Unit]
 Description=Wardbeat agent
 Wants=network-online.target
-After=network-online.target
+After=network-online.target ${FIREWALL_UNIT_NAME}
 # Not enrolled yet: it waits, and systemd has nothing to restart.
-ConditionPathExists=${pathWord(`${directory}/identity.json`)}
+ConditionPathExists=${conditionPath(`${directory}/identity.json`)}
 # It never gives up by itself; systemd must not either.
 StartLimitIntervalSec=0
 
@@ -93,6 +95,45 @@ UserOwn=${isUserOwn ? 'yes' : 'no'}
 `;
 }
 
+/**
+ * The unit that loads at the boot what stood in the packet filter, as nftables.service and ufw do: the agent itself waits for
+ * the network, and until it has started an isolated computer would be open.
+ */
+export function firewallUnitText({ program, directory, user }: Omit<UnitFacts, 'isUserOwn' | 'notifies'>): string {
+  return `# Written by \`wardbeat-agent install\`; changes belong into /etc/systemd/system/${FIREWALL_UNIT_NAME}.d/*.conf
+
+[Unit]
+Description=Firewall of the Wardbeat agent as it stood
+DefaultDependencies=no
+Wants=network-pre.target
+Before=network-pre.target shutdown.target
+Conflicts=shutdown.target
+# The rules of nftables.service begin by flushing all tables.
+After=local-fs.target nftables.service
+ConditionPathExists=${conditionPath(`${directory}/identity.json`)}
+# Where neither is there, nothing stood.
+ConditionPathExists=|${conditionPath(`${directory}/firewall.json`)}
+ConditionPathExists=|${conditionPath(`${directory}/isolation.json`)}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+User=${user}
+Group=${user}
+ExecStart=${execLine(program, 'restore-firewall', directory)}
+UMask=0077
+TimeoutStartSec=30
+
+${HARDENING.replace('PrivateTmp=yes\n', '')}
+[Install]
+WantedBy=multi-user.target
+`;
+}
+
+function execLine({ node, script }: ServiceProgram, command: string, directory: string): string {
+  return [node, script, command, '--dir', directory].map(execWord).join(' ');
+}
+
 function typeLines({ notifies }: UnitFacts): string {
   if (!notifies) return '# Without systemd-notify systemd hears nothing of the agent.\nType=exec';
   return `# systemd-notify is a child of the agent, which is why all of its processes may speak.
@@ -116,6 +157,11 @@ export function stateDirectoryOf(directory: string): string | undefined {
 /** An argument of ExecStart= (systemd.service(5), "Command lines"). */
 function execWord(text: string): string {
   return quoted(text).replaceAll('$', () => '$$');
+}
+
+/** A path in a condition, which is the rest of its line. */
+function conditionPath(path: string): string {
+  return path.replaceAll('%', '%%');
 }
 
 /** A path in a setting that takes quoted ones. */

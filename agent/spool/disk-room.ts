@@ -17,8 +17,8 @@ const SECTOR_BYTES = 512;
 const COPIES = 2;
 
 /**
- * Half of what the disk has beside other files, less a reserve: so the spool drops its oldest, counted, before it fills
- * the disk that it lives on, and the database has room to compact.
+ * Half of what the disk has beside other files, less a reserve: so the spool does not fill the disk that it lives on, and
+ * the database has room to compact.
  */
 export function createDiskRoom(folder: string, clock: Pick<Clock, 'monotonic'>): DiskRoom {
   let lookedAt = Number.NEGATIVE_INFINITY;
@@ -39,10 +39,13 @@ export function createDiskRoom(folder: string, clock: Pick<Clock, 'monotonic'>):
 
 function measure(folder: string): { allowance: number; free: number } {
   try {
+    const before = sizeOf(folder);
     const { bavail, blocks, bsize } = statfsSync(folder);
     const free = bavail * bsize;
     const reserve = Math.min(MOST_RESERVE, blocks * bsize * RESERVE_SHARE);
-    return { free, allowance: Math.max(0, (free + sizeOf(folder) - reserve) / COPIES) };
+    // The database makes and removes files meanwhile.
+    const own = Math.max(before, sizeOf(folder));
+    return { free, allowance: Math.max(0, (free + own - reserve) / COPIES) };
   } catch {
     return { allowance: Number.POSITIVE_INFINITY, free: Number.POSITIVE_INFINITY };
   }

@@ -1,4 +1,5 @@
-import { mkdirSync, readdirSync, renameSync, rmSync, lstatSync, chmodSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync, lstatSync, chmodSync, statSync } from 'node:fs';
+import { open, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 import { ClassicLevel } from 'classic-level';
@@ -73,6 +74,8 @@ export class DurableStore {
   #queue: Queued[] = [];
   #pumping: Promise<void> | undefined;
   #failure: Error | undefined;
+  /** Why no write is tried any more. */
+  #writeFailure: Error | undefined;
 
   /** Never opened yet: it reads as empty. */
   #isUnread = false;
@@ -112,7 +115,11 @@ export class DurableStore {
     return this.#failure;
   }
 
-  /** Resolves when written; with `durable` when synced to disk. A rejected write changed nothing. */
+  /**
+   * Resolves when written; with `durable` when synced to disk. A write that failed may still be found, whole, when the
+   * database is opened again; all behind it are refused untried until `recover`: LevelDB would append them to a log whose
+   * end is torn, answer, and not find them again.
+   */
   write(operations: readonly StoreOperation[], { durable }: { durable: boolean }): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#queue.push({ operations, durable, resolve, reject });
@@ -139,25 +146,27 @@ export class DurableStore {
   }
 
   /**
-   * After a failure: opens the database again (LevelDB refuses all writes after one failed), and repairs a corrupt one, or
-   * sets it aside and begins anew: then the caller writes again what it still knows.
+   * After a failure: opens the database again, and repairs a corrupt one, or sets it aside and begins anew: then the caller
+   * writes again what it still knows. Where the disk cannot be written yet it stays open as it is, to be read.
    */
   async recover(clock: Clock): Promise<Mended | undefined> {
     const failure = this.#failure;
     if (!failure) return undefined;
     await this.#pumping;
-    const before = this.#database;
-    this.#database = undefined;
     try {
-      await before?.close();
       prepareFolder(this.#path);
+      await assertWritable(this.#path);
+      const before = this.#database;
+      this.#database = undefined;
+      await before?.close();
       const mended = isCorruption(failure) ? await mend(this.#path, clock, describe(failure)) : undefined;
       this.#database = await openDatabase(this.#path);
       this.#failure = undefined;
+      this.#writeFailure = undefined;
       this.#isUnread = false;
       return mended;
     } catch (error) {
-      this.#failure = toError(error);
+      if (!isCorruption(failure)) this.#failure = toError(error);
       throw error;
     }
   }
@@ -188,21 +197,45 @@ export class DurableStore {
   async #commit(batch: readonly Queued[]): Promise<void> {
     const operations = batch.flatMap((entry) => [...entry.operations]);
     try {
+      if (this.#writeFailure) throw this.#writeFailure;
       await this.#noticing((database) => database.batch(operations, { sync: batch.some((entry) => entry.durable) }));
       for (const entry of batch) entry.resolve();
     } catch (error) {
+      this.#writeFailure = toError(error);
       for (const entry of batch) entry.reject(error);
     }
   }
 
   async #noticing<T>(action: (database: Database) => Promise<T>): Promise<T> {
-    if (!this.#database) throw this.#failure ?? new Error('The database is closed');
+    const database = this.#database;
+    if (!database) throw this.#failure ?? new Error('The database is closed');
     try {
-      return await action(this.#database);
+      return await action(database);
     } catch (error) {
-      this.#failure = toError(error);
+      // One that was closed meanwhile says nothing of the one that was opened since.
+      if (database === this.#database) this.#failure = toError(error);
       throw error;
     }
+  }
+}
+
+/** What opening takes beside the table that it makes of the log. */
+const OPENING_BYTES = 128 * 1024;
+const PROBE_CHUNK = Buffer.alloc(64 * 1024, 1);
+
+/** Throws as the disk does, where there is no room to open the database or nothing can be synced. Leaves nothing behind. */
+async function assertWritable(folder: string): Promise<void> {
+  const logs = readdirSync(folder).filter((name) => name.endsWith('.log'));
+  const sizes = logs.map((name) => statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0);
+  const needed = sizes.reduce((sum, size) => sum + size, OPENING_BYTES);
+  const path = join(folder, 'probe');
+  const file = await open(path, 'w', 0o600);
+  try {
+    await unlink(path);
+    for (let written = 0; written < needed;) written += (await file.write(PROBE_CHUNK)).bytesWritten;
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }
 

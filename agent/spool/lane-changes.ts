@@ -1,30 +1,27 @@
 import type { Random } from '../../lib/random.js';
-import { LANES, NOTHING_ACKNOWLEDGED, type Lane } from '../../protocol/heartbeat-messages.js';
+import { LANES, type Lane } from '../../protocol/heartbeat-messages.js';
 import type { StoreOperation } from './durable-store.js';
 import { acknowledgedKey, droppedThroughKey, epochKey, toldLossesKey } from './spool-keys.js';
-import { laneStatus, type Gap, type LaneState, type LaneStatus, type Segment } from './spool-lanes.js';
+import {
+  laneStatus,
+  type CarriedRange,
+  type Gap,
+  type Lanes,
+  type LaneState,
+  type LaneStatus,
+  type Segment,
+} from './spool-lanes.js';
 
 export interface NewEpoch {
   readonly ordinal: number;
   readonly name: string;
 }
 
-/** One at a time per lane: trims and acknowledgements count the same records. */
-export async function exclusively(state: LaneState, action: () => Promise<void>): Promise<void> {
-  while (state.exclusive) await state.exclusive;
-  const run = action();
-  state.exclusive = run.catch(() => undefined);
-  try {
-    await run;
-  } finally {
-    state.exclusive = undefined;
-  }
-}
-
-export function positionOperations(lane: Lane, segment: Segment, isDone: boolean): StoreOperation[] {
-  const key = acknowledgedKey(lane, segment.ordinal);
-  if (!isDone) return [{ type: 'put', key, value: String(segment.acknowledged) }];
-  const others = [droppedThroughKey(lane, segment.ordinal), toldLossesKey(lane, segment.ordinal)];
+/** Notes the position of an epoch; undefined: forgets all that is noted of it. */
+export function positionOperations(lane: Lane, ordinal: number, position: number | undefined): StoreOperation[] {
+  const key = acknowledgedKey(lane, ordinal);
+  if (position !== undefined) return [{ type: 'put', key, value: String(position) }];
+  const others = [droppedThroughKey(lane, ordinal), toldLossesKey(lane, ordinal)];
   return [key, ...others].map((one) => ({ type: 'del', key: one }));
 }
 
@@ -42,21 +39,14 @@ export function nameOperation({
   return { type: 'put', key: epochKey(ordinal), value: epoch };
 }
 
-/** What only the open spool knows: which records a stored report carries, and what was handed in meanwhile. */
-export function keepCarried(fresh: LaneState, known: LaneState): void {
-  for (const segment of fresh.segments) {
-    const before = known.segments.find(({ ordinal }) => ordinal === segment.ordinal);
-    segment.next = Math.max(segment.next, before?.next ?? 0);
-    segment.carriedThrough = Math.max(segment.carriedThrough, before?.carriedThrough ?? NOTHING_ACKNOWLEDGED);
-  }
-}
-
-/** Takes the drained epochs of earlier processes out of the lanes. */
-export function forgetDrained(lanes: Record<Lane, LaneState>): StoreOperation[] {
+/** Takes the drained epochs of earlier processes out of the lanes, but for those that a stored report still speaks for. */
+export function forgetDrained(lanes: Lanes, carried: readonly CarriedRange[]): StoreOperation[] {
   return LANES.flatMap((lane) => {
-    const drained = lanes[lane].segments.filter(({ count }) => count === 0);
-    lanes[lane].segments = lanes[lane].segments.filter(({ count }) => count > 0);
-    return drained.flatMap((segment) => positionOperations(lane, segment, true));
+    const isDrained = ({ count, epoch }: Segment): boolean =>
+      count === 0 && !carried.some((range) => range.lane === lane && range.epoch === epoch);
+    const drained = lanes[lane].segments.filter(isDrained);
+    lanes[lane].segments = lanes[lane].segments.filter((segment) => !isDrained(segment));
+    return drained.flatMap(({ ordinal }) => positionOperations(lane, ordinal, undefined));
   });
 }
 
@@ -68,7 +58,7 @@ export function addRecord(state: LaneState, segment: Segment, bytes: number): vo
 }
 
 export function spoolStatus(
-  lanes: Record<Lane, LaneState>,
+  lanes: Lanes,
   epoch: string | undefined,
 ): { readonly bytes: number; readonly lanes: Readonly<Record<Lane, LaneStatus>> } {
   const states = LANES.map((lane) => [lane, laneStatus(lanes[lane], epoch)]);
@@ -79,10 +69,15 @@ export function spoolStatus(
 }
 
 /** All records, by lane and epoch. */
-export function heldIn(lanes: Record<Lane, LaneState>): Gap[] {
+export function heldIn(lanes: Lanes): Gap[] {
   return LANES.flatMap((lane) =>
     lanes[lane].segments
       .filter(({ count }) => count > 0)
       .map(({ epoch, acknowledged, next, count }) => ({ lane, epoch, from: acknowledged + 1, to: next - 1, count })),
   );
+}
+
+/** Bytes of records, by lane. */
+export function heldBytes(lanes: Lanes): Readonly<Record<Lane, number>> {
+  return Object.fromEntries(LANES.map((lane) => [lane, lanes[lane].bytes])) as Record<Lane, number>;
 }

@@ -29,6 +29,8 @@ export class RateGate {
     if (perMinute === this.#perMinute) return;
     this.#perMinute = perMinute;
     this.#held.clear();
+    // The manager may have stored a part only of what had places under the other limit.
+    this.#placed.clear();
   }
 
   /** Whether the oldest record of the lane waits for a place now. */

@@ -9,7 +9,16 @@ import {
   parsePlace,
   type RecordPlace,
 } from './spool-keys.js';
-import { lossesOf, readToldLosses, type Hole, type Loss } from './spool-losses.js';
+import { lossesOf, readToldLosses, tailOf, type Hole, type Loss } from './spool-losses.js';
+
+/** Records of one lane and epoch that a report carries. */
+export interface CarriedRange {
+  readonly lane: Lane;
+  readonly epoch: string;
+  readonly from: number;
+  readonly through: number;
+  readonly count: number;
+}
 
 /** Records that will never be sent: `count` of them, from the first to the last sequence. */
 export interface Gap {
@@ -37,6 +46,12 @@ export interface Segment {
   acknowledged: number;
   /** The highest sequence that a stored report carries. */
   carriedThrough: number;
+  /** The highest sequence that any report of this process carried. */
+  sentThrough: number;
+  /** The highest sequence that was read for a report which is not there yet. */
+  readThrough: number | undefined;
+  /** Up to where records were dropped for room. */
+  droppedThrough: number;
   bytes: number;
   count: number;
 }
@@ -44,8 +59,7 @@ export interface Segment {
 export interface OpenGap {
   readonly gap: Gap;
   readonly ordinal: number;
-  /** Undefined once its record was dropped itself. */
-  readonly sequence: number | undefined;
+  readonly sequence: number;
   /** What its record takes. */
   readonly bytes: number;
 }
@@ -55,51 +69,82 @@ export interface LaneState {
   segments: Segment[];
   bytes: number;
   dropped: number;
-  /** A bulk append under way: its sequences must stay consecutive. */
-  bulk: Promise<void> | undefined;
-  exclusive: Promise<void> | undefined;
-  /** In lane control: the latest gap event of each lane, while it may still be extended. */
-  readonly openGaps: Partial<Record<Lane, OpenGap>>;
+  /** A write failed that was to drop records: whether they are gone shows when the database is opened again. */
+  isInDoubt: boolean;
 }
+
+export type Lanes = Readonly<Record<Lane, LaneState>>;
 
 function createLane(): LaneState {
-  return { segments: [], bytes: 0, dropped: 0, bulk: undefined, exclusive: undefined, openGaps: {} };
+  return { segments: [], bytes: 0, dropped: 0, isInDoubt: false };
 }
 
-export function createLanes(): Record<Lane, LaneState> {
+export function createLanes(): Lanes {
   return { control: createLane(), detection: createLane(), log: createLane(), metric: createLane() };
 }
 
 export interface LoadedLanes {
-  readonly lanes: Record<Lane, LaneState>;
+  readonly lanes: Lanes;
   readonly lastOrdinal: number;
   /** Records that are gone although nobody took them out, and were not told yet. */
   readonly losses: readonly Loss[];
   /** Epochs whose name is gone, under the one that they go by from now on. */
   readonly renamed: readonly { readonly ordinal: number; readonly epoch: string }[];
+  /** Records that are on disk although their write failed: nobody was told that they are stored. */
+  readonly refused: readonly string[];
 }
 
-/** Reads the lanes from disk (one pass over the records, for their sizes). `nameOf` names an epoch whose name is lost. */
-export async function loadLanes(store: Store, nameOf: () => string): Promise<LoadedLanes> {
+export interface LoadOptions {
+  /** Names an epoch whose name is lost. */
+  readonly nameOf: () => string;
+  /** What the spool that is open knew. */
+  readonly known?: Lanes | undefined;
+}
+
+/** Reads the lanes from disk (one pass over the records, for their sizes). */
+export async function loadLanes(store: Store, { nameOf, known = createLanes() }: LoadOptions): Promise<LoadedLanes> {
   const epochs = await loadEpochs(store);
   const lanes = createLanes();
   const renamed: { ordinal: number; epoch: string }[] = [];
   const segmentAt = ({ lane, ordinal }: RecordPlace): Segment => {
     if (!epochs.has(ordinal)) {
-      const epoch = nameOf();
+      const epoch =
+        known[lane].segments.find((before) => before.ordinal === ordinal && before.count > 0)?.epoch ?? nameOf();
       renamed.push({ ordinal, epoch });
       epochs.set(ordinal, epoch);
     }
     return segmentOf(lanes[lane], ordinal, epochs.get(ordinal) ?? '');
   };
   await loadPositions(store, segmentAt);
-  const holes = await loadRecords(store, lanes, segmentAt);
+  const { holes, refused } = await loadRecords(store, {
+    lanes,
+    segmentAt,
+    wasRefused: refusedBy(known, new Map(epochs)),
+  });
   for (const lane of LANES) {
+    holes.push(...keepKnown(lane, lanes[lane], known[lane]));
     lanes[lane].segments.sort((one, other) => one.ordinal - other.ordinal);
     lanes[lane].dropped = Number((await store.get(droppedKey(lane))) ?? 0);
   }
   const losses = lossesOf(holes, await readToldLosses(store));
-  return { lanes, lastOrdinal: Math.max(0, ...epochs.keys()), losses, renamed };
+  return { lanes, lastOrdinal: Math.max(0, ...epochs.keys()), losses, renamed, refused };
+}
+
+/** Takes over what only the open spool knows; answers the ends of epochs that it held and the disk does not hold any more. */
+function keepKnown(lane: Lane, fresh: LaneState, known: LaneState): Hole[] {
+  return known.segments.flatMap((before) => {
+    const { ordinal, epoch } = before;
+    const there = fresh.segments.find((segment) => segment.ordinal === ordinal);
+    // Opened without its disk, a spool knows no epoch that is there.
+    if (there ? there.epoch !== epoch : before.count === 0) return [];
+    const now = segmentOf(fresh, ordinal, epoch);
+    now.carriedThrough = Math.max(now.carriedThrough, before.carriedThrough);
+    now.sentThrough = Math.max(now.sentThrough, before.sentThrough);
+    now.readThrough = before.readThrough;
+    const tail = tailOf(before, now);
+    now.next = Math.max(now.next, before.next);
+    return tail ? [{ lane, ordinal, epoch, ...tail }] : [];
+  });
 }
 
 type SegmentAt = (place: RecordPlace) => Segment;
@@ -111,6 +156,7 @@ async function loadPositions(store: Store, segmentAt: SegmentAt): Promise<void> 
     const segment = segmentAt(place);
     segment.acknowledged = Number(value);
     segment.carriedThrough = segment.acknowledged;
+    segment.sentThrough = segment.acknowledged;
     segment.next = segment.acknowledged + 1;
     return true;
   });
@@ -118,21 +164,29 @@ async function loadPositions(store: Store, segmentAt: SegmentAt): Promise<void> 
     const place = parsePlace(key);
     if (!place) return true;
     const segment = segmentAt(place);
+    segment.droppedThrough = Number(value);
     segment.next = Math.max(segment.next, Number(value) + 1);
     return true;
   });
 }
 
+interface RecordLoad {
+  readonly lanes: Lanes;
+  readonly segmentAt: SegmentAt;
+  readonly wasRefused: (place: RecordPlace) => boolean;
+}
+
 async function loadRecords(
   store: Store,
-  lanes: Record<Lane, LaneState>,
-  segmentAt: SegmentAt,
-): Promise<readonly Hole[]> {
+  { lanes, segmentAt, wasRefused }: RecordLoad,
+): Promise<{ readonly holes: Hole[]; readonly refused: readonly string[] }> {
   const holes: Hole[] = [];
+  const refused: string[] = [];
   await store.scan(ALL_RECORDS, (key, value) => {
     const place = parsePlace(key);
     if (!place) return true;
     const { lane, ordinal, sequence } = place;
+    if (wasRefused(place)) return refused.push(key) > 0;
     const segment = segmentAt(place);
     const bytes = key.length + Buffer.byteLength(value);
     if (sequence > segment.next)
@@ -143,7 +197,16 @@ async function loadRecords(
     lanes[lane].bytes += bytes;
     return true;
   });
-  return holes;
+  return { holes, refused };
+}
+
+/** In lane control a gap event stands for records that went with the same write, and stays. */
+function refusedBy(known: Lanes, epochs: ReadonlyMap<number, string>): (place: RecordPlace) => boolean {
+  return ({ lane, ordinal, sequence }) => {
+    if (lane === 'control') return false;
+    const before = known[lane].segments.find((segment) => segment.ordinal === ordinal);
+    return before !== undefined && before.epoch === epochs.get(ordinal) && sequence >= before.next;
+  };
 }
 
 async function loadEpochs(store: Store): Promise<Map<number, string>> {
@@ -158,10 +221,15 @@ async function loadEpochs(store: Store): Promise<Map<number, string>> {
 function segmentOf(state: LaneState, ordinal: number, epoch: string): Segment {
   const known = state.segments.find((segment) => segment.ordinal === ordinal);
   if (known) return known;
-  const none = NOTHING_ACKNOWLEDGED;
-  const segment = { ordinal, epoch, next: 0, acknowledged: none, carriedThrough: none, bytes: 0, count: 0 };
+  const segment = createSegment(ordinal, epoch);
   state.segments.push(segment);
   return segment;
+}
+
+export function createSegment(ordinal: number, epoch: string): Segment {
+  const none = NOTHING_ACKNOWLEDGED;
+  const positions = { acknowledged: none, carriedThrough: none, sentThrough: none, droppedThrough: none };
+  return { ordinal, epoch, next: 0, ...positions, readThrough: undefined, bytes: 0, count: 0 };
 }
 
 /** What `status` shows: the current epoch's positions, or for a stopped agent the last epoch's. */

@@ -1,7 +1,7 @@
 import type { Lane } from '../../protocol/heartbeat-messages.js';
 import type { Store, StoreOperation } from './durable-store.js';
 import { ALL_TOLD_LOSSES, toldLossesKey } from './spool-keys.js';
-import type { Gap, LaneState } from './spool-lanes.js';
+import type { Gap, Segment } from './spool-lanes.js';
 
 /** Consecutive sequences of one epoch of a lane that are not there. */
 export interface Hole {
@@ -47,7 +47,7 @@ export function lossesOf(holes: readonly Hole[], told: ToldLosses): Loss[] {
     const from = Math.min(...fresh.map(([begin]) => begin));
     const to = Math.max(...fresh.map(([, end]) => end));
     const gap = { lane, epoch, from, to, count: sizeOf(fresh) };
-    return [{ gap, ordinal, told: own.map((hole): Range => [hole.from, hole.to]) }];
+    return [{ gap, ordinal, told: [...known, ...fresh] }];
   });
 }
 
@@ -67,23 +67,10 @@ export function toldOperation({ gap, ordinal, told }: Loss): StoreOperation {
   return { type: 'put', key: toldLossesKey(gap.lane, ordinal), value: JSON.stringify(told) };
 }
 
-/**
- * What the open spool knew of and the disk does not hold any more, beyond the holes: the ends of epochs. Nothing is added
- * to an epoch behind its loss.
- */
-export function tailLosses(
-  lane: Lane,
-  { known, fresh, holes }: { readonly known: LaneState; readonly fresh: LaneState; readonly holes: readonly Loss[] },
-): Loss[] {
-  return known.segments.flatMap((before) => {
-    const { ordinal, epoch } = before;
-    const now = fresh.segments.find((segment) => segment.ordinal === ordinal);
-    const inHoles = holes.find(({ gap, ordinal: of }) => gap.lane === lane && of === ordinal)?.gap.count ?? 0;
-    const count = before.count - (now?.count ?? 0) - inHoles;
-    if (count <= 0) return [];
-    const from = now && now.count > 0 ? now.next : before.acknowledged + 1;
-    return [{ gap: { lane, epoch, from, to: before.next - 1, count }, ordinal, told: [] }];
-  });
+/** What the end of an epoch has lost: stored and not acknowledged, and not among what the disk knows to be gone. */
+export function tailOf(known: Segment, fresh: Segment): { readonly from: number; readonly to: number } | undefined {
+  const from = Math.max(fresh.next, known.acknowledged + 1);
+  return from < known.next ? { from, to: known.next - 1 } : undefined;
 }
 
 function subtract(range: Range, known: readonly Range[]): Range[] {

@@ -1,87 +1,80 @@
-import { LANES, NOTHING_ACKNOWLEDGED, type Lane } from '../../protocol/heartbeat-messages.js';
-import type { Store, StoreOperation } from './durable-store.js';
+import { NOTHING_ACKNOWLEDGED, type Lane } from '../../protocol/heartbeat-messages.js';
+import type { Store } from './durable-store.js';
 import type { IncomingEvent } from './event-intake.js';
-import { droppedKey, droppedThroughKey, recordKey } from './spool-keys.js';
-import type { Gap, LaneState, OpenGap, Segment } from './spool-lanes.js';
+import { recordKey } from './spool-keys.js';
+import type { Gap, LaneState, Segment } from './spool-lanes.js';
+import { decodeRecord } from './spool-record.js';
+
+const GAP_KIND = 'spool-gap';
 
 export function gapEvent(gap: Gap, reason = 'quota'): IncomingEvent {
   return {
-    kind: 'spool-gap',
+    kind: GAP_KIND,
     severity: 'medium',
     message: `${gap.count} records of lane ${gap.lane} were dropped`,
     data: { ...gap, reason },
   };
 }
 
+/** The oldest records of one epoch of a lane, which are to go. */
+export interface Drop {
+  readonly lane: Lane;
+  readonly segment: Segment;
+  readonly keys: readonly string[];
+  readonly bytes: number;
+  readonly through: number;
+  /** What of them is lost; undefined where a stored report carries them all. */
+  readonly gap: Gap | undefined;
+}
+
 /**
- * Takes the oldest records of a lane out until it holds at most `toBytes`; the operations delete them on disk. What a
- * stored report carries leaves without being counted: the report still brings it to the manager.
+ * The oldest records of a lane, so many that it holds at most `toBytes` without them. What a stored report carries leaves
+ * without being counted: the report still brings it to the manager; what was read for one that is not stored yet stays. Of
+ * lane control both stay, and so do gap events: nothing else names what they count.
  */
-export async function dropOldest(
+export async function oldestOf(
   store: Store,
   lane: Lane,
   { state, toBytes }: { state: LaneState; toBytes: number },
-): Promise<{ operations: StoreOperation[]; gaps: Gap[] }> {
-  const operations: StoreOperation[] = [];
-  const gaps: Gap[] = [];
+): Promise<Drop[]> {
+  const drops: Drop[] = [];
+  let excess = state.bytes - toBytes;
   for (const segment of state.segments) {
-    if (state.bytes <= toBytes) break;
-    const gap = await dropFromSegment(store, { lane, state, segment, toBytes, operations });
-    if (gap) gaps.push(gap);
+    if (excess <= 0 || segment.readThrough !== undefined) break;
+    const drop = await oldestOfSegment(store, { lane, segment, excess });
+    if (!drop) continue;
+    drops.push(drop);
+    excess -= drop.bytes;
   }
-  state.dropped += gaps.reduce((sum, { count }) => sum + count, 0);
-  if (gaps.length > 0) operations.push({ type: 'put', key: droppedKey(lane), value: String(state.dropped) });
-  return { operations, gaps };
+  return drops;
 }
 
 interface SegmentDrop {
   readonly lane: Lane;
-  readonly state: LaneState;
   readonly segment: Segment;
-  readonly toBytes: number;
-  readonly operations: StoreOperation[];
+  readonly excess: number;
 }
 
-async function dropFromSegment(
-  store: Store,
-  { lane, state, segment, toBytes, operations }: SegmentDrop,
-): Promise<Gap | undefined> {
+async function oldestOfSegment(store: Store, { lane, segment, excess }: SegmentDrop): Promise<Drop | undefined> {
+  const { ordinal, epoch, carriedThrough } = segment;
+  const keys: string[] = [];
+  const lost = { from: NOTHING_ACKNOWLEDGED, to: NOTHING_ACKNOWLEDGED, count: 0 };
+  let bytes = 0;
   let through = NOTHING_ACKNOWLEDGED;
-  const dropped = { from: NOTHING_ACKNOWLEDGED, to: NOTHING_ACKNOWLEDGED, count: 0 };
-  const range = { gte: recordKey(lane, segment.ordinal, 0), lte: recordKey(lane, segment.ordinal, segment.next) };
+  const range = { gte: recordKey(lane, ordinal, 0), lte: recordKey(lane, ordinal, segment.next - 1) };
   await store.scan(range, (key, value) => {
-    if (state.bytes <= toBytes) return false;
+    if (bytes >= excess) return false;
     const sequence = Number.parseInt(key.slice(key.lastIndexOf('!') + 1), 16);
-    const bytes = key.length + Buffer.byteLength(value);
-    operations.push({ type: 'del', key });
+    if (lane === 'control' && (sequence <= carriedThrough || decodeRecord(value)?.kind === GAP_KIND)) return true;
     through = sequence;
-    state.bytes -= bytes;
-    segment.bytes -= bytes;
-    segment.count -= 1;
-    if (sequence <= segment.carriedThrough) return true;
-    if (dropped.count === 0) dropped.from = sequence;
-    dropped.to = sequence;
-    dropped.count += 1;
+    keys.push(key);
+    bytes += key.length + Buffer.byteLength(value);
+    if (through <= carriedThrough) return true;
+    if (lost.count === 0) lost.from = through;
+    lost.to = through;
+    lost.count += 1;
     return true;
   });
-  if (through !== NOTHING_ACKNOWLEDGED)
-    operations.push({ type: 'put', key: droppedThroughKey(lane, segment.ordinal), value: String(through) });
-  takeOutGaps(state, segment, through);
-  return dropped.count > 0 ? { lane, epoch: segment.epoch, ...dropped } : undefined;
-}
-
-/** Gap events among what was dropped: their counts go into the next one, which must not be written in their place. */
-function takeOutGaps({ openGaps }: LaneState, { ordinal, carriedThrough }: Segment, through: number): void {
-  for (const lane of LANES) {
-    const open = openGaps[lane];
-    if (open?.sequence === undefined || open.ordinal !== ordinal || open.sequence > through) continue;
-    if (open.sequence > carriedThrough) openGaps[lane] = { ...open, sequence: undefined };
-    else delete openGaps[lane];
-  }
-}
-
-/** Whether a gap goes on in the event that told the one before it: nobody has read that yet. */
-export function continues({ gap, ordinal, sequence }: OpenGap, next: { gap: Gap; segment: Segment }): boolean {
-  if (gap.epoch !== next.gap.epoch || ordinal !== next.segment.ordinal) return false;
-  return sequence === undefined || sequence > next.segment.carriedThrough;
+  if (keys.length === 0) return undefined;
+  return { lane, segment, keys, bytes, through, gap: lost.count > 0 ? { lane, epoch, ...lost } : undefined };
 }

@@ -7,36 +7,39 @@ import {
   type Lane,
   type SpoolReport,
 } from '../../protocol/heartbeat-messages.js';
-import { describe, isDiskFault, type Store, type StoreOperation } from './durable-store.js';
-import { toSpoolable, type IncomingEvent, type SpoolableEvent } from './event-intake.js';
-import { droppedKey, epochKey, parsePlace, recordKey } from './spool-keys.js';
-import { createLanes, loadLanes, type Gap, type LaneState, type LaneStatus, type Segment } from './spool-lanes.js';
 import type { DiskRoom } from './disk-room.js';
+import { describe, isDiskFault, type Mended, type Store } from './durable-store.js';
+import { toSpoolable, type IncomingEvent, type SpoolableEvent } from './event-intake.js';
 import {
   addRecord,
-  exclusively,
   forgetDrained,
+  heldBytes,
   heldIn,
-  keepCarried,
   nameOperation,
   newName,
-  positionOperations,
   spoolStatus,
   type NewEpoch,
 } from './lane-changes.js';
 import { RateGate } from './rate-gate.js';
-import { lossOfRecords, tailLosses, toldOperation, type Loss } from './spool-losses.js';
-import { continues, dropOldest, gapEvent } from './spool-quota.js';
-import { decodeRecord, encodeRecord } from './spool-record.js';
+import { droppedKey, parsePlace, recordKey } from './spool-keys.js';
+import {
+  createLanes,
+  loadLanes,
+  type CarriedRange,
+  type Gap,
+  type Lanes,
+  type LaneStatus,
+  type Segment,
+} from './spool-lanes.js';
+import { lossOfRecords, toldOperation, type Loss } from './spool-losses.js';
+import { SpoolOrder } from './spool-order.js';
+import { oldestOf, type Drop } from './spool-quota.js';
+import { decodeRecord } from './spool-record.js';
+import { droppedUntaken, removalOf, removeThrough, type Removal } from './spool-removal.js';
+import { SpoolRoom, type Shrinking } from './spool-room.js';
+import { SpoolWriter } from './spool-writer.js';
 
-/** Records of one lane and epoch that a stored report carries. */
-export interface CarriedRange {
-  readonly lane: Lane;
-  readonly epoch: string;
-  readonly from: number;
-  readonly through: number;
-  readonly count: number;
-}
+export type { CarriedRange };
 
 export interface ReadBatch {
   readonly lane: Lane;
@@ -62,12 +65,30 @@ export interface SpoolStatus {
   readonly failure: string | null;
 }
 
-/** Shares of `spoolMaxMegabytes`. */
-export const LANE_SHARES: Readonly<Record<Lane, number>> = { control: 0.1, detection: 0.4, log: 0.35, metric: 0.15 };
 const BYTES_PER_MEGABYTE = 1024 * 1024;
-const CHUNK_BYTES = 512 * 1024;
-const CHUNK_RECORDS = 1000;
+const PART_BYTES = 512 * 1024;
+const PART_RECORDS = 1000;
+/** What a record takes beside its event. */
+const RECORD_OVERHEAD_BYTES = 64;
 const UNLIMITED: DiskRoom = { allowance: () => Number.POSITIVE_INFINITY };
+
+/** What was done to the database, if it could not be read; where it was begun anew, what was lost with it. */
+export interface Reopened {
+  readonly mended: Mended | undefined;
+  readonly lost?: readonly Gap[];
+}
+
+/** Of many events handed in at once some were stored before the disk would not have the rest. */
+export class PartlyStored extends Error {
+  constructor(
+    readonly stored: AppendedRange,
+    count: number,
+    cause: unknown,
+  ) {
+    super(`Only ${stored.last - stored.first + 1} of ${count} were stored`, { cause });
+    this.name = 'PartlyStored';
+  }
+}
 
 export interface SpoolOptions {
   readonly store: Store;
@@ -76,6 +97,8 @@ export interface SpoolOptions {
   readonly maxMegabytes: number;
   /** What the disk allows; unlimited unless given. */
   readonly room?: DiskRoom;
+  /** Of the stored report that an earlier process left. */
+  readonly carried?: readonly CarriedRange[] | undefined;
 }
 
 /** The durable, bounded queue of events: see the folder's invariants in agent/README.md. */
@@ -83,105 +106,105 @@ export class Spool {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #random: Random;
-  readonly #room: DiskRoom;
-  #epoch: { readonly ordinal: number; readonly name: string; stored: boolean };
-  #lanes: Record<Lane, LaneState>;
-  #maxBytes: number;
+  readonly #room: SpoolRoom;
+  readonly #writer: SpoolWriter;
+  readonly #order = new SpoolOrder();
   readonly #gate: RateGate;
-  /** What is handed in meanwhile waits: the counts are made anew. */
-  #reloading: Promise<void> | undefined;
+  /** Many events being handed in at once: their sequences must stay consecutive. */
+  readonly #bulks = new Map<Lane, Promise<unknown>>();
+  #maxBytes: number;
   #refused: Partial<Record<Lane, number>> = {};
+  /** Ranges of stored reports that are no more. */
+  readonly #unsettled: CarriedRange[] = [];
 
-  private constructor(
-    { store, clock, random, maxMegabytes, room }: SpoolOptions,
-    lanes: Record<Lane, LaneState>,
-    epoch: NewEpoch,
-  ) {
+  private constructor(options: SpoolOptions, lanes: Lanes, epoch: NewEpoch) {
+    const { store, clock, random, maxMegabytes, room = UNLIMITED } = options;
     this.#store = store;
     this.#clock = clock;
     this.#random = random;
-    this.#room = room ?? UNLIMITED;
-    this.#lanes = lanes;
+    this.#room = new SpoolRoom(room);
+    this.#writer = new SpoolWriter(options, lanes, epoch);
     this.#maxBytes = maxMegabytes * BYTES_PER_MEGABYTE;
-    this.#epoch = { ...epoch, stored: false };
     this.#gate = new RateGate(clock);
   }
 
   /** Begins a new epoch over what earlier processes left. */
   static async open(options: SpoolOptions): Promise<Spool> {
-    const { store, random } = options;
-    const { lanes, lastOrdinal, losses, renamed } = await loadLanes(store, () => newName(random));
-    const operations = [...forgetDrained(lanes), ...renamed.map(nameOperation)];
+    const { store, random, carried = [] } = options;
+    const { lanes, lastOrdinal, losses, renamed } = await loadLanes(store, { nameOf: () => newName(random) });
+    const operations = [...forgetDrained(lanes, carried), ...renamed.map(nameOperation)];
     const spool = new Spool(options, lanes, { ordinal: lastOrdinal + 1, name: newName(random) });
+    spool.carry(carried, { isStored: true });
     try {
       if (operations.length > 0) await store.write(operations, { durable: renamed.length > 0 });
       await spool.#tell(losses);
     } catch (error) {
-      // A disk that can be read and not written keeps no agent from beating: `reload` does it again.
+      // A disk that can be read and not written keeps no agent from beating: `reopen` does it again.
       if (!isDiskFault(error)) throw error;
     }
     return spool;
   }
 
   /**
-   * After the database was opened again: the counts follow what is really on disk, and what is gone is told. A new epoch
-   * begins, so that sequences of writes that failed are no holes.
+   * Opens the database again after a failure, while nobody writes: the counts follow what is really on disk, and what is gone
+   * is told. A new epoch begins, so that sequences of writes that failed are no holes. Throws where the disk fails still.
    */
-  async reload(): Promise<void> {
-    const run = this.#reload();
-    this.#reloading = run.catch(() => undefined);
-    try {
-      await run;
-    } finally {
-      this.#reloading = undefined;
-    }
+  reopen(): Promise<Reopened> {
+    return this.#order.alone(async () => {
+      const mended = await this.#store.recover(this.#clock);
+      if (mended?.setAside !== undefined) return { mended, lost: await this.#reset() };
+      await this.#reload();
+      return { mended };
+    });
   }
 
   async #reload(): Promise<void> {
-    this.#epoch = { ordinal: this.#epoch.ordinal + 1, name: newName(this.#random), stored: false };
-    const { lanes, losses, renamed } = await loadLanes(this.#store, () => newName(this.#random));
-    if (renamed.length > 0) await this.#store.write(renamed.map(nameOperation), { durable: true });
-    const tails = LANES.flatMap((lane) =>
-      tailLosses(lane, { known: this.#lanes[lane], fresh: lanes[lane], holes: losses }),
-    );
-    for (const lane of LANES) keepCarried(lanes[lane], this.#lanes[lane]);
-    this.#lanes = lanes;
-    await this.#tell([...losses, ...tails]);
+    const known = this.#lanes;
+    const nameOf = (): string => newName(this.#random);
+    const { lanes, lastOrdinal, losses, renamed, refused } = await loadLanes(this.#store, { nameOf, known });
+    this.#writer.begin(lanes, { name: nameOf(), behind: lastOrdinal });
+    const operations = [...renamed.map(nameOperation), ...refused.map(removalOf)];
+    if (operations.length > 0) await this.#store.write(operations, { durable: true });
+    for (const lane of LANES)
+      for (const { epoch, acknowledged } of known[lane].segments) await this.#forget(lane, epoch, acknowledged);
+    await this.#tell(losses);
+    if (this.#unsettled.length > 0) await this.#settle();
   }
 
   /** Counts records that are gone although nobody took them out. */
   async #tell(losses: readonly Loss[]): Promise<void> {
-    for (const loss of losses) {
-      const { lane, count } = loss.gap;
-      const state = this.#lanes[lane];
-      state.dropped += count;
-      const gap = toSpoolable(gapEvent(loss.gap, 'damaged'), this.#clock.wall());
-      const segment = this.#currentSegment('control');
-      const operations = [
-        toldOperation(loss),
-        { type: 'put' as const, key: droppedKey(lane), value: String(state.dropped) },
-        ...this.#recordOperations('control', segment, [gap]),
-      ];
-      await this.#writeRecords('control', segment, operations);
-      this.#epoch.stored = true;
-    }
+    for (const loss of losses)
+      await this.#writer.write({
+        lost: { gap: loss.gap, reason: 'damaged' },
+        operations: [toldOperation(loss)],
+        lane: 'control',
+        events: [],
+      });
   }
 
   /** What a stopped agent's spool holds; begins no epoch and writes nothing. */
   static async inspect(store: Store): Promise<SpoolStatus> {
-    const { lanes } = await loadLanes(store, () => 'unknown');
+    const { lanes } = await loadLanes(store, { nameOf: () => 'unknown' });
     return { ...spoolStatus(lanes, undefined), eventRateLimitPerMinute: null, heldBack: [], failure: null };
   }
 
-  /** After the database was set aside: nothing is left, a new epoch begins. Answers what was lost, by lane and epoch. */
-  reset(random: Random): Gap[] {
+  /** Nothing is left. Answers what was lost, by lane and epoch. */
+  async #reset(): Promise<readonly Gap[]> {
     const lost = heldIn(this.#lanes);
-    const dropped = LANES.map((lane) => this.#lanes[lane].dropped);
-    this.#lanes = createLanes();
-    LANES.forEach((lane, index) => (this.#lanes[lane].dropped = dropped[index] ?? 0));
-    for (const gap of lost) this.#lanes[gap.lane].dropped += gap.count;
-    this.#epoch = { ordinal: this.#epoch.ordinal + 1, name: newName(random), stored: false };
+    const lanes = createLanes();
+    for (const lane of LANES) lanes[lane].dropped = this.#lanes[lane].dropped;
+    for (const { lane, count } of lost) lanes[lane].dropped += count;
+    this.#writer.begin(lanes, { name: newName(this.#random) });
+    const counts = LANES.map((lane) => [droppedKey(lane), String(lanes[lane].dropped)] as const);
+    await this.#store.write(
+      counts.map(([key, value]) => ({ type: 'put', key, value })),
+      { durable: true },
+    );
     return lost;
+  }
+
+  get #lanes(): Lanes {
+    return this.#writer.lanes;
   }
 
   setMaxMegabytes(maxMegabytes: number): void {
@@ -193,190 +216,110 @@ export class Spool {
     this.#gate.setPerMinute(perMinute);
   }
 
-  /** Appends `count` copies; resolves when all are on disk. Their sequences are consecutive. Throws `request-invalid`. */
+  /**
+   * Appends `count` copies; resolves when all are on disk. Their sequences are consecutive. Throws `request-invalid`,
+   * `NoRoom`, what the disk throws, and `PartlyStored`.
+   */
   async append(lane: Lane, event: IncomingEvent, count = 1): Promise<AppendedRange> {
     const spoolable = toSpoolable(event, this.#clock.wall());
-    try {
-      while (this.#reloading) await this.#reloading;
-      return await this.#append(lane, spoolable, count);
-    } catch (error) {
-      this.#refused[lane] = (this.#refused[lane] ?? 0) + count;
-      throw error;
-    }
-  }
-
-  /** How many were not accepted since this was asked last, for the disk would not have them. */
-  takeRefused(): Partial<Record<Lane, number>> {
-    const refused = this.#refused;
-    this.#refused = {};
-    return refused;
-  }
-
-  async #append(lane: Lane, spoolable: SpoolableEvent, count: number): Promise<AppendedRange> {
-    const state = this.#lanes[lane];
-    while (state.bulk) await state.bulk;
-    if (count <= CHUNK_RECORDS) return this.#appendChunk(lane, spoolable, count);
-    const run = this.#appendInChunks(lane, spoolable, count);
-    state.bulk = run.then(
-      () => undefined,
-      () => undefined,
+    while (this.#bulks.has(lane)) await this.#bulks.get(lane);
+    const bytes = sizeOf(spoolable);
+    const fitting = Math.floor(this.#room.partBytes(PART_BYTES) / bytes);
+    const part = Math.max(1, Math.min(PART_RECORDS, fitting));
+    const run = this.#appendInParts(lane, spoolable, { count, part, bytes });
+    if (count <= part) return run;
+    this.#bulks.set(
+      lane,
+      run.catch(() => undefined),
     );
     try {
       return await run;
     } finally {
-      state.bulk = undefined;
+      this.#bulks.delete(lane);
     }
   }
 
-  async #appendInChunks(lane: Lane, event: SpoolableEvent, count: number): Promise<AppendedRange> {
-    const chunkBytes = Math.min(CHUNK_BYTES, this.#room.allowance(0) / 8);
-    const perChunk = Math.max(1, Math.min(CHUNK_RECORDS, Math.floor(chunkBytes / JSON.stringify(event).length)));
-    const ranges: AppendedRange[] = [];
-    for (let left = count; left > 0; left -= perChunk)
-      ranges.push(await this.#appendChunk(lane, event, Math.min(left, perChunk)));
-    const [first] = ranges;
-    const last = ranges.at(-1);
-    if (!first || !last) throw new RangeError('Nothing to append');
-    return { ...first, last: last.last };
-  }
-
-  async #appendChunk(lane: Lane, event: SpoolableEvent, count: number): Promise<AppendedRange> {
-    const estimated = (JSON.stringify(event).length + 64) * count;
-    await this.#makeRoom(lane, estimated);
-    await this.#fitDisk(lane, estimated);
-    const segment = this.#currentSegment(lane);
-    const first = segment.next;
-    const operations = this.#recordOperations(
-      lane,
-      segment,
-      Array.from({ length: count }, () => event),
-    );
-    await this.#writeRecords(lane, segment, operations);
-    this.#epoch.stored = true;
-    return { lane, epoch: segment.epoch, first, last: first + count - 1 };
-  }
-
-  /** What could not be written was not accepted; its sequences stay unused. */
-  async #writeRecords(lane: Lane, segment: Segment, operations: readonly StoreOperation[]): Promise<void> {
+  async #appendInParts(
+    lane: Lane,
+    event: SpoolableEvent,
+    { count, part, bytes }: { readonly count: number; readonly part: number; readonly bytes: number },
+  ): Promise<AppendedRange> {
+    let stored = 0;
+    let range: AppendedRange | undefined;
     try {
-      await this.#store.write(operations, { durable: true });
+      while (stored < count) {
+        const events = Array.from({ length: Math.min(part, count - stored) }, () => event);
+        const next = await this.#order.beside(() => this.#appendPart(lane, events, { bytes, epoch: range?.epoch }));
+        range = { ...next, first: range?.first ?? next.first };
+        stored += events.length;
+      }
     } catch (error) {
-      for (const operation of operations)
-        if (operation.type === 'put' && operation.key.startsWith('r!'))
-          addRecord(this.#lanes[lane], segment, -(operation.key.length + Buffer.byteLength(operation.value)));
+      this.#refused[lane] = (this.#refused[lane] ?? 0) + count - stored;
+      throw range ? new PartlyStored(range, count, error) : error;
+    }
+    if (!range) throw new RangeError('Nothing to append');
+    return range;
+  }
+
+  /** Tells how many were not accepted since it was told last, for the disk would not have them. Throws as `append`. */
+  async tellRefused(toEvent: (refused: Readonly<Partial<Record<Lane, number>>>) => IncomingEvent): Promise<void> {
+    const refused = this.#refused;
+    const event = toSpoolable(toEvent(refused), this.#clock.wall());
+    this.#refused = {};
+    try {
+      await this.#order.beside(() => this.#appendPart('control', [event], { bytes: sizeOf(event) }));
+    } catch (error) {
+      for (const lane of LANES) {
+        const count = (refused[lane] ?? 0) + (this.#refused[lane] ?? 0);
+        if (count > 0) this.#refused[lane] = count;
+      }
       throw error;
     }
   }
 
-  /** Takes the next sequences; must be followed by the write in the same turn, so that order of sequence is order of write. */
-  #recordOperations(lane: Lane, segment: Segment, events: readonly SpoolableEvent[]): StoreOperation[] {
-    const operations: StoreOperation[] = [];
-    if (!this.#epoch.stored) operations.push({ type: 'put', key: epochKey(segment.ordinal), value: segment.epoch });
-    for (const event of events) {
-      const key = recordKey(lane, segment.ordinal, segment.next);
-      const value = encodeRecord({ sequence: segment.next, ...event });
-      operations.push({ type: 'put', key, value });
-      segment.next += 1;
-      addRecord(this.#lanes[lane], segment, key.length + Buffer.byteLength(value));
-    }
-    return operations;
-  }
-
-  #currentSegment(lane: Lane): Segment {
-    const state = this.#lanes[lane];
-    const last = state.segments.at(-1);
-    if (last?.ordinal === this.#epoch.ordinal) return last;
-    const segment: Segment = {
-      ordinal: this.#epoch.ordinal,
-      epoch: this.#epoch.name,
-      next: 0,
-      acknowledged: NOTHING_ACKNOWLEDGED,
-      carriedThrough: NOTHING_ACKNOWLEDGED,
-      bytes: 0,
-      count: 0,
-    };
-    state.segments.push(segment);
-    return segment;
-  }
-
-  async #makeRoom(lane: Lane, incoming: number): Promise<void> {
-    const state = this.#lanes[lane];
-    const target = (): number => this.#maxBytes * LANE_SHARES[lane] - incoming;
-    if (state.bytes <= target() || state.bytes === 0) return;
-    await exclusively(state, async () => {
-      if (state.bytes > target()) await this.#trim(lane, target());
+  /** What must go for them to have room goes in the same write: it is dropped if they are stored, and not else. */
+  async #appendPart(
+    lane: Lane,
+    events: readonly SpoolableEvent[],
+    { bytes, epoch = this.#writer.epoch.name }: { readonly bytes: number; readonly epoch?: string | undefined },
+  ): Promise<AppendedRange> {
+    if (epoch !== this.#writer.epoch.name) throw new Error('The spool was opened anew meanwhile');
+    const shrinking = (): readonly Shrinking[] =>
+      this.#room.plan({
+        held: heldBytes(this.#lanes),
+        into: lane,
+        incoming: bytes * events.length,
+        maxBytes: this.#maxBytes,
+      });
+    if (shrinking().length === 0) return { lane, ...(await this.#writer.write({ lane, events })) };
+    return this.#order.exclusively(LANES, async () => {
+      const drops: Drop[] = [];
+      for (const { lane: of, toBytes } of shrinking())
+        drops.push(...(await oldestOf(this.#store, of, { state: this.#lanes[of], toBytes })));
+      return { lane, ...(await this.#writer.write({ drops, lane, events })) };
     });
-  }
-
-  /** What the disk allows: lanes give up what is beyond their share of it, the least urgent first. */
-  async #fitDisk(into: Lane, incoming: number): Promise<void> {
-    const allowance = this.#room.allowance(incoming);
-    const excess = (): number => LANES.reduce((sum, lane) => sum + this.#lanes[lane].bytes, incoming - allowance);
-    for (const lane of LANES.toReversed()) {
-      if (excess() <= 0) return;
-      const state = this.#lanes[lane];
-      const share = Math.max(0, allowance * LANE_SHARES[lane] - (lane === into ? incoming : 0));
-      const target = (): number => Math.max(share, state.bytes - excess());
-      if (state.bytes > target()) await exclusively(state, () => this.#trim(lane, target()));
-    }
-  }
-
-  /** Drops to a tenth below the target, so that a flood costs few gap events. */
-  async #trim(lane: Lane, target: number): Promise<void> {
-    const dropped = await dropOldest(this.#store, lane, {
-      state: this.#lanes[lane],
-      toBytes: Math.max(0, target * 0.9),
-    });
-    const gaps = dropped.gaps.flatMap((gap) => this.#gapOperations(gap));
-    await this.#store.write([...dropped.operations, ...gaps], { durable: true });
-    if (gaps.length > 0) this.#epoch.stored = true;
-  }
-
-  /** Counts dropped records in a gap event; an unsent one that ends where this begins is extended. */
-  #gapOperations(gap: Gap): StoreOperation[] {
-    const control = this.#lanes.control;
-    const open = control.openGaps[gap.lane];
-    const segment = this.#currentSegment('control');
-    const before = open && continues(open, { gap, segment }) ? open : undefined;
-    const gapped = before ? { ...before.gap, to: gap.to, count: before.gap.count + gap.count } : gap;
-    const event = toSpoolable(gapEvent(gapped), this.#clock.wall());
-    const place = { ordinal: segment.ordinal, sequence: before?.sequence ?? segment.next };
-    const key = recordKey('control', place.ordinal, place.sequence);
-    const value = encodeRecord({ sequence: place.sequence, ...event });
-    const bytes = key.length + Buffer.byteLength(value);
-    control.openGaps[gap.lane] = { ...place, gap: gapped, bytes };
-    if (before?.sequence === undefined) return this.#recordOperations('control', segment, [event]);
-    control.bytes += bytes - before.bytes;
-    segment.bytes += bytes - before.bytes;
-    return [{ type: 'put', key, value }];
   }
 
   /**
    * The oldest unacknowledged epoch of every lane, lanes in order of urgency, at most `maxEvents` and `maxBytes` in all, and
-   * of newly produced ones what the manager's limit has places for.
+   * of newly produced ones what the manager's limit has places for. Nothing of it is dropped until `carry`, or the next `read`.
    */
-  async read(limits: { readonly maxEvents: number; readonly maxBytes: number }): Promise<ReadBatch[]> {
-    await this.#closeGaps();
-    const batches: ReadBatch[] = [];
-    const left = { events: limits.maxEvents, bytes: Math.min(limits.maxBytes, this.#room.allowance(0) / 4) };
-    for (const lane of LANES) {
-      const segment = this.#lanes[lane].segments.find(({ count }) => count > 0);
-      if (!segment) {
-        batches.push({ lane, epoch: this.#epoch.name, events: [] });
-        continue;
+  read(limits: { readonly maxEvents: number; readonly maxBytes: number }): Promise<ReadBatch[]> {
+    return this.#exclusively(async () => {
+      await this.#writer.closeGaps();
+      this.#endReading();
+      const batches: ReadBatch[] = [];
+      // While nothing can be written the report is not stored either.
+      const bytes = this.#store.failure ? limits.maxBytes : this.#room.readBytes(limits.maxBytes);
+      const left = { events: limits.maxEvents, bytes };
+      for (const lane of LANES) {
+        const { segments, isInDoubt } = this.#lanes[lane];
+        const segment = segments.find(({ count }) => count > 0);
+        const events = segment && !isInDoubt ? await this.#readSegment(lane, segment, left) : [];
+        batches.push({ lane, epoch: segment?.epoch ?? this.#writer.epoch.name, events });
       }
-      batches.push({ lane, epoch: segment.epoch, events: await this.#readSegment(lane, segment, left) });
-    }
-    return batches;
-  }
-
-  /** What is about to be read is not extended any more: a count that a report does not carry would be lost with it. */
-  async #closeGaps(): Promise<void> {
-    const { openGaps } = this.#lanes.control;
-    if (Object.keys(openGaps).length === 0) return;
-    for (const lane of LANES) delete openGaps[lane];
-    // Behind those that are being written.
-    await this.#store.write([], { durable: false });
+      return batches;
+    });
   }
 
   async #readSegment(
@@ -388,14 +331,15 @@ export class Spool {
     if (left.events <= 0 || left.bytes <= 0) return events;
     const range = {
       gte: recordKey(lane, segment.ordinal, segment.acknowledged + 1),
-      lte: recordKey(lane, segment.ordinal, segment.next),
+      lte: recordKey(lane, segment.ordinal, segment.next - 1),
     };
     const damaged: { readonly key: string; readonly value: string }[] = [];
     await this.#store.scan(range, (key, value) => {
       const bytes = Buffer.byteLength(value) + 1;
       if (bytes > left.bytes) return false;
       const event = decodeRecord(value);
-      if (!event) return damaged.push({ key, value }) > 0;
+      // What is lost is counted before what comes behind it is sent.
+      if (!event) return !this.#store.failure && damaged.push({ key, value }) > 0;
       const { ordinal } = segment;
       if (!this.#gate.admits({ lane, ordinal, sequence: event.sequence }, event.occurredAt)) return false;
       left.bytes -= bytes;
@@ -403,71 +347,117 @@ export class Spool {
       events.push(event);
       return left.events > 0;
     });
+    segment.readThrough = events.at(-1)?.sequence;
     if (damaged.length > 0) await this.#takeOut(lane, segment, damaged);
     return events;
   }
 
   /** Records that cannot be read are lost, and counted. */
   async #takeOut(lane: Lane, segment: Segment, damaged: readonly { key: string; value: string }[]): Promise<void> {
-    await this.#store.write(
-      damaged.map(({ key }) => ({ type: 'del', key })),
-      { durable: true },
-    );
-    const state = this.#lanes[lane];
-    for (const { key, value } of damaged) addRecord(state, segment, -(key.length + Buffer.byteLength(value)));
     const sequences = damaged.map(({ key }) => parsePlace(key)?.sequence ?? 0);
-    await this.#tell([await lossOfRecords(this.#store, { lane, ...segment }, sequences)]);
-  }
-
-  /** Tells which records a stored report carries: they are no longer counted as dropped when their lane must shrink. */
-  carry(ranges: readonly CarriedRange[]): void {
-    for (const range of ranges) {
-      const segment = this.#lanes[range.lane].segments.find(({ epoch }) => epoch === range.epoch);
-      if (segment) segment.carriedThrough = Math.max(segment.carriedThrough, range.through);
-    }
-  }
-
-  /** Forgets what the manager has stored. A position beyond what was ever sent counts only up to there. */
-  async acknowledge(lane: Lane, epoch: string, position: number): Promise<void> {
-    const state = this.#lanes[lane];
-    const segment = state.segments.find((candidate) => candidate.epoch === epoch);
-    const through = segment ? Math.min(position, segment.carriedThrough) : NOTHING_ACKNOWLEDGED;
-    if (!segment || through <= segment.acknowledged) return;
-    await exclusively(state, () => this.#forget(lane, segment, through));
-  }
-
-  async #forget(lane: Lane, segment: Segment, through: number): Promise<void> {
-    const state = this.#lanes[lane];
-    const operations: StoreOperation[] = [];
-    const range = {
-      gte: recordKey(lane, segment.ordinal, segment.acknowledged + 1),
-      lte: recordKey(lane, segment.ordinal, through),
-    };
-    await this.#store.scan(range, (key, value) => {
-      operations.push({ type: 'del', key });
-      addRecord(state, segment, -(key.length + Buffer.byteLength(value)));
-      return true;
+    const loss = await lossOfRecords(this.#store, { lane, ...segment }, sequences);
+    await this.#writer.write({
+      lost: { gap: loss.gap, reason: 'damaged' },
+      operations: [toldOperation(loss), ...damaged.map(({ key }) => removalOf(key))],
+      lane: 'control',
+      events: [],
     });
-    segment.acknowledged = Math.max(segment.acknowledged, through);
-    const isDone = segment.count === 0 && segment.ordinal !== this.#epoch.ordinal;
-    if (isDone) state.segments = state.segments.filter((candidate) => candidate !== segment);
-    operations.push(...positionOperations(lane, segment, isDone));
-    // Not synced: after a power cut the records are sent once more and discarded by the manager's position.
-    await this.#store.write(operations, { durable: false });
+    for (const { key, value } of damaged)
+      addRecord(this.#lanes[lane], segment, -(key.length + Buffer.byteLength(value)));
   }
 
-  /** Gives up records that a refused report carried: deleted and counted in gap events. */
-  async giveUp(ranges: readonly CarriedRange[], reason: string): Promise<void> {
-    for (const range of ranges.filter(({ count }) => count > 0)) {
-      const { lane, epoch, from, through, count } = range;
-      const state = this.#lanes[lane];
-      state.dropped += count;
-      await this.#store.write([{ type: 'put', key: droppedKey(lane), value: String(state.dropped) }], {
-        durable: false,
-      });
-      await this.append('control', gapEvent({ lane, epoch, from, to: through, count }, reason));
-      await this.acknowledge(lane, epoch, through);
+  /**
+   * Tells which records a report carries. Those of one that is stored are no longer counted as dropped when their lane must
+   * shrink.
+   */
+  carry(ranges: readonly CarriedRange[], { isStored }: { readonly isStored: boolean }): void {
+    this.#endReading();
+    for (const { lane, epoch, through } of ranges) {
+      const segment = this.#segmentOf(lane, epoch);
+      if (!segment) continue;
+      segment.sentThrough = Math.max(segment.sentThrough, through);
+      if (isStored) segment.carriedThrough = Math.max(segment.carriedThrough, through);
     }
+  }
+
+  #endReading(): void {
+    for (const lane of LANES) for (const segment of this.#lanes[lane].segments) segment.readThrough = undefined;
+  }
+
+  #exclusively<T>(action: () => Promise<T>): Promise<T> {
+    return this.#order.beside(() => this.#order.exclusively(LANES, action));
+  }
+
+  #segmentOf(lane: Lane, epoch: string): Segment | undefined {
+    return this.#lanes[lane].segments.find((segment) => segment.epoch === epoch);
+  }
+
+  /**
+   * Forgets what the manager has stored. A position beyond what was ever sent counts only up to there. Where the disk cannot
+   * be written it throws, and is forgotten all the same: from the disk with the next `reopen`.
+   */
+  acknowledge(lane: Lane, epoch: string, position: number): Promise<void> {
+    return this.#order.beside(() =>
+      this.#forget(lane, epoch, Math.min(position, this.#segmentOf(lane, epoch)?.sentThrough ?? NOTHING_ACKNOWLEDGED)),
+    );
+  }
+
+  #forget(lane: Lane, epoch: string, through: number): Promise<void> {
+    return this.#order.exclusively([lane], async () => {
+      const segment = this.#segmentOf(lane, epoch);
+      if (!segment || through <= segment.acknowledged) return;
+      const removed = await this.#removal(lane, segment, through);
+      removed.apply();
+      // Not synced: after a power cut the records are sent once more and discarded by the manager's position.
+      await this.#store.write(removed.operations, { durable: false });
+      removed.end();
+    });
+  }
+
+  #removal(lane: Lane, segment: Segment, through: number): Promise<Removal> {
+    const isCurrent = segment.ordinal === this.#writer.epoch.ordinal;
+    return removeThrough(this.#store, { lane, state: this.#lanes[lane], segment, through, isCurrent });
+  }
+
+  /** Gives up records that a refused report carried: deleted and counted in gap events, both or neither. */
+  async giveUp(ranges: readonly CarriedRange[], reason: string): Promise<void> {
+    for (const { lane, epoch, from, through, count } of ranges.filter((range) => range.count > 0))
+      await this.#order.beside(() =>
+        this.#order.exclusively([lane], async () => {
+          const segment = this.#segmentOf(lane, epoch);
+          if (!segment || through <= segment.acknowledged) return;
+          await this.#lose(segment, { lane, epoch, from, to: through, count }, reason);
+        }),
+      );
+  }
+
+  async #lose(segment: Segment, gap: Gap, reason: string): Promise<void> {
+    const { operations, apply, end } = await this.#removal(gap.lane, segment, gap.to);
+    await this.#writer.write({ lost: { gap, reason }, operations, lane: 'control', events: [] });
+    apply();
+    end();
+  }
+
+  /**
+   * The stored report is no more: what it carried and the manager did not take is counted again when it must go, and what of
+   * it went already is counted now. Throws as the disk does; then `reopen` does it.
+   */
+  settle(ranges: readonly CarriedRange[]): Promise<void> {
+    this.#unsettled.push(...ranges);
+    return this.#order.beside(() => this.#settle());
+  }
+
+  #settle(): Promise<void> {
+    return this.#order.exclusively(LANES, async () => {
+      for (let range = this.#unsettled[0]; range; range = this.#unsettled[0]) {
+        const { lane, epoch, through } = range;
+        const segment = this.#segmentOf(lane, epoch);
+        const gap = segment && droppedUntaken(segment, range);
+        if (gap) await this.#lose(segment, gap, 'quota');
+        if (segment && segment.carriedThrough <= through) segment.carriedThrough = segment.acknowledged;
+        this.#unsettled.shift();
+      }
+    });
   }
 
   /** Whether any lane holds records that may go now. */
@@ -475,11 +465,21 @@ export class Spool {
     return LANES.some((lane) => this.#lanes[lane].segments.some(({ count }) => count > 0) && !this.#gate.holds(lane));
   }
 
+  /** Why nothing is accepted at present. */
+  get failure(): Error | undefined {
+    return this.#store.failure ?? this.#room.refused;
+  }
+
+  /** Whether the disk has room again for what was refused for want of it. */
+  hasRoom(): boolean {
+    return this.#room.isBack(heldBytes(this.#lanes));
+  }
+
   status(): SpoolStatus {
     const eventRateLimitPerMinute = this.#gate.perMinute ?? null;
-    const { failure } = this.#store;
+    const { failure } = this;
     return {
-      ...spoolStatus(this.#lanes, this.#epoch.name),
+      ...spoolStatus(this.#lanes, this.#writer.epoch.name),
       eventRateLimitPerMinute,
       heldBack: this.#gate.held,
       failure: failure ? describe(failure) : null,
@@ -497,4 +497,8 @@ export class Spool {
       }),
     };
   }
+}
+
+function sizeOf(event: SpoolableEvent): number {
+  return JSON.stringify(event).length + RECORD_OVERHEAD_BYTES;
 }

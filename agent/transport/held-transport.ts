@@ -75,6 +75,8 @@ export class HeldTransport {
   #trouble: ChannelTrouble = NO_TROUBLE;
   /** Of the present channel or the last one; wall time. */
   #changedAt: number | null = null;
+  /** When the present channel was opened, monotonic milliseconds. */
+  #openedAt = 0;
   #lastEnd: string | null = null;
   /** When an exchange was asked for that opens one. */
   #askedBoot = Number.NEGATIVE_INFINITY;
@@ -228,6 +230,7 @@ export class HeldTransport {
     const { fallback } = this.#trouble;
     this.#channel = channel;
     this.#isOutdated = false;
+    this.#openedAt = this.#deps.clock.monotonic();
     this.#changed(null);
     this.#trouble = afterOpening(this.#trouble);
     void this.#watchLife(channel);
@@ -260,7 +263,7 @@ export class HeldTransport {
   #ended(channel: AgentChannel, { code, reason }: ChannelEnds): void {
     if (this.#channel !== channel) return;
     const { clock, random, settings, log } = this.#deps;
-    const livedMs = this.#changedAt === null ? 0 : clock.wall() - this.#changedAt;
+    const livedMs = clock.monotonic() - this.#openedAt;
     this.#channel = undefined;
     this.#changed(`ended with ${code}${reason === '' ? '' : `: ${reason}`}`.slice(0, 512));
     if (!this.#isWanted()) return;

@@ -33,6 +33,9 @@ export interface ManagerConnection {
   close(): void;
 }
 
+/** The way that requests went in the end, and what their connection warned of. */
+export type WayTaken = Pick<ManagerConnection, 'proxy' | 'warning'>;
+
 /** Our key and certificate, if any, and the roots; an empty list keeps the roots of the system out. */
 export function createContext(options: Pick<SecureContextOptions, 'key' | 'cert' | 'ca'>): SecureContext {
   return createSecureContext({ ...TLS_OPTIONS, ca: [], ...options });

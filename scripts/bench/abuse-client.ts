@@ -7,7 +7,14 @@ import type { Report } from '../../protocol/heartbeat-messages.js';
 import { PEER_LIMITS } from '../../server/agent-channel/peer-limits.js';
 import type { BenchIdentity } from './bench-enrollment.js';
 import { createBenchAgent, type BenchAgent } from './bench-agent.js';
-import { openLoadChannel, openLoadConnection, type LoadConnection, type LoadTarget } from './load-connection.js';
+import {
+  isAnswer,
+  openLoadChannel,
+  openLoadConnection,
+  openPrepared,
+  type LoadConnection,
+  type LoadTarget,
+} from './load-connection.js';
 
 /** A process of its own that plays one computer which respects no limit and no pause. */
 
@@ -75,7 +82,10 @@ async function keepOn(abuser: Abuser): Promise<void> {
       abuser.accepted += 1;
     } catch (error) {
       abuser.refused += 1;
-      if (!String(error).includes('Answered')) connection = undefined;
+      if (!isAnswer(error)) {
+        connection?.close();
+        connection = undefined;
+      }
     }
     await clock.sleep(next - clock.monotonic());
   }
@@ -84,9 +94,12 @@ async function keepOn(abuser: Abuser): Promise<void> {
 
 async function openFor(abuser: Abuser): Promise<LoadConnection> {
   const { kind, target } = abuser.request;
-  const connection = await (kind === 'channel-events' ? openLoadChannel : openLoadConnection)(abuser.context, target);
-  if (kind !== 'connections') await spendBurst(abuser, connection);
-  return connection;
+  const open = kind === 'channel-events' ? openLoadChannel : openLoadConnection;
+  if (kind === 'connections') return open(abuser.context, target);
+  return openPrepared(
+    () => open(abuser.context, target),
+    (connection) => spendBurst(abuser, connection),
+  );
 }
 
 /** What the manager takes of one computer at once is taken at the beginning, so that its limit is what is met. */
@@ -94,7 +107,7 @@ async function spendBurst(abuser: Abuser, connection: LoadConnection): Promise<v
   try {
     for (let spent = 0; spent < PEER_LIMITS.eventBurst; spent += EVENTS_PER_TICK) await sendEvents(abuser, connection);
   } catch (error) {
-    if (!String(error).includes('Answered')) throw error;
+    if (!isAnswer(error)) throw error;
   }
 }
 

@@ -24,6 +24,26 @@ export async function openLoadConnection(context: SecureContext, target: LoadTar
   return createConnection(await openSocket(context, target), `${target.host}:${target.port}`);
 }
 
+/** Whether the server refused an exchange: the connection is as good as before. */
+export function isAnswer(error: unknown): boolean {
+  return String(error).includes('Answered');
+}
+
+/** Opens a connection and prepares it; it is closed where that fails. */
+export async function openPrepared(
+  open: () => Promise<LoadConnection>,
+  prepare: (connection: LoadConnection) => Promise<void>,
+): Promise<LoadConnection> {
+  const connection = await open();
+  try {
+    await prepare(connection);
+    return connection;
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
+}
+
 function openSocket(context: SecureContext, target: LoadTarget): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ ...target, secureContext: context, servername: MANAGER_NAME });

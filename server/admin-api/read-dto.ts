@@ -1,6 +1,6 @@
 import { plainToInstance } from 'class-transformer';
 import { getMetadataStorage, validateSync, type ValidationError } from 'class-validator';
-import { FIELDS_NAMED_MAX, invalidFields, type FieldError } from '../../lib/problem.js';
+import { FIELDS_NAMED_MAX, invalidFields, NamedFields, type FieldError } from '../../lib/problem.js';
 import { escapePointer, isPlainObject, isSound } from '../../lib/schema.js';
 import { refinedFaults } from './refined.js';
 import type { DtoClass } from './route.js';
@@ -59,25 +59,25 @@ function aboveOf(pointer: string): readonly string[] {
 /** Free data, whose keys a catalogue knows: an object whose keys and strings can be stored. What cannot be is left out. */
 export function judgeData(value: unknown): Judged<Record<string, unknown>> {
   if (!isPlainObject(value)) return { value: {}, errors: [{ pointer: '#', detail: 'must be an object' }] };
-  const errors: FieldError[] = [];
-  return { value: storable(value, '#', errors) as Record<string, unknown>, errors };
+  const faults = new NamedFields();
+  return { value: storable(value, '#', faults) as Record<string, unknown>, errors: faults.errors };
 }
 
 /** The same without members whose names cannot be. Recursion ends: bodies nest at most 64 levels. */
-function storable(value: unknown, pointer: string, errors: FieldError[]): unknown {
-  if (errors.length > FIELDS_NAMED_MAX) return undefined;
+function storable(value: unknown, pointer: string, faults: NamedFields): unknown {
+  if (faults.isFull) return undefined;
   if (typeof value === 'string') {
     const detail = textFault(value);
-    if (detail) errors.push({ pointer, detail });
+    if (detail) faults.add({ pointer, detail });
     return value;
   }
-  if (Array.isArray(value)) return value.map((member, index) => storable(member, `${pointer}/${index}`, errors));
+  if (Array.isArray(value)) return value.map((member, index) => storable(member, `${pointer}/${index}`, faults));
   if (!isPlainObject(value)) return value;
   const kept: [string, unknown][] = [];
   for (const key of Object.keys(value)) {
     const fault = keyFault(key, pointer);
-    if (fault) errors.push(fault);
-    else kept.push([key, storable(value[key], `${pointer}/${escapePointer(key)}`, errors)]);
+    if (fault) faults.add(fault);
+    else kept.push([key, storable(value[key], `${pointer}/${escapePointer(key)}`, faults)]);
   }
   return Object.fromEntries(kept);
 }

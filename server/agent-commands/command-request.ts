@@ -30,14 +30,15 @@ export interface CheckedRequest {
   readonly digest: Buffer;
 }
 
-/** Throws `request-invalid` with every bad field, at pointers below `pointer`. */
+/** Throws `request-invalid` with every bad field, at pointers below `pointer`, and those that were found beside it. */
 export function checkRequest(
   request: CommandRequest,
   clock: Pick<FleetClock, 'fleet' | 'toWall' | 'toFleet'>,
-  pointer = '#',
+  { pointer = '#', beside = [] }: { readonly pointer?: string; readonly beside?: readonly FieldError[] } = {},
 ): CheckedRequest {
   const now = clock.toWall(clock.fleet());
-  const errors = [...kindFaults(request, pointer), ...timeFaults(request, { now, pointer, isSound: () => true })];
+  const times = timeFaults(request, { now, pointer, isSound: () => true });
+  const errors = [...beside, ...kindFaults(request, pointer), ...times];
   if (errors.length > 0) throw invalidFields(errors);
   const notBefore = wallOf(request.notBefore);
   const begins = Math.max(now, notBefore ?? now);

@@ -52,10 +52,13 @@ function startOf({ deliveredAt }: Command, durationMs: number | undefined, at: F
   return durationMs === undefined ? null : Math.floor(Math.max(deliveredAt ?? at, at - durationMs));
 }
 
-/** The round trip of a ping is measured here: from its delivery to the report that brought its answer. */
+/**
+ * The round trip of a ping is measured here: from its delivery to the report that brought its answer. Two managers may have
+ * seen these, whose fleet clocks differ a little.
+ */
 function resultOf({ type, deliveredAt }: Command, { state, result }: CommandResult, at: FleetInstant): unknown {
   if (type !== 'ping' || state !== 'succeeded') return result ?? null;
-  return { ...(result as object | undefined), roundTripMs: at - (deliveredAt ?? at) };
+  return { ...(result as object | undefined), roundTripMs: Math.max(0, at - (deliveredAt ?? at)) };
 }
 
 /** Whether orders are to carry it: the agent has not told that it has it. */

@@ -2,7 +2,7 @@ import { Problem } from '../../lib/problem.js';
 import { toRfc3339 } from '../../lib/clock.js';
 import type { Random } from '../../lib/random.js';
 import type { Actor } from '../access/actor.js';
-import type { AuditLog } from '../audit/audit.js';
+import type { AuditEntry, AuditLog } from '../audit/audit.js';
 import type { UnitOfWork } from '../database/in-transaction.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
@@ -92,7 +92,7 @@ async function queueOne(deps: CommandServiceDeps, sql: Sql, asked: Queueing): Pr
   const [command] = await insertCommands(sql, { ...wanted, ...shared, idempotencyKey }, [{ id, computerId }]);
   if (!command) throw new Error('A command was not inserted');
   await refreshFlags(sql, [computerId], queuedAt);
-  await auditCommand(deps.audit, sql, { actor: caller.actor, action: 'command.queued', after: command });
+  await deps.audit.append(sql, auditEntryOf({ actor: caller.actor, action: 'command.queued', after: command }));
   return { command, target, isNew: true };
 }
 
@@ -119,7 +119,7 @@ async function cancelOne(
   const after: Command = { ...before, state: 'cancelled', endedAt: at };
   await storeProgress(sql, [after]);
   await refreshFlags(sql, [before.computerId], at);
-  await auditCommand(deps.audit, sql, { actor: caller.actor, action: 'command.cancelled', before, after });
+  await deps.audit.append(sql, auditEntryOf({ actor: caller.actor, action: 'command.cancelled', before, after }));
   return after;
 }
 
@@ -139,19 +139,15 @@ export interface AuditedCommand {
   readonly after: Command;
 }
 
-export async function auditCommand(
-  audit: AuditLog,
-  sql: Sql,
-  { actor, action, before, after }: AuditedCommand,
-): Promise<void> {
-  await audit.append(sql, {
+export function auditEntryOf({ actor, action, before, after }: AuditedCommand): AuditEntry {
+  return {
     actor,
     action,
     subjectType: 'command',
     subjectId: after.id,
     ...(before ? { before: audited(before) } : {}),
     after: audited(after),
-  });
+  };
 }
 
 function audited({ computerId, number, type, args, priority, state, operationId }: Command): object {

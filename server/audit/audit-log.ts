@@ -16,27 +16,30 @@ const DEEPEST = 32;
 
 /** Writes audit rows into the caller's transaction. Members whose name tells of a secret are redacted. */
 export function createAuditLog({ clock, random }: AuditLogDeps): AuditLog {
-  return {
-    async append(sql: Sql, { actor, action, subjectType, subjectId, before, after }: AuditEntry) {
-      await sql.query(
-        `INSERT INTO audit_log
-           (id, at, actor_id, actor_name, source_address, action, subject_type, subject_id, before, after)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-        [
-          random.uuid(),
-          new Date(clock.wall()),
-          actor.id,
-          actor.name,
-          actor.sourceAddress,
-          action,
-          subjectType,
-          subjectId,
-          toJson(before),
-          toJson(after),
-        ],
-      );
-    },
+  const appendAll = async (sql: Sql, entries: readonly AuditEntry[]): Promise<void> => {
+    if (entries.length === 0) return;
+    await sql.query(
+      `INSERT INTO audit_log
+         (id, at, actor_id, actor_name, source_address, action, subject_type, subject_id, before, after)
+       SELECT input.id, $2::timestamptz, input.actor_id, input.actor_name, input.source_address, input.action,
+         input.subject_type, input.subject_id, input.before::jsonb, input.after::jsonb
+       FROM unnest($1::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+         $10::text[]) AS input (id, actor_id, actor_name, source_address, action, subject_type, subject_id, before, after)`,
+      [
+        entries.map(() => random.uuid()),
+        new Date(clock.wall()),
+        entries.map(({ actor }) => actor.id),
+        entries.map(({ actor }) => actor.name),
+        entries.map(({ actor }) => actor.sourceAddress),
+        entries.map(({ action }) => action),
+        entries.map(({ subjectType }) => subjectType),
+        entries.map(({ subjectId }) => subjectId),
+        entries.map(({ before }) => toJson(before)),
+        entries.map(({ after }) => toJson(after)),
+      ],
+    );
   };
+  return { append: (sql, entry) => appendAll(sql, [entry]), appendAll };
 }
 
 function toJson(value: unknown): string | null {

@@ -14,4 +14,6 @@ export interface AuditEntry {
 
 export interface AuditLog {
   append(sql: Sql, entry: AuditEntry): Promise<void>;
+  /** Many in one statement. */
+  appendAll(sql: Sql, entries: readonly AuditEntry[]): Promise<void>;
 }

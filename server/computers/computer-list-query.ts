@@ -4,8 +4,8 @@ import type { SpoolReport } from '../../protocol/heartbeat-messages.js';
 import type { Sql } from '../database/sql.js';
 import { DIAL_ANSWERED } from '../dials/dial-requests.js';
 import { LIVENESS_COLUMNS, LIVENESS_TABLES, type LivenessRow } from '../statuses/liveness-row.js';
-import type { PackageFilter } from '../telemetry/index.js';
-import type { LabelFilter } from './computer-rules.js';
+import { parsePackageFilter, type PackageFilter } from '../telemetry/index.js';
+import { parseLabelFilter, type LabelFilter } from './computer-rules.js';
 import type { Labels } from './computer.js';
 
 /** Every key is indexed together with the id, but for the policy's name: policies are walked by name. */
@@ -33,6 +33,22 @@ export interface ComputerFilters {
   readonly q: string | undefined;
   /** All of them must be set; none unless given. */
   readonly flags?: readonly string[];
+}
+
+/** The filters as they are asked for, by a query or in a body. */
+export interface AskedFilters {
+  readonly status?: readonly string[];
+  readonly flag?: readonly string[];
+  readonly policyId?: string;
+  readonly label?: readonly string[];
+  readonly package?: readonly string[];
+  readonly q?: string;
+}
+
+export function parseFilters(asked: AskedFilters): ComputerFilters {
+  const { status = [], flag = [], policyId, label = [], package: packages = [], q } = asked;
+  const [labels, wanted] = [label.map(parseLabelFilter), packages.map(parsePackageFilter)];
+  return { statuses: status, flags: flag, policyId, labels, packages: wanted, q };
 }
 
 /** What the overview of one computer is made from. */

@@ -18,14 +18,13 @@ import {
   PowerStateBody,
   StatusChangeDto,
 } from './computer-dto.js';
-import { parsePackageFilter } from '../telemetry/index.js';
 import { type ComputerHistory, GAP_ORDER, RING_ORDER, STATUS_ORDER } from './computer-history-query.js';
 import type { ComputerLifecycleService } from './computer-lifecycle-service.js';
 import type { ComputerOverview } from './computer-overview-query.js';
-import { expiryFaults, parseLabelFilter } from './computer-rules.js';
+import { expiryFaults } from './computer-rules.js';
 import type { ComputerService } from './computer-service.js';
 import type { ComputerSettingsService } from './computer-settings-service.js';
-import { COMPUTER_ORDER } from './computer-list-query.js';
+import { COMPUTER_ORDER, parseFilters } from './computer-list-query.js';
 
 const tag = 'computers';
 
@@ -64,10 +63,7 @@ function readingRoutes({ overview }: ComputerRoutesDeps): RouteDefinition[] {
       list: COMPUTER_ORDER,
       reply: { status: 200, body: pageSchemaOf(ComputerDto) },
       async handle({ scope, query }) {
-        const { status = [], flag: flags = [], policyId, label = [], package: packages = [], q } = query;
-        const labels = label.map(parseLabelFilter);
-        const filters = { statuses: status, flags, policyId, labels, packages: packages.map(parsePackageFilter), q };
-        return { body: await overview.list(scope, query, filters) };
+        return { body: await overview.list(scope, query, parseFilters(query)) };
       },
     }),
     defineRoute({

@@ -189,6 +189,7 @@ function hear(row: LiveRow, next: Estimate, { exchange, circumstances, freshMs }
   return witness.hear({
     computerId,
     heardAt: exchange.receivedAt,
+    intervalMs: exchange.report.intervalSeconds * 1000,
     aheadMs: freshMs,
     movedMs: knownMs === null ? null : freshMs - knownMs,
     knownAt,

@@ -44,8 +44,11 @@ export interface ClockWitnessDeps {
 /** So many are asked, those that were heard last. */
 const MOST_WITNESSES = 512;
 const MOST_STEPS = 64;
-/** Who was heard longer ago says nothing of the present. */
+/** Who was heard longer ago says nothing of the present, unless it reports as rarely: then its next word is due by now. */
 const FRESH_MS = 30 * 60_000;
+const FRESH_INTERVALS = 2;
+/** What a clock goes wrong by while nothing is heard: twice as much as quartz does. */
+const DRIFT_SHARE = 1e-4;
 const COUNT_EVERY_MS = 1000;
 const TELL_EVERY_MS = 3_600_000;
 /** A manager within this of most computers is right. */
@@ -83,9 +86,11 @@ class Witness implements ClockWitness {
     const isCounted =
       counted && counted.heard === this.#heard.size && now - counted.at < COUNT_EVERY_MS && now >= counted.at;
     if (isCounted && this.#heard.size > MOST_WITNESSES / 8) return counted.majority;
-    const majority = majorityOf([...this.#heard.values()].filter(({ heardAt }) => now - heardAt <= FRESH_MS));
+    const fresh = [...this.#heard.values()].filter((heard) => now - heard.heardAt <= freshMs(heard));
+    const majority = majorityOf(fresh);
     const offsetMs = majority ? majority.aheadMs - this.#deps.trustedMs(now) : 0;
-    const isBeside = majority !== null && Math.abs(offsetMs) > BESIDE_MS;
+    const longestMs = fresh.reduce((longest, { heardAt }) => Math.max(longest, now - heardAt), 0);
+    const isBeside = majority !== null && Math.abs(offsetMs) > BESIDE_MS + longestMs * DRIFT_SHARE;
     this.#counted = { at: now, heard: this.#heard.size, majority };
     if (isBeside) this.#tell({ kind: 'beside', offsetMs, ...majority }, now);
     return majority;
@@ -113,6 +118,10 @@ class Witness implements ClockWitness {
     this.#told.set(doubt.kind, at);
     this.#deps.onDoubt(doubt);
   }
+}
+
+function freshMs({ intervalMs }: HeardClock): number {
+  return Math.max(FRESH_MS, FRESH_INTERVALS * intervalMs);
 }
 
 /** A batch that could not be stored is planned again. */

@@ -6,8 +6,15 @@ import { PlainPageQuery } from '../admin-api/page.js';
 import { CheckedList, Flag, Instant, Shown } from '../admin-api/shown.js';
 import { CommandActionBody } from '../agent-commands/index.js';
 import { labelFilterFault, splitList } from '../computers/index.js';
-import { STATUSES } from '../statuses/status.js';
-import { OPERATION_STATES, TARGET_STATES, type OperationState, type TargetState } from './operation.js';
+import { FLAGS, STATUSES } from '../statuses/status.js';
+import { PACKAGE_FILTER_MAX, packageFilterFault } from '../telemetry/index.js';
+import {
+  OPERATION_STATES,
+  TARGET_STATES,
+  type OperationFilter,
+  type OperationState,
+  type TargetState,
+} from './operation.js';
 
 const MOST_IDS = 1000;
 const MOST_FILTERS = 16;
@@ -16,17 +23,32 @@ const NULLABLE_TEXT = { type: ['string', 'null'] } as const;
 const NULLABLE_INSTANT = { type: ['string', 'null'], format: 'date-time' } as const;
 const COUNT = { type: 'integer', minimum: 0 } as const;
 
-/** All that is given must hold; an empty filter is every computer that is not revoked. */
-export class BulkFilterBody {
+const oneOf =
+  (words: readonly string[]) =>
+  (value: unknown): string | undefined =>
+    words.some((word) => word === value) ? undefined : `must be one of ${words.join(', ')}`;
+
+/** The filters of the list of computers. All that is given must hold; an empty filter is every computer that is not revoked. */
+export class BulkFilterBody implements OperationFilter {
   @Optional()
   @CheckedList('isStatusList', {
     min: 0,
     max: MOST_FILTERS,
     says: `must be a list of at most ${MOST_FILTERS} statuses`,
-    faultOf: (status) => (STATUSES.some((one) => one === status) ? undefined : `must be one of ${STATUSES.join(', ')}`),
+    faultOf: oneOf(STATUSES),
   })
   @Shown({ type: 'array', maxItems: MOST_FILTERS, items: { type: 'string', enum: [...STATUSES] } })
   status?: string[];
+
+  @Optional()
+  @CheckedList('isFlagList', {
+    min: 0,
+    max: MOST_FILTERS,
+    says: `must be a list of at most ${MOST_FILTERS} flags`,
+    faultOf: oneOf(FLAGS),
+  })
+  @Shown({ type: 'array', maxItems: MOST_FILTERS, items: { type: 'string', enum: [...FLAGS] } })
+  flag?: string[];
 
   /** The policy and all below it. */
   @Optional()
@@ -42,6 +64,16 @@ export class BulkFilterBody {
   })
   @Shown({ type: 'array', maxItems: MOST_FILTERS, items: { type: 'string' } })
   label?: string[];
+
+  @Optional()
+  @CheckedList('isPackageList', {
+    min: 0,
+    max: MOST_FILTERS,
+    says: `must be a list of at most ${MOST_FILTERS} packages: name or name@version`,
+    faultOf: packageFilterFault,
+  })
+  @Shown({ type: 'array', maxItems: MOST_FILTERS, items: { type: 'string', maxLength: PACKAGE_FILTER_MAX } })
+  package?: string[];
 
   /** Part of the name. */
   @Optional()

@@ -1,6 +1,6 @@
 import type { Random } from '../../lib/random.js';
 import {
-  auditCommand,
+  auditEntryOf,
   countOpen,
   digestOf,
   insertCommands,
@@ -69,8 +69,10 @@ async function queueFor(deps: FeedDeps, sql: Sql, { operation, asked, now }: Fee
   });
   await settleTargets(sql, operation.id, settled);
   await refreshFlags(sql, [...byComputer.keys()], now);
-  for (const command of commands)
-    await auditCommand(deps.audit, sql, { actor: operation.createdBy, action: 'command.queued', after: command });
+  const entries = commands.map((after) =>
+    auditEntryOf({ actor: operation.createdBy, action: 'command.queued', after }),
+  );
+  await deps.audit.appendAll(sql, entries);
   return [...byComputer.keys()];
 }
 

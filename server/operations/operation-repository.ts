@@ -1,7 +1,7 @@
 import type { Scope } from '../access/scope.js';
 import type { Actor } from '../access/actor.js';
 import { keysetOf, pageOf, type ListOrder, type Page, type PageRequest } from '../admin-api/page.js';
-import { computerConditions, parseLabelFilter } from '../computers/index.js';
+import { computerConditions, parseFilters } from '../computers/index.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import {
@@ -66,8 +66,8 @@ function toOperation(row: OperationRow): StoredOperation {
 }
 
 /** Computers that enrolled or may, of the scope; revoked ones are never meant. */
-function matching(scope: Scope, { status = [], policyId, label = [], q, computerIds }: OperationFilter) {
-  const where = computerConditions(scope, { statuses: status, policyId, labels: label.map(parseLabelFilter), q });
+function matching(scope: Scope, { computerIds, ...asked }: OperationFilter) {
+  const where = computerConditions(scope, parseFilters(asked));
   where.add(`computer_status.status <> 'revoked'`);
   if (computerIds) where.add(`computers.id = ANY($${where.next}::uuid[])`, computerIds);
   return where;
@@ -168,17 +168,24 @@ export async function listOperations(sql: Sql, page: PageRequest): Promise<Page<
 const TARGET_STATE = 'coalesce(commands.state, operation_targets.state)';
 const TARGETS = `operation_targets LEFT JOIN commands ON commands.id = operation_targets.command_id`;
 
+/** A target either has a command or a state of its own; both are counted by their indexes alone. */
+const COUNT_TARGETS = `
+SELECT commands.operation_id, commands.state, count(*)::integer AS count FROM commands
+WHERE commands.operation_id = ANY($1::uuid[]) GROUP BY commands.operation_id, commands.state
+UNION ALL
+SELECT operation_targets.operation_id, operation_targets.state, count(*)::integer AS count FROM operation_targets
+WHERE operation_targets.operation_id = ANY($1::uuid[]) AND operation_targets.state <> 'queued'
+GROUP BY operation_targets.operation_id, operation_targets.state
+ORDER BY operation_id, state`;
+
 /** How far these operations are, by id. */
 export async function readProgress(
   sql: Sql,
   operationIds: readonly string[],
 ): Promise<ReadonlyMap<string, OperationProgress>> {
-  const rows = await sql.query<{ operation_id: string; state: TargetState; count: number }>(
-    `SELECT operation_targets.operation_id, ${TARGET_STATE} AS state, count(*)::integer AS count FROM ${TARGETS}
-     WHERE operation_targets.operation_id = ANY($1::uuid[])
-     GROUP BY operation_targets.operation_id, ${TARGET_STATE} ORDER BY operation_targets.operation_id, state`,
-    [operationIds],
-  );
+  const rows = await sql.query<{ operation_id: string; state: TargetState; count: number }>(COUNT_TARGETS, [
+    operationIds,
+  ]);
   const nothing = Object.fromEntries(TARGET_STATES.map((state) => [state, 0])) as unknown as OperationProgress;
   const progress = new Map(operationIds.map((id) => [id, nothing]));
   for (const { operation_id: id, state, count } of rows)

@@ -14,6 +14,7 @@ import {
   TARGET_ORDER,
   type TargetRow,
 } from './operation-repository.js';
+import { filterFaults } from './operation-references.js';
 import { createOperationService, type OperationServiceDeps } from './operation-service.js';
 import { operationStateOf, type Operation, type OperationProgress } from './operation.js';
 
@@ -49,9 +50,12 @@ function beginningRoutes(deps: OperationServiceDeps): RouteDefinition[] {
       summary: 'Queue a command for every computer that a filter matches, at a pace; dryRun counts them',
       body: BulkBody,
       reply: { status: 202, body: BULK_ANSWER },
-      check: ({ body: { action }, isSound }) => {
+      check: async ({ scope, body: { filter, action }, isSound }) => {
         const now = deps.clock.toWall(deps.clock.fleet());
-        return timeFaults(action?.command ?? {}, { now, pointer: '#/action/command', isSound });
+        return [
+          ...(await filterFaults(deps.sql, scope, filter ?? {})),
+          ...timeFaults(action?.command ?? {}, { now, pointer: '#/action/command', isSound }),
+        ];
       },
       async handle({ actor, scope, body }) {
         const { filter, action, perSecond, idempotencyKey } = body;

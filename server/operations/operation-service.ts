@@ -7,6 +7,7 @@ import type { UnitOfWork } from '../database/in-transaction.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { Caller } from '../policies/forest-edit.js';
+import { filterFaults } from './operation-references.js';
 import {
   countMatching,
   findOperation,
@@ -55,7 +56,7 @@ export interface OperationService {
 export function createOperationService(deps: OperationServiceDeps): OperationService {
   return {
     async rehearse({ scope }, { filter, command }) {
-      checkRequest(command, deps.clock, POINTER);
+      checkRequest(command, deps.clock, { pointer: POINTER, beside: await filterFaults(deps.sql, scope, filter) });
       const { count, sample } = await countMatching(deps.sql, scope, filter);
       return { matched: count, sample };
     },
@@ -96,7 +97,8 @@ async function beginOperation(
   const requestDigest = digestOf({ filter, command, perSecond });
   const known = idempotencyKey === null ? undefined : await findOperationByKey(sql, idempotencyKey);
   if (known) return { operation: assertSame(known, requestDigest), isNew: false };
-  const { priority, notBefore, expiresAt } = checkRequest(command, deps.clock, POINTER);
+  const beside = await filterFaults(sql, caller.scope, filter);
+  const { priority, notBefore, expiresAt } = checkRequest(command, deps.clock, { pointer: POINTER, beside });
   const operation: NewOperation = {
     id: deps.random.uuid(),
     filter,

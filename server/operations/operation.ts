@@ -1,13 +1,10 @@
 import type { Actor } from '../access/actor.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { CommandRequest, CheckedRequest } from '../agent-commands/index.js';
+import type { AskedFilters } from '../computers/index.js';
 
 /** Which computers an operation is for: all conditions hold; without any, every computer. */
-export interface OperationFilter {
-  readonly status?: readonly string[];
-  readonly policyId?: string;
-  readonly label?: readonly string[];
-  readonly q?: string;
+export interface OperationFilter extends AskedFilters {
   readonly computerIds?: readonly string[];
 }
 

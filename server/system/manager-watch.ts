@@ -109,10 +109,19 @@ function isComplete(evidence: Degradation | null, { before, shown }: Earlier): b
   return evidence !== null && isMore(evidence, shown) && !isMore(evidence, before);
 }
 
-/** A lag counts by whole seconds. */
+/** A lag and the computers' clocks count by whole seconds. */
 function isMore(evidence: Degradation, than: Degradation | undefined): boolean {
   if (!than) return true;
-  return evidence.deafMs > than.deafMs || Math.floor(evidence.worstLagMs / 1000) > Math.floor(than.worstLagMs / 1000);
+  const besideMs = ({ clocksBesideMs = 0 }: Degradation): number => Math.abs(clocksBesideMs);
+  return (
+    evidence.deafMs > than.deafMs ||
+    inSeconds(evidence.worstLagMs) > inSeconds(than.worstLagMs) ||
+    inSeconds(besideMs(evidence)) > inSeconds(besideMs(than))
+  );
+}
+
+function inSeconds(ms: number): number {
+  return Math.floor(ms / 1000);
 }
 
 function detailOf(

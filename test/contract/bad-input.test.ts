@@ -211,13 +211,22 @@ const MEANINGLESS: Readonly<Record<string, Sent & { readonly named: string }>> =
   },
   'post /computers/bulk': {
     body: {
-      filter: { status: ['asleep', 'online', 7], policyId: 'x', label: ['a=b', '-'], computerIds: [ID, 'x'], q: '' },
+      filter: {
+        status: ['asleep', 'online', 7],
+        flag: ['isolated', 'lost'],
+        policyId: 'x',
+        label: ['a=b', '-'],
+        package: ['a@1', '@1'],
+        computerIds: [ID, 'x'],
+        q: '',
+      },
       action: { command: { type: 'ping', args: { level: 1 }, notBefore: 'noon', expiresAt: PAST } },
       dryRun: 'no',
       perSecond: 0,
     },
     named:
-      'filter/status/0 filter/status/2 filter/policyId filter/label/1 filter/computerIds/1 filter/q ' +
+      'filter/status/0 filter/status/2 filter/flag/1 filter/policyId filter/label/1 filter/package/1 ' +
+      'filter/computerIds/1 filter/q ' +
       'action/command/args/level action/command/notBefore action/command/expiresAt dryRun perSecond',
   },
   'post /maintenance-windows': {

@@ -114,7 +114,7 @@ for (const [direction, connectionMode, heartbeatIntervalSeconds, how] of WAYS)
         'x',
       ];
       const refused = await runAgentCli(emit);
-      expect([refused.code, refused.stderr]).to.deep.equal([1, `wardbeat-agent: ${STOPPED}\n`]);
+      expect([refused.code, refused.stderr]).to.deep.equal([4, `collection-stopped: ${STOPPED}\n`]);
       await ended((await queue({ type: 'start-collection' })).id);
       await eventually('it runs again', async () => (await collection()) === 'running');
       expect((await runAgentCli(emit)).code).to.equal(0);

@@ -154,7 +154,10 @@ describe('agents behind proxies', function () {
     expect(bare.code).to.equal(2);
     const secret = secretFile(`agent:${PASSWORD}\n`);
     const set = await cli('lab1', 'proxy', 'set', url, '--credential', 'corp', '--secret-file', secret, '--no-direct');
-    expect(set).to.deep.include({ code: 0, stdout: 'The proxies were changed\n' });
+    expect(set).to.deep.include({
+      code: 0,
+      stdout: `The proxies were changed; the manager was reached through ${url}\n`,
+    });
     await reaches('lab1', url);
     const list = await cli('lab1', 'proxy', 'list', '--json');
     expect(JSON.parse(list.stdout)).to.deep.include({

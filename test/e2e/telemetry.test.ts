@@ -1,8 +1,8 @@
 import { expect } from 'chai';
+import { writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 
-import type { RunningAgent } from '../support/agent-cli.js';
 import { spawnAgent, type AgentProcess } from '../support/agent-process.js';
 import { DirectionWorld } from '../support/direction-world.js';
 import { eventually } from '../support/poll.js';
@@ -46,7 +46,13 @@ describe('telemetry of a real agent', function () {
 
   it('shows packages, ports, connections and metrics, until collection is stopped', async () => {
     const id = await world.enroll(policy, 'gathers');
-    const agent: RunningAgent = world.run('gathers');
+    // Whatever the machine has installed.
+    const dpkg = join(world.directoryOf('gathers'), 'drilled-packages');
+    writeFileSync(dpkg, 'Package: wb-drill\nStatus: install ok installed\nVersion: 1.0-2\nArchitecture: all\n\n');
+    const agent = spawnAgent(['run', '--dir', world.directoryOf('gathers')], {
+      env: { NODE_OPTIONS: `--import=${PRELOAD}`, DRILL_FILES: `/var/lib/dpkg/status=${dpkg}` },
+    });
+    agents.push(agent);
     await eventually('ports are there', async () => (await list(id, 'listening-ports')).items.length > 0, 60_000);
     const port = (server.address() as { port: number }).port;
     await eventually(
@@ -60,12 +66,18 @@ describe('telemetry of a real agent', function () {
     const packages = kinds.find(({ kind }) => kind === 'packages');
     expect(packages).not.to.equal(undefined);
     expect(packages!.listed).to.equal(packages!.total);
-    const [first] = (await list(id, 'packages')).items;
-    if (first) {
+    for (const [wanted, expected] of [
+      ['wb-drill', [id]],
+      ['wb-drill@1.0-2', [id]],
+      ['wb-drill@1.0', []],
+    ] as const) {
       const found = await world.manager.api.get<{ items: { id: string }[] }>(
-        `/computers?package=${encodeURIComponent(`${String(first['name'])}@${String(first['version'])}`)}`,
+        `/computers?package=${encodeURIComponent(wanted)}`,
       );
-      expect(found.items.map((one) => one.id)).to.include(id);
+      expect(
+        found.items.map((one) => one.id),
+        wanted,
+      ).to.deep.equal(expected);
     }
     const metrics = await eventually('metrics are there', async () => {
       const shown = await world.manager.api.get<Record<string, unknown>>(`/computers/${id}/metrics`);

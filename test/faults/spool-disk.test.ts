@@ -20,6 +20,15 @@ interface Gap {
   readonly count: number;
 }
 
+/** What happens to the agent behind 50 events that it accepted. */
+const ORDERS: readonly (readonly Step[])[] = [
+  ['fill', 'many', 'room', 'many'],
+  ['fill', 'one', 'one', 'room', 'one'],
+  ['fill', 'many', 'one', 'kill', 'room'],
+  ['fill', 'kill', 'many', 'room', 'kill'],
+  ['fill', 'many', 'room', 'one', 'kill', 'many'],
+];
+
 describe('an agent whose disk is small, full or failing', function () {
   this.timeout(180_000);
   let folder: ReturnType<typeof temporaryFolder>;
@@ -158,6 +167,8 @@ describe('an agent whose disk is small, full or failing', function () {
     expect(spoolPart()).to.deep.include({ state: 'offline' });
     expect(spoolPart()?.detail).to.match(/no space/i);
     expect((await status()).spool.failure).to.match(/no space/i);
+    const { stdout } = await runAgent(['status', '--dir', dir()]);
+    expect(stdout).to.match(/^spool .*accepts nothing: .*no space/im);
     const refused = await runAgent(['emit', '--dir', dir(), '--kind', 'log', '--severity', 'low', '--message', 'm']);
     expect([refused.code, /no space/i.test(refused.stderr)], refused.stderr).to.deep.equal([1, true]);
     await restartsWithoutDisk();
@@ -180,6 +191,41 @@ describe('an agent whose disk is small, full or failing', function () {
     expect(ends).to.equal(0);
     expect(spoolPart()).to.deep.include({ state: 'offline' });
   }
+
+  for (const order of ORDERS)
+    it(`keeps what it accepted, and nothing else: ${order.join(', ')}`, async () => {
+      manager.maxEventsPerReport = 0;
+      start();
+      await beats();
+      let accepted = 50;
+      await emit('detection', accepted);
+      let filler: { empty(): void } | undefined;
+      const steps: Readonly<Record<Step, () => unknown>> = {
+        fill: () => (filler = fillDisk(join(folder.path, 'disk'))),
+        one: async () => (accepted += (await codeOf(emit('detection', 1))) === 'accepted' ? 1 : 0),
+        // More than fits beside the end of the log, in one write.
+        many: async () => (accepted += (await codeOf(emit('detection', 100))) === 'accepted' ? 100 : 0),
+        kill: async () => {
+          await end();
+          start();
+          await beats();
+        },
+        room: () => filler?.empty(),
+      };
+      for (const step of order) {
+        await steps[step]();
+        const { detection } = (await status()).spool.lanes;
+        expect(detection.dropped, step).to.equal(0);
+      }
+      manager.maxEventsPerReport = 1000;
+      await until('it accepts again', async () => (await codeOf(emit('detection'))) === 'accepted', 60_000);
+      accepted += 1;
+      await until('what was accepted has arrived', () => manager.events('detection').length >= accepted, 60_000);
+      await beats();
+      expect(manager.events('detection')).to.have.length(accepted);
+      expect(manager.events('control').filter(({ kind }) => kind === 'spool-gap')).to.deep.equal([]);
+      expect((await status()).spool.lanes.detection).to.include({ waiting: 0, dropped: 0 });
+    });
 
   it('does not acknowledge what fsync refuses, beats on, and goes on when it works again', async function () {
     const missing = missingFor('strace');
@@ -215,6 +261,8 @@ describe('an agent whose disk is small, full or failing', function () {
     expect(ends).to.equal(0);
   });
 });
+
+type Step = 'fill' | 'one' | 'many' | 'kill' | 'room';
 
 const SUPERVISED = { WARDBEAT_SUPERVISED: '1' };
 const FAILING_SYNC = ['-f', '-qq', '-e', 'trace=fsync,fdatasync', '-e', 'inject=fsync,fdatasync:error=EIO'];

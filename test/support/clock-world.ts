@@ -59,7 +59,7 @@ export class ClockWorld {
       outbox: createAlertOutbox({ random }),
       fleetClock: clock,
       inTransaction: createUnitOfWork(this.#database.dataSource, { clock, random }),
-      audit: { append: async () => undefined },
+      audit: { append: async () => undefined, appendAll: async () => undefined },
       covered: createCoveredDrift({ alerts: createAlertWriter({ random }), settings, fleetClock: clock }),
     });
   }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { openAuthority, type CertificateAuthority } from '../../certs/certificate-authority.js';
 import { openManagerIdentity, type ManagerIdentity } from '../../certs/manager-identity.js';
+import { createSystemClock } from '../../lib/clock.js';
 import { createLog } from '../../lib/log.js';
 import { createSystemRandom } from '../../lib/random.js';
 import { createPeerLimits } from '../../server/agent-channel/peer-limits.js';
@@ -44,6 +45,10 @@ interface Opened {
   readonly ingest: IngestWorld;
 }
 
+const LIVE = { fleet: () => Date.now(), trustedTime: () => Date.now(), sleep: createSystemClock().sleep };
+/** The dialler sleeps so long where nothing is due. */
+const LONG_SLEEP_MS = 1000;
+
 /** Called in a `describe`: gives its tests a world on a database of their own, where each begins without computers. */
 export function useDialWorld(): DialWorld {
   // Hooks run in this order: the database is dropped last.
@@ -56,7 +61,7 @@ export function useDialWorld(): DialWorld {
 
 /** Processes that dial fake listeners over real TLS, with the real ingest path on a real database behind them. */
 export class DialWorld {
-  readonly clock = Object.assign(handClock(), { fleet: () => Date.now(), trustedTime: () => Date.now() });
+  readonly clock = Object.assign(handClock(), LIVE);
   readonly hints = createHintRelay();
   readonly reconsidered: string[] = [];
   readonly exchanges: Exchange[] = [];
@@ -216,10 +221,27 @@ export class DialWorld {
     return this.exchanges.filter(({ identity }) => identity.computerId === id);
   }
 
+  /**
+   * Stops the fleet clock until the test ends: nothing comes due any more, and who would sleep for a second is only ever
+   * woken. Tells the instant, and whether somebody sleeps so.
+   */
+  standStill(): { readonly at: number; readonly isAsleep: () => boolean } {
+    const at = Date.now();
+    let sleepers = 0;
+    const sleep: typeof LIVE.sleep = async (ms, signal) => {
+      if (!signal || ms !== LONG_SLEEP_MS) return LIVE.sleep(ms, signal);
+      sleepers += 1;
+      await LIVE.sleep(Number.MAX_SAFE_INTEGER, signal).finally(() => (sleepers -= 1));
+    };
+    Object.assign(this.clock, { fleet: () => at, sleep });
+    return { at, isAsleep: () => sleepers > 0 };
+  }
+
   /** Ends processes and listeners, forgets the computers, and hears again. */
   async clear(): Promise<void> {
     this.isDeaf = false;
     for (const close of this.#closing.splice(0)) await close();
+    Object.assign(this.clock, LIVE);
     this.exchanges.length = 0;
     this.reconsidered.length = 0;
     await this.database.pool.query(

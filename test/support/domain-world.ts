@@ -54,13 +54,11 @@ export interface RecordingAudit extends AuditLog {
 export function createRecordingAudit(deps: AuditLogDeps): RecordingAudit {
   const log = createAuditLog(deps);
   const entries: AuditEntry[] = [];
-  return {
-    entries,
-    async append(sql, entry) {
-      await log.append(sql, entry);
-      entries.push(entry);
-    },
+  const appendAll: AuditLog['appendAll'] = async (sql, added) => {
+    await log.appendAll(sql, added);
+    entries.push(...added);
   };
+  return { entries, append: (sql, entry) => appendAll(sql, [entry]), appendAll };
 }
 
 /** What every domain test starts from: the Base Policy on a migrated database of its own. */

@@ -96,6 +96,15 @@ export class Namespace {
   }
 }
 
+function failureOf(act: () => unknown): readonly unknown[] {
+  try {
+    act();
+    return [];
+  } catch (error) {
+    return [error];
+  }
+}
+
 /** Everything that a test made of the network, removed whatever happens. */
 export class NetworkWorld {
   readonly folder = mkdtempSync(join(tmpdir(), 'wardbeat-net-'));
@@ -133,14 +142,10 @@ export class NetworkWorld {
   }
 
   remove(): void {
-    for (const space of this.#spaces) space.remove();
-    for (const device of this.#devices) {
-      try {
-        ip('link', 'del', device);
-      } catch {
-        // It went with the namespace of its other end.
-      }
-    }
+    const failures = this.#spaces.flatMap((space) => failureOf(() => space.remove()));
+    // One goes with the namespace of its other end.
+    for (const device of this.#devices) failureOf(() => ip('link', 'del', device));
     rmSync(this.folder, { recursive: true, force: true });
+    if (failures.length > 0) throw new AggregateError(failures, 'Not every network namespace could be deleted');
   }
 }

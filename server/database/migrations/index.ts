@@ -22,6 +22,7 @@ import { Commands0000000000024 } from './0024-commands.js';
 import { Firewall0000000000025 } from './0025-firewall.js';
 import { Telemetry0000000000026 } from './0026-telemetry.js';
 import { Spools0000000000027 } from './0027-spools.js';
+import { CountTargets0000000000028 } from './0028-count-targets.js';
 import { Renewal0000000000030 } from './0030-renewal.js';
 
 /** Every migration, oldest first. */
@@ -50,5 +51,6 @@ export const MIGRATIONS = [
   Firewall0000000000025,
   Telemetry0000000000026,
   Spools0000000000027,
+  CountTargets0000000000028,
   Renewal0000000000030,
 ] as const;

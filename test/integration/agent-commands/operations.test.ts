@@ -1,4 +1,8 @@
 import { expect } from 'chai';
+import { createSystemRandom } from '../../../lib/random.js';
+import { sqlOfClient, type Sql } from '../../../server/database/sql.js';
+import { createOperationFeed } from '../../../server/operations/index.js';
+import { readProgress } from '../../../server/operations/operation-repository.js';
 import { startCommandWorld, type CommandWorld } from '../../support/command-world.js';
 import { useDatabase } from '../../support/database.js';
 import { problemOf } from '../../support/domain-world.js';
@@ -7,6 +11,8 @@ interface ShownOperation {
   readonly id: string;
   readonly state: string;
   readonly matched: number;
+  /** With dryRun. */
+  readonly sample: readonly { readonly id: string }[];
   readonly progress: Readonly<Record<string, number>>;
 }
 interface ShownTarget {
@@ -48,6 +54,28 @@ describe('operations on many computers', () => {
     expect(errors.map(({ pointer }) => pointer)).to.deep.equal(['#/action/command/args/x']);
   });
 
+  it('are for what the filters of the list of computers find', async () => {
+    const [isolated = '', both = '', degraded = ''] = fleet;
+    const flag = (id: string, flags: readonly string[]) =>
+      world.pool.query('UPDATE computer_status SET flags = $2 WHERE computer_id = $1', [id, flags]);
+    await flag(isolated, ['isolated']);
+    await flag(both, ['isolated', 'degraded']);
+    await flag(degraded, ['degraded']);
+    await world.pool.query(
+      `INSERT INTO computer_packages (computer_id, name, id, version, architecture, source)
+       VALUES ($1, 'openssl', $1, '3.0', 'amd64', ''), ($2, 'openssl', $2, '1.1', 'amd64', '')`,
+      [both, degraded],
+    );
+    const matched = async (filter: object) => (await bulk({ filter, dryRun: true })).body.matched;
+    const action = { command: { type: 'release' } };
+    const { body: isolation } = await bulk({ filter: { flag: ['isolated'] }, action, dryRun: true });
+    expect(isolation.sample.map(({ id }) => id)).to.have.members([isolated, both]);
+    expect(await matched({ flag: ['isolated', 'degraded'] })).to.equal(1);
+    expect(await matched({ package: ['openssl'] })).to.equal(2);
+    expect(await matched({ package: ['openssl@3.0'], flag: ['isolated'] })).to.equal(1);
+    for (const id of [isolated, both, degraded]) await flag(id, []);
+  });
+
   it('queue at their pace, tell their progress, and what became of each', async () => {
     const { status, body } = await bulk({ perSecond: 8, idempotencyKey: 'all' });
     expect([status, body.state, body.matched, body.progress['waiting']]).to.deep.equal([202, 'queueing', 20, 20]);
@@ -82,6 +110,92 @@ describe('operations on many computers', () => {
     const audited = world.audit.entries.map(({ action }) => action);
     expect(audited.filter((action) => action === 'operation.begun')).to.have.length(1);
     expect(audited.filter((action) => action === 'command.queued')).to.have.length(18);
+  });
+
+  it('name each id that names nothing, with whatever else is wrong, and answer a key that was used in spite of it', async () => {
+    const [one = '', other = ''] = fleet;
+    const nobody = '00000000-0000-4000-8000-000000000000';
+    const filter = { policyId: nobody, computerIds: [one, nobody, other] };
+    const past = { command: { type: 'ping', expiresAt: '2020-01-01T00:00:00Z' } };
+    const pointers = ['#/filter/policyId', '#/filter/computerIds/1'];
+    for (const dryRun of [true, false]) {
+      const { errors } = await problemOf(bulk({ filter, dryRun }));
+      expect(errors.map(({ pointer }) => pointer)).to.deep.equal(pointers);
+    }
+    const { errors } = await problemOf(bulk({ filter, action: past }));
+    expect(errors.map(({ pointer }) => pointer)).to.deep.equal([...pointers, '#/action/command/expiresAt']);
+    const [brief = ''] = await world.addComputers(1);
+    const both = { filter: { computerIds: [one, brief] }, idempotencyKey: 'both' };
+    const { body } = await bulk(both);
+    expect(body.matched).to.equal(2);
+    await world.pool.query('DELETE FROM computer_live WHERE computer_id = $1', [brief]);
+    await world.pool.query('DELETE FROM computers WHERE id = $1', [brief]);
+    expect((await problemOf(bulk({ filter: both.filter }))).errors).to.have.length(1);
+    expect((await bulk(both)).body.id).to.equal(body.id);
+    await world.call('post', '/operations/:id/cancel', { params: { id: body.id } });
+  });
+
+  it('store what a turn queues in as many statements, however many computers it is for', async () => {
+    const statementsFor = async (count: number) => {
+      const { body } = await bulk({ filter: { computerIds: fleet.slice(0, count) }, perSecond: count + 1 });
+      const sql = sqlOfClient(world.pool);
+      const texts: string[] = [];
+      const counting: Sql = { query: (text, parameters) => (texts.push(text), sql.query(text, parameters)) };
+      const feed = createOperationFeed({ clock: world.clock, random: createSystemRandom(), audit: world.audit });
+      expect(await feed(counting)).to.have.length(count);
+      const ids = (await targets(body.id)).map(({ commandId }) => commandId);
+      const { rows } = await world.pool.query(
+        `SELECT subject_id, actor_name, after ->> 'operationId' AS operation, after ->> 'type' AS type FROM audit_log
+         WHERE action = 'command.queued' AND subject_id = ANY($1::text[])`,
+        [ids],
+      );
+      expect(rows).to.have.length(count);
+      for (const row of rows) expect(row).to.include({ operation: body.id, type: 'ping' });
+      return texts;
+    };
+    expect(await statementsFor(20)).to.deep.equal(await statementsFor(1));
+  });
+
+  it('are counted without a look at any target or command, however many there are', async () => {
+    const ids = [createSystemRandom().uuid(), createSystemRandom().uuid()];
+    await world.pool.query(
+      `INSERT INTO commands (id, computer_id, number, type, args, priority, state, is_due, request_digest, operation_id,
+         created_by, queued_fleet_ms, expires_fleet_ms, ended_fleet_ms)
+       SELECT gen_random_uuid(), gen_random_uuid(), 1, 'ping', '{}', 0, CASE WHEN n % 4 = 0 THEN 'failed' ELSE 'succeeded' END,
+         true, '', operation.id, 'ada', 0, 0, $2 FROM unnest($1::uuid[]) AS operation (id), generate_series(1, 4000) AS n`,
+      [ids, world.clock.now],
+    );
+    await world.pool.query(
+      `INSERT INTO operation_targets (operation_id, computer_id, computer_name, state, command_id)
+       SELECT commands.operation_id, commands.computer_id, '', 'queued', commands.id FROM commands
+       WHERE commands.operation_id = ANY($1::uuid[])
+       UNION ALL
+       SELECT operation.id, gen_random_uuid(), '', CASE WHEN n % 2 = 0 THEN 'waiting' ELSE 'skipped' END, NULL
+       FROM unnest($1::uuid[]) AS operation (id), generate_series(1, 1000) AS n`,
+      [ids],
+    );
+    const sql = sqlOfClient(world.pool);
+    const asked: [text: string, parameters: readonly unknown[] | undefined][] = [];
+    const noting: Sql = { query: (...query) => (asked.push([query[0], query[1]]), sql.query(...query)) };
+    const progress = await readProgress(noting, ids);
+    for (const id of ids)
+      expect(progress.get(id)).to.include({ succeeded: 3000, failed: 1000, waiting: 500, skipped: 500, queued: 0 });
+    const [[text, parameters] = ['', []]] = asked;
+    expect(asked).to.have.length(1);
+    const client = await world.pool.connect();
+    // What the indexes alone can tell, whatever is cheaper with so few rows.
+    await client.query('BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off');
+    const explained = await sqlOfClient(client).query<{ 'QUERY PLAN': string }>(`EXPLAIN ${text}`, parameters);
+    await client.query('ROLLBACK');
+    client.release();
+    const plan = explained.map((row) => row['QUERY PLAN']).join('\n');
+    const scans = plan.match(/(?:Seq|Heap|Index|Only) Scan(?: using \w+)? on \w+/g);
+    expect(scans, plan).to.deep.equal([
+      'Only Scan using commands_of_operation on commands',
+      'Only Scan using operation_targets_without_command on operation_targets',
+    ]);
+    await world.pool.query('DELETE FROM operation_targets WHERE operation_id = ANY($1::uuid[])', [ids]);
+    await world.pool.query('DELETE FROM commands WHERE operation_id = ANY($1::uuid[])', [ids]);
   });
 
   it('begin once, however many ask at the same moment with one key', async () => {

@@ -1,8 +1,12 @@
 import { expect } from 'chai';
 import { join } from 'node:path';
 
+import type { AgentOptions } from '../../../agent/agent-options.js';
+import { SHORT_LIFE_MS, SHORT_LIVES_UNTIL_FALLBACK } from '../../../agent/channel-rules.js';
 import type { Daemon } from '../../../agent/daemon.js';
 import { dataDirectory } from '../../../agent/data-directory.js';
+import { createSystemClock } from '../../../lib/clock.js';
+import { createSystemRandom } from '../../../lib/random.js';
 import { writeReturn } from '../../../protocol/channel-messages.js';
 import { FakeManager } from '../../support/agent-fake-manager.js';
 import { composeInProcess, enrollInProcess } from '../../support/agent-in-process.js';
@@ -17,9 +21,9 @@ describe('an agent that holds a channel', function () {
   let daemon: Daemon | undefined;
 
   const directory = () => dataDirectory(join(folder.path, 'web1'));
-  const startAgent = async (): Promise<Daemon> => {
+  const startAgent = async (options: Partial<AgentOptions> = {}): Promise<Daemon> => {
     await enrollInProcess(directory(), manager);
-    daemon = await composeInProcess(directory(), { listenerPort: 0 });
+    daemon = await composeInProcess(directory(), { listenerPort: 0, ...options });
     await daemon.start();
     return daemon;
   };
@@ -119,6 +123,28 @@ describe('an agent that holds a channel', function () {
     expect(daemon?.status().channel).to.include({ state: 'closed' });
     await held();
     expect(performance.now() - closedAt).to.be.at.least(2400);
+  });
+
+  it('takes none for cut soon because the wall clock was set back meanwhile', async () => {
+    const system = createSystemClock();
+    let passed = 0;
+    const clock = {
+      ...system,
+      monotonic: () => system.monotonic() + passed,
+      wall: () => system.wall() - passed,
+    };
+    manager.setSettings({ heartbeatIntervalSeconds: 600 });
+    const agent = await startAgent({ clock, random: { ...createSystemRandom(), fraction: () => 0.1 } });
+    for (let life = 1; life <= SHORT_LIVES_UNTIL_FALLBACK; life += 1) {
+      await until('it rests', () => agent.status().state === 'online' && agent.intervalSeconds === 600, PATIENCE_MS);
+      await held();
+      passed += SHORT_LIFE_MS;
+      closeAll(1011);
+      await held(0);
+      await until('it knows', () => agent.status().channel.state !== 'open', PATIENCE_MS);
+    }
+    await held();
+    expect(agent.status().channel.state).to.equal('open');
   });
 
   it('that is refused asks why by a request of its own', async () => {

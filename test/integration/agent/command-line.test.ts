@@ -9,6 +9,7 @@ import type { AgentStatus } from '../../../agent/status.js';
 import { createSystemClock } from '../../../lib/clock.js';
 import { FakeManager, POLICY } from '../../support/agent-fake-manager.js';
 import { runAgent, spawnAgent, temporaryFolder, until, type AgentProcess } from '../../support/agent-process.js';
+import { RogueProxy } from '../../support/rogue-proxy.js';
 
 describe('the wardbeat-agent command line', function () {
   this.timeout(30_000);
@@ -100,6 +101,41 @@ describe('the wardbeat-agent command line', function () {
     const { code, stderr } = await runAgent(['enroll', '--manager', url, '--token-file', tokenFile(), '--dir', dir()]);
     plain.close();
     expect([code, stderr]).to.deep.equal([1, 'protocol: no TLS there; the agent port is 4120 unless configured\n']);
+  });
+
+  it('sets, lists, tests and clears proxies of an enrolled directory alone, and makes none', async () => {
+    const proxy = await RogueProxy.start();
+    const bad = await RogueProxy.start();
+    bad.mischief = 'html-with-200';
+    const run = async (...args: string[]): Promise<readonly [number | null, string, string]> => {
+      const { code, stdout, stderr } = await runAgent(['proxy', ...args, '--dir', dir()]);
+      return [code, stdout, stderr];
+    };
+    try {
+      for (const action of [['set', proxy.url], ['set', proxy.url, '--force'], ['list'], ['test'], ['clear']])
+        expect(await run(...action)).to.deep.equal([3, '', `wardbeat-agent: ${dir()} is not enrolled\n`]);
+      expect(existsSync(dir())).to.equal(false);
+      await enrollHere();
+      const [code, out, why] = await run('set', bad.url);
+      expect([code, out]).to.deep.equal([1, '']);
+      expect(why).to.match(/^protocol: proxy http.*; nothing was changed/);
+      const both = await run('set', `${bad.url},${proxy.url}`);
+      expect(both.slice(0, 2)).to.deep.equal([
+        0,
+        `The proxies were changed; the manager was reached through ${proxy.url}\n`,
+      ]);
+      expect(both[2]).to.contain(`protocol: proxy ${bad.url}`).and.to.contain('proxy test');
+      expect((await run('list'))[1]).to.contain(proxy.url);
+      expect(await run('clear')).to.deep.equal([
+        0,
+        "The policy's proxies count again; the manager was reached directly\n",
+        '',
+      ]);
+      expect(await run('set', bad.url, '--force')).to.deep.equal([0, 'The proxies were changed\n', '']);
+    } finally {
+      await proxy.close();
+      await bad.close();
+    }
   });
 
   it('exits 3 where nothing is enrolled, and emit exits 1 where nothing runs', async () => {

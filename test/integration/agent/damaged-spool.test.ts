@@ -30,7 +30,9 @@ async function drain(spool: Spool): Promise<Sent[]> {
       const [first, last] = [events[0], events.at(-1)];
       if (!first || !last) continue;
       sent.push(...events.map((event) => ({ lane, epoch, event })));
-      spool.carry([{ lane, epoch, from: first.sequence, through: last.sequence, count: events.length }]);
+      spool.carry([{ lane, epoch, from: first.sequence, through: last.sequence, count: events.length }], {
+        isStored: true,
+      });
       await spool.acknowledge(lane, epoch, last.sequence);
     }
   }
@@ -136,7 +138,7 @@ describe('a spool that the disk has damaged', () => {
       gone.map((key) => ({ type: 'del', key })),
       { durable: true },
     );
-    await spool.reload();
+    await spool.reopen();
     const later = await spool.append('log', LOG);
     expect(later.epoch).to.not.equal(epoch);
     const sent = await drain(spool);
@@ -222,7 +224,7 @@ describe('a spool that the disk has damaged', () => {
     const spool = await Spool.open({ store: disk, clock, random, maxMegabytes: 64 });
     expect(spool.status().lanes.log.waiting).to.equal(99);
     isFull = false;
-    await spool.reload();
+    await spool.reopen();
     const sent = await drain(spool);
     expect(logsOf(sent)).to.have.length(99);
     expect(gapsOf(sent).map(({ lane, count }) => [lane, count])).to.deep.equal([['log', 1]]);

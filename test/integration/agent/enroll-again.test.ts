@@ -6,6 +6,8 @@ import { runCommandLine } from '../../../agent/commands.js';
 import type { Daemon } from '../../../agent/daemon.js';
 import { dataDirectory, nextDirectory, readIdentity } from '../../../agent/data-directory.js';
 import { enrollDirectory } from '../../../agent/enroll-directory.js';
+import { readLocalProxies } from '../../../agent/proxies/proxy-files.js';
+import { readIfThere } from '../../../agent/service/install.js';
 import { DurableStore } from '../../../agent/spool/durable-store.js';
 import { parseManagerUrl } from '../../../agent/transport/tls-connection.js';
 import { createSystemClock, readBootId } from '../../../lib/clock.js';
@@ -14,6 +16,7 @@ import { formatEnrollmentToken } from '../../../protocol/enrollment-token.js';
 import { FakeManager } from '../../support/agent-fake-manager.js';
 import { composeInProcess } from '../../support/agent-in-process.js';
 import { temporaryFolder, until } from '../../support/agent-process.js';
+import { RogueProxy } from '../../support/rogue-proxy.js';
 
 const clock = createSystemClock();
 const DAY_MS = 86_400_000;
@@ -148,6 +151,73 @@ describe('enroll in an enrolled directory', function () {
     expect(readFileSync(directory().identityFile, 'utf8')).to.equal(before);
     expect(manager.enrolled.size).to.equal(1);
     expect(manager.dials).to.be.lessThan(4);
+  });
+
+  describe('with proxies', () => {
+    const secretFile = () => join(folder.path, 'secret');
+    let proxy: RogueProxy;
+    const enroll = async (...flags: string[]): Promise<[number, string]> => {
+      const told: string[] = [];
+      const to = ['--manager', manager.url, '--token', '-', '--dir', directory().path];
+      const code = await runCommandLine(['enroll', ...to, ...flags], {
+        clock,
+        random: createSystemRandom(),
+        around: {
+          env: {},
+          hostname: 'web1',
+          readFile: (path) => (path === '-' ? manager.token : readFileSync(path, 'utf8')),
+          warn: (text) => void told.push(text),
+        },
+        print: (text) => void told.push(text),
+        complain: (text) => void told.push(text),
+        untilAskedToStop: () => Promise.resolve(),
+        program: { node: process.execPath, script: 'dist/agent/main.js' },
+      });
+      return [code, told.join('\n')];
+    };
+    const changes = async (...flags: string[]): Promise<void> => {
+      const files = () => ['proxies.json', 'secrets.json'].map((name) => readIfThere(join(directory().path, name)));
+      const before = files();
+      const [code, told] = await enroll(...flags);
+      expect(code, flags.join(' ')).to.equal(2);
+      expect(told).to.contain('already enrolled').and.to.contain('wardbeat-agent proxy set');
+      expect(files()).to.deep.equal(before);
+    };
+
+    beforeEach(async () => {
+      proxy = await RogueProxy.start();
+      writeFileSync(secretFile(), 'agent:open:sesame\n');
+    });
+    afterEach(() => proxy.close());
+
+    it('refuses a list where none was set, and leaves all as it is', async () => {
+      expect((await enroll())[0]).to.equal(0);
+      await changes('--proxy', proxy.url, '--no-direct');
+      await changes('--proxy', 'http://127.0.0.1:1');
+      await changes('--proxy', proxy.url, '--credential', 'corp', '--secret-file', secretFile());
+      await start();
+      await changes('--proxy', proxy.url);
+    });
+
+    it('says that it enrolled directly, where the proxies led nowhere and that is allowed', async () => {
+      proxy.mischief = 'forbids';
+      const [code, told] = await enroll('--proxy', proxy.url);
+      expect(code).to.equal(0);
+      expect(told).to.contain(`warning: the manager was reached directly; proxy-refused: proxy ${proxy.url}`);
+    });
+
+    it('answers what it has for the same list and secret, and refuses any other', async () => {
+      const given = ['--proxy', proxy.url, '--no-direct', '--credential', 'corp'];
+      const all = [...given, '--secret-file', secretFile()];
+      expect((await enroll(...all))[0]).to.equal(0);
+      expect(readLocalProxies(directory())).to.deep.include({ direct: false });
+      for (const again of [all, given, []]) expect((await enroll(...again))[0]).to.equal(0);
+      await changes('--proxy', proxy.url, '--credential', 'corp');
+      await changes('--proxy', proxy.url, '--no-direct');
+      await changes(...given.with(1, 'http://127.0.0.1:1'));
+      writeFileSync(secretFile(), 'agent:another\n');
+      await changes(...all);
+    });
   });
 
   it('takes the same manager for the same where an older agent noted no token', async () => {

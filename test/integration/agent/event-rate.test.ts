@@ -36,7 +36,7 @@ describe('the limit on newly produced events, in the spool', () => {
     for (const { lane, epoch, events } of batches) {
       const [from, through] = [events[0]?.sequence ?? 0, events.at(-1)?.sequence ?? -1];
       if (events.length === 0) continue;
-      spool.carry([{ lane, epoch, from, through, count: events.length }]);
+      spool.carry([{ lane, epoch, from, through, count: events.length }], { isStored: true });
       await spool.acknowledge(lane, epoch, through);
     }
     return batches.map(({ events }) => events.length);
@@ -96,6 +96,19 @@ describe('the limit on newly produced events, in the spool', () => {
     expect(await drain()).to.deep.equal([2, 0, 0, 0]);
     spool.setEventRate(undefined);
     expect(await drain()).to.deep.equal([0, 0, 10, 0]);
+  });
+
+  it('holds back what the manager left of a batch that was sent under a higher limit', async () => {
+    spool.setEventRate(600);
+    await spool.append('log', LOG, 200);
+    const { epoch } = (await spool.read(EVERYTHING))[2]!;
+    spool.carry([{ lane: 'log', epoch, from: 0, through: 199, count: 200 }], { isStored: true });
+    await spool.acknowledge('log', epoch, 119);
+    spool.setEventRate(60);
+    expect(await drain()).to.deep.equal([0, 0, 0, 0]);
+    expect(spool.report().lanes[2]).to.deep.include({ waiting: 80, isHeldBack: true });
+    pass(MINUTE);
+    expect(await drain()).to.deep.equal([0, 0, 60, 0]);
   });
 
   it('is stopped by no step of the wall clock', async () => {

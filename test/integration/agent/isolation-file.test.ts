@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { existsSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { isolationFile } from '../../../agent/firewall/isolation-file.js';
@@ -72,35 +72,53 @@ describe('the isolation beside the database of the agent', function () {
     expect(await isolationNow('another/key')).to.equal(undefined);
   });
 
-  it('stands where the database cannot be written: neither is begun or ended by half', async () => {
-    await withState(OWNER, async (state) => state.setIsolation(undefined));
-    const failing: Store = {
+  it('begins and ends though the database cannot be written, and is stored once it can', async () => {
+    let isFull = true;
+    const content = new Map<string, string>();
+    const small: Store = {
       failure: undefined,
-      get: async () => undefined,
+      get: async (key) => content.get(key),
       scan: async () => undefined,
       recover: async () => undefined,
       write: async (operations) => {
-        if (operations.some(({ key }) => key === 's!isolation')) throw new Error('no space');
+        if (isFull && operations.some(({ key }) => key === 's!isolation')) throw new Error('no space');
+        for (const operation of operations)
+          if (operation.type === 'put') content.set(operation.key, operation.value);
+          else content.delete(operation.key);
       },
     };
+    mkdirSync(directory().path, { recursive: true });
     const file = isolationFile(directory(), OWNER);
-    const open = () => StateStore.open(failing, { owner: OWNER, firstSequence: 1, isolationFile: file });
-    const thrown = await (await open()).setIsolation(ISOLATION).catch((error: unknown) => error);
-    expect(String(thrown)).to.contain('no space');
-    expect(file.read(), 'not begun').to.equal(undefined);
-    file.write(ISOLATION);
-    const isolated = await open();
-    await isolated.setIsolation(undefined).catch(() => undefined);
-    expect([file.read(), isolated.isolation], 'not ended').to.deep.equal([ISOLATION, ISOLATION]);
+    const open = () => StateStore.open(small, { owner: OWNER, firstSequence: 1, isolationFile: file });
+    const state = await open();
+    await state.setIsolation(ISOLATION);
+    expect([state.isolation, state.isIsolationKept]).to.deep.equal([ISOLATION, false]);
+    expect((await open()).isolation, 'the file holds it').to.deep.equal(ISOLATION);
+    isFull = false;
+    await state.keepIsolation();
+    expect(state.isIsolationKept).to.equal(true);
+    file.write(undefined);
+    expect((await open()).isolation, 'the database does too').to.deep.equal(ISOLATION);
+    isFull = true;
+    await state.setIsolation(undefined);
+    expect([state.isolation, state.isIsolationKept]).to.deep.equal([undefined, false]);
+    expect((await open()).isolation, 'where they differ').to.deep.equal(ISOLATION);
+    isFull = false;
+    await state.reload();
+    expect([state.isolation, state.isIsolationKept, (await open()).isolation]).to.deep.equal([
+      undefined,
+      true,
+      undefined,
+    ]);
   });
 
-  it('goes with its identity, as do the addresses of its managers; tables that may stand are remembered', async () => {
-    const firewall = { isLoaded: true, addresses: { 'manager.example': ['10.0.0.1'] }, dialledFrom: ['10.0.0.2'] };
+  it('goes with its identity, as do the addresses of its managers', async () => {
+    const firewall = { addresses: { 'manager.example': ['10.0.0.1'] }, dialledFrom: ['10.0.0.2'] };
     await set(ISOLATION);
-    await withState(OWNER, (state) => state.noteFirewall(firewall, { durable: true }));
+    await withState(OWNER, (state) => state.noteFirewall(firewall));
     await withState('another/key', async (state) => {
       expect(state.isolation).to.equal(undefined);
-      expect(state.firewall).to.deep.equal({ isLoaded: true, addresses: {}, dialledFrom: [] });
+      expect(state.firewall).to.deep.equal({ addresses: {}, dialledFrom: [] });
     });
     const manager = await FakeManager.start(folder.path);
     try {
@@ -129,6 +147,7 @@ describe('the isolation beside the database of the agent', function () {
       ruin();
       const loaded: NftScript[] = [];
       const packetFilter = {
+        check: async () => undefined,
         load: async (script: NftScript) => void loaded.push(script),
         unload: () => Promise.reject(new Error('nothing was to be taken away')),
         stands: async () => true,

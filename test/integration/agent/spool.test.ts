@@ -32,7 +32,9 @@ describe('the spool on disk', () => {
   };
   const carryAndAcknowledge = async (spool: Spool, lane: Lane, position: number): Promise<void> => {
     const { epoch, events } = await batchOf(spool, lane);
-    spool.carry([{ lane, epoch, from: events[0]!.sequence, through: events.at(-1)!.sequence, count: events.length }]);
+    spool.carry([{ lane, epoch, from: events[0]!.sequence, through: events.at(-1)!.sequence, count: events.length }], {
+      isStored: true,
+    });
     await spool.acknowledge(lane, epoch, position);
   };
 
@@ -103,7 +105,7 @@ describe('the spool on disk', () => {
   it('does not count as dropped what a stored report carries', async () => {
     const spool = await open(1);
     const { epoch } = await spool.append('log', { ...LOG, message: 'x'.repeat(1000) }, 100);
-    spool.carry([{ lane: 'log', epoch, from: 0, through: 99, count: 100 }]);
+    spool.carry([{ lane: 'log', epoch, from: 0, through: 99, count: 100 }], { isStored: true });
     for (let round = 0; round < 5; round += 1) await spool.append('log', { ...LOG, message: 'x'.repeat(1000) }, 50);
     const kept = (await batchOf(spool, 'log')).events;
     expect(spool.status().lanes.log.dropped).to.equal(0);

@@ -35,7 +35,10 @@ describe('alerts for operators', () => {
       outbox: createAlertOutbox({ random }),
       fleetClock: world.clock,
       inTransaction: createUnitOfWork(database.dataSource, { clock: world.clock, random }),
-      audit: { append: async (_sql, entry) => void audited.push(entry) },
+      audit: {
+        append: async (_sql, entry) => void audited.push(entry),
+        appendAll: async (_sql, entries) => void audited.push(...entries),
+      },
       covered: {
         lock: async (_sql, { type }) => void covered.push(`lock ${type}`),
         uncover: async (_sql, { type }, at) => void covered.push(`uncover ${type} ${at - START}`),

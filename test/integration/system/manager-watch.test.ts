@@ -18,6 +18,7 @@ describe('the watch of the manager itself', () => {
   let spans: NamedDeafSpan[];
   let deaf: { cause: DeafCause; since: number } | undefined;
   let worstLagMs: number;
+  let clocksBesideMs: number | null;
   let watch: ManagerWatch;
 
   const create = (): ManagerWatch => {
@@ -28,6 +29,7 @@ describe('the watch of the manager itself', () => {
       node: 'n1',
       ledger: { recentSpans: () => spans, deafness: () => deaf },
       lag: { worstMs: () => worstLagMs },
+      clocksBesideMs: () => clocksBesideMs,
       alerts: createAlertWriter({ random }),
       inTransaction: away,
       fleetClock: clock,
@@ -36,7 +38,7 @@ describe('the watch of the manager itself', () => {
 
   beforeEach(async () => {
     clock = new FakeClock(START);
-    [isAway, spans, deaf, worstLagMs] = [false, [], undefined, 0];
+    [isAway, spans, deaf, worstLagMs, clocksBesideMs] = [false, [], undefined, 0, null];
     await database.pool.query('DELETE FROM alert_outbox; DELETE FROM alerts');
     watch = create();
   });
@@ -128,6 +130,27 @@ describe('the watch of the manager itself', () => {
     await lookAt(1000);
     const [alert] = await alerts();
     expect([alert?.reason, alert?.detail['schedulerLagSeconds']]).to.deep.equal(['scheduler-lag', 5.001]);
+  });
+
+  it('shows the clocks of the computers that stand beside its own only after it was raised for another reason', async () => {
+    const shown = async () =>
+      (await alerts()).map(({ reason, raisedAt, detail }) => [reason, raisedAt, detail['clocksBesideSeconds']]);
+    worstLagMs = 9000;
+    await lookAt(1000);
+    await lookAt(2000);
+    expect(await shown()).to.deep.equal([['scheduler-lag', 1000, undefined]]);
+    clocksBesideMs = -400_100;
+    await lookAt(3000);
+    await lookAt(4000);
+    expect(await shown()).to.deep.equal([['scheduler-lag', 1000, -400]]);
+    clocksBesideMs = -400_900;
+    await lookAt(5000);
+    await lookAt(6000);
+    expect(await shown()).to.deep.equal([['scheduler-lag', 1000, -400]]);
+    clocksBesideMs = 500_000;
+    await lookAt(7000);
+    await lookAt(8000);
+    expect(await shown()).to.deep.equal([['scheduler-lag', 1000, 500]]);
   });
 
   it('raises once the database is back, with the instant at which it began', async () => {

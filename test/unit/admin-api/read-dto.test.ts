@@ -1,10 +1,10 @@
 import { Type } from 'class-transformer';
 import { IsArray, ValidateNested } from 'class-validator';
 import { expect } from 'chai';
-import { Problem, type FieldError } from '../../../lib/problem.js';
+import { FIELDS_NAMED_BYTES, Problem, type FieldError } from '../../../lib/problem.js';
 import { Integer, OneOf, Optional, OptionalOrNull, QueryInteger, Text, Uuid } from '../../../server/admin-api/dto.js';
 import { PageQuery } from '../../../server/admin-api/page.js';
-import { readDto } from '../../../server/admin-api/read-dto.js';
+import { judgeData, readDto } from '../../../server/admin-api/read-dto.js';
 
 class Inner {
   @Integer(1, 9)
@@ -86,6 +86,14 @@ describe('reading a DTO', () => {
       if (detail !== '') expect(errors.find((error) => error.pointer === pointer)?.detail).to.equal(detail);
     });
   }
+
+  it('looks for bad members no further than they are told, for a long path comes with each of them', () => {
+    const isIn = (value: unknown): object => ({ ['k'.repeat(256)]: value });
+    const deep = Array.from({ length: 60 }).reduce<unknown>(isIn, '\0'.repeat(1000).split(''));
+    const { errors } = judgeData({ name: 'a', inner: deep });
+    const characters = errors.reduce((sum, { pointer }) => sum + pointer.length, 0);
+    expect(characters).to.be.within(FIELDS_NAMED_BYTES, FIELDS_NAMED_BYTES + 20_000);
+  });
 
   it('says what is known where something is not', () => {
     expect(errorsOf(() => readDto(Outer, { name: 'x', nam: 1 }))).to.deep.equal([

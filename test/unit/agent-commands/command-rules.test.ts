@@ -43,6 +43,8 @@ describe('what a report makes of a command', () => {
       version: '1',
       roundTripMs: 3000,
     });
+    // Another manager delivered it, whose fleet clock is ahead.
+    expect(tell({ ...ping, deliveredAt: AT + 3 }, 'succeeded').result).to.deep.equal({ roundTripMs: 0 });
     expect(tell(ping, 'failed', { reason: 'timeout' }).result).to.equal(null);
   });
 

@@ -60,11 +60,23 @@ describe('proxies on the command line', () => {
     ['a secret without a name', ['proxy', 'set', 'http://a', '--secret-file', 'secret'], 1],
     ['a name that is none', ['proxy', 'set', 'http://a', '--credential', '../x'], 2],
     ['a file that is not there', ['proxy', 'set', 'http://a', '--credential', 'c', '--secret-file', 'x'], 1],
+    ['a rule on the direct way that nothing is set by', ['proxy', 'clear', '--no-direct'], 1],
+    ['flags of another action', ['proxy', 'list', '--force', '--credential', 'c'], 2],
+    ['an answer that is no list', ['proxy', 'set', 'http://a', '--json'], 1],
     ['a file without a password', ['proxy', 'set', 'http://a', '--credential', 'c', '--secret-file', 'torn'], 1],
   ];
   for (const [name, argv, count] of bad)
     it(`are refused with ${count} faults for ${name}`, () => {
       expect(read(...argv).faults).to.have.length(count);
+    });
+
+  for (const flags of [['--no-direct'], ['--credential', 'c'], ['--credential', 'c', '--secret-file', 'secret']])
+    it(`are refused at an enrollment with ${flags.join(' ')} and no proxy`, () => {
+      const enroll = ['enroll', '--manager', 'https://m:1', '--token-file', 'token-file'];
+      expect(read(...enroll, ...flags).faults).to.deep.equal([
+        '--credential, --secret-file and --no-direct go with --proxy',
+      ]);
+      expect(read(...enroll, '--proxy', 'http://a', ...flags).faults).to.deep.equal([]);
     });
 
   const leaky = [

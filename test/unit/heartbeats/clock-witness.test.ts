@@ -9,6 +9,7 @@ const HOUR = 60 * MINUTE;
 const heard = (n: number, changes: Partial<HeardClock> = {}): HeardClock => ({
   computerId: `c${n}`,
   heardAt: T0,
+  intervalMs: MINUTE,
   aheadMs: 0,
   movedMs: 0,
   knownAt: T0 - 2 * MINUTE,
@@ -90,6 +91,32 @@ describe('the witness of clocks', () => {
     for (let n = 6; n < 6 + 512; n += 1) witness.hear(heard(n, { aheadMs: n * HOUR }));
     expect(witness.majority(T0)).to.equal(null);
     expect(witness.hear(heard(1))).to.equal(false);
+  });
+
+  it('goes on counting those who report more rarely for two of their own intervals', () => {
+    const witness = open();
+    // Some of them have just been heard, others nearly two intervals ago.
+    for (let n = 0; n < 8; n += 1)
+      witness.hear(heard(n, { aheadMs: HOUR, intervalMs: HOUR, heardAt: T0 - n * 15 * MINUTE }));
+    expect(witness.majority(T0)).to.include({ aheadMs: HOUR, computers: 8, of: 8 });
+    expect(witness.besideMs(T0)).to.equal(HOUR);
+    expect(witness.majority(T0 + 15 * MINUTE)).to.include({ of: 8 });
+    expect(witness.majority(T0 + 15 * MINUTE + 1000)).to.include({ of: 7 });
+    // One that reports every minute is gone all the while.
+    witness.hear(heard(9, { aheadMs: HOUR, heardAt: T0 }));
+    expect(witness.majority(T0 + 30 * MINUTE + 1)).to.include({ of: 6 });
+    expect(witness.majority(T0 + 2 * HOUR)).to.equal(null);
+  });
+
+  it('does not take for a doubt what its own clock may have gone wrong by since', () => {
+    const witness = open();
+    const DAY = 24 * HOUR;
+    for (let n = 0; n < 8; n += 1) witness.hear(heard(n, { aheadMs: 9000, intervalMs: DAY }));
+    witness.majority(T0 + 2 * DAY);
+    expect(doubts).to.deep.equal([]);
+    for (let n = 0; n < 8; n += 1) witness.hear(heard(n, { aheadMs: 9000, intervalMs: DAY, heardAt: T0 + 2 * DAY }));
+    witness.majority(T0 + 2 * DAY + 1000);
+    expect(doubts).to.have.length(1);
   });
 
   it('counts many once a second', () => {

@@ -92,6 +92,18 @@ describe('parsing a bounded body', () => {
     it(`refuses ${name}`, () => expect(problemOf(() => parseBoundedJson(body)).code).to.equal('request-invalid'));
   }
 
+  it('names every __proto__ by its pointer, however it is written and wherever it stands', () => {
+    const body = '{"args":{"__proto__":{"__proto__":1}},"a/b":[0,{"\\u005f_proto__":1}],"c":"\\u0041__proto__"}';
+    const { facts } = problemOf(() => parseBoundedJson(Buffer.from(body)));
+    expect(facts.errors?.map(({ pointer }) => pointer)).to.deep.equal(['#/args/__proto__', '#/a~1b/1/__proto__']);
+    const many = `[${Array.from({ length: 3000 }, () => '{"__proto__":1}').join(',')}]`;
+    expect(problemOf(() => parseBoundedJson(Buffer.from(many))).facts.errors).to.have.length(1000);
+    expect(parseBoundedJson(Buffer.from('{"a":"__proto__","b":["\\u0041"]}'))).to.deep.equal({
+      a: '__proto__',
+      b: ['A'],
+    });
+  });
+
   it('finds nesting of 65 among many brackets in strings', () => {
     const many = `"${'[{'.repeat(50)}"`;
     const body = `[${many},${'['.repeat(64)}${']'.repeat(64)}]`;

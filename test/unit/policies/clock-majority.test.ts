@@ -14,6 +14,7 @@ const MINUTE = 60_000;
 const heard = (n: number, changes: Partial<HeardClock> = {}): HeardClock => ({
   computerId: `c${n}`,
   heardAt: T0 + 2 * MINUTE,
+  intervalMs: MINUTE,
   aheadMs: 0,
   movedMs: 0,
   knownAt: T0 - 2 * MINUTE,

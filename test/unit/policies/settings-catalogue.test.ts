@@ -139,9 +139,10 @@ describe('the settings catalogue', () => {
       'a.example',
       7,
       'https://a.example\\@b',
+      'https://a.example:0',
       '\0',
     ].map((url) => ['managerUrls', [url], '/0'] as const),
-    ...['socks5://a.example', 'http://u@a.example', 'http://a.example/pac'].map(
+    ...['socks5://a.example', 'http://u@a.example', 'http://a.example/pac', 'http://a:0', 'https://[::1]:00'].map(
       (url) => ['proxies', listItem(url), '/0/url'] as const,
     ),
     ['proxies', [{ url: 'http://a.example', credentail: 'x' }], '/0/credentail'],

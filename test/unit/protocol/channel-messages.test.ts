@@ -53,7 +53,12 @@ describe('messages of the channel', () => {
       expect(message.type === 'report' && message.body.toString(), text).to.equal('{"a":1}');
     }
     expect(read(writeDone(requestId))).to.deep.equal({ type: 'done', requestId });
-    expect(read(`{"type":"later","requestId":"${requestId}"}`)).to.deep.equal({ type: 'unknown' });
+    for (const text of [
+      '{"type":"later"}',
+      '{"type":"later","requestId":7}',
+      `{"type":"later","requestId":"${requestId}"}`,
+    ])
+      expect(read(text), text).to.deep.equal({ type: 'unknown' });
   });
 
   it('are refused where they are none', () => {
@@ -64,6 +69,9 @@ describe('messages of the channel', () => {
       'null',
       '[]',
       '{}',
+      '{"type":7}',
+      `{"requestId":"${id}"}`,
+      '{"type":"done"}',
       '{"type":"report"}',
       `{"type":"report","requestId":"${id}"}`,
       `{"type":"report","requestId":"${id}","report":}`,

@@ -8,16 +8,20 @@ import { forgottenOf, isUntold, type JournalEntry } from '../../../../agent/comm
 import type { StoreOperation } from '../../../../agent/spool/durable-store.js';
 import { createLog } from '../../../../lib/log.js';
 import { createSystemClock } from '../../../../lib/clock.js';
+import { eventually } from '../../../support/poll.js';
 import { TOLD_STATES, type CommandOrder } from '../../../../protocol/command-messages.js';
 
 /** A disk whose content outlives the process on it; from the n-th write on it is dead. */
 class Disk {
   readonly content = new Map<string, string>();
   writesLeft = Number.POSITIVE_INFINITY;
+  /** Of everything that is written, while the disk is full. */
+  isFull = false;
   readonly failure = undefined;
 
   async write(operations: readonly StoreOperation[]): Promise<void> {
     await Promise.resolve();
+    if (this.isFull) throw new Error('no space');
     if (this.writesLeft <= 0) return new Promise(() => undefined);
     this.writesLeft -= 1;
     for (const operation of operations)
@@ -100,6 +104,40 @@ describe('the journal of commands', () => {
     await quiet(agent);
     expect(runs.map((id) => orders.find((one) => one.id === id)?.number)).to.deep.equal([1, 2, 3]);
   });
+
+  it('isolates and releases on a full disk, before what waits for the disk, and writes it down later', async () => {
+    const disk = new Disk();
+    const runs: string[] = [];
+    const execute = async (_args: unknown, { commandId }: { commandId: string }) => {
+      runs.push(commandId);
+      // While this one runs the disk fills.
+      disk.isFull = true;
+      return null;
+    };
+    const agent = await startRunner(
+      disk,
+      counting(runs, { ping: { execute }, isolate: { execute }, release: { execute } }),
+    );
+    const [first, second] = [order('ping', { number: 1 }), order('ping', { number: 2 })];
+    const [isolate, release] = [order('isolate', { number: 3 }), order('release', { number: 4 })];
+    await agent.runner.take([first, second, isolate], 0);
+    await eventually('it is isolated', () => runs.includes(isolate.id));
+    await eventually('it is told', () => stateOf(agent, isolate) === 'succeeded');
+    const other = order('ping', { number: 5 });
+    const refused = await agent.runner.take([release, other], 0).catch((error: unknown) => error);
+    expect(String(refused)).to.contain('no space');
+    await eventually('it is released', () => stateOf(agent, release) === 'succeeded', 20_000);
+    expect(runs).to.deep.equal([first.id, isolate.id, release.id]);
+    expect(stateOf(agent, other), 'not without the disk').to.equal(undefined);
+    disk.isFull = false;
+    await agent.journal.rewrite();
+    await agent.runner.stop();
+    const next = await CommandJournal.open(disk);
+    const ended = next.entries.filter(({ state }) => state === 'ended').map(({ order: { id } }) => id);
+    expect(ended).to.include.members([isolate.id, release.id]);
+  }).timeout(30_000);
+  const stateOf = ({ journal }: { journal: CommandJournal }, { id }: CommandOrder) =>
+    journal.tellings.find((telling) => telling.id === id)?.state;
 
   const failures: readonly [string, CommandOrder, string, string][] = [
     ['a type it does not know', order('brew-coffee'), 'failed', 'unknown-type'],

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 
 import { Firewall, type FirewallWish } from '../../../../agent/firewall/firewall.js';
 import { FirewallRefused, FirewallUnsupported, type PacketFilter } from '../../../../agent/firewall/nft-program.js';
+import type { KeptTables } from '../../../../agent/firewall/tables-file.js';
 import type { NftScript } from '../../../../agent/firewall/nft-text.js';
 import type { FirewallMemory, Isolation } from '../../../../agent/state-store.js';
 import type { IncomingEvent } from '../../../../agent/spool/event-intake.js';
@@ -15,7 +16,7 @@ const CODE = 'ABCDE-FGHJK-MNPQR-STVWX';
 const ROUTE = { managerUrls: ['https://manager.example:4120'], proxies: [], fallbackDirect: true };
 const COMMAND = { commandId: 'c1', allow: [], releaseDigest: releaseDigestOf(CODE) };
 
-const NOTHING: FirewallMemory = { isLoaded: false, addresses: {}, dialledFrom: [] };
+const NOTHING: FirewallMemory = { addresses: {}, dialledFrom: [] };
 
 /** What a machine would keep: its packet filter and the agent's disk. */
 class Machine {
@@ -25,6 +26,10 @@ class Machine {
   isRead = true;
   isolation: Isolation | undefined;
   firewall: FirewallMemory = NOTHING;
+  /** `firewall.json`. */
+  kept: KeptTables | undefined;
+  /** A word that the packet filter takes in no script. */
+  refused: string | undefined;
   readonly events: IncomingEvent[] = [];
   /** Whether nobody answers for names. */
   isDeaf = false;
@@ -32,12 +37,18 @@ class Machine {
   wish: FirewallWish = { rules: [], listeners: [], routes: { inForce: ROUTE }, reverted: undefined };
   readonly clock = new FakeClock();
 
+  readonly isIsolationKept = true;
   setIsolation = async (isolation: Isolation | undefined): Promise<void> => void (this.isolation = isolation);
+  keepIsolation = async (): Promise<void> => undefined;
   noteFirewall = async (changes: Partial<FirewallMemory>): Promise<void> =>
     void (this.firewall = { ...this.firewall, ...changes });
 
   readonly filter: { -readonly [K in keyof PacketFilter]: PacketFilter[K] } = {
-    load: async (script) => {
+    check: async ({ text }) => {
+      if (this.failure) throw this.failure;
+      if (this.refused !== undefined && text.includes(this.refused)) throw new FirewallRefused(`no ${this.refused}`);
+    },
+    load: async (script: NftScript) => {
       if (this.failure) throw this.failure;
       this.loads += 1;
       this.loaded = script;
@@ -46,7 +57,7 @@ class Machine {
       if (this.failure) throw this.failure;
       this.loaded = undefined;
     },
-    stands: async (generation) => this.loaded?.generation === generation,
+    stands: async (chain) => this.loaded?.text.includes(`chain ${chain} {`) === true,
   };
 
   /** Null for an agent that keeps its hands off. */
@@ -55,6 +66,7 @@ class Machine {
       clock: this.clock,
       log: createLog({ name: 'test', level: 'silent' }),
       state: this,
+      tables: { read: () => this.kept, write: (tables) => void (this.kept = tables) },
       spool: { append: async (_lane, event) => void this.events.push(event) as never },
       filter: filter ?? undefined,
       network: {
@@ -97,10 +109,10 @@ describe('the firewall of the agent', () => {
   beforeEach(() => (machine = new Machine()));
 
   it('touches nothing while nothing is wanted, and no table that it did not make', async () => {
-    const firewall = machine.start({ load: fail, unload: fail, stands: fail });
+    const firewall = machine.start({ check: fail, load: fail, unload: fail, stands: fail });
     await firewall.apply();
     expect(firewall.report()).to.include({ state: 'applied' });
-    expect([firewall.part, machine.kinds, machine.firewall.isLoaded]).to.deep.equal([undefined, [], false]);
+    expect([firewall.part, machine.kinds, machine.kept]).to.deep.equal([undefined, [], undefined]);
     expect(await firewall.admit('manager.example', 4120)).to.equal(undefined);
   });
 
@@ -198,11 +210,12 @@ describe('the firewall of the agent', () => {
     expect(machine.loads).to.equal(1);
     expect(machine.loaded?.text).to.contain('ip daddr { 10.0.0.1 } meta l4proto { 6 } th dport { 4120 } accept');
     expect(machine.loaded?.text).to.contain('ip daddr { 10.0.0.53 } meta l4proto { 6, 17 } th dport { 53 } accept');
-    expect(machine.firewall).to.deep.include({ isLoaded: true, addresses: { 'manager.example': ['10.0.0.1'] } });
+    expect(machine.kept).to.deep.equal({ loaded: { isIsolation: false, text: machine.loaded?.text }, rules: [DENY] });
+    expect(machine.firewall).to.deep.include({ addresses: { 'manager.example': ['10.0.0.1'] } });
     expect(firewall.part).to.include({ name: 'firewall', state: 'online' });
     machine.want();
     await firewall.apply();
-    expect([machine.loaded, machine.firewall.isLoaded, firewall.part]).to.deep.equal([undefined, false, undefined]);
+    expect([machine.loaded, machine.kept, firewall.part]).to.deep.equal([undefined, undefined, undefined]);
   });
 
   it('takes away after a restart what a former life loaded', async () => {
@@ -327,6 +340,107 @@ describe('the firewall of the agent', () => {
     machine.failure = undefined;
     await firewall.releaseByCode(CODE);
     expect(machine.loaded).to.equal(undefined);
+  });
+
+  describe('whose rules are refused when an isolation ends', () => {
+    const OUT: FirewallRule = { ...DENY, direction: 'outgoing', protocol: 'UDP' };
+    const REFUSED = 'th dport { 6666 }';
+    const BAD: FirewallRule = { ...DENY, protocol: 'TCP', destination: { ports: [6666] } };
+    const isolatedUnder = async (...rules: readonly FirewallRule[]): Promise<Firewall> => {
+      machine.want(...rules);
+      const firewall = machine.start();
+      await firewall.apply();
+      await firewall.isolate(COMMAND);
+      machine.want(BAD);
+      await firewall.apply();
+      expect(firewall.failure, 'nobody looks at rules that are not in force').to.equal(undefined);
+      machine.refused = REFUSED;
+      return firewall;
+    };
+    const expectFailed = (firewall: Firewall): void => {
+      expect(machine.isolation).to.equal(undefined);
+      expect(firewall.report()).to.include({ state: 'failed', detail: `no ${REFUSED}` });
+      expect(firewall.status.isolated).to.equal(null);
+      expect(machine.kinds).to.include.members(['firewall-failed', 'isolation-ended']);
+    };
+
+    it('has the last in force that were taken, and tells of those that were not', async () => {
+      const firewall = await isolatedUnder(OUT);
+      expect(await firewall.release('command', 'c2')).to.equal(true);
+      expectFailed(firewall);
+      expect(machine.loaded?.text).to.contain('meta l4proto { 17 } drop').and.not.contain('chain forwarded');
+      machine.names = { 'manager.example': ['10.0.0.77'] };
+      await firewall.admit('manager.example', 4120);
+      expect(machine.loaded?.text, 'the way to the manager goes with it').to.contain('10.0.0.77');
+      machine.refused = undefined;
+      await firewall.apply();
+      expect(machine.loaded?.text).to.contain(REFUSED);
+      expect(firewall.report().state).to.equal('applied');
+    });
+
+    it('has no rule in force where none was before, and is ended by its code', async () => {
+      const firewall = await isolatedUnder();
+      await firewall.releaseByCode(CODE);
+      expectFailed(firewall);
+      expect([machine.loaded, machine.kept]).to.deep.equal([undefined, undefined]);
+    });
+
+    it('has the listener’s own rule alone where the former rules are refused as well, or none at all', async () => {
+      machine.wish = { ...machine.wish, listeners: [{ port: 4118, sources: ['10.9.9.0/24'] }] };
+      const firewall = await isolatedUnder(OUT);
+      const { check } = machine.filter;
+      const isRefused = (text: string) => /forwarded|l4proto \{ 17 \} drop/.test(text);
+      machine.filter.check = async (script) =>
+        isRefused(script.text) ? Promise.reject(new FirewallRefused('no')) : check(script);
+      await firewall.release('command');
+      expectFailed(firewall);
+      expect(machine.loaded?.text).to.contain('10.9.9.0').and.not.contain('forwarded');
+      await isolatedAgain(firewall, check);
+      machine.filter.check = () => Promise.reject(new FirewallRefused('nothing'));
+      await firewall.release('command');
+      expect([machine.isolation, machine.loaded]).to.deep.equal([undefined, undefined]);
+    });
+    const isolatedAgain = async (firewall: Firewall, check: PacketFilter['check']): Promise<void> => {
+      [machine.refused, machine.filter.check] = [undefined, check];
+      await firewall.isolate(COMMAND);
+      expect(machine.loaded?.text).to.contain('forwarded');
+    };
+
+    it('is opened by the next start where the agent ended in between', async () => {
+      await isolatedUnder(OUT);
+      machine.isolation = undefined;
+      const next = machine.start();
+      await next.apply();
+      expect(next.report()).to.include({ state: 'failed', detail: `no ${REFUSED}` });
+      expect(machine.loaded?.text).to.contain('meta l4proto { 17 } drop').and.not.contain('forwarded');
+    });
+  });
+
+  it('keeps the last rules in force after its settings were lost, until it is told others', async () => {
+    machine.want(DENY);
+    await machine.start().apply();
+    const { generation } = machine.loaded!;
+    machine.wish = { ...machine.wish, rules: undefined };
+    const firewall = machine.start();
+    await firewall.apply();
+    expect(firewall.report()).to.include({ state: 'failed' });
+    expect(machine.loaded).to.have.property('generation', generation);
+    await firewall.isolate(COMMAND);
+    await firewall.release('command');
+    expect(machine.loaded).to.have.property('generation', generation);
+    machine.want();
+    await firewall.apply();
+    expect([machine.loaded, firewall.report().state]).to.deep.equal([undefined, 'applied']);
+  });
+
+  it('takes away what another identity left, and what is not known', async () => {
+    machine.want(DENY);
+    await machine.start().apply();
+    machine.kept = {};
+    machine.wish = { ...machine.wish, rules: undefined };
+    const firewall = machine.start();
+    await firewall.apply();
+    expect([machine.loaded, machine.kept, firewall.report().state]).to.deep.equal([undefined, undefined, 'applied']);
   });
 
   it('takes the right code once, however it is typed, and few wrong ones', async () => {

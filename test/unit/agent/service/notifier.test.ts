@@ -46,6 +46,27 @@ describe('the word to systemd', () => {
     ]);
   });
 
+  it('tells of many states the last alone before a sign of life, where each call is slow', async () => {
+    writeFileSync(
+      join(folder, 'systemd-notify'),
+      `${SCRIPT}while [ ! -e "$(dirname "$0")/go" ]; do sleep 0.02; done\n`,
+    );
+    const one = notifier(120_000);
+    void one.ready('starting');
+    for (const status of ['one', 'two', 'three']) one.status(status);
+    one.gotOn();
+    await eventually('the first call runs', () => calls().length === 1);
+    one.status('four');
+    writeFileSync(join(folder, 'go'), '');
+    await one.stopping();
+    expect(calls().map((call) => call.split('|')[1])).to.deep.equal([
+      'READY=1',
+      'STATUS=four',
+      'WATCHDOG=1',
+      'STOPPING=1',
+    ]);
+  });
+
   it('tells the watchdog when the loop got on, not too often, and not of its own accord', async () => {
     const one = notifier(120_000);
     expect(one.longestSilenceMs).to.equal(30_000);

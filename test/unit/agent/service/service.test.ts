@@ -25,11 +25,14 @@ import {
 } from '../../../../agent/service/install.js';
 import { systemHost, type ServiceHost } from '../../../../agent/service/service-host.js';
 import { uninstallService } from '../../../../agent/service/uninstall.js';
-import { readUnit, unitText, type UnitFacts } from '../../../../agent/service/unit-file.js';
+import { firewallUnitText, readUnit, unitText, type UnitFacts } from '../../../../agent/service/unit-file.js';
 import { skipFor } from '../../../support/skip.js';
 
 const UNIT = 'etc/systemd/system/wardbeat-agent.service';
+const FIREWALL_UNIT = 'etc/systemd/system/wardbeat-agent-firewall.service';
+const FIREWALL_WANTS = 'etc/systemd/system/multi-user.target.wants/wardbeat-agent-firewall.service';
 const WANTS = 'etc/systemd/system/multi-user.target.wants/wardbeat-agent.service';
+const SYSUSERS = 'etc/sysusers.d/wardbeat-agent.conf';
 const DIRECTORY = '/var/lib/wardbeat-agent';
 const PROGRAM = { node: '/usr/bin/env', script: '/etc/hostname' };
 const FACTS: UnitFacts = {
@@ -111,30 +114,57 @@ describe('the unit of the agent', () => {
     expect(odd).to.contain('ExecStart="/opt/no\\"de" "/opt/$$x\\\\y" run');
   });
 
-  it('is one that systemd takes without a word, and is well shut in', function () {
-    this.timeout(30_000);
-    if (spawnSync('systemd-analyze', ['--version']).status !== 0) skipFor(this, 'systemd-analyze');
-    const folder = mkdtempSync(join(tmpdir(), 'wardbeat-unit-'));
-    const path = join(folder, 'wardbeat-agent.service');
-    writeFileSync(
-      path,
-      unitText({ ...FACTS, user: 'root' })
-        .replace('User=root', 'User=nobody')
-        .replace('Group=root', 'Group=nogroup'),
-    );
-    const env = { ...process.env, SYSTEMD_LOG_LEVEL: 'warning' };
-    const verified = spawnSync('systemd-analyze', ['verify', path], { encoding: 'utf8', env });
-    const ofUnit = verified.stderr.split('\n').filter((line) => line.includes('wardbeat-agent'));
-    expect(ofUnit, verified.stderr).to.deep.equal([]);
-    const judged = spawnSync('systemd-analyze', ['security', '--offline=true', '--threshold=30', '--no-pager', path], {
-      encoding: 'utf8',
-      env,
-    });
-    rmSync(folder, { recursive: true });
-    if (/unrecognized option|Unknown|not supported/i.test(judged.stderr))
-      skipFor(this, 'systemd-analyze security --offline');
-    expect(judged.status, judged.stdout.split('\n').slice(-3).join('\n') + judged.stderr).to.equal(0);
+  it('has its firewall loaded as it stood before there is a network, by the same user with the same capability', () => {
+    const text = firewallUnitText(FACTS);
+    for (const line of [
+      'DefaultDependencies=no',
+      'Wants=network-pre.target',
+      'Before=network-pre.target shutdown.target',
+      'After=local-fs.target nftables.service',
+      'ConditionPathExists=/var/lib/wardbeat-agent/identity.json',
+      'ConditionPathExists=|/var/lib/wardbeat-agent/firewall.json',
+      'ConditionPathExists=|/var/lib/wardbeat-agent/isolation.json',
+      'Type=oneshot',
+      'RemainAfterExit=yes',
+      'User=wardbeat-agent',
+      'AmbientCapabilities=CAP_NET_ADMIN',
+      'ExecStart=/usr/bin/env /etc/hostname restore-firewall --dir /var/lib/wardbeat-agent',
+    ])
+      expect(text.split('\n')).to.include(line);
+    // What is on a disk of the network must not be waited for by what the network waits for.
+    expect(text).not.to.match(/^(?:PrivateTmp|StateDirectory|RequiresMountsFor)|network-online/m);
+    expect(unitText(FACTS)).to.contain('After=network-online.target wardbeat-agent-firewall.service');
   });
+
+  for (const directory of [DIRECTORY, '/srv/a b/100%'])
+    it(`is one that systemd takes without a word, and is well shut in, for ${directory}`, function () {
+      this.timeout(60_000);
+      if (spawnSync('systemd-analyze', ['--version']).status !== 0) skipFor(this, 'systemd-analyze');
+      const folder = mkdtempSync(join(tmpdir(), 'wardbeat-unit-'));
+      const facts = { ...FACTS, directory, user: 'root' };
+      const units = { 'wardbeat-agent': unitText(facts), 'wardbeat-agent-firewall': firewallUnitText(facts) };
+      const paths = Object.entries(units).map(([name, text]) => {
+        const path = join(folder, `${name}.service`);
+        writeFileSync(path, text.replace('User=root', 'User=nobody').replace('Group=root', 'Group=nogroup'));
+        return path;
+      });
+      const env = { ...process.env, SYSTEMD_LOG_LEVEL: 'warning' };
+      const verified = spawnSync('systemd-analyze', ['verify', ...paths], { encoding: 'utf8', env });
+      const ofUnit = verified.stderr.split('\n').filter((line) => /wardbeat-agent|cycle/.test(line));
+      expect(ofUnit, verified.stderr).to.deep.equal([]);
+      const judged = paths.map((path) =>
+        spawnSync('systemd-analyze', ['security', '--offline=true', '--threshold=30', '--no-pager', path], {
+          encoding: 'utf8',
+          env,
+        }),
+      );
+      rmSync(folder, { recursive: true });
+      for (const { stderr, stdout, status } of judged) {
+        if (/unrecognized option|Unknown|not supported/i.test(stderr))
+          skipFor(this, 'systemd-analyze security --offline');
+        expect(status, stdout.split('\n').slice(-3).join('\n') + stderr).to.equal(0);
+      }
+    });
 });
 
 describe('the machine that a service is installed on', () => {
@@ -192,11 +222,13 @@ describe('the installation of the service', () => {
   it('makes user, folder and unit, and starts what is enrolled; done again it changes nothing', () => {
     enrolled();
     const said = installService(options());
-    expect(said.join('\n')).to.match(/made the user.*\n(?:gave .*\n)?wrote .*\nenabled the service\nstarted it$/);
+    expect(said.join('\n')).to.match(
+      /made the user.*\n(?:gave .*\n)?(?:wrote .*\n){2}enabled the service\nstarted it$/,
+    );
     expect(host.calls).to.deep.equal([
       'systemd-sysusers /etc/sysusers.d/wardbeat-agent.conf',
       'systemctl daemon-reload',
-      'systemctl enable --quiet wardbeat-agent.service',
+      'systemctl enable --quiet wardbeat-agent.service wardbeat-agent-firewall.service',
       'systemctl restart wardbeat-agent.service',
     ]);
     expect(statSync(at(UNIT)).mode & 0o777).to.equal(0o644);
@@ -242,6 +274,11 @@ describe('the installation of the service', () => {
       [{ host: fakeHost(tree, { has: () => false }) }, /neither systemd-sysusers nor useradd/],
       [{ directory: '/srv/agent', root: tree }, /must lie below \/var\/lib/],
       [{ root: join(tree, 'absent') }, /is not there/],
+      [
+        { root: tree, program: { node: '/root/bin/node', script: '/tmp/agent/main.js' } },
+        /node lies in \/root.*\n.*main.js lies in \/tmp/,
+      ],
+      [{ root: tree, program: { ...PROGRAM, script: at('tmp/main.js') } }, /^\/tmp\/main.js lies in \/tmp/],
       [{ isRunningElsewhere: true }, /runs on .* already/],
     ];
     for (const [changes, expected] of rows) expect(faultsOf(changes).join('\n'), String(expected)).to.match(expected);
@@ -288,15 +325,33 @@ describe('the installation of the service', () => {
 
   it('below another root writes unit, user and link, twice the same, and runs nothing', () => {
     const packed = options({ root: tree, program: { node: '/usr/bin/node', script: at('usr/lib/agent/main.js') } });
-    installService(packed);
+    const wrote = installService(packed);
+    expect(wrote[1]).to.equal(`wrote ${at(UNIT)}`);
     const first = everything();
-    installService(packed);
+    const told = installService(packed);
+    expect(told.slice(0, 3)).to.deep.equal([
+      `${at(SYSUSERS)} is as it should be`,
+      `${at(UNIT)} is as it should be`,
+      `${at(FIREWALL_UNIT)} is as it should be`,
+    ]);
+    expect([wrote.at(-1)?.split(';')[0], told.at(-1)?.split(';')[0]]).to.deep.equal([
+      'enabled the service',
+      'the service is enabled',
+    ]);
     expect(everything()).to.deep.equal(first);
+    expect(installService({ ...packed, user: 'watcher' })[1]).to.equal(`wrote ${at(UNIT)}`);
+    installService(packed);
     expect(host.calls).to.deep.equal([]);
     expect(readFileSync(at(UNIT), 'utf8')).to.contain('ExecStart=/usr/bin/node /usr/lib/agent/main.js run');
+    expect(readFileSync(at(FIREWALL_UNIT), 'utf8')).to.contain('/usr/lib/agent/main.js restore-firewall --dir');
     expect(readlinkSync(at(WANTS))).to.equal('../wardbeat-agent.service');
+    expect(readlinkSync(at(FIREWALL_WANTS))).to.equal('../wardbeat-agent-firewall.service');
     expect(readFileSync(at('etc/sysusers.d/wardbeat-agent.conf'), 'utf8')).to.match(/^u wardbeat-agent - /);
-    expect(uninstallService({ host, root: tree, purge: false }).join()).to.contain('removed');
+    expect(uninstallService({ host, root: tree, purge: true })).to.deep.equal([
+      `removed ${at(UNIT)}`,
+      `removed ${at(FIREWALL_UNIT)}`,
+      `there is no ${at(DIRECTORY)}`,
+    ]);
     expect(everything()).to.deep.equal([]);
   });
 
@@ -310,18 +365,39 @@ describe('the installation of the service', () => {
       "removed the firewall's table inet wardbeat",
     ]);
     expect(host.calls).to.deep.equal([
-      'systemctl disable --now --quiet wardbeat-agent.service',
+      'systemctl disable --now --quiet wardbeat-agent.service wardbeat-agent-firewall.service',
       'systemctl daemon-reload',
       'nft delete table inet wardbeat',
       'nft delete table arp wardbeat',
     ]);
-    expect([existsSync(at(UNIT)), existsSync(at(DIRECTORY))]).to.deep.equal([false, true]);
+    expect([UNIT, FIREWALL_UNIT, DIRECTORY].map((path) => existsSync(at(path)))).to.deep.equal([false, false, true]);
     expect(uninstallService({ host, root: undefined, purge: true })).to.deep.equal(['no service is installed']);
-    // Its own user is there already and stays another's.
+    // The user that it made is there already and is known again.
     installService(options());
     expect(uninstallService({ host, root: undefined, purge: true }).join('\n')).to.contain(`removed ${at(DIRECTORY)}`);
-    expect(host.calls).not.to.include('userdel wardbeat-agent');
-    expect(existsSync(at(DIRECTORY))).to.equal(false);
+    expect(host.calls).to.include('userdel wardbeat-agent');
+    expect([existsSync(at(DIRECTORY)), existsSync(at(SYSUSERS))]).to.deep.equal([false, false]);
+  });
+
+  for (const tool of ['systemd-sysusers', 'useradd'])
+    it(`leaves a user alone that ${tool} made for another program`, () => {
+      host = fakeHost(tree, { has: (command) => command !== 'systemd-sysusers' || command === tool });
+      host.run(tool, []);
+      installService(options());
+      uninstallService({ host, root: undefined, purge: false });
+      installService(options());
+      uninstallService({ host, root: undefined, purge: true });
+      expect(host.calls).not.to.include('userdel wardbeat-agent');
+      expect(existsSync(at(SYSUSERS))).to.equal(false);
+    });
+
+  it('knows the user again that useradd made for it', () => {
+    host = fakeHost(tree, { has: (command) => command !== 'systemd-sysusers' });
+    installService(options());
+    uninstallService({ host, root: undefined, purge: false });
+    installService(options());
+    uninstallService({ host, root: undefined, purge: true });
+    expect(host.calls.at(-1)).to.equal('userdel wardbeat-agent');
   });
 
   it('removes the user that it made, with --purge', () => {
