@@ -40,7 +40,7 @@ import { DurableStore, type OpenedStore } from './spool/durable-store.js';
 import { Spool } from './spool/spool.js';
 import { StateStore, type Progress } from './state-store.js';
 import { HeldTransport } from './transport/held-transport.js';
-import { judgeManager, ManagerTransport, type TransportOptions } from './transport/manager-transport.js';
+import { judgeManager, ManagerTransport, type Routes, type TransportOptions } from './transport/manager-transport.js';
 import type { KnownPath } from './transport/route-rules.js';
 
 /** The directory was never enrolled. */
@@ -221,16 +221,8 @@ function composeWays({ options, identity, state, spool, settings, lock, credenti
     },
   });
   const firewall = composeFirewall({ options, identity, state, spool, wish: () => directions.firewallWish });
-  const transportOptions: TransportOptions = {
-    identity,
-    clock,
-    bootId,
-    anchor: () => state.progress.anchor,
-    routes: () => directions.routes,
-    known: () => knownPath(state.progress),
-    secretOf: (name) => proxies.secretOf(name),
-    admit: (host, port) => firewall.admit(host, port),
-  };
+  const over = { routes: () => directions.routes, proxies, firewall };
+  const transportOptions = transportOptionsOf({ options, identity, state }, over);
   const listeners = createListeners({
     options,
     identity,
@@ -266,11 +258,31 @@ function composeWays({ options, identity, state, spool, settings, lock, credenti
     onWake: () => loop().answerWake(),
     onLost: (returnInMs) => loop().hasten(returnInMs),
   });
-  const renewal: Renewal = composeRenewal(
-    { options, state, spool, credentials, loop },
-    { https, transport, listeners },
-  );
-  return { https, transport, listeners, directions, firewall, proxies, renewal };
+  const ways = { https, transport, listeners };
+  const renewal: Renewal = composeRenewal({ options, state, spool, credentials, loop }, ways);
+  return { ...ways, directions, firewall, proxies, renewal };
+}
+
+interface Over {
+  readonly routes: () => Routes;
+  readonly proxies: ProxyControl;
+  readonly firewall: Firewall;
+}
+
+function transportOptionsOf(
+  { options: { clock, bootId }, identity, state }: Pick<WaysDeps, 'options' | 'identity' | 'state'>,
+  { routes, proxies, firewall }: Over,
+): TransportOptions {
+  return {
+    identity,
+    clock,
+    bootId,
+    anchor: () => state.progress.anchor,
+    routes,
+    known: () => knownPath(state.progress),
+    secretOf: (name) => proxies.secretOf(name),
+    admit: (host, port) => firewall.admit(host, port),
+  };
 }
 
 interface RenewalWays {

@@ -122,10 +122,7 @@ export class Exchanger {
     return this.#runOnce(options, renewal.current);
   }
 
-  async #runOnce(
-    options: ExchangeOptions,
-    used: Credentials,
-  ): Promise<ExchangeOutcome & { readonly way: WayTaken }> {
+  async #runOnce(options: ExchangeOptions, used: Credentials): Promise<ExchangeOutcome & { readonly way: WayTaken }> {
     const { clock, transport } = this.#deps;
     const startBoot = clock.boot();
     const end = clock.monotonic() + ATTEMPT_LIMIT_MS;
@@ -378,8 +375,12 @@ export class Exchanger {
     const wantsFacts = orders.fullReport && round.report.factsDigest === null;
     this.#fullReport = wantsFacts;
     if (isChanged && this.#deps.directions.needsAnotherDial(connection.carrier)) return false;
-    if (hasResults || isChanged || wantsFacts || this.#isToAsk(round)) return true;
-    return orders.effect === 'older' || this.#isStale(round) || this.#drainsOn(orders, round);
+    return hasResults || isChanged || wantsFacts || this.#hasMore(orders, round);
+  }
+
+  /** Whether a further report is due, whatever these orders changed. */
+  #hasMore(orders: Orders, round: Round): boolean {
+    return orders.effect === 'older' || this.#isToAsk(round) || this.#isStale(round) || this.#drainsOn(orders, round);
   }
 
   /** A renewal came due that this report did not ask for. */

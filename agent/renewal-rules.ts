@@ -8,8 +8,8 @@ const EARLIEST_SHARE = 0.425;
 const SPREAD_SHARE = 0.15;
 /** As long as nothing was answered, an exchange is asked for so often. */
 export const ASK_AGAIN_MS = 600_000;
-/** After a refusal the next attempt comes so much later, up to a twentieth of the life. */
 const REFUSED_SHARE = 0.05;
+const REFUSED_SHARE_OF_REST = 0.25;
 const SHORTEST_REFUSED_MS = 60_000;
 
 /** What a renewal needs to know of a certificate; instants in Unix milliseconds. */
@@ -33,9 +33,14 @@ export function renewalDueAt({ serial, notBefore, notAfter }: Life): number {
   return Math.floor(notBefore + (notAfter - notBefore) * (EARLIEST_SHARE + SPREAD_SHARE * phase));
 }
 
-/** How long a manager is left in peace that refused. */
-export function refusedPauseMs({ notBefore, notAfter }: Life): number {
-  return Math.max(SHORTEST_REFUSED_MS, (notAfter - notBefore) * REFUSED_SHARE);
+/**
+ * How long a manager is left in peace that refused: a twentieth of the life, and less towards its end, so that some attempts
+ * always remain. `now` by the manager's time; undefined where it said nothing yet.
+ */
+export function refusedPauseMs({ notBefore, notAfter }: Life, now: number | undefined): number {
+  const usual = (notAfter - notBefore) * REFUSED_SHARE;
+  const left = now === undefined ? usual : (notAfter - now) * REFUSED_SHARE_OF_REST;
+  return Math.max(SHORTEST_REFUSED_MS, Math.min(usual, left));
 }
 
 /** Refusals that may be about the certificate that was shown: then the one before is tried, where there is one. */

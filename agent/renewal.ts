@@ -88,8 +88,8 @@ export class Renewal {
     try {
       return { csr: await this.#deps.credentials.request() };
     } catch (error) {
-      const { clock, log } = this.#deps;
-      this.#notBeforeBoot = clock.boot() + refusedPauseMs(this.life);
+      const { log } = this.#deps;
+      this.#pause();
       this.#rotation?.reject(new CommandFailure('failed', 'The key of a new certificate cannot be stored.'));
       log.warn({ err: error }, 'The key of a new certificate cannot be stored');
       return undefined;
@@ -190,9 +190,14 @@ export class Renewal {
     if (rotation && rotation.replaced !== serial) rotation.resolve({ serial, notAfter, replaced: rotation.replaced });
   }
 
+  #pause(): void {
+    const { clock, managerNow } = this.#deps;
+    this.#notBeforeBoot = clock.boot() + refusedPauseMs(this.life, managerNow());
+  }
+
   async #refused({ code, detail }: { readonly code: string; readonly detail: string }): Promise<void> {
-    const { clock, credentials, log, spool } = this.#deps;
-    this.#notBeforeBoot = clock.boot() + refusedPauseMs(this.life);
+    const { credentials, log, spool } = this.#deps;
+    this.#pause();
     this.#rotation?.reject(new CommandFailure('refused', `${code}: ${detail}`));
     log.warn({ code, detail }, 'The certificate is not renewed');
     try {

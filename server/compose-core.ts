@@ -158,15 +158,8 @@ export async function composeCore({ config, edges, storage, managerUrls, overrid
   });
   const sealer = composeSealer({ config, edges, storage });
   const calm = composeCalm({ config, edges, storage, cache, writers, ledger: hot.ledger });
-  const { audit } = writers;
-  const commands = composeCommands({
-    config,
-    edges,
-    storage,
-    audit,
-    dialRequests: hot.dialRequests,
-    channelWakes: hot.channelWakes,
-  });
+  const { dialRequests, channelWakes } = hot;
+  const commands = composeCommands({ config, edges, storage, audit: writers.audit, dialRequests, channelWakes });
   const renewal = composeRenewal({ config, storage, cache, writers, authority, breaker });
   const own = { authority, cache, settingsWatch, enrollment, breaker, sealer, commands, ...renewal };
   return { ...own, ...calm, ...writers, ...hot };

@@ -39,9 +39,9 @@ const PROOF_TICKS = 12;
 /** A message that has begun is there within this time, and an answer is taken. */
 const SILENCE_TICKS = 12;
 /** Whoever was woken begins an exchange within this time, or the request has ended in `timeout`. */
-/** However seldom PINGs are wanted. */
-const VALIDITY_TICKS = 30;
 const WAKE_TICKS = 10;
+/** A certificate's end is noticed within this time, however seldom PINGs are wanted. */
+const VALIDITY_TICKS = 30;
 /** Of a control frame with its TLS record, generously. */
 const CONTROL_FRAME_BYTES = 256;
 

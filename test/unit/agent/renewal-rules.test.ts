@@ -28,8 +28,19 @@ describe('when an agent renews', () => {
     expect(Math.max(...buckets)).to.be.below(3 * (dues.length / 50));
   });
 
-  it('leaves a manager that refused in peace for a share of the life', () => {
-    expect(refusedPauseMs(lifeOf('00', 30))).to.equal(1.5 * DAY_MS);
-    expect(refusedPauseMs({ serial: '00', notBefore: 0, notAfter: 1000 })).to.equal(60_000);
+  it('leaves a manager that refused in peace for a share of the life, and asks more often towards its end', () => {
+    const month = lifeOf('00', 30);
+    expect(refusedPauseMs(month, undefined)).to.equal(1.5 * DAY_MS);
+    expect(refusedPauseMs(month, 15 * DAY_MS)).to.equal(1.5 * DAY_MS);
+    expect(refusedPauseMs(month, 28 * DAY_MS)).to.equal(DAY_MS / 2);
+    expect(refusedPauseMs(month, 31 * DAY_MS)).to.equal(60_000);
+    expect(refusedPauseMs({ serial: '00', notBefore: 0, notAfter: 1000 }, undefined)).to.equal(60_000);
+  });
+
+  it('has many attempts left from the half on, however often it is refused', () => {
+    const month = lifeOf('00', 30);
+    let attempts = 0;
+    for (let now = 17.25 * DAY_MS; now < month.notAfter; now += refusedPauseMs(month, now)) attempts += 1;
+    expect(attempts).to.be.within(20, 100);
   });
 });
