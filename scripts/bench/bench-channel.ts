@@ -14,7 +14,9 @@ import { round } from './statistics.js';
  */
 
 const EDITS = [1000, 5000] as const;
-const EDIT_CASES = EDITS.map((count) => `edit-to-applied-${count}`);
+/** Measured too where the fleet is as large. */
+const LARGE_EDIT = 10_000;
+const EDIT_CASES = [...EDITS, LARGE_EDIT].map((count) => `edit-to-applied-${count}`);
 const DEFAULTS = { seconds: 15, agents: 5000, cases: ['message', 'memory-per-agent', ...EDIT_CASES] };
 /** More only wait for each other on two cores. */
 const WIDTH = 200;
@@ -35,7 +37,8 @@ async function bench(flags: BenchFlags, clock: Clock): Promise<BenchResult> {
     if (isWanted('memory-per-agent')) results.push(await measureMemory(stage));
     if (isWanted('message')) results.push(await measureMessages(stage, flags));
     const admin = await signIn(stage.manager);
-    for (const [index, count] of EDITS.entries())
+    const edits = stage.agents >= LARGE_EDIT ? [...EDITS, LARGE_EDIT] : EDITS;
+    for (const [index, count] of edits.entries())
       if (isWanted(`edit-to-applied-${count}`)) results.push(await measureEdits(stage, admin, { count, index }));
     return buildResult('channel', startedAt, results);
   } finally {

@@ -3,8 +3,8 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface RelayOptions {
-  /** On this machine. */
-  readonly port: number;
+  /** On this machine; or the one that each connection is to go to, undefined where there is none now: it is reset then. */
+  readonly port: number | (() => number | undefined);
   /** The address of this machine that connections go on from: any of 127.0.0.0/8, so that a site has a subnet of its own. */
   readonly from?: string;
   /** Of all connections, this share is reset at a byte that chance picks. */
@@ -88,7 +88,12 @@ class TcpRelay implements Relay {
   }
 
   #connect(client: Socket): void {
-    const { port, from, cutShare = 0 } = this.#options;
+    const { from, cutShare = 0 } = this.#options;
+    const port = this.#port();
+    if (port === undefined) {
+      client.resetAndDestroy();
+      return;
+    }
     const local = from === undefined ? {} : { localAddress: from };
     const server = connect({ host: '127.0.0.1', port, allowHalfOpen: true, ...local });
     let left = Math.random() < cutShare ? Math.ceil(Math.random() * CUT_WITHIN_BYTES) : Number.POSITIVE_INFINITY;
@@ -102,6 +107,11 @@ class TcpRelay implements Relay {
     };
     this.#pump({ from: client, to: server, admit, delayMs: () => this.#delayMs });
     this.#pump({ from: server, to: client, admit, delayMs: () => 0 });
+  }
+
+  #port(): number | undefined {
+    const { port } = this.#options;
+    return typeof port === 'number' ? port : port();
   }
 
   /** Bytes keep their order whatever each is delayed by. */
