@@ -109,7 +109,7 @@ interface Member extends FleetAgent {
 }
 
 function createMember(index: number, options: FleetOptions, collectors: HostCollectors): Member {
-  const { clock, random, log, namePrefix = 'fleet', direction, listenerBasePort } = options;
+  const { clock, random, log, namePrefix = DEFAULT_NAME_PREFIX, direction, listenerBasePort } = options;
   const name = `${namePrefix}-${String(index + 1).padStart(5, '0')}`;
   const directory = dataDirectory(join(options.directory, name));
   let identity: IdentityFile | undefined;
@@ -195,6 +195,7 @@ const FLAGS = {
     'manager',
     'token-file',
     'dir',
+    'name-prefix',
     'direction',
     'listener-base-port',
     'stagger-seconds',
@@ -205,11 +206,13 @@ const FLAGS = {
 };
 const DEFAULT_STAGGER_SECONDS = 5;
 const DEFAULT_DIRECTORY = 'agent-data/fleet';
+const DEFAULT_NAME_PREFIX = 'fleet';
 
-const USAGE = `npm run fleet -- --agents N --manager URL --token-file F [--dir DIR] [--stagger-seconds S]
+const USAGE = `npm run fleet -- --agents N --manager URL --token-file F [--dir DIR] [--name-prefix NAME] [--stagger-seconds S]
                  [--direction D] [--listener-base-port P] [--events-per-beat N [--event-log FILE]]
 Runs N real agents in one process until it is asked to stop; the counts of their states go to stderr.
 Each agent has a folder in DIR (${DEFAULT_DIRECTORY} unless given); what is enrolled there already goes on.
+Agent n is called NAME-n (${DEFAULT_NAME_PREFIX}-n unless given); beside other processes take a DIR and a NAME for each.
 The starts are spread over S seconds (${DEFAULT_STAGGER_SECONDS} unless given).
 Agents that were never in contact begin with direction D (bidirectional, managerInitiated or agentInitiated) instead
 of their policy's, until the manager's settings say otherwise.
@@ -221,6 +224,7 @@ interface FleetFlags {
   readonly manager: ManagerAddress;
   readonly token: string;
   readonly directory: string;
+  readonly namePrefix: string;
   readonly staggerMs: number;
   readonly direction: CommunicationDirection | undefined;
   readonly listenerBasePort: number | undefined;
@@ -239,9 +243,10 @@ function readFleetFlags({ values, faults }: ReadFlags): FleetFlags | readonly st
   const listening = readListening(values, { agents, faults: all });
   if (all.length > 0 || !manager) return all;
   const directory = values.get('dir') ?? DEFAULT_DIRECTORY;
+  const namePrefix = values.get('name-prefix') ?? DEFAULT_NAME_PREFIX;
   const eventsPerBeat = Number(values.get('events-per-beat') ?? 0);
   const eventLog = values.get('event-log');
-  return { agents, manager, token, staggerMs, directory, eventsPerBeat, eventLog, ...listening };
+  return { agents, manager, token, staggerMs, directory, namePrefix, eventsPerBeat, eventLog, ...listening };
 }
 
 function readListening(

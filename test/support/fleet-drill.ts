@@ -12,7 +12,7 @@ export interface DrillOptions {
   readonly agents: number;
   readonly settings: Readonly<Record<string, unknown>>;
   readonly eventsPerBeat: number;
-  /** More flags of `npm run fleet`, without their dashes. */
+  /** More flags of `npm run fleet`, without their dashes, for each of its processes. */
   readonly flags?: Readonly<Record<string, string>>;
 }
 
@@ -28,7 +28,7 @@ interface OpenAlert {
   readonly state: string;
 }
 
-/** A fleet of real agents in one process, and what must hold of the manager's store whatever was done to it. */
+/** A fleet of real agents in as few processes as carry it, and what must hold of the manager's store whatever was done to it. */
 export interface FleetDrill {
   /** The API of this life of the manager, by a key that outlives its restarts. */
   apiOf(manager: ManagerProcess): ApiClient;
@@ -44,18 +44,18 @@ export interface FleetDrill {
 }
 
 export async function startFleetDrill(manager: ManagerProcess, options: DrillOptions): Promise<FleetDrill> {
-  const { root, agents } = options;
+  const { agents } = options;
   await manager.api.signIn('admin', ADMIN_PASSWORD);
   const { key } = await manager.api.post<{ key: string }>('/api-keys', { name: 'drill', role: 'auditor' });
-  const fleet = await startFleetProcess(manager, options);
+  const fleets = await startFleetProcesses(manager, options);
   const newest = new Map<string, string>();
   const apiOf = ({ api }: ManagerProcess) => withKey(api, key);
   const computersOf = (now: ManagerProcess) => listAll<SeenComputer>(apiOf(now), '/computers');
-  const accepted = () => readAccepted(join(root, 'accepted-events'));
+  const accepted = () => fleets.flatMap(({ eventLog }) => readAccepted(eventLog));
   return {
     apiOf,
     accepted,
-    end: () => void fleet.kill('SIGKILL'),
+    end: () => fleets.forEach(({ child }) => void child.kill('SIGKILL')),
     async allOnline(now, seenAfter = 0) {
       const isHeard = ({ name, status, lastSeenAt }: SeenComputer) =>
         name.startsWith('fleet-') && status === 'online' && Date.parse(lastSeenAt ?? '') >= seenAfter;
@@ -83,8 +83,16 @@ function withKey(api: ApiClient, key: string): ApiClient {
   };
 }
 
-async function startFleetProcess(manager: ManagerProcess, options: DrillOptions): Promise<ChildProcess> {
-  const { root, agents, settings, eventsPerBeat } = options;
+interface FleetProcess {
+  readonly child: ChildProcess;
+  readonly eventLog: string;
+}
+
+/** Each agent keeps seven files open, and 20,000 are what many a machine allows a process. */
+const AGENTS_PER_PROCESS = 2500;
+
+async function startFleetProcesses(manager: ManagerProcess, options: DrillOptions): Promise<readonly FleetProcess[]> {
+  const { root, agents, settings } = options;
   const { items } = await manager.api.get<{ items: { id: string }[] }>('/policies');
   const policyId = items[0]?.id ?? '';
   await manager.api.patch(`/policies/${policyId}/settings`, settings);
@@ -92,18 +100,25 @@ async function startFleetProcess(manager: ManagerProcess, options: DrillOptions)
   const { token } = await manager.api.post<{ token: string }>('/enrollment-tokens', request);
   const tokenFile = join(root, 'token');
   writeFileSync(tokenFile, token, { mode: 0o600 });
-  writeFileSync(join(root, 'accepted-events'), '');
-  const flags = {
-    agents: String(agents),
-    manager: manager.agentUrl,
-    'token-file': tokenFile,
-    dir: join(root, 'fleet'),
-    'events-per-beat': String(eventsPerBeat),
-    'event-log': join(root, 'accepted-events'),
-    ...options.flags,
-  };
+  const shared = { manager: manager.agentUrl, 'token-file': tokenFile };
+  const count = Math.ceil(agents / AGENTS_PER_PROCESS);
+  return Array.from({ length: count }, (_, index) => {
+    const own = Math.floor((agents * (index + 1)) / count) - Math.floor((agents * index) / count);
+    return startFleetProcess(options, { ...shared, agents: String(own), 'name-prefix': `fleet-${index + 1}` });
+  });
+}
+
+function startFleetProcess(
+  { root, eventsPerBeat, flags: more }: DrillOptions,
+  given: Readonly<Record<'name-prefix', string>> & Readonly<Record<string, string>>,
+): FleetProcess {
+  const directory = join(root, given['name-prefix']);
+  const eventLog = `${directory}-accepted-events`;
+  writeFileSync(eventLog, '');
+  const flags = { ...given, dir: directory, 'events-per-beat': String(eventsPerBeat), 'event-log': eventLog, ...more };
   const words = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]);
-  return spawn(process.execPath, ['dist/scripts/fleet.js', ...words], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const program = ['dist/scripts/fleet.js', ...words];
+  return { child: spawn(process.execPath, program, { stdio: ['ignore', 'ignore', 'inherit'] }), eventLog };
 }
 
 function readAccepted(file: string): AcceptedEvent[] {
@@ -136,8 +151,10 @@ async function compare(
   computers: readonly SeenComputer[],
 ): Promise<string[]> {
   const faults: string[] = [];
+  const wantedOf = new Map(computers.map(({ id }): [string, AcceptedEvent[]] => [id, []]));
+  for (const event of accepted) wantedOf.get(event.computerId)?.push(event);
   for (const { id, name } of computers) {
-    const wanted = accepted.filter(({ computerId }) => computerId === id).map(idOf);
+    const wanted = (wantedOf.get(id) ?? []).map(idOf);
     const events = await eventually(
       `the events of ${name} have arrived`,
       async () => {
