@@ -52,6 +52,15 @@ CREATE UNIQUE INDEX alerts_open ON public.alerts USING btree (type, subject) WHE
 CREATE INDEX alerts_raised ON public.alerts USING btree (raised_fleet_ms, id);
 GRANT DELETE, INSERT, SELECT, UPDATE ON alerts TO wardbeat_app;
 
+CREATE TABLE api_key_uses (
+  key_id uuid NOT NULL,
+  at timestamp with time zone NOT NULL,
+  source_address text,
+  CONSTRAINT api_key_uses_pkey PRIMARY KEY (key_id),
+  CONSTRAINT api_key_uses_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id) ON DELETE CASCADE
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON api_key_uses TO wardbeat_app;
+
 CREATE TABLE api_keys (
   id uuid NOT NULL,
   name text NOT NULL,
@@ -60,11 +69,15 @@ CREATE TABLE api_keys (
   created_at timestamp with time zone NOT NULL,
   created_by text NOT NULL,
   expires_at timestamp with time zone,
+  policy_id uuid,
+  key_prefix text,
   CONSTRAINT api_keys_pkey PRIMARY KEY (id),
   CONSTRAINT api_keys_key_hash_key UNIQUE (key_hash),
   CONSTRAINT api_keys_name_key UNIQUE (name),
+  CONSTRAINT api_keys_policy_id_fkey FOREIGN KEY (policy_id) REFERENCES policies(id),
   CONSTRAINT api_keys_role_check CHECK ((role = ANY (ARRAY['administrator'::text, 'operator'::text, 'auditor'::text])))
 );
+CREATE INDEX api_keys_policy ON public.api_keys USING btree (policy_id) WHERE (policy_id IS NOT NULL);
 GRANT DELETE, INSERT, SELECT, UPDATE ON api_keys TO wardbeat_app;
 
 CREATE TABLE audit_log (
@@ -773,10 +786,11 @@ CREATE TABLE operations (
   created_fleet_ms bigint NOT NULL,
   created_by jsonb NOT NULL,
   queued_fleet_ms bigint,
-  CONSTRAINT operations_pkey PRIMARY KEY (id),
-  CONSTRAINT operations_idempotency_key_key UNIQUE (idempotency_key)
+  policy_id uuid,
+  CONSTRAINT operations_pkey PRIMARY KEY (id)
 );
 CREATE INDEX operations_created ON public.operations USING btree (created_fleet_ms, id);
+CREATE UNIQUE INDEX operations_idempotency ON public.operations USING btree (idempotency_key, policy_id) NULLS NOT DISTINCT WHERE (idempotency_key IS NOT NULL);
 CREATE INDEX operations_running ON public.operations USING btree (created_fleet_ms, id) WHERE (state = 'queueing'::text);
 GRANT DELETE, INSERT, SELECT, UPDATE ON operations TO wardbeat_app;
 
@@ -823,6 +837,30 @@ CREATE TABLE policy_revisions (
 );
 GRANT DELETE, INSERT, SELECT, UPDATE ON policy_revisions TO wardbeat_app;
 
+CREATE TABLE recovery_codes (
+  id uuid NOT NULL,
+  user_id uuid NOT NULL,
+  code_hash bytea NOT NULL,
+  used_at timestamp with time zone,
+  CONSTRAINT recovery_codes_pkey PRIMARY KEY (id),
+  CONSTRAINT recovery_codes_user_id_code_hash_key UNIQUE (user_id, code_hash),
+  CONSTRAINT recovery_codes_user_id_fkey FOREIGN KEY (user_id) REFERENCES second_factors(user_id) ON DELETE CASCADE
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON recovery_codes TO wardbeat_app;
+
+CREATE TABLE second_factors (
+  user_id uuid NOT NULL,
+  secret bytea NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  confirmed_at timestamp with time zone,
+  last_step bigint,
+  failures integer NOT NULL DEFAULT 0,
+  failed_at timestamp with time zone,
+  CONSTRAINT second_factors_pkey PRIMARY KEY (user_id),
+  CONSTRAINT second_factors_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON second_factors TO wardbeat_app;
+
 CREATE TABLE sessions (
   id uuid NOT NULL,
   secret_hash bytea NOT NULL,
@@ -831,6 +869,9 @@ CREATE TABLE sessions (
   created_at timestamp with time zone NOT NULL,
   used_at timestamp with time zone NOT NULL,
   expires_at timestamp with time zone NOT NULL,
+  proven_at timestamp with time zone NOT NULL,
+  source_address text,
+  user_agent text,
   CONSTRAINT sessions_pkey PRIMARY KEY (id),
   CONSTRAINT sessions_secret_hash_key UNIQUE (secret_hash),
   CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
@@ -854,6 +895,15 @@ CREATE INDEX status_history_computer ON ONLY public.status_history USING btree (
 CREATE INDEX status_history_noticed ON ONLY public.status_history USING btree (noticed_fleet_ms, id);
 GRANT DELETE, INSERT, SELECT, UPDATE ON status_history TO wardbeat_app;
 
+CREATE TABLE user_sign_ins (
+  user_id uuid NOT NULL,
+  at timestamp with time zone NOT NULL,
+  source_address text,
+  CONSTRAINT user_sign_ins_pkey PRIMARY KEY (user_id),
+  CONSTRAINT user_sign_ins_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON user_sign_ins TO wardbeat_app;
+
 CREATE TABLE users (
   id uuid NOT NULL,
   name text NOT NULL,
@@ -861,10 +911,15 @@ CREATE TABLE users (
   role text NOT NULL,
   created_at timestamp with time zone NOT NULL,
   password_changed_at timestamp with time zone NOT NULL,
+  policy_id uuid,
+  must_change_password boolean NOT NULL DEFAULT false,
+  disabled boolean NOT NULL DEFAULT false,
   CONSTRAINT users_pkey PRIMARY KEY (id),
   CONSTRAINT users_name_key UNIQUE (name),
+  CONSTRAINT users_policy_id_fkey FOREIGN KEY (policy_id) REFERENCES policies(id),
   CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['administrator'::text, 'operator'::text, 'auditor'::text])))
 );
+CREATE INDEX users_policy ON public.users USING btree (policy_id) WHERE (policy_id IS NOT NULL);
 GRANT DELETE, INSERT, SELECT, UPDATE ON users TO wardbeat_app;
 
 CREATE TABLE verdict_shards (

@@ -12,7 +12,7 @@ import type { ComputerKind, LockMode, SettingKey, SettingOverrides, SettingValue
 export interface OverrideRefusal {
   readonly key: SettingKey;
   readonly code: 'setting-locked' | 'forced-by-kind';
-  /** The locking policy; null where the kind of computer refuses. */
+  /** The locking policy; null where the kind of computer refuses, or it is not shown. */
   readonly policy: PolicyRef | null;
   /** One sentence for people: what is refused, and how to mend it. */
   readonly detail: string;
@@ -66,7 +66,7 @@ function sayForced(key: SettingKey, forced: SettingValue): string {
 }
 
 function sayLocked(key: SettingKey, { mode, policy, value }: LockBound): string {
-  const by = `the policy "${policy.name}"`;
+  const by = policy ? `the policy "${policy.name}"` : 'a policy above those that you may see';
   if (mode === 'locked') return `${key} is locked by ${by}: leave it inherited (null), or unlock it there.`;
   return `${key} must be ${sayBound(key, value)} while ${by} locks it "tightenOnly".`;
 }

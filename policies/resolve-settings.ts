@@ -33,14 +33,16 @@ export interface PolicyRef {
 export type SettingSource =
   | { readonly kind: 'default' }
   | { readonly kind: 'policy' | 'computer'; readonly id: string; readonly name: string }
-  | { readonly kind: 'forced' };
+  | { readonly kind: 'forced' }
+  /** A policy above what the reader may see (`concealSettings`). */
+  | { readonly kind: 'above' };
 
 /** A source with its value, flat as the API shows it. */
 export type ShadowedValue = SettingSource & { readonly value: SettingValue };
 
 export type VoidReason = 'locked' | 'tightenOnly' | 'forced by kind';
 
-/** An override that does not count; `by` is the locking policy, null where the kind forces the value. */
+/** An override that does not count; `by` is the locking policy, null where the kind forces the value, or it is not shown. */
 export interface VoidOverride {
   readonly kind: 'policy' | 'computer';
   readonly id: string;
@@ -52,7 +54,8 @@ export interface VoidOverride {
 
 export interface SettingLock {
   readonly mode: LockMode;
-  readonly policy: PolicyRef;
+  /** Null where the reader may not see it. */
+  readonly policy: PolicyRef | null;
 }
 
 /** One setting as the API shows it. `shadows` and `void` list the nearest override first. */

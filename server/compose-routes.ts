@@ -1,5 +1,6 @@
 import { composeAlerts } from './alerts/compose-alerts.js';
 import type { RouteDefinition } from './admin-api/route.js';
+import { apiKeyDependents } from './api-keys/index.js';
 import { certificateRoutes, type CertificateRoutesDeps } from './certificates/certificate-routes.js';
 import { composeClocks } from './clocks/index.js';
 import { composeComputers } from './computers/compose-computers.js';
@@ -27,6 +28,7 @@ import { notificationRoutes, routingDependents } from './notifications/index.js'
 import { composePreviews } from './previews/index.js';
 import { composeReports } from './reports/index.js';
 import { drainRoutes } from './system/drain-routes.js';
+import { userDependents } from './users/index.js';
 import { telemetryRoutes } from './telemetry/index.js';
 import { systemRoutes, type SystemView } from './system/system-routes.js';
 
@@ -56,7 +58,7 @@ export function composeRoutes(deps: RoutesDeps): FeatureRoutes {
   const hints = toldEverywhere({ storage, core, edges });
   const shared = { sql, manager: storage.dataSource.manager, inTransaction, clock, random, audit, cache, hints };
   const tokenDependents = createTokenDependents({ clock: trustedClock(clock) });
-  const dependents = [computerDependents, tokenDependents, routingDependents];
+  const dependents = [computerDependents, tokenDependents, routingDependents, userDependents, apiKeyDependents];
   const spans = () => ledger.spans();
   const computers = composeComputers({ ...shared, statuses, alerts, certificates, spans, maintenance });
   const tokenDeps = { ...shared, clock: trustedClock(clock), caFingerprint: core.authority.rootFingerprint, agentUrl };

@@ -1,3 +1,4 @@
+import { openSecret } from '../certs/key-store.js';
 import { openManagerIdentity, type ManagerIdentity } from '../certs/manager-identity.js';
 import { toRfc3339 } from '../lib/clock.js';
 import { CleanupStack } from '../lib/lifecycle.js';
@@ -370,6 +371,8 @@ function composeAdmin(deps: AdminDeps, { routes }: FeatureRoutes, tls: AdminTls 
     sql: storage.sql,
     audit: core.audit,
     dataDir: config.dataDir,
+    accessKey: openSecret(keyFolder(config), 'access-secret', random),
+    rules: config.access,
     secure: tls !== null,
     adminOrigin: config.adminOrigin,
     version: MANAGER_VERSION,

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import type { LevelWithSilent } from 'pino';
+import { SECOND_FACTOR_FOR, type AccessRules } from './access/access-rules.js';
 import { EnvironmentReader, type Environment } from './environment-reader.js';
 
 /** The manager's configuration, fully defaulted and frozen. Secrets live apart. */
@@ -29,10 +30,14 @@ export interface Config {
   readonly allowExpiringCertificate: boolean;
   /** Where notifications may be sent; undefined: anywhere but loopback, link-local and other special addresses. */
   readonly notifyAllowedCidrs: readonly string[] | undefined;
+  readonly access: AccessRules;
 }
 
 /** Agents come back after that long at the latest, whatever they are told. */
 export const LONGEST_DRAIN_SECONDS = 900;
+
+/** Thirty days. */
+const MOST_SESSION_MINUTES = 43_200;
 
 export const MANAGER_ROLES = ['agents', 'admin', 'jobs'] as const;
 export type ManagerRole = (typeof MANAGER_ROLES)[number];
@@ -100,6 +105,9 @@ const NAMES = [
   'DEADMAN_URL_FILE',
   'NOTIFY_ALLOWED_CIDRS',
   'ALLOW_EXPIRING_CERTIFICATE',
+  'SESSION_IDLE_MINUTES',
+  'SESSION_LIFETIME_MINUTES',
+  'SECOND_FACTOR_FOR',
 ].map((name) => `WARDBEAT_${name}`);
 /** Read by the agent and by the tests; no fault in the manager's environment. */
 const OTHERS = [
@@ -154,6 +162,11 @@ function parseConfig(reader: EnvironmentReader): Config {
     allowExpiringCertificate:
       reader.choice('WARDBEAT_ALLOW_EXPIRING_CERTIFICATE', 'false', ['true', 'false']) === 'true',
     notifyAllowedCidrs: reader.cidrs('WARDBEAT_NOTIFY_ALLOWED_CIDRS'),
+    access: {
+      sessionIdleMs: reader.minutes('WARDBEAT_SESSION_IDLE_MINUTES', 480, MOST_SESSION_MINUTES) * 60_000,
+      sessionLifetimeMs: reader.minutes('WARDBEAT_SESSION_LIFETIME_MINUTES', 1440, MOST_SESSION_MINUTES) * 60_000,
+      secondFactorFor: reader.choice('WARDBEAT_SECOND_FACTOR_FOR', 'nobody', SECOND_FACTOR_FOR),
+    },
   };
 }
 

@@ -20,6 +20,7 @@ export function describeRoutes(): readonly RouteDefinition[] {
     inTransaction: admin.inTransaction,
     sql: admin.sql,
     audit: admin.audit,
+    accessKey: admin.accessKey,
     dataDir: '.',
     passwords: inert('passwords'),
     secure: SECURE,

@@ -37,6 +37,11 @@ export class EnvironmentReader {
     return this.number(name, fallback, { says: `a whole number from 0 to ${most}`, accepts });
   }
 
+  minutes(name: string, fallback: number, most: number): number {
+    const accepts = (text: string): boolean => /^\d{1,9}$/.test(text) && Number(text) >= 1 && Number(text) <= most;
+    return this.number(name, fallback, { says: `a whole number of minutes from 1 to ${most}`, accepts });
+  }
+
   rate(name: string, fallback: number): number {
     const says = 'a number per second from 0.01 to 100000';
     return this.number(name, fallback, { says, accepts: (text) => Number(text) >= 0.01 && Number(text) <= 100_000 });

@@ -14,6 +14,8 @@ export interface LoginBackoff {
   /** Counts the attempt as failed until `succeeded` is told; answers how long to wait instead, 0 to go on. */
   begin(attempt: LoginAttempt): number;
   succeeded(attempt: LoginAttempt): void;
+  /** It was no guess, and no success either: it counts for nothing. */
+  withdrawn(attempt: LoginAttempt): void;
 }
 
 interface Counter {
@@ -64,6 +66,12 @@ export function createLoginBackoff(clock: Clock): LoginBackoff {
       trusted.delete(pairOf(attempt));
       trusted.add(pairOf(attempt));
       forgetOldest(trusted, MOST_TRUSTED);
+    },
+    withdrawn(attempt) {
+      for (const [, key] of keysOf(attempt)) {
+        const counter = counters.get(key);
+        if (counter) counter.failures -= 1;
+      }
     },
   };
 }

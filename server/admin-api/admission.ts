@@ -6,9 +6,10 @@ import { plainAddress } from '../../lib/plain-address.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
 import { anonymousActor, roleIncludes, type Actor } from '../access/actor.js';
+import { Scope } from '../access/scope.js';
 import type { Authenticator, Identity } from '../access/authenticator.js';
 import { isServedHost, isServedOrigin, type OriginRules } from './origin-rules.js';
-import type { Permission } from './route.js';
+import type { RouteDefinition } from './route.js';
 import type { SessionCookie } from './session-cookie.js';
 
 const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
@@ -75,32 +76,64 @@ export interface Admission {
 
 export interface Admitted {
   readonly actor: Actor;
+  readonly scope: Scope;
   readonly sessionId: string | undefined;
 }
 
+/** Of whoever has not said who he is. */
+const NOTHING = Scope.subtrees([]);
+
 /**
- * Who calls, if the permission admits him. Throws `not-authenticated`, `csrf-token-invalid` or `forbidden`. A client
- * certificate means nothing here.
+ * Who calls, if the route admits him. Throws `not-authenticated`, `csrf-token-invalid`, `forbidden`, `beyond-scope`,
+ * `password-change-required`, `second-factor-missing` or `proof-required`. A client certificate means nothing here.
  */
-export async function admit(request: IncomingMessage, permission: Permission, admission: Admission): Promise<Admitted> {
+export async function admit(
+  request: IncomingMessage,
+  route: Pick<RouteDefinition, 'permission' | 'reach' | 'proof' | 'whileOwing'>,
+  admission: Admission,
+): Promise<Admitted> {
+  const { permission, reach } = route;
   const sourceAddress = sourceAddressOf(request);
-  if (permission === 'public') return { actor: anonymousActor(sourceAddress), sessionId: undefined };
-  const identity = await identify(request, admission);
+  if (permission === 'public') return { actor: anonymousActor(sourceAddress), scope: NOTHING, sessionId: undefined };
+  const identity = await identify(request, sourceAddress, admission);
   if (!identity)
     throw new Problem('not-authenticated', { detail: 'Sign in at POST /api/v1/sessions or send an API key.' });
   if (identity.session && !SAFE_METHODS.has(request.method ?? '')) assertCsrf(request, identity.session.csrfHash);
+  assertOwesNothing(identity, route.whileOwing);
   if (!roleIncludes(identity.role, permission))
     throw new Problem('forbidden', { detail: `This needs the role ${permission}; yours is ${identity.role}.` });
+  assertProof(identity, route.proof);
   const { kind, id, name, role } = identity;
-  return { actor: { kind, id, name, role, sourceAddress }, sessionId: identity.session?.id };
+  const scope = Scope.of(identity.policyId);
+  if (reach === undefined) scope.assertAll('It concerns the whole manager, and your role is bound to a policy.');
+  return { actor: { kind, id, name, role, sourceAddress }, scope, sessionId: identity.session?.id };
+}
+
+/** Throws `password-change-required` or `second-factor-missing`. */
+function assertOwesNothing({ session }: Identity, admitted: RouteDefinition['whileOwing'] = []): void {
+  if (!session?.owes || admitted.includes(session.owes)) return;
+  if (session.owes === 'password') throw new Problem('password-change-required');
+  throw new Problem('second-factor-missing');
+}
+
+/** Throws `proof-required`, `second-factor-missing` or `forbidden`. */
+function assertProof({ session }: Identity, proof: RouteDefinition['proof']): void {
+  if (proof === undefined || (proof === 'recent' && !session)) return;
+  if (!session) throw new Problem('forbidden', { detail: 'No API key may do this: somebody has to sign in.' });
+  if (proof === 'person' && !session.hasSecondFactor) throw new Problem('second-factor-missing');
+  if (!session.isProven) throw new Problem('proof-required');
 }
 
 /** An Authorization header decides alone; a cookie counts only without one. */
-async function identify(request: IncomingMessage, { authenticator, cookie }: Admission): Promise<Identity | undefined> {
+async function identify(
+  request: IncomingMessage,
+  sourceAddress: string | null,
+  { authenticator, cookie }: Admission,
+): Promise<Identity | undefined> {
   const { authorization } = request.headers;
   if (authorization !== undefined) {
     const [, key] = BEARER.exec(authorization) ?? [];
-    return key === undefined ? undefined : await authenticator.byApiKey(key);
+    return key === undefined ? undefined : await authenticator.byApiKey(key, sourceAddress);
   }
   const secret = cookie.read(request.headers.cookie);
   return secret === undefined ? undefined : await authenticator.bySessionSecret(secret);

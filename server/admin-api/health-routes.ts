@@ -20,7 +20,7 @@ export function healthRoutes(deps: HealthDeps): Router {
   router.get('/healthz', (_request, response) => void response.json({ status: 'alive' }));
   router.get('/readyz', readiness(deps));
   router.get('/metrics', async (request, response) => {
-    if (deps.metricsNeedCaller) await admit(request, 'auditor', deps.admission);
+    if (deps.metricsNeedCaller) await admit(request, { permission: 'auditor' }, deps.admission);
     response.setHeader('Content-Type', deps.metrics.contentType);
     response.end(await deps.metrics.metrics());
   });

@@ -2,7 +2,6 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { RequestHandler, Response, Router } from 'express';
 import { Problem } from '../../lib/problem.js';
-import { Scope } from '../access/scope.js';
 import { admit, type Admission } from './admission.js';
 import { toETag } from './if-match.js';
 import { readRequest } from './read-request.js';
@@ -48,8 +47,7 @@ function otherMethods(routes: readonly RouteDefinition[]): RequestHandler {
 
 function handlerOf(route: RouteDefinition, admission: Admission): RequestHandler {
   return async (request, response) => {
-    const admitted = await admit(request, route.permission, admission);
-    const caller = { ...admitted, scope: Scope.all };
+    const caller = await admit(request, route, admission);
     const call = { ...caller, ...(await readRequest(route, request, caller)), headers: request.headers };
     await send(response, route, await route.handle(call as AdminRequest<never, never>));
   };

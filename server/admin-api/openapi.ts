@@ -89,11 +89,18 @@ function operationOf(route: RouteDefinition, dtos: Schemas): JsonSchema {
     summary: route.summary,
     tags: [route.tag],
     'x-permission': route.permission,
+    'x-reach': reachOf(route),
+    ...(route.proof ? { 'x-proof': route.proof } : {}),
     security: route.permission === 'public' ? [] : [{ session: [] }, { apiKey: [] }],
     ...(parameters.length > 0 ? { parameters } : {}),
     ...(route.body ? { requestBody: requestBodyOf(route, route.body) } : {}),
     responses: { [route.reply.status]: replyOf(route), '4XX': PROBLEM_RESPONSE, '5XX': PROBLEM_RESPONSE },
   };
+}
+
+/** `manager`: closed to callers whose role is bound to a policy. */
+function reachOf({ permission, reach }: RouteDefinition): string {
+  return permission === 'public' ? 'everyone' : (reach ?? 'manager');
 }
 
 function operationId({ method, path }: RouteDefinition): string {

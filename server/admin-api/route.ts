@@ -1,3 +1,4 @@
+import type { Owed } from '../access/access-rules.js';
 import type { Actor, Role } from '../access/actor.js';
 import type { Scope } from '../access/scope.js';
 import type { FieldError } from '../../lib/problem.js';
@@ -8,6 +9,15 @@ export type DtoClass<T extends object = object> = new () => T;
 
 /** `public` needs no caller; a role admits every role that includes it. */
 export type Permission = 'public' | Role;
+
+/**
+ * `recent`: of a session everything that proves its user was given within a quarter of an hour; an API key is admitted,
+ * since making one asks for that too. `person`: no API key, and a second factor has to be set up.
+ */
+export type Proof = 'recent' | 'person';
+
+/** `scope`: the answer is made of the caller's scope alone; `everyone`: of nothing that belongs to anybody else. */
+export type Reach = 'scope' | 'everyone';
 
 export interface AdminRequest<Body = undefined, Query = undefined> {
   readonly actor: Actor;
@@ -66,6 +76,11 @@ export interface RouteDefinition {
   /** Below /api/v1, Express style: `/policies/:id`. */
   readonly path: string;
   readonly permission: Permission;
+  /** Without it the route is closed to callers whose role is bound to a policy. */
+  readonly reach?: Reach;
+  readonly proof?: Proof;
+  /** Admitted to whoever owes one of these; nothing else is. */
+  readonly whileOwing?: readonly Owed[];
   readonly summary: string;
   readonly tag: string;
   /** DTO of the body; or `free` with a JSON schema where the keys come from a catalogue. */

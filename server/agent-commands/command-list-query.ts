@@ -1,4 +1,4 @@
-import { Scope } from '../access/scope.js';
+import type { Scope } from '../access/scope.js';
 import { keysetOf, pageOf, type ListOrder, type Page, type PageRequest } from '../admin-api/page.js';
 import type { Sql } from '../database/sql.js';
 import { COMMAND_COLUMNS, toCommand } from './command-repository.js';
@@ -43,7 +43,7 @@ export async function listCommands(
 /** Those of a computer that was removed are for callers who see everything. */
 export async function findCommand(sql: Sql, scope: Scope, commandId: string): Promise<Command | undefined> {
   const visible = scope.predicate('computers.policy_id', 2);
-  const isOrphanShown = scope === Scope.all ? 'computers.id IS NULL' : 'FALSE';
+  const isOrphanShown = scope.isAll ? 'computers.id IS NULL' : 'FALSE';
   const [row] = await sql.query(
     `SELECT ${COMMAND_COLUMNS} FROM commands LEFT JOIN computers ON computers.id = commands.computer_id
      WHERE commands.id = $1 AND (${isOrphanShown} OR (${visible.sql}))`,

@@ -2,8 +2,9 @@ import type { HeldBy, Told } from '../../policies/notice-rules.js';
 import type { Scope } from '../access/scope.js';
 import type { Sql } from '../database/sql.js';
 import type { Alert, AlertState } from './alert.js';
+import { alertsSeenBy, seenInPart, type SeenColumns } from './alert-scope.js';
 
-interface AlertRow {
+interface AlertRow extends SeenColumns {
   readonly id: string;
   readonly type: string;
   readonly severity: string;
@@ -30,7 +31,7 @@ interface AlertRow {
 /** Of the computer that an alert is about, the last one where its record was removed. */
 export const COMPUTER_NAME = 'COALESCE(computers.name, alerts.computer_name)';
 
-/** What an `Alert` is read from, out of `ALERT_TABLES`. */
+/** What an `Alert` is read from, out of `ALERT_TABLES`, beside the columns of `alertsSeenBy`. */
 export const ALERT_COLUMNS = `
   alerts.id, alerts.type, alerts.severity, alerts.state, alerts.computer_id, ${COMPUTER_NAME} AS computer_name,
   alerts.raised_fleet_ms, alerts.occurrences, alerts.closed_fleet_ms, alerts.closed_by, alerts.acknowledged_fleet_ms,
@@ -41,7 +42,7 @@ export const ALERT_TABLES = `alerts LEFT JOIN computers ON computers.id = alerts
   LEFT JOIN alert_notices ON alert_notices.alert_id = alerts.id`;
 
 export function toAlert(row: AlertRow): Alert {
-  return {
+  const alert: Alert = {
     id: row.id,
     type: row.type,
     severity: row.severity,
@@ -64,11 +65,12 @@ export function toAlert(row: AlertRow): Alert {
     reason: row.reason,
     detail: row.detail,
   };
+  return row.is_seen_in_part ? seenInPart(alert, row) : alert;
 }
 
 export type { AlertRow };
 
-/** An alert that the caller may see; one about a computer outside the scope looks like one that does not exist. */
+/** An alert that the caller may see, an incident in part; one outside the scope looks like one that does not exist. */
 export async function findAlert(sql: Sql, scope: Scope, id: string): Promise<Alert | undefined> {
   return readAlert(sql, scope, { id, lock: '' });
 }
@@ -83,11 +85,11 @@ async function readAlert(
   scope: Scope,
   { id, lock }: { id: string; lock: string },
 ): Promise<Alert | undefined> {
-  const visible = scope.predicate('computers.policy_id', 2);
+  const seen = alertsSeenBy(scope, 2);
   const [row] = await sql.query<AlertRow>(
-    `SELECT ${ALERT_COLUMNS} FROM ${ALERT_TABLES}
-     WHERE alerts.id = $1 AND ${visible.sql} ${lock}`,
-    [id, ...visible.parameters],
+    `SELECT ${ALERT_COLUMNS}, ${seen.columns} FROM ${ALERT_TABLES}
+     WHERE alerts.id = $1 AND ${seen.visible} ${lock}`,
+    [id, ...seen.parameters],
   );
   return row && toAlert(row);
 }

@@ -19,7 +19,7 @@ import { ALERT_ACT_ORDER, listAlertActs } from './alert-history-query.js';
 import { ALERT_ORDER, listAlerts } from './alert-overview-query.js';
 import { findAlert } from './alert-repository.js';
 import { snoozeFaults } from './alert-rules.js';
-import { assigneeFaults, type AlertService } from './alert-service.js';
+import { assertWhole, assigneeFaults, type AlertService } from './alert-service.js';
 
 export interface AlertRoutesDeps {
   readonly alerts: AlertService;
@@ -35,6 +35,7 @@ export function alertRoutes(deps: AlertRoutesDeps): readonly RouteDefinition[] {
       method: 'get',
       path: '/alerts',
       permission: 'auditor',
+      reach: 'scope',
       summary: 'List alerts, newest first unless sorted otherwise; sorted by raisedAt',
       tag: 'alerts',
       query: AlertQuery,
@@ -46,6 +47,7 @@ export function alertRoutes(deps: AlertRoutesDeps): readonly RouteDefinition[] {
       method: 'get',
       path: '/alerts/:id',
       permission: 'auditor',
+      reach: 'scope',
       summary: 'One alert',
       tag: 'alerts',
       reply: { status: 200, body: AlertReply },
@@ -59,6 +61,7 @@ export function alertRoutes(deps: AlertRoutesDeps): readonly RouteDefinition[] {
       method: 'get',
       path: '/alerts/:id/history',
       permission: 'auditor',
+      reach: 'scope',
       summary: 'What was done to an alert, and by whom',
       tag: 'alerts',
       query: PlainPageQuery,
@@ -67,6 +70,7 @@ export function alertRoutes(deps: AlertRoutesDeps): readonly RouteDefinition[] {
       async handle({ params, scope, query }) {
         const alert = await findAlert(sql, scope, params['id'] ?? '');
         if (!alert) throw new Problem('alert-not-found');
+        assertWhole(alert);
         return { body: await listAlertActs(sql, alert.id, query) };
       },
     }),
@@ -117,7 +121,7 @@ function actRoutes({ alerts, sql, fleetClock }: AlertRoutesDeps, shown: Shown): 
     defineRoute({
       ...actOn('assign', 'Say who looks after it'),
       body: AssignAlertBody,
-      check: ({ body: { assignee } }) => (assignee === undefined ? [] : assigneeFaults(sql, assignee)),
+      check: ({ scope, body: { assignee } }) => (assignee === undefined ? [] : assigneeFaults(sql, scope, assignee)),
       handle: async (request) => ({ body: shown(await alerts.assign(commandOf(request), request.body.assignee)) }),
     }),
   ];
@@ -125,7 +129,15 @@ function actRoutes({ alerts, sql, fleetClock }: AlertRoutesDeps, shown: Shown): 
 
 function actOn(act: string, summary: string) {
   const path = `/alerts/:id/${act}`;
-  return { method: 'post', path, permission: 'operator', summary, tag: 'alerts', reply: REPLY } as const;
+  return {
+    method: 'post',
+    path,
+    permission: 'operator',
+    reach: 'scope',
+    summary,
+    tag: 'alerts',
+    reply: REPLY,
+  } as const;
 }
 
 function commandOf({ params, actor, scope, body }: AdminRequest<{ readonly comment?: string }>) {

@@ -49,7 +49,7 @@ export interface AlertCommand {
 
 /**
  * Each answers the alert as it then is, and notes nothing where nothing changed; only `comment` is always noted. Each throws
- * `alert-not-found`; all but `comment` and `unsnooze` throw `alert-already-closed`; `dismiss` also `alert-resolves-itself`.
+ * `alert-not-found`, and `beyond-scope` for an incident that is seen in part; all but `comment` and `unsnooze` throw `alert-already-closed`; `dismiss` also `alert-resolves-itself`.
  */
 export interface AlertService {
   acknowledge(command: AlertCommand): Promise<Alert>;
@@ -85,21 +85,27 @@ export function createAlertService(deps: AlertServiceDeps): AlertService {
       act(deps, command, {
         change: 'assigned',
         decide: (alert, { comment }) => assignAlert(alert, assignee, comment),
-        prepare: (sql) => assertUser(sql, assignee),
+        prepare: (sql) => assertUser(sql, command.scope, assignee),
         told: { assignee },
       }),
   };
 }
 
-async function assertUser(sql: Sql, name: string | null): Promise<void> {
-  const faults = await assigneeFaults(sql, name);
+async function assertUser(sql: Sql, scope: Scope, name: string | null): Promise<void> {
+  const faults = await assigneeFaults(sql, scope, name);
   if (faults.length > 0) throw invalidFields(faults);
 }
 
-/** Nobody looks after an alert that was given to a name which no user has. */
-export async function assigneeFaults(sql: Sql, name: string | null): Promise<readonly FieldError[]> {
-  if (name === null || (await isUserNamed(sql, name))) return [];
+/** Nobody looks after an alert that was given to a name which no user of the scope has. */
+export async function assigneeFaults(sql: Sql, scope: Scope, name: string | null): Promise<readonly FieldError[]> {
+  if (name === null || (await isUserNamed(sql, scope, name))) return [];
   return [{ pointer: '#/assignee', detail: 'must be the name of a user' }];
+}
+
+/** Throws `beyond-scope` for an incident that reaches beyond the caller's scope. */
+export function assertWhole({ isSeenInPart }: Pick<Alert, 'isSeenInPart'>): void {
+  if (!isSeenInPart) return;
+  throw new Problem('beyond-scope', { detail: 'The incident holds computers of others, too; act on your own alerts.' });
 }
 
 /** Acts of which recipients may have to hear, or that change whether they may. */
@@ -129,6 +135,7 @@ function act(
     await prepare?.(sql);
     const before = await lock(deps.covered, sql, { ...command, isClosing });
     if (!before) throw new Problem('alert-not-found');
+    assertWhole(before);
     const after = decide(before, { actorId: actor.id, at, comment });
     if (!isSaying && isDeepStrictEqual(after, before)) return after;
     await saveAlert(sql, after);

@@ -32,6 +32,8 @@ export interface Alert {
   readonly told: Told;
   readonly reason: string;
   readonly detail: Readonly<Record<string, unknown>>;
+  /** An incident that reaches beyond the reader's scope: what is told of others is left out. */
+  readonly isSeenInPart?: boolean;
 }
 
 /** A condition that begins: one open alert per type and subject; a repeat keeps the first time and is counted. */

@@ -8,6 +8,7 @@ export function clockRoutes(clocks: ClockService): RouteDefinition[] {
       method: 'get',
       path: '/computers/:id/clock',
       permission: 'auditor',
+      reach: 'scope',
       tag: 'computers',
       summary: 'How its clock stands and runs, what happened to it, and what to do',
       query: ClockQuery,

@@ -5,37 +5,45 @@ import { composeUsers } from '../admin-api/compose-admin-api.js';
 import { createAuditLog } from '../audit/index.js';
 import { createDataSource, createPool } from '../database/data-source.js';
 import { createUnitOfWork } from '../database/in-transaction.js';
-import { sqlOfClient } from '../database/sql.js';
+import { sqlOfClient, sqlOfManager } from '../database/sql.js';
+import { dropSecondFactor } from '../second-factors/index.js';
 import { CommandFailed, EXIT, UsageError, type Command } from './command.js';
 import { openLocalDatabase, refuseUnreachable, runLocally, type LocalDatabaseOptions } from './local-database.js';
 
 export const ADMIN_RESET_PASSWORD: Command = {
   name: 'admin reset-password',
-  parameters: 'NAME',
-  summary: 'gives a user a new random password and ends his sessions, also while the manager runs',
+  parameters: 'NAME [--remove-second-factor]',
+  summary:
+    'gives a user a new random password, which he has to change, and ends his sessions, also while the manager runs',
   run: resetPassword,
 };
 
+const REMOVE = '--remove-second-factor';
+
 async function resetPassword(words: readonly string[]): Promise<number> {
-  const [name] = words;
-  if (name === undefined || words.length > 1) throw new UsageError("admin reset-password takes one user's name");
+  const removes = words.includes(REMOVE);
+  const [name, ...more] = words.filter((word) => word !== REMOVE);
+  if (name === undefined || more.length > 0) throw new UsageError("admin reset-password takes one user's name");
   try {
-    await runLocally((options) => resetIn(options, name));
+    await runLocally((options) => resetIn(options, name, removes));
     return EXIT.ok;
   } catch (error) {
     throw error instanceof Problem ? new CommandFailed(reasonOf(error)) : error;
   }
 }
 
-async function resetIn(options: LocalDatabaseOptions, name: string): Promise<void> {
-  const { firstAdministrator, resetPasswords } = await openUsers(options);
+async function resetIn(options: LocalDatabaseOptions, name: string, removes: boolean): Promise<void> {
+  const { firstAdministrator, resetPasswords, removeSecondFactor } = await openUsers(options);
   const { user, password } = await firstAdministrator.resetPassword(name, shellActor());
+  const had = removes && (await removeSecondFactor(user.id)) === 'on';
+  if (had) tell(`${user.name} has no second factor any more.`);
+  else if (user.hasSecondFactor) tell(`${user.name} still needs a code of the second factor; ${REMOVE} takes it away.`);
   if (process.stdout.isTTY) return tell(`The new password of ${user.name}, shown this once: ${password}`);
   const path = resetPasswords.write(user, password);
   tell(`The new password of ${user.name} is in ${path} until it is changed.`);
 }
 
-async function openUsers(options: LocalDatabaseOptions): Promise<ReturnType<typeof composeUsers>> {
+async function openUsers(options: LocalDatabaseOptions) {
   const { config, edges, cleanup } = options;
   const connection = await openLocalDatabase(options);
   const shared = { connection, applicationName: 'wardbeat-command', poolSize: 1, log: edges.log };
@@ -48,7 +56,10 @@ async function openUsers(options: LocalDatabaseOptions): Promise<ReturnType<type
   const [found] = await sql.query<{ there: boolean }>(`SELECT to_regclass('public.users') IS NOT NULL AS there`);
   if (!found?.there) throw new CommandFailed('The database has no tables yet: start the manager once.');
   const inTransaction = createUnitOfWork(dataSource, edges);
-  return composeUsers({ ...edges, inTransaction, sql, audit: createAuditLog(edges), dataDir: config.dataDir });
+  const audit = createAuditLog(edges);
+  const removeSecondFactor = (userId: string) =>
+    inTransaction((manager) => dropSecondFactor(audit, sqlOfManager(manager), { actor: shellActor(), userId }));
+  return { ...composeUsers({ ...edges, inTransaction, sql, audit, dataDir: config.dataDir }), removeSecondFactor };
 }
 
 /** Who the audit log names: no user of Wardbeat, but one of this machine. */

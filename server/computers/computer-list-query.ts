@@ -204,7 +204,7 @@ export function computerConditions(scope: Scope, filters: ComputerFilters): Cond
   const visible = scope.predicate('computers.policy_id', where.next);
   where.add(visible.sql, ...visible.parameters);
   if (statuses.length > 0) where.add(`computer_status.status = ANY($${where.next}::text[])`, statuses);
-  if (policyId !== undefined) where.add(subtreeCondition(where.next), policyId);
+  if (policyId !== undefined) addSubtree(where, scope, policyId);
   for (const label of labels) addLabel(where, label);
   for (const wanted of packages) addPackage(where, wanted);
   // The condition of the index.
@@ -227,6 +227,15 @@ function addPackage(where: Conditions, { name, version }: PackageFilter): void {
        AND computer_packages.name = $${parameter}${ofVersion})`,
     ...(version === undefined ? [name] : [name, version]),
   );
+}
+
+/** Below a policy that the scope does not hold there is nothing, though it may stand above the scope. */
+function addSubtree(where: Conditions, scope: Scope, policyId: string): void {
+  const asked = where.next;
+  where.add(subtreeCondition(asked), policyId);
+  if (scope.isAll) return;
+  const { sql, parameters } = scope.predicate(`$${asked}::uuid`, where.next);
+  where.add(sql, ...parameters);
 }
 
 /** An array, so that it is evaluated once and the index of policies serves. */

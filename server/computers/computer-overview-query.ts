@@ -57,7 +57,10 @@ export function createComputerOverview(deps: ComputerOverviewDeps): ComputerOver
     async list(scope, query, filters) {
       const page = parsePage(query, COMPUTER_ORDER);
       const rows = await readRows(() => listComputerRows(deps.sql, scope, { page, filters }));
-      return mapPage(pageOf(rows, page, computerRowKey(page)), viewer(deps, await deps.maintenance.at(deps.sql)));
+      return mapPage(
+        pageOf(rows, page, computerRowKey(page)),
+        viewer(deps, await deps.maintenance.at(deps.sql, scope)),
+      );
     },
     async get(scope, computerId) {
       const found = await readRows(async () => {
@@ -67,7 +70,7 @@ export function createComputerOverview(deps: ComputerOverviewDeps): ComputerOver
       const detail = await readComputerDetail(deps.sql, computerId);
       const [row] = found;
       if (!row || !detail) throw new Problem('computer-not-found');
-      const maintenance = await deps.maintenance.at(deps.sql);
+      const maintenance = await deps.maintenance.at(deps.sql, scope);
       return { ...viewer(deps, maintenance)(row), ...detailOf(detail, deps.clock) };
     },
   };

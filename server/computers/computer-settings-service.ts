@@ -8,6 +8,7 @@ import type { Scope } from '../access/scope.js';
 import { editForest, type Caller, type ForestEdit } from '../policies/forest-edit.js';
 import { changedOverrides } from '../policies/policy-rules.js';
 import type { SettingsEdit, SettingsView } from '../policies/policy-settings-service.js';
+import { settingsSeenBy } from '../policies/settings-seen.js';
 import { auditComputer } from './computer-audit.js';
 import { createComputerRepository } from './computer-repository.js';
 import { overridesOrNull, resolveComputer, rulesSinceAfter } from './computer-rules.js';
@@ -36,7 +37,8 @@ export function createComputerSettingsService(deps: ComputerServiceDeps): Comput
       if (!policy) continue;
       const resolved = resolveComputer(policy, computer);
       const { fingerprint } = settingsDocument(effectiveValues(resolved));
-      return { revision: computer.revision, fingerprint, settings: resolved.settings };
+      const { settings } = settingsSeenBy(scope, cache.policies(), resolved);
+      return { revision: computer.revision, fingerprint, settings };
     }
     throw new Problem('unavailable', { detail: 'The computer is being moved at this moment.', retryAfterSeconds: 1 });
   };
@@ -46,8 +48,9 @@ export function createComputerSettingsService(deps: ComputerServiceDeps): Comput
       const computer = await repository.find(scope, computerId);
       if (!computer) return [];
       await cache.refresh();
-      const above = cache.resolvedOf(computer.policyId);
-      if (!above) return [];
+      const resolved = cache.resolvedOf(computer.policyId);
+      if (!resolved) return [];
+      const above = settingsSeenBy(scope, cache.policies(), resolved);
       const set = changedOverrides(computer.overrides ?? {}, readSettingsPatch(patch, '#').patch.set);
       return overrideFaults({ above, set, kind: computer.kind });
     },
@@ -71,7 +74,8 @@ async function editOverrides(deps: ComputerServiceDeps, edit: ForestEdit, asked:
   const before = await lockComputer(repository, caller.scope, asked);
   const stored = before.overrides ?? {};
   const above = resolvedPolicy(edit, before.policyId);
-  assertOverridesCount({ above, set: changedOverrides(stored, patch.set), kind: before.kind });
+  const seen = settingsSeenBy(caller.scope, edit.policies, above);
+  assertOverridesCount({ above: seen, set: changedOverrides(stored, patch.set), kind: before.kind });
   const overrides = overridesOrNull(applySettingsPatch(stored, patch));
   if (isDeepStrictEqual(overrides, before.overrides)) return;
   const wanted: Computer = { ...before, overrides };

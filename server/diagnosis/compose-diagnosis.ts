@@ -1,5 +1,6 @@
 import { toRfc3339 } from '../../lib/clock.js';
 import type { RouteDefinition } from '../admin-api/route.js';
+import type { Scope } from '../access/scope.js';
 import type { MaintenanceView } from '../maintenance/index.js';
 import type { PolicySettingsCache } from '../policies/index.js';
 import type { DiagnosisRow } from './diagnosis-query.js';
@@ -14,13 +15,17 @@ export interface ComposeDiagnosisDeps extends Omit<DiagnosisDeps, 'maintenanceOf
 
 export function composeDiagnosis(deps: ComposeDiagnosisDeps): { readonly routes: readonly RouteDefinition[] } {
   const { cache, maintenance, sql } = deps;
-  const maintenanceOf = async (row: DiagnosisRow): Promise<Maintenance | null> => {
+  const maintenanceOf = async (row: DiagnosisRow, scope: Scope): Promise<Maintenance | null> => {
     await cache.refresh();
     // Deleted since the row was read: the next look finds the computer elsewhere.
     if (!cache.resolvedOf(row.policy_id)) return null;
-    const present = (await maintenance.at(sql)).presentOf(row);
+    const present = (await maintenance.at(sql, scope)).presentOf(row);
     const until = present?.isEndless ? null : toRfc3339(present?.until ?? 0);
-    return present && { until, name: `${present.source.kind} ${present.source.name}` };
+    return present && { until, name: saidOf(present.source) };
   };
   return { routes: diagnosisRoutes(createDiagnosisService({ ...deps, maintenanceOf })) };
+}
+
+function saidOf({ kind, name }: { readonly kind: string; readonly name: string }): string {
+  return kind === 'above' ? 'a policy above those that you may see' : `${kind} ${name}`;
 }

@@ -1,5 +1,6 @@
 import type { RefusalCode } from '../../policies/diagnosis-rules.js';
 import type { Scope } from '../access/scope.js';
+import { shownFactor } from '../alerts/alert-scope.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import { LIVENESS_COLUMNS, LIVENESS_TABLES, type LivenessRow } from '../statuses/liveness-row.js';
@@ -112,7 +113,8 @@ const GAPS_MAX = 5;
 const ALERTS_MAX = 10;
 
 /** The caller has checked that the computer may be seen. */
-export async function readDiagnosisLists(sql: Sql, computerId: string): Promise<DiagnosisLists> {
+export async function readDiagnosisLists(sql: Sql, scope: Scope, computerId: string): Promise<DiagnosisLists> {
+  const shown = shownFactor(scope, 'incident.subject', 2);
   return {
     changes: await sql.query<StatusChangeRow>(
       `SELECT status_history.status, status_history.previous_status, status_history.reason, status_history.since_fleet_ms
@@ -133,12 +135,12 @@ export async function readDiagnosisLists(sql: Sql, computerId: string): Promise<
       [computerId],
     ),
     alerts: await sql.query<OpenAlertRow>(
-      `SELECT alerts.type, alerts.reason, alerts.raised_fleet_ms, incident.subject AS incident_subject,
+      `SELECT alerts.type, alerts.reason, alerts.raised_fleet_ms, ${shown.sql} AS incident_subject,
          incident.raised_fleet_ms AS incident_raised_fleet_ms
        FROM alerts LEFT JOIN alerts AS incident ON incident.id = alerts.incident_id
        WHERE alerts.computer_id = $1 AND alerts.state IN ('raised', 'acknowledged')
        ORDER BY alerts.raised_fleet_ms DESC, alerts.id DESC LIMIT ${ALERTS_MAX}`,
-      [computerId],
+      [computerId, ...shown.parameters],
     ),
   };
 }

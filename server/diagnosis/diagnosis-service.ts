@@ -32,7 +32,7 @@ export interface DiagnosisDeps {
   /** The deaf spans that are known now, of the listening ledger. */
   readonly spans: () => readonly DeafSpan[];
   readonly prober: Pick<Prober, 'probe'>;
-  readonly maintenanceOf: (row: DiagnosisRow) => Promise<Maintenance | null>;
+  readonly maintenanceOf: (row: DiagnosisRow, scope: Scope) => Promise<Maintenance | null>;
 }
 
 export interface DiagnosisService {
@@ -46,7 +46,7 @@ export function createDiagnosisService(deps: DiagnosisDeps): DiagnosisService {
   return {
     async get(scope, computerId) {
       const row = await findRow(deps, scope, computerId);
-      return toDto(deps, await gather(deps, row));
+      return toDto(deps, await gather(deps, scope, row));
     },
     async probe({ actor, scope }, computerId) {
       await findRow(deps, scope, computerId);
@@ -78,10 +78,10 @@ async function findRow({ sql }: DiagnosisDeps, scope: Scope, computerId: string)
   return row;
 }
 
-async function gather(deps: DiagnosisDeps, row: DiagnosisRow): Promise<Known> {
+async function gather(deps: DiagnosisDeps, scope: Scope, row: DiagnosisRow): Promise<Known> {
   const { clock, sql, spans, maintenanceOf } = deps;
-  const lists = await readDiagnosisLists(sql, row.computer_id);
-  const maintenance = await maintenanceOf(row);
+  const lists = await readDiagnosisLists(sql, scope, row.computer_id);
+  const maintenance = await maintenanceOf(row, scope);
   const at = clock.fleet();
   const certificate = certificateOf(row, clock.toTrusted(at) - at);
   const clockRow = await readClockRow(sql, Scope.all, row.computer_id);

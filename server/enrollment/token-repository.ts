@@ -40,13 +40,22 @@ export interface TokenRepository {
   holdPolicy(scope: Scope, policyId: string): Promise<{ name: string } | undefined>;
 }
 
-const COLUMNS = `enrollment_tokens.id, enrollment_tokens.policy_id AS "policyId", policies.name AS "policyName",
+const COLUMNS = (
+  computerId: string,
+): string => `enrollment_tokens.id, enrollment_tokens.policy_id AS "policyId", policies.name AS "policyName",
   enrollment_tokens.kind, enrollment_tokens.labels, enrollment_tokens.uses, enrollment_tokens.used,
   enrollment_tokens.expires_at AS "expiresAt", enrollment_tokens.rate_per_second AS "ratePerSecond",
-  enrollment_tokens.computer_id AS "computerId", enrollment_tokens.created_at AS "createdAt",
+  ${computerId} AS "computerId", enrollment_tokens.created_at AS "createdAt",
   enrollment_tokens.created_by AS "createdBy"`;
 
 const TABLES = 'enrollment_tokens JOIN policies ON policies.id = enrollment_tokens.policy_id';
+
+/** The record that a token names; null where it was moved out of the scope. Its parameters are those of the scope. */
+function namedComputer(scope: Scope, first: number): string {
+  if (scope.isAll) return 'enrollment_tokens.computer_id';
+  return `(SELECT computers.id FROM computers
+    WHERE computers.id = enrollment_tokens.computer_id AND ${scope.predicate('computers.policy_id', first).sql})`;
+}
 
 export function createTokenRepository(sql: Sql): TokenRepository {
   const one = async <Row extends object>(text: string, parameters: readonly unknown[]): Promise<Row | undefined> =>
@@ -58,7 +67,7 @@ export function createTokenRepository(sql: Sql): TokenRepository {
       const keyset = keysetOf(page, 3 + visible.parameters.length);
       const pattern = q === undefined ? null : containing(q);
       const rows = await sql.query<StoredToken>(
-        `SELECT ${COLUMNS} FROM ${TABLES} WHERE ${visible.sql} AND ${keyset.condition}
+        `SELECT ${COLUMNS(namedComputer(scope, 3))} FROM ${TABLES} WHERE ${visible.sql} AND ${keyset.condition}
            AND ($2::text IS NULL OR policies.name ILIKE $2 ESCAPE '\\' OR enrollment_tokens.created_by ILIKE $2 ESCAPE '\\')
          ORDER BY ${keyset.orderBy} LIMIT $1`,
         [page.limit + 1, pattern, ...visible.parameters, ...keyset.parameters],
@@ -68,7 +77,7 @@ export function createTokenRepository(sql: Sql): TokenRepository {
     lock(scope, tokenId) {
       const visible = scope.predicate('enrollment_tokens.policy_id', 2);
       return one<StoredToken>(
-        `SELECT ${COLUMNS} FROM ${TABLES} WHERE enrollment_tokens.id = $1 AND ${visible.sql}
+        `SELECT ${COLUMNS(namedComputer(scope, 2))} FROM ${TABLES} WHERE enrollment_tokens.id = $1 AND ${visible.sql}
          FOR UPDATE OF enrollment_tokens`,
         [tokenId, ...visible.parameters],
       );

@@ -15,6 +15,7 @@ export function latenessRoutes(deps: LatenessRoutesDeps): RouteDefinition[] {
       method: 'get',
       path: '/policies/:id/lateness',
       permission: 'auditor',
+      reach: 'scope',
       tag: 'policies',
       summary: 'How late heartbeats came, by day',
       query: LatenessQuery,

@@ -88,9 +88,12 @@ export class MaintenanceWindowDto {
   createdBy!: string;
 }
 
-/** Where a window comes from: the origin of the setting, or `window` for one made by API, with its comment as name. */
+/**
+ * Where a window comes from: the origin of the setting, or `window` for one made by API, with its comment as name; `above`,
+ * without a name, for a policy that one may not see.
+ */
 export class MaintenanceSourceDto {
-  @OneOf('default', 'policy', 'computer', 'window')
+  @OneOf('default', 'policy', 'computer', 'window', 'above')
   kind!: string;
 
   @Shown(NULLABLE_ID)

@@ -36,7 +36,7 @@ export function readWindowsFrom(sql: Sql, now: number): Promise<MaintenanceOrder
   );
 }
 
-/** Those for a label alone are shown to everyone: they reach into every scope. */
+/** Those for a label alone are shown where the scope holds a computer with it: they reach into every scope. */
 export async function listWindows(
   sql: Sql,
   scope: Scope,
@@ -46,8 +46,7 @@ export async function listWindows(
   const next = () => parameters.length + 1;
   const visible = scope.predicate(OWNING_POLICY, next());
   parameters.push(...visible.parameters);
-  const isForLabel = 'maintenance_windows.computer_id IS NULL AND maintenance_windows.policy_id IS NULL';
-  const conditions = [`(${visible.sql} OR (${isForLabel}))`];
+  const conditions = [`(${visible.sql} OR ${reachesInto(scope, 1)})`];
   const add = (condition: (first: number) => string, ...values: readonly unknown[]) => {
     conditions.push(condition(next()));
     parameters.push(...values);
@@ -78,14 +77,25 @@ const isForComputer = (first: number): string =>
    AND (maintenance_windows.policy_id IS NULL OR maintenance_windows.policy_id = ANY($${first + 1}::uuid[]))
    AND (maintenance_windows.label IS NULL OR maintenance_windows.label = ANY($${first + 2}::text[]))`;
 
-/** Takes the row's lock. Windows for a label alone are only for callers who may change the whole forest. */
+/** Whether a window for a label alone is for a computer of the scope; the parameters are those of the scope. */
+function reachesInto(scope: Scope, first: number): string {
+  const { sql } = scope.predicate('bearer.policy_id', first);
+  return `(maintenance_windows.computer_id IS NULL AND maintenance_windows.policy_id IS NULL AND EXISTS (
+    SELECT FROM computers AS bearer CROSS JOIN LATERAL jsonb_each_text(bearer.labels) AS borne (key, value)
+    WHERE maintenance_windows.label IN (borne.key, borne.key || '=' || borne.value) AND ${sql}))`;
+}
+
+/** Takes the row's lock. Throws `beyond-scope` for a window that is seen but belongs to the whole forest. */
 export async function lockWindow(sql: Sql, scope: Scope, id: string): Promise<MaintenanceOrder | undefined> {
   const visible = scope.predicate(OWNING_POLICY, 2);
   const [row] = await sql.query<MaintenanceOrder>(
-    `SELECT ${COLUMNS} FROM ${TABLES} WHERE maintenance_windows.id = $1 AND ${visible.sql}
+    `SELECT ${COLUMNS} FROM ${TABLES}
+     WHERE maintenance_windows.id = $1 AND (${visible.sql} OR ${reachesInto(scope, 2)})
      FOR UPDATE OF maintenance_windows`,
     [id, ...visible.parameters],
   );
+  if (row && row.computerId === null && row.policyId === null)
+    scope.assertAll('A window for a label alone belongs to the whole forest.');
   return row;
 }
 

@@ -1,6 +1,6 @@
 import { parseRfc3339 } from '../../lib/clock.js';
 import type { FieldError } from '../../lib/problem.js';
-import { Scope } from '../access/scope.js';
+import type { Scope } from '../access/scope.js';
 
 const DAY_MS = 86_400_000;
 const LONGEST_DAYS = 366;
@@ -33,7 +33,7 @@ export function targetFaults({
 
 /** Whoever may not change everything names a policy. */
 export function scopeFaults({ computerId, policyId }: Partial<WindowRequest>, scope: Scope): readonly FieldError[] {
-  if (computerId !== undefined || policyId !== undefined || scope === Scope.all) return [];
+  if (computerId !== undefined || policyId !== undefined || scope.isAll) return [];
   return [
     { pointer: '#/policyId', detail: 'must name a policy that you may change, since a label is found everywhere' },
   ];

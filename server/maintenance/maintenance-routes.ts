@@ -39,6 +39,7 @@ export function maintenanceRoutes(deps: MaintenanceRoutesDeps): RouteDefinition[
       method: 'get',
       path,
       permission: 'auditor',
+      reach: 'scope',
       tag,
       summary:
         'List maintenance windows made by API; with computerId, also the running and the next ones of its setting',
@@ -57,6 +58,7 @@ export function maintenanceRoutes(deps: MaintenanceRoutesDeps): RouteDefinition[
       method: 'post',
       path,
       permission: 'operator',
+      reach: 'scope',
       tag,
       summary: 'Notify nothing about a computer, a label or a subtree until an instant',
       body: CreateMaintenanceWindowBody,
@@ -75,6 +77,7 @@ export function maintenanceRoutes(deps: MaintenanceRoutesDeps): RouteDefinition[
       method: 'delete',
       path: `${path}/:id`,
       permission: 'operator',
+      reach: 'scope',
       tag,
       summary: 'End a maintenance window at once, or forget one that has not begun',
       reply: { status: 204 },
@@ -107,7 +110,7 @@ async function readComputer(deps: MaintenanceRoutesDeps, scope: Scope, computerI
   if (!row) throw new Problem('computer-not-found');
   await deps.cache.refresh();
   if (!deps.cache.resolvedOf(row.policy_id)) throw new Problem('computer-not-found');
-  const setting = (await deps.maintenance.at(deps.sql)).ofSetting(row, UPCOMING);
+  const setting = (await deps.maintenance.at(deps.sql, scope)).ofSetting(row, UPCOMING);
   return { computer: deps.maintenance.targetOf(row), setting: toSettingDto(setting) };
 }
 

@@ -25,7 +25,7 @@ export interface MaintenanceService {
   create(caller: Caller, request: WindowRequest): Promise<MaintenanceOrder>;
   /**
    * Ends one that has begun at this instant, and forgets one that has not. Throws `maintenance-window-not-found`, also
-   * for one that is over: what was, stays.
+   * for one that is over: what was, stays; `beyond-scope` for one that others made for a label alone.
    */
   end(caller: Caller, id: string): Promise<void>;
 }

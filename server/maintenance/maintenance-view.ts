@@ -9,15 +9,19 @@ import {
 } from '../../policies/maintenance-rules.js';
 import type { Span } from '../../policies/listening-ledger.js';
 import type { MaintenanceWindow } from '../../policies/setting-values.js';
+import type { Scope } from '../access/scope.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { PolicySettingsCache } from '../policies/cached-settings.js';
 import { readWindowsFrom } from './maintenance-repository.js';
 import type { MaintenanceOrder, MaintenanceSubject } from './maintenance-window.js';
 
-/** Where a window comes from: the setting's origin, or the one-off window with its comment as name. */
+/**
+ * Where a window comes from: the setting's origin, or the one-off window with its comment as name; `above` for one of a
+ * policy that the reader may not see.
+ */
 export interface MaintenanceSource {
-  readonly kind: 'default' | 'policy' | 'computer' | 'window';
+  readonly kind: 'default' | 'policy' | 'computer' | 'window' | 'above';
   readonly id: string | null;
   readonly name: string;
 }
@@ -54,8 +58,8 @@ export interface MaintenanceSnapshot {
 }
 
 export interface MaintenanceView {
-  /** The cache must know the policies of whatever is asked for afterwards. */
-  at(sql: Sql): Promise<MaintenanceSnapshot>;
+  /** As the scope's reader may know it. The cache must know the policies of whatever is asked for afterwards. */
+  at(sql: Sql, scope: Scope): Promise<MaintenanceSnapshot>;
   targetOf(subject: MaintenanceSubject): TargetedComputer;
 }
 
@@ -63,6 +67,8 @@ export interface MaintenanceViewDeps {
   readonly cache: Pick<PolicySettingsCache, 'policies' | 'resolvedOfSubject'>;
   readonly clock: Pick<FleetClock, 'fleet' | 'toWall'>;
 }
+
+const ABOVE: MaintenanceSource = { kind: 'above', id: null, name: '' };
 
 /** Distinct settings whose calendars are kept. */
 const CALENDARS_MAX = 1000;
@@ -80,7 +86,8 @@ export function createMaintenanceView({ cache, clock }: MaintenanceViewDeps): Ma
   };
   return {
     targetOf,
-    async at(sql) {
+    async at(sql, scope) {
+      const isShown = (policyId: string): boolean => scope.isAll || scope.holds(cache.policies(), policyId);
       const now = clock.toWall(clock.fleet());
       const orders = await readWindowsFrom(sql, now);
       const windowsOf = (subject: MaintenanceSubject): AllWindows => {
@@ -91,19 +98,18 @@ export function createMaintenanceView({ cache, clock }: MaintenanceViewDeps): Ma
       const settingSource = (subject: MaintenanceSubject): MaintenanceSource => {
         const { source } = settingOf(subject);
         if (source.kind === 'computer') return { kind: 'computer', id: subject.computer_id, name: subject.name };
-        return source.kind === 'policy'
-          ? { kind: 'policy', id: source.id, name: source.name }
-          : { kind: 'default', id: null, name: 'default' };
+        if (source.kind !== 'policy') return { kind: 'default', id: null, name: 'default' };
+        return isShown(source.id) ? { kind: 'policy', id: source.id, name: source.name } : ABOVE;
       };
+      const orderSource = ({ id, policyId, comment }: MaintenanceOrder): MaintenanceSource =>
+        policyId === null || isShown(policyId) ? { kind: 'window', id, name: comment } : ABOVE;
       return {
         windows: orders.map(({ id, endsAt }) => `${id} ${endsAt.getTime()}`).join(),
         presentOf(subject) {
           const present = maintenanceAt(windowsOf(subject), now);
           if (!present) return null;
           const order = orders.find(({ id }) => id === present.windowId);
-          const source: MaintenanceSource = order
-            ? { kind: 'window', id: order.id, name: order.comment }
-            : settingSource(subject);
+          const source = order ? orderSource(order) : settingSource(subject);
           return { until: present.until, isEndless: present.isEndless, source };
         },
         nextOf: (subject) => nextMaintenanceAt(windowsOf(subject), now),

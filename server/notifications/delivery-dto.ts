@@ -54,7 +54,7 @@ export class DeliveryReply {
   lastError!: string | null;
 
   @IsArray()
-  @Shown({ type: 'array', items: { type: 'string', format: 'uuid' }, description: 'the first 100' })
+  @Shown({ type: 'array', items: { type: 'string', format: 'uuid' }, description: 'the first 100 that one may see' })
   alertIds!: readonly string[];
 
   @Integer(0, COUNT_MAX)

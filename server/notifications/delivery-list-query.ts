@@ -1,5 +1,6 @@
 import { Problem } from '../../lib/problem.js';
 import { keysetOf, pageOf, parsePage, type ListOrder, type Page } from '../admin-api/page.js';
+import type { Scope } from '../access/scope.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { DeliveriesQuery } from './delivery-dto.js';
@@ -38,35 +39,60 @@ export const DELIVERY_ORDER: ListOrder = {
 
 const IDS_SHOWN = 100;
 
-const COLUMNS = `deliveries.id, deliveries.channel_id AS "channelId", channels.name AS "channelName",
+/** Where the scope's parameters begin. */
+const FIRST = 2;
+
+/** What a reader sees of the log: messages of routes that belong to the scope, and of their alerts those of its computers. */
+function seenBy(scope: Scope) {
+  const { sql: visible, parameters } = scope.predicate('routes.policy_id', FIRST);
+  const own = scope.predicate('concerned.policy_id', FIRST);
+  const listed = scope.isAll
+    ? 'notification_delivery_alerts listed'
+    : `(SELECT one.* FROM notification_delivery_alerts one JOIN computers concerned ON concerned.id = one.computer_id
+        WHERE ${own.sql}) AS listed`;
+  const count = scope.isAll
+    ? 'deliveries.alert_count'
+    : `(SELECT count(*)::integer FROM ${listed} WHERE listed.delivery_id = deliveries.id)`;
+  return { visible, parameters, listed, columns: columnsOf(listed, count) };
+}
+
+const columnsOf = (
+  listed: string,
+  count: string,
+): string => `deliveries.id, deliveries.channel_id AS "channelId", channels.name AS "channelName",
   deliveries.route_id AS "routeId", deliveries.kind, deliveries.state, deliveries.attempts,
-  deliveries.last_error AS "lastError", deliveries.alert_count AS "alertCount",
+  deliveries.last_error AS "lastError", ${count} AS "alertCount",
   deliveries.created_fleet_ms AS "createdAt", deliveries.due_fleet_ms AS "dueAt",
   deliveries.ended_fleet_ms AS "endedAt",
-  ARRAY(SELECT listed.alert_id::text FROM notification_delivery_alerts listed
+  ARRAY(SELECT listed.alert_id::text FROM ${listed}
         WHERE listed.delivery_id = deliveries.id ORDER BY listed.position, listed.alert_id LIMIT ${IDS_SHOWN}) AS "alertIds"`;
 
 const TABLES = `notification_deliveries deliveries
-  LEFT JOIN notification_channels channels ON channels.id = deliveries.channel_id`;
+  LEFT JOIN notification_channels channels ON channels.id = deliveries.channel_id
+  LEFT JOIN notification_routes routes ON routes.id = deliveries.route_id`;
 
-/** The log of messages, newest first. It names alerts by id only, so it takes no scope. */
-export async function listDeliveries(sql: Sql, query: DeliveriesQuery): Promise<Page<LoggedDelivery>> {
+/** The log of messages, newest first. */
+export async function listDeliveries(sql: Sql, scope: Scope, query: DeliveriesQuery): Promise<Page<LoggedDelivery>> {
   const page = parsePage(query, DELIVERY_ORDER);
-  const keyset = keysetOf(page, 6);
+  const { visible, parameters, listed, columns } = seenBy(scope);
+  const next = FIRST + parameters.length;
+  const keyset = keysetOf(page, next + 4);
   const rows = await sql.query<LoggedDelivery>(
-    `SELECT ${COLUMNS} FROM ${TABLES}
-     WHERE ($1::text IS NULL OR deliveries.state = $1) AND ($2::uuid IS NULL OR deliveries.channel_id = $2)
-       AND ($3::uuid IS NULL OR deliveries.route_id = $3)
-       AND ($4::uuid IS NULL OR deliveries.id IN (
-         SELECT listed.delivery_id FROM notification_delivery_alerts listed WHERE listed.alert_id = $4))
-       AND ${keyset.condition}
-     ORDER BY ${keyset.orderBy} LIMIT $5`,
+    `SELECT ${columns} FROM ${TABLES}
+     WHERE ($${next}::text IS NULL OR deliveries.state = $${next})
+       AND ($${next + 1}::uuid IS NULL OR deliveries.channel_id = $${next + 1})
+       AND ($${next + 2}::uuid IS NULL OR deliveries.route_id = $${next + 2})
+       AND ($${next + 3}::uuid IS NULL OR deliveries.id IN (
+         SELECT listed.delivery_id FROM ${listed} WHERE listed.alert_id = $${next + 3}))
+       AND ${visible} AND ${keyset.condition}
+     ORDER BY ${keyset.orderBy} LIMIT $1`,
     [
+      page.limit + 1,
+      ...parameters,
       query.state ?? null,
       query.channelId ?? null,
       query.routeId ?? null,
       query.alertId ?? null,
-      page.limit + 1,
       ...keyset.parameters,
     ],
   );
@@ -74,8 +100,12 @@ export async function listDeliveries(sql: Sql, query: DeliveriesQuery): Promise<
 }
 
 /** Throws `notification-delivery-not-found`. */
-export async function getDelivery(sql: Sql, id: string): Promise<LoggedDelivery> {
-  const [row] = await sql.query<LoggedDelivery>(`SELECT ${COLUMNS} FROM ${TABLES} WHERE deliveries.id = $1`, [id]);
+export async function getDelivery(sql: Sql, scope: Scope, id: string): Promise<LoggedDelivery> {
+  const { visible, parameters, columns } = seenBy(scope);
+  const [row] = await sql.query<LoggedDelivery>(
+    `SELECT ${columns} FROM ${TABLES} WHERE deliveries.id = $1 AND ${visible}`,
+    [id, ...parameters],
+  );
   if (!row) throw new Problem('notification-delivery-not-found');
   return row;
 }

@@ -22,22 +22,26 @@ export function deliveryRoutes({ deliveries, fleetClock }: DeliveryRoutesDeps): 
       method: 'get',
       path,
       permission: 'auditor',
+      reach: 'scope',
       summary: 'The log of notifications, newest first unless sorted otherwise; sorted by createdAt',
       tag,
       query: DeliveriesQuery,
       list: DELIVERY_ORDER,
       reply: { status: 200, body: pageSchemaOf(DeliveryReply) },
-      handle: async ({ query }) => ({ body: mapPage(await deliveries.list(query), (one) => toReply(one, shown)) }),
+      handle: async ({ scope, query }) => ({
+        body: mapPage(await deliveries.list(scope, query), (one) => toReply(one, shown)),
+      }),
     }),
     defineRoute({
       method: 'get',
       path: `${path}/:id`,
       permission: 'auditor',
+      reach: 'scope',
       summary: 'One notification with its attempts',
       tag,
       reply: { status: 200, body: DeliveryDetailReply },
-      async handle({ params }) {
-        const { delivery, history } = await deliveries.get(params['id'] ?? '');
+      async handle({ scope, params }) {
+        const { delivery, history } = await deliveries.get(scope, params['id'] ?? '');
         const attempts = history.map((attempt) => ({ ...attempt, endedAt: shown(attempt.endedAt) }));
         return { body: { ...toReply(delivery, shown), history: attempts } };
       },
@@ -46,11 +50,12 @@ export function deliveryRoutes({ deliveries, fleetClock }: DeliveryRoutesDeps): 
       method: 'post',
       path: `${path}/:id/resend`,
       permission: 'administrator',
+      reach: 'scope',
       summary: 'Send a notification again, under the same id; dead letters too',
       tag,
       reply: { status: 200, body: DeliveryReply },
-      handle: async ({ params, actor }) => ({
-        body: toReply(await deliveries.resend(params['id'] ?? '', actor), shown),
+      handle: async ({ params, actor, scope }) => ({
+        body: toReply(await deliveries.resend({ actor, scope }, params['id'] ?? ''), shown),
       }),
     }),
   ];

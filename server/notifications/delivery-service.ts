@@ -2,10 +2,12 @@ import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
 import { toRfc3339 } from '../../lib/clock.js';
 import type { Actor } from '../access/actor.js';
+import type { Scope } from '../access/scope.js';
 import type { Page } from '../admin-api/page.js';
 import type { AuditLog } from '../audit/index.js';
 import type { UnitOfWork } from '../database/in-transaction.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
+import type { Caller } from '../policies/forest-edit.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import { findChannel, getChannel } from './channel-repository.js';
 import { openSecrets } from './channel-service.js';
@@ -44,11 +46,14 @@ export interface TestResult {
 }
 
 export interface DeliveryService {
-  list(query: DeliveriesQuery): Promise<Page<LoggedDelivery>>;
+  list(scope: Scope, query: DeliveriesQuery): Promise<Page<LoggedDelivery>>;
   /** Throws `notification-delivery-not-found`. */
-  get(id: string): Promise<{ readonly delivery: LoggedDelivery; readonly history: readonly LoggedAttempt[] }>;
+  get(
+    scope: Scope,
+    id: string,
+  ): Promise<{ readonly delivery: LoggedDelivery; readonly history: readonly LoggedAttempt[] }>;
   /** Queues it anew under its id, whatever became of it. Throws `notification-delivery-not-found`, `notification-channel-not-found`. */
-  resend(id: string, actor: Actor): Promise<LoggedDelivery>;
+  resend(caller: Caller, id: string): Promise<LoggedDelivery>;
   /** Sends a test over a channel now. Throws `notification-channel-not-found`, `too-many-requests`. */
   test(channelId: string, actor: Actor): Promise<TestResult>;
 }
@@ -59,11 +64,11 @@ const RETRY_SECONDS = 10;
 export function createDeliveryService(deps: DeliveryServiceDeps): DeliveryService {
   let testing = 0;
   return {
-    list: (query) => listDeliveries(deps.sql, query),
-    async get(id) {
-      return { delivery: await getDelivery(deps.sql, id), history: await readAttempts(deps.sql, id) };
+    list: (scope, query) => listDeliveries(deps.sql, scope, query),
+    async get(scope, id) {
+      return { delivery: await getDelivery(deps.sql, scope, id), history: await readAttempts(deps.sql, id) };
     },
-    resend: (id, actor) => deps.inTransaction((manager) => resend(deps, sqlOfManager(manager), { id, actor })),
+    resend: (caller, id) => deps.inTransaction((manager) => resend(deps, sqlOfManager(manager), { id, caller })),
     async test(channelId, actor) {
       const channel = await getChannel(deps.sql, channelId);
       if (testing >= TESTS_AT_ONCE) throw new Problem('too-many-requests', { retryAfterSeconds: RETRY_SECONDS });
@@ -121,10 +126,10 @@ function noteTest(
 async function resend(
   { fleetClock, audit }: DeliveryServiceDeps,
   sql: Sql,
-  { id, actor }: { id: string; actor: Actor },
+  { id, caller: { actor, scope } }: { id: string; caller: Caller },
 ): Promise<LoggedDelivery> {
   await sql.query('SELECT 1 FROM notification_deliveries WHERE id = $1 FOR UPDATE', [id]);
-  const before = await getDelivery(sql, id);
+  const before = await getDelivery(sql, scope, id);
   if (!(await findChannel(sql, before.channelId)))
     throw new Problem('notification-channel-not-found', { detail: 'Its channel was deleted.' });
   const now = fleetClock.fleet();
@@ -136,5 +141,5 @@ async function resend(
     subjectId: id,
     before: { state: before.state, attempts: before.attempts },
   });
-  return getDelivery(sql, id);
+  return getDelivery(sql, scope, id);
 }

@@ -1,5 +1,6 @@
 import { Problem } from '../../lib/problem.js';
 import { containing, keysetOf, namedOrder, pageOfNamed, parsePage, type Page } from '../admin-api/page.js';
+import { Scope } from '../access/scope.js';
 import type { Sql } from '../database/sql.js';
 import { refusingTakenName } from '../database/taken-name.js';
 import type { RoutingsQuery } from './routing-dto.js';
@@ -16,33 +17,42 @@ export const ROUTING_COLUMNS = `notification_routes.id, notification_routes.name
   notification_routes.created_at AS "createdAt", notification_routes.created_by AS "createdBy",
   notification_routes.updated_at AS "updatedAt"`;
 
-export async function listRoutings(sql: Sql, query: RoutingsQuery): Promise<Page<Routing>> {
+/** A route belongs to the policy that it names; one that names none, to no scope but the whole. */
+export async function listRoutings(sql: Sql, scope: Scope, query: RoutingsQuery): Promise<Page<Routing>> {
   const page = parsePage(query, ROUTING_ORDER);
-  const keyset = keysetOf(page, 4);
+  const visible = scope.predicate('notification_routes.policy_id', 4);
+  const keyset = keysetOf(page, visible.parameters.length + 4);
   const rows = await sql.query<Routing>(
     `SELECT ${ROUTING_COLUMNS} FROM notification_routes
      WHERE ($1::text IS NULL OR notification_routes.name ILIKE $1 ESCAPE '\\')
-       AND ($2::uuid IS NULL OR notification_routes.channel_id = $2) AND ${keyset.condition}
+       AND ($2::uuid IS NULL OR notification_routes.channel_id = $2) AND ${visible.sql} AND ${keyset.condition}
      ORDER BY ${keyset.orderBy} LIMIT $3`,
-    [query.q === undefined ? null : containing(query.q), query.channelId ?? null, page.limit + 1, ...keyset.parameters],
+    [
+      query.q === undefined ? null : containing(query.q),
+      query.channelId ?? null,
+      page.limit + 1,
+      ...visible.parameters,
+      ...keyset.parameters,
+    ],
   );
   return pageOfNamed(rows, page);
 }
 
 /** Throws `notification-route-not-found`. */
-export async function getRouting(sql: Sql, id: string): Promise<Routing> {
+export async function getRouting(sql: Sql, scope: Scope, id: string): Promise<Routing> {
+  const visible = scope.predicate('notification_routes.policy_id', 2);
   const [routing] = await sql.query<Routing>(
-    `SELECT ${ROUTING_COLUMNS} FROM notification_routes WHERE notification_routes.id = $1`,
-    [id],
+    `SELECT ${ROUTING_COLUMNS} FROM notification_routes WHERE notification_routes.id = $1 AND ${visible.sql}`,
+    [id, ...visible.parameters],
   );
   if (!routing) throw new Problem('notification-route-not-found');
   return routing;
 }
 
-/** The same, locked until the transaction ends. */
+/** Any of them, locked until the transaction ends. */
 export async function lockRouting(sql: Sql, id: string): Promise<Routing> {
   await sql.query('SELECT 1 FROM notification_routes WHERE id = $1 FOR UPDATE', [id]);
-  return getRouting(sql, id);
+  return getRouting(sql, Scope.all, id);
 }
 
 function valuesOf(routing: Routing): unknown[] {

@@ -2,6 +2,7 @@ import { invalidFields, Problem, type FieldError } from '../../lib/problem.js';
 import type { Clock } from '../../lib/clock.js';
 import type { Random } from '../../lib/random.js';
 import type { Actor } from '../access/actor.js';
+import type { Scope } from '../access/scope.js';
 import type { Page } from '../admin-api/page.js';
 import type { AuditLog } from '../audit/index.js';
 import type { UnitOfWork } from '../database/in-transaction.js';
@@ -42,8 +43,8 @@ export interface RoutingChange {
 
 /** All throw `notification-route-not-found`; writes also `name-taken` and, for a channel or policy unknown, `request-invalid`. */
 export interface RoutingService {
-  list(query: RoutingsQuery): Promise<Page<Routing>>;
-  get(id: string): Promise<Routing>;
+  list(scope: Scope, query: RoutingsQuery): Promise<Page<Routing>>;
+  get(scope: Scope, id: string): Promise<Routing>;
   create(body: CreateRoutingBody, actor: Actor): Promise<Routing>;
   /** Which of them is unknown. */
   targetFaults(targets: Targets): Promise<readonly FieldError[]>;
@@ -58,8 +59,8 @@ export function createRoutingService(deps: RoutingServiceDeps): RoutingService {
   const inTransaction = <T>(work: (sql: Sql) => Promise<T>): Promise<T> =>
     deps.inTransaction((manager) => work(sqlOfManager(manager)));
   return {
-    list: (query) => listRoutings(deps.sql, query),
-    get: (id) => getRouting(deps.sql, id),
+    list: (scope, query) => listRoutings(deps.sql, scope, query),
+    get: (scope, id) => getRouting(deps.sql, scope, id),
     create: (body, actor) => inTransaction((sql) => createRouting(deps, sql, { body, actor })),
     targetFaults: (targets) => targetFaults(deps.sql, targets),
     change: (change, actor) => inTransaction((sql) => changeRouting(deps, sql, { change, actor })),

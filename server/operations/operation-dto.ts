@@ -153,7 +153,7 @@ export class OperationDto {
   @Integer(1, 500)
   perSecond!: number;
 
-  /** The computers that matched when it began. */
+  /** The computers that matched when it began, as far as one may see them by now. */
   @Integer(0, COUNT_MAX)
   matched!: number;
 

@@ -9,6 +9,7 @@ import {
   refreshFlags,
   type Command,
 } from '../agent-commands/index.js';
+import { Scope } from '../access/scope.js';
 import type { AuditLog } from '../audit/audit.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetClock, FleetInstant } from '../fleet-clock/fleet-clock.js';
@@ -54,9 +55,11 @@ async function queueFor(deps: FeedDeps, sql: Sql, { operation, asked, now }: Fee
   const there = new Set(await lockLiveRows(sql, asked));
   const revoked = await findRevoked(sql, asked);
   const open = await countOpen(sql, asked);
+  const reachable = await findReachable(sql, Scope.of(operation.policyId), asked);
   const reasonOf = (id: string): string | null => {
     if (!there.has(id)) return 'computer-removed';
     if (revoked.has(id)) return 'computer-revoked';
+    if (!reachable.has(id)) return 'beyond-scope';
     if (operation.action.expiresAt <= now) return 'expired';
     return (open.get(id) ?? 0) >= MOST_OPEN ? 'command-queue-full' : null;
   };
@@ -84,6 +87,16 @@ async function insertFor({ random }: FeedDeps, sql: Sql, { operation, asked, now
   const origin = { operationId: operation.id, createdBy: operation.createdBy.name, idempotencyKey: null };
   const targets = asked.map((computerId) => ({ id: random.uuid(), computerId }));
   return insertCommands(sql, { ...wanted, ...origin, requestDigest: digestOf(command) }, targets);
+}
+
+/** Those that were not moved away meanwhile from whoever began the operation. */
+async function findReachable(sql: Sql, scope: Scope, computerIds: readonly string[]): Promise<ReadonlySet<string>> {
+  const reached = scope.predicate('computers.policy_id', 2);
+  const rows = await sql.query<{ id: string }>(
+    `SELECT computers.id FROM computers WHERE computers.id = ANY($1::uuid[]) AND ${reached.sql}`,
+    [computerIds, ...reached.parameters],
+  );
+  return new Set(rows.map(({ id }) => id));
 }
 
 async function findRevoked(sql: Sql, computerIds: readonly string[]): Promise<ReadonlySet<string>> {

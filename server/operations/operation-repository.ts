@@ -30,7 +30,7 @@ export const TARGET_ORDER: ListOrder = {
 
 const COLUMNS = `operations.id, operations.state, operations.filter, operations.action, operations.per_second,
   operations.matched, operations.created_fleet_ms, operations.created_by, operations.queued_fleet_ms,
-  operations.request_digest`;
+  operations.request_digest, operations.policy_id`;
 
 interface OperationRow {
   readonly id: string;
@@ -43,6 +43,7 @@ interface OperationRow {
   readonly created_by: Actor;
   readonly queued_fleet_ms: string | number | null;
   readonly request_digest: Buffer;
+  readonly policy_id: string | null;
 }
 
 export interface StoredOperation extends Operation {
@@ -62,6 +63,7 @@ function toOperation(row: OperationRow): StoredOperation {
     createdBy: row.created_by,
     queuedAt: row.queued_fleet_ms === null ? null : Number(row.queued_fleet_ms),
     requestDigest: row.request_digest,
+    policyId: row.policy_id,
   };
 }
 
@@ -116,8 +118,8 @@ export async function insertOperation(
   const state: StoredOperationState = targets.length > 0 ? 'queueing' : 'queued';
   await sql.query(
     `INSERT INTO operations (id, state, filter, action, per_second, idempotency_key, request_digest, matched,
-       created_fleet_ms, created_by, queued_fleet_ms)
-     VALUES ($1, $2, $3::jsonb, $4::jsonb, $5, $6, $7, $8, $9, $10::jsonb, $11)`,
+       created_fleet_ms, created_by, queued_fleet_ms, policy_id)
+     VALUES ($1, $2, $3::jsonb, $4::jsonb, $5, $6, $7, $8, $9, $10::jsonb, $11, $12)`,
     [
       operation.id,
       state,
@@ -130,61 +132,92 @@ export async function insertOperation(
       operation.createdAt,
       JSON.stringify(operation.createdBy),
       targets.length > 0 ? null : operation.createdAt,
+      operation.policyId,
     ],
   );
   return targets.length;
 }
 
-export async function findOperation(sql: Sql, id: string): Promise<StoredOperation | undefined> {
-  const [row] = await sql.query<OperationRow>(`SELECT ${COLUMNS} FROM operations WHERE operations.id = $1`, [id]);
-  return row && toOperation(row);
+/** One that was begun by somebody who is bound to a policy of the scope. */
+export async function findOperation(sql: Sql, scope: Scope, id: string): Promise<StoredOperation | undefined> {
+  return readOperation(sql, scope, { id, lock: '' });
 }
 
-export async function lockOperation(sql: Sql, id: string): Promise<StoredOperation | undefined> {
-  const [row] = await sql.query<OperationRow>(`SELECT ${COLUMNS} FROM operations WHERE operations.id = $1 FOR UPDATE`, [
-    id,
-  ]);
-  return row && toOperation(row);
+/** The same, locked until the transaction ends. */
+export async function lockOperation(sql: Sql, scope: Scope, id: string): Promise<StoredOperation | undefined> {
+  return readOperation(sql, scope, { id, lock: 'FOR UPDATE' });
 }
 
-export async function findOperationByKey(sql: Sql, key: string): Promise<StoredOperation | undefined> {
+async function readOperation(
+  sql: Sql,
+  scope: Scope,
+  { id, lock }: { readonly id: string; readonly lock: string },
+): Promise<StoredOperation | undefined> {
+  const visible = scope.predicate('operations.policy_id', 2);
   const [row] = await sql.query<OperationRow>(
-    `SELECT ${COLUMNS} FROM operations WHERE operations.idempotency_key = $1`,
-    [key],
+    `SELECT ${COLUMNS} FROM operations WHERE operations.id = $1 AND ${visible.sql} ${lock}`,
+    [id, ...visible.parameters],
   );
   return row && toOperation(row);
 }
 
-export async function listOperations(sql: Sql, page: PageRequest): Promise<Page<StoredOperation>> {
-  const keyset = keysetOf(page, 1);
-  const parameters = [...keyset.parameters, page.limit + 1];
+/** Whoever is bound to another policy has keys of his own. */
+export async function findOperationByKey(
+  sql: Sql,
+  policyId: string | null,
+  key: string,
+): Promise<StoredOperation | undefined> {
+  const [row] = await sql.query<OperationRow>(
+    `SELECT ${COLUMNS} FROM operations
+     WHERE operations.idempotency_key = $1 AND operations.policy_id IS NOT DISTINCT FROM $2::uuid`,
+    [key, policyId],
+  );
+  return row && toOperation(row);
+}
+
+export async function listOperations(sql: Sql, scope: Scope, page: PageRequest): Promise<Page<StoredOperation>> {
+  const visible = scope.predicate('operations.policy_id', 1);
+  const keyset = keysetOf(page, visible.parameters.length + 1);
+  const parameters = [...visible.parameters, ...keyset.parameters, page.limit + 1];
   const rows = await sql.query<OperationRow>(
-    `SELECT ${COLUMNS} FROM operations WHERE ${keyset.condition} ORDER BY ${keyset.orderBy} LIMIT $${parameters.length}`,
+    `SELECT ${COLUMNS} FROM operations WHERE ${visible.sql} AND ${keyset.condition}
+     ORDER BY ${keyset.orderBy} LIMIT $${parameters.length}`,
     parameters,
   );
   return pageOf(rows.map(toOperation), page, ({ createdAt, id }) => [createdAt, id]);
 }
 
 const TARGET_STATE = 'coalesce(commands.state, operation_targets.state)';
-const TARGETS = `operation_targets LEFT JOIN commands ON commands.id = operation_targets.command_id`;
+const TARGETS = `operation_targets LEFT JOIN commands ON commands.id = operation_targets.command_id
+  LEFT JOIN computers ON computers.id = operation_targets.computer_id`;
 
 /** A target either has a command or a state of its own; both are counted by their indexes alone. */
-const COUNT_TARGETS = `
-SELECT commands.operation_id, commands.state, count(*)::integer AS count FROM commands
+function countTargets(scope: Scope): { readonly text: string; readonly parameters: readonly unknown[] } {
+  const { sql, parameters } = scope.predicate('computers.policy_id', 2);
+  const seen = (table: string): string =>
+    scope.isAll ? '' : `JOIN computers ON computers.id = ${table}.computer_id AND ${sql}`;
+  const text = `
+SELECT commands.operation_id, commands.state, count(*)::integer AS count FROM commands ${seen('commands')}
 WHERE commands.operation_id = ANY($1::uuid[]) GROUP BY commands.operation_id, commands.state
 UNION ALL
-SELECT operation_targets.operation_id, operation_targets.state, count(*)::integer AS count FROM operation_targets
+SELECT operation_targets.operation_id, operation_targets.state, count(*)::integer AS count
+FROM operation_targets ${seen('operation_targets')}
 WHERE operation_targets.operation_id = ANY($1::uuid[]) AND operation_targets.state <> 'queued'
 GROUP BY operation_targets.operation_id, operation_targets.state
 ORDER BY operation_id, state`;
+  return { text, parameters };
+}
 
-/** How far these operations are, by id. */
+/** How far these operations are, by id: on computers that the scope holds by now. */
 export async function readProgress(
   sql: Sql,
+  scope: Scope,
   operationIds: readonly string[],
 ): Promise<ReadonlyMap<string, OperationProgress>> {
-  const rows = await sql.query<{ operation_id: string; state: TargetState; count: number }>(COUNT_TARGETS, [
+  const { text, parameters } = countTargets(scope);
+  const rows = await sql.query<{ operation_id: string; state: TargetState; count: number }>(text, [
     operationIds,
+    ...parameters,
   ]);
   const nothing = Object.fromEntries(TARGET_STATES.map((state) => [state, 0])) as unknown as OperationProgress;
   const progress = new Map(operationIds.map((id) => [id, nothing]));
@@ -204,19 +237,27 @@ export interface TargetRow {
   readonly ended_fleet_ms: string | number | null;
 }
 
+export interface TargetsAsked {
+  readonly operationId: string;
+  readonly page: PageRequest;
+  readonly states: readonly TargetState[];
+}
+
+/** Those that the scope holds by now. */
 export async function listTargets(
   sql: Sql,
-  operationId: string,
-  { page, states }: { readonly page: PageRequest; readonly states: readonly TargetState[] },
+  scope: Scope,
+  { operationId, page, states }: TargetsAsked,
 ): Promise<Page<TargetRow>> {
-  const keyset = keysetOf(page, 3);
-  const parameters = [operationId, states, ...keyset.parameters, page.limit + 1];
+  const visible = scope.predicate('computers.policy_id', 3);
+  const keyset = keysetOf(page, visible.parameters.length + 3);
+  const parameters = [operationId, states, ...visible.parameters, ...keyset.parameters, page.limit + 1];
   const rows = await sql.query<TargetRow>(
     `SELECT operation_targets.computer_id, operation_targets.computer_name, ${TARGET_STATE} AS state,
        coalesce(commands.reason, operation_targets.reason) AS reason, commands.detail, operation_targets.command_id,
        commands.result, commands.ended_fleet_ms
      FROM ${TARGETS}
-     WHERE operation_targets.operation_id = $1
+     WHERE operation_targets.operation_id = $1 AND ${visible.sql}
        AND (cardinality($2::text[]) = 0 OR ${TARGET_STATE} = ANY($2::text[])) AND ${keyset.condition}
      ORDER BY ${keyset.orderBy} LIMIT $${parameters.length}`,
     parameters,

@@ -2,6 +2,7 @@ import { toRfc3339 } from '../../lib/clock.js';
 import { timeFaults } from '../agent-commands/index.js';
 import { Problem } from '../../lib/problem.js';
 import { pageSchemaOf, refTo } from '../admin-api/dto-schemas.js';
+import type { Scope } from '../access/scope.js';
 import { mapPage, parsePage, PlainPageQuery } from '../admin-api/page.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
 import { BulkBody, OperationDto, OperationTargetDto, TargetsQuery } from './operation-dto.js';
@@ -46,6 +47,8 @@ function beginningRoutes(deps: OperationServiceDeps): RouteDefinition[] {
       method: 'post',
       path: '/computers/bulk',
       permission: 'operator',
+      reach: 'scope',
+      proof: 'recent',
       tag,
       summary: 'Queue a command for every computer that a filter matches, at a pace; dryRun counts them',
       body: BulkBody,
@@ -63,18 +66,19 @@ function beginningRoutes(deps: OperationServiceDeps): RouteDefinition[] {
         const caller = { actor, scope };
         if (body.dryRun) return { status: 200, body: await operations.rehearse(caller, request) };
         const { operation, isNew } = await operations.begin(caller, request);
-        return { status: isNew ? 202 : 200, body: await show(deps, operation) };
+        return { status: isNew ? 202 : 200, body: await show(deps, scope, operation) };
       },
     }),
     defineRoute({
       method: 'post',
       path: '/operations/:id/cancel',
       permission: 'operator',
+      reach: 'scope',
       tag,
       summary: 'Queue no further commands of an operation; those that are queued go on',
       reply: { status: 200, body: OperationDto },
       async handle({ actor, scope, params }) {
-        return { body: await show(deps, await operations.cancel({ actor, scope }, params['id'] ?? '')) };
+        return { body: await show(deps, scope, await operations.cancel({ actor, scope }, params['id'] ?? '')) };
       },
     }),
   ];
@@ -82,8 +86,8 @@ function beginningRoutes(deps: OperationServiceDeps): RouteDefinition[] {
 
 function readingRoutes(deps: OperationServiceDeps): RouteDefinition[] {
   const { sql } = deps;
-  const get = async (id = ''): Promise<Operation> => {
-    const operation = await findOperation(sql, id);
+  const get = async (scope: Scope, id = ''): Promise<Operation> => {
+    const operation = await findOperation(sql, scope, id);
     if (!operation) throw new Problem('operation-not-found');
     return operation;
   };
@@ -92,49 +96,65 @@ function readingRoutes(deps: OperationServiceDeps): RouteDefinition[] {
       method: 'get',
       path: '/operations',
       permission: 'auditor',
+      reach: 'scope',
       tag,
       summary: 'List operations, the newest first',
       query: PlainPageQuery,
       list: OPERATION_ORDER,
       reply: { status: 200, body: pageSchemaOf(OperationDto) },
-      async handle({ query }) {
-        const page = await listOperations(sql, parsePage(query, OPERATION_ORDER));
+      async handle({ scope, query }) {
+        const page = await listOperations(sql, scope, parsePage(query, OPERATION_ORDER));
         const ids = page.items.map(({ id }) => id);
-        const progress = await readProgress(sql, ids);
-        return { body: mapPage(page, (operation) => toDto(deps, operation, progressOf(progress, operation.id))) };
+        const progress = await readProgress(sql, scope, ids);
+        return { body: mapPage(page, (one) => toDto(deps, seenBy(scope, one, progressOf(progress, one.id)))) };
       },
     }),
     defineRoute({
       method: 'get',
       path: '/operations/:id',
       permission: 'auditor',
+      reach: 'scope',
       tag,
       summary: 'How far an operation is',
       reply: { status: 200, body: OperationDto },
-      async handle({ params }) {
-        return { body: await show(deps, await get(params['id'])) };
+      async handle({ scope, params }) {
+        return { body: await show(deps, scope, await get(scope, params['id'])) };
       },
     }),
     defineRoute({
       method: 'get',
       path: '/operations/:id/targets',
       permission: 'auditor',
+      reach: 'scope',
       tag,
       summary: 'What became of it on each computer',
       query: TargetsQuery,
       list: TARGET_ORDER,
       reply: { status: 200, body: pageSchemaOf(OperationTargetDto) },
-      async handle({ params, query }) {
-        const { id } = await get(params['id']);
-        const asked = { page: parsePage(query, TARGET_ORDER), states: query.state ?? [] };
-        return { body: mapPage(await listTargets(sql, id, asked), (row) => toTarget(deps, row)) };
+      async handle({ scope, params, query }) {
+        const { id } = await get(scope, params['id']);
+        const asked = { operationId: id, page: parsePage(query, TARGET_ORDER), states: query.state ?? [] };
+        return { body: mapPage(await listTargets(sql, scope, asked), (row) => toTarget(deps, row)) };
       },
     }),
   ];
 }
 
-async function show(deps: OperationServiceDeps, operation: Operation): Promise<OperationDto> {
-  return toDto(deps, operation, progressOf(await readProgress(deps.sql, [operation.id]), operation.id));
+async function show(deps: OperationServiceDeps, scope: Scope, operation: Operation): Promise<OperationDto> {
+  const progress = await readProgress(deps.sql, scope, [operation.id]);
+  return toDto(deps, seenBy(scope, operation, progressOf(progress, operation.id)));
+}
+
+interface SeenOperation {
+  readonly operation: Operation;
+  readonly progress: OperationProgress;
+}
+
+/** Computers that were moved away are not counted. */
+function seenBy(scope: Scope, operation: Operation, progress: OperationProgress): SeenOperation {
+  if (scope.isAll) return { operation, progress };
+  const matched = Object.values(progress).reduce((sum, count) => sum + count, 0);
+  return { operation: { ...operation, matched }, progress };
 }
 
 function progressOf(all: ReadonlyMap<string, OperationProgress>, id: string): OperationProgress {
@@ -143,7 +163,7 @@ function progressOf(all: ReadonlyMap<string, OperationProgress>, id: string): Op
   return progress;
 }
 
-function toDto({ clock }: OperationServiceDeps, operation: Operation, progress: OperationProgress): OperationDto {
+function toDto({ clock }: OperationServiceDeps, { operation, progress }: SeenOperation): OperationDto {
   const shown = (at: number): string => toRfc3339(clock.toWall(at));
   const { id, filter, action, perSecond, matched, createdAt, createdBy, queuedAt } = operation;
   return {

@@ -72,7 +72,7 @@ export function createOperationService(deps: OperationServiceDeps): OperationSer
     cancel: (caller, id) =>
       deps.inTransaction(async (manager) => {
         const sql = sqlOfManager(manager);
-        const before = await lockOperation(sql, id);
+        const before = await lockOperation(sql, caller.scope, id);
         if (!before) throw new Problem('operation-not-found');
         if (before.state !== 'queueing') return before;
         await setOperationState(sql, id, { state: 'cancelled', at: deps.clock.fleet() });
@@ -81,7 +81,7 @@ export function createOperationService(deps: OperationServiceDeps): OperationSer
           action: 'operation.cancelled',
           before: audited(before),
         });
-        return (await findOperation(sql, id)) ?? before;
+        return (await findOperation(sql, caller.scope, id)) ?? before;
       }),
   };
 }
@@ -95,7 +95,8 @@ async function beginOperation(
 ): Promise<{ readonly operation: Operation; readonly isNew: boolean }> {
   const { idempotencyKey = null, filter, command, perSecond = DEFAULT_PER_SECOND } = request;
   const requestDigest = digestOf({ filter, command, perSecond });
-  const known = idempotencyKey === null ? undefined : await findOperationByKey(sql, idempotencyKey);
+  const policyId = caller.scope.bindingFor(undefined);
+  const known = idempotencyKey === null ? undefined : await findOperationByKey(sql, policyId, idempotencyKey);
   if (known) return { operation: assertSame(known, requestDigest), isNew: false };
   const beside = await filterFaults(sql, caller.scope, filter);
   const { priority, notBefore, expiresAt } = checkRequest(command, deps.clock, { pointer: POINTER, beside });
@@ -106,6 +107,7 @@ async function beginOperation(
     perSecond,
     createdAt: Math.floor(deps.clock.fleet()),
     createdBy: caller.actor,
+    policyId,
     requestDigest,
     idempotencyKey,
   };
@@ -114,7 +116,7 @@ async function beginOperation(
     throw invalidFields([{ pointer: '#/filter', detail: `must match at most ${MOST_TARGETS} computers` }]);
   const after = audited({ ...operation, matched });
   await deps.audit.append(sql, { ...subjectOf(caller, operation.id), action: 'operation.begun', after });
-  const stored = await findOperation(sql, operation.id);
+  const stored = await findOperation(sql, caller.scope, operation.id);
   if (!stored) throw new Error('An operation was not inserted');
   return { operation: stored, isNew: true };
 }

@@ -30,6 +30,8 @@ export interface Operation {
   readonly matched: number;
   readonly createdAt: FleetInstant;
   readonly createdBy: Actor;
+  /** What whoever began it is bound to: its commands go to computers of that policy and below; null: to any. */
+  readonly policyId: string | null;
   /** The last target was queued or passed over. */
   readonly queuedAt: FleetInstant | null;
 }

@@ -59,7 +59,7 @@ export interface ForestEditDeps {
   readonly clock: FleetClock;
   readonly inTransaction: UnitOfWork;
   readonly audit: AuditLog;
-  readonly cache: Pick<PolicySettingsCache, 'pinned' | 'adopt'>;
+  readonly cache: Pick<PolicySettingsCache, 'pinned' | 'adopt' | 'refresh'>;
 }
 
 /**

@@ -7,9 +7,18 @@ export type { DependentsMove, PolicyDependents } from './policy-dependents.js';
 export { readGeneration } from './forest-repository.js';
 export { policyFaults } from './policy-references.js';
 export { isPolicyVisible } from './policy-repository.js';
-export { assertMovable, assertNameFree, assertRevision, changedOverrides } from './policy-rules.js';
+export {
+  assertMovable,
+  assertNameFree,
+  assertNotTop,
+  assertRevision,
+  changedOverrides,
+  ROOTS_ARE_FOR_ALL,
+  wantedParent,
+} from './policy-rules.js';
 export { PolicyEntity, PolicyRevisionEntity } from './policy-entity.js';
 export type { Policy } from './policy.js';
+export { settingsSeenBy } from './settings-seen.js';
 export { SettingsPatchMember } from './settings-member.js';
 export type { ComputerSettings, ForestGeneration, SettingsCache, SettingsSubject } from './settings-cache.js';
 export { createSettingsWatch, type NotificationClient } from './settings-watch.js';

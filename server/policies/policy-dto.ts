@@ -4,6 +4,7 @@ import { Integer, Name, OneOf, Optional, OptionalOrNull, Text, Uuid, UuidOrNull 
 import { Instant, Shown } from '../admin-api/shown.js';
 import { SettingsPatchMember } from './settings-member.js';
 import type { PolicyTreeNode, RevisionWithChanges } from './policy-requests.js';
+import type { Scope } from '../access/scope.js';
 import type { Policy } from './policy.js';
 
 const NAME_MAX = 128;
@@ -90,6 +91,7 @@ export class PolicyDto {
   @Text({ max: NAME_MAX })
   name!: string;
 
+  /** Null for a root, and for the policy that one's own role is bound to. */
   @UuidOrNull()
   parentId!: string | null;
 
@@ -158,14 +160,15 @@ export class PolicyRevisionDto {
   changes!: object;
 }
 
-export function toPolicyDto(policy: Policy): PolicyDto {
-  const { id, name, parentId, description, builtIn, revision, settings, locks } = policy;
+export function toPolicyDto(policy: Policy, scope: Scope): PolicyDto {
+  const { id, name, description, builtIn, revision, settings, locks } = policy;
+  const parentId = scope.beginsAt(id) ? null : policy.parentId;
   const times = { createdAt: toRfc3339(policy.createdAt.getTime()), updatedAt: toRfc3339(policy.updatedAt.getTime()) };
   return { id, name, parentId, description, builtIn, revision, overrides: settings, locks, ...times };
 }
 
-export function toPolicyTreeDto(node: PolicyTreeNode): PolicyTreeDto {
-  return { ...toPolicyDto(node), children: node.children.map(toPolicyTreeDto) };
+export function toPolicyTreeDto(node: PolicyTreeNode, scope: Scope): PolicyTreeDto {
+  return { ...toPolicyDto(node, scope), children: node.children.map((child) => toPolicyTreeDto(child, scope)) };
 }
 
 export function toPolicyRevisionDto(row: RevisionWithChanges): PolicyRevisionDto {

@@ -5,7 +5,7 @@ import { changesVerdictRules } from './computer-settings.js';
 import type { Caller, ForestEdit } from './forest-edit.js';
 import { auditPolicy } from './policy-audit.js';
 import type { PolicyServiceDeps, Removal } from './policy-requests.js';
-import { assertNameFree, assertRevision } from './policy-rules.js';
+import { assertNameFree, assertNotTop, assertRevision } from './policy-rules.js';
 import type { Policy } from './policy.js';
 
 /** How many of each kind the `in-use` problem names. */
@@ -29,6 +29,7 @@ export async function removePolicy(
 ): Promise<void> {
   const policy = await edit.get(caller.scope, policyId);
   assertRevision(policy, removal.ifMatch);
+  assertNotTop(caller.scope, policy);
   if (policy.builtIn) throw new Problem('policy-built-in', { detail: `"${policy.name}" is built in and stays.` });
   for (const dependents of deps.dependents) await dependents.hold(edit.sql, policyId);
   await edit.sql.query('SELECT 1 AS locked FROM policies WHERE policies.id = $1 FOR UPDATE', [policyId]);

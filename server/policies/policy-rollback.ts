@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { assertLockable, assertOverridesCount } from '../../policies/override-rules.js';
 import { parseSettingsPatch } from '../../policies/settings-patch.js';
+import type { ResolvedSettings } from '../../policies/resolve-settings.js';
 import type { LockMode } from '../../policies/setting-values.js';
 import { Problem } from '../../lib/problem.js';
 import type { Caller, ForestEdit } from './forest-edit.js';
@@ -8,6 +9,7 @@ import { auditPolicy } from './policy-audit.js';
 import type { PolicyServiceDeps, Rollback } from './policy-requests.js';
 import { assertRevision, changedOverrides, parseSettingKey, resolvedAbove } from './policy-rules.js';
 import type { Policy, PolicyRevision } from './policy.js';
+import { settingsSeenBy } from './settings-seen.js';
 
 export interface RollbackRequest {
   readonly caller: Caller;
@@ -28,7 +30,8 @@ export async function rollbackPolicy(
   assertRevision(stored, rollback.ifMatch);
   const [wanted] = await edit.repository.findRevisions(policyId, [rollback.revision]);
   if (!wanted) throw new Problem('revision-not-found', { detail: `There is no revision ${rollback.revision}.` });
-  const restored = restoredContent(edit, stored, wanted);
+  const above = settingsSeenBy(caller.scope, edit.policies, resolvedAbove(edit.resolvedNow(), stored));
+  const restored = restoredContent(above, stored, wanted);
   if (isDeepStrictEqual(restored, stored)) return stored;
   const comment = rollback.comment ?? `Rolled back to revision ${rollback.revision}`;
   const after = await edit.update(restored, { actor: caller.actor, comment });
@@ -36,9 +39,8 @@ export async function rollbackPolicy(
   return after;
 }
 
-function restoredContent(edit: ForestEdit, stored: Policy, { settings, locks }: PolicyRevision): Policy {
+function restoredContent(above: ResolvedSettings, stored: Policy, { settings, locks }: PolicyRevision): Policy {
   const { set } = parseSettingsPatch(settings);
-  const above = resolvedAbove(edit.resolvedNow(), stored);
   assertOverridesCount({ above, set: changedOverrides(stored.settings, set) });
   for (const [key, mode] of Object.entries(locks)) assertLockable(parseSettingKey(key), mode as LockMode);
   return { ...stored, settings: set, locks };

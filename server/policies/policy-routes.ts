@@ -50,40 +50,46 @@ function readingRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
       method: 'get',
       path: '/policies',
       permission: 'auditor',
+      reach: 'scope',
       tag,
       summary: 'List policies',
       query: PageQuery,
       list: POLICY_ORDER,
       reply: { status: 200, body: pageSchemaOf(PolicyDto) },
-      handle: async ({ scope, query }) => ({ body: mapPage(await policies.list(scope, query), toPolicyDto) }),
+      handle: async ({ scope, query }) => ({
+        body: mapPage(await policies.list(scope, query), (one) => toPolicyDto(one, scope)),
+      }),
     }),
     defineRoute({
       method: 'get',
       path: '/policies/tree',
       permission: 'auditor',
+      reach: 'scope',
       tag,
       summary: 'Policies with their children',
       reply: { status: 200, body: pageSchemaOf(PolicyTreeDto) },
       handle: async ({ scope }) => ({
-        body: { items: (await policies.tree(scope)).map(toPolicyTreeDto), next: null },
+        body: { items: (await policies.tree(scope)).map((node) => toPolicyTreeDto(node, scope)), next: null },
       }),
     }),
     defineRoute({
       method: 'get',
       path: '/policies/:id',
       permission: 'auditor',
+      reach: 'scope',
       tag,
       summary: 'Read a policy',
       reply: { status: 200, body: PolicyDto },
       async handle({ scope, params }) {
         const policy = await policies.get(scope, params['id'] ?? '');
-        return { body: toPolicyDto(policy), revision: policy.revision };
+        return { body: toPolicyDto(policy, scope), revision: policy.revision };
       },
     }),
     defineRoute({
       method: 'get',
       path: '/policies/:id/revisions',
       permission: 'auditor',
+      reach: 'scope',
       tag,
       summary: 'List its revisions',
       query: PlainPageQuery,
@@ -102,6 +108,7 @@ function editingRoutes({ policies, sql }: PolicyRoutesDeps): RouteDefinition[] {
       method: 'post',
       path: '/policies',
       permission: 'operator',
+      reach: 'scope',
       tag,
       summary: 'Create a policy',
       body: CreatePolicyBody,
@@ -110,13 +117,14 @@ function editingRoutes({ policies, sql }: PolicyRoutesDeps): RouteDefinition[] {
       async handle({ actor, scope, body }) {
         const { name, parentId, description = '', settings, comment = '' } = body;
         const policy = await policies.create({ actor, scope }, { name, parentId, description, settings, comment });
-        return { status: 201, body: toPolicyDto(policy), revision: policy.revision };
+        return { status: 201, body: toPolicyDto(policy, scope), revision: policy.revision };
       },
     }),
     defineRoute({
       method: 'patch',
       path: '/policies/:id',
       permission: 'operator',
+      reach: 'scope',
       tag,
       summary: 'Rename or move a policy',
       body: ChangePolicyBody,
@@ -125,13 +133,14 @@ function editingRoutes({ policies, sql }: PolicyRoutesDeps): RouteDefinition[] {
       check: ({ scope, body: { parentId } }) => policyFaults(sql, scope, { parentId }),
       async handle({ actor, scope, params, body: changes, ifMatch }) {
         const policy = await policies.edit({ actor, scope }, params['id'] ?? '', { changes, ifMatch });
-        return { body: toPolicyDto(policy), revision: policy.revision };
+        return { body: toPolicyDto(policy, scope), revision: policy.revision };
       },
     }),
     defineRoute({
       method: 'delete',
       path: '/policies/:id',
       permission: 'operator',
+      reach: 'scope',
       tag,
       summary: 'Delete a policy',
       query: DeletePolicyQuery,
@@ -152,6 +161,7 @@ function rollbackRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
       method: 'post',
       path: '/policies/:id/rollback',
       permission: 'operator',
+      reach: 'scope',
       tag,
       summary: 'Restore the settings and locks of an earlier revision',
       body: RollbackBody,
@@ -160,7 +170,7 @@ function rollbackRoutes({ policies }: PolicyRoutesDeps): RouteDefinition[] {
       async handle({ actor, scope, params, body: { revision, comment }, ifMatch }) {
         const rollback = { revision, comment, ifMatch };
         const policy = await policies.rollback({ actor, scope }, params['id'] ?? '', rollback);
-        return { body: toPolicyDto(policy), revision: policy.revision };
+        return { body: toPolicyDto(policy, scope), revision: policy.revision };
       },
     }),
   ];
@@ -172,6 +182,7 @@ function settingsRoutes({ settings }: PolicyRoutesDeps): RouteDefinition[] {
       method: 'get',
       path: '/policies/:id/settings',
       permission: 'auditor',
+      reach: 'scope',
       tag,
       summary: 'Effective settings',
       reply: { status: 200, body: SETTINGS_VIEW_SCHEMA },
@@ -181,6 +192,7 @@ function settingsRoutes({ settings }: PolicyRoutesDeps): RouteDefinition[] {
       method: 'patch',
       path: '/policies/:id/settings',
       permission: 'operator',
+      reach: 'scope',
       tag,
       summary: 'Change overrides',
       body: SETTINGS_PATCH_SCHEMA,
@@ -196,6 +208,7 @@ function settingsRoutes({ settings }: PolicyRoutesDeps): RouteDefinition[] {
       method: 'get',
       path: '/settings-catalogue',
       permission: 'auditor',
+      reach: 'everyone',
       tag,
       summary: 'Every setting there is',
       reply: { status: 200, body: CATALOGUE_SCHEMA },
@@ -211,6 +224,7 @@ function lockRoutes({ settings }: PolicyRoutesDeps): RouteDefinition[] {
       method: 'put',
       path,
       permission: 'operator',
+      reach: 'scope',
       tag,
       summary: 'Lock a setting for what is below',
       body: LockBody,
@@ -228,6 +242,7 @@ function lockRoutes({ settings }: PolicyRoutesDeps): RouteDefinition[] {
       method: 'delete',
       path,
       permission: 'operator',
+      reach: 'scope',
       tag,
       summary: "Take the policy's own lock away",
       query: CommentQuery,

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { Problem } from '../../lib/problem.js';
+import type { Scope } from '../access/scope.js';
 import { nearestKey } from '../../policies/settings-patch.js';
 import { isSettingKey, SETTING_KEYS } from '../../policies/settings-catalogue.js';
 import { DEFAULT_SETTINGS, type ResolvedSettings } from '../../policies/resolve-settings.js';
@@ -18,6 +19,27 @@ export function assertRevision(stored: { readonly revision: number }, ifMatch: n
 /** Throws `policy-built-in` for the one that always stays a root. */
 export function assertMovable({ builtIn, name }: Pick<Policy, 'builtIn' | 'name'>): void {
   if (builtIn) throw new Problem('policy-built-in', { detail: `"${name}" is built in and always a root.` });
+}
+
+export const ROOTS_ARE_FOR_ALL = 'Only whoever is bound to no policy may make roots.';
+
+/** Throws `beyond-scope` for the policy at which the scope begins: its name and place belong to what is above it. */
+export function assertNotTop(scope: Scope, { id, name }: Pick<Policy, 'id' | 'name'>): void {
+  if (!scope.beginsAt(id)) return;
+  throw new Problem('beyond-scope', {
+    detail: `Your role is bound to "${name}": you may edit it, but not rename, move or delete it.`,
+  });
+}
+
+/**
+ * The parent that is asked for: absent leaves, and so does null, which is what is shown, where the scope begins. Throws
+ * `beyond-scope` for any other one there, the present one too.
+ */
+export function wantedParent(scope: Scope, stored: Policy, asked: string | null | undefined): string | null {
+  if (asked === undefined) return stored.parentId;
+  if (!scope.beginsAt(stored.id)) return asked;
+  if (asked !== null) assertNotTop(scope, stored);
+  return stored.parentId;
 }
 
 /** What the policy's parent resolves to. */

@@ -18,8 +18,17 @@ import type {
   RevisionWithChanges,
   Rollback,
 } from './policy-requests.js';
-import { assertNameFree, assertRevision, contentChanges, resolvedAbove } from './policy-rules.js';
-import type { Policy } from './policy.js';
+import {
+  assertNameFree,
+  assertNotTop,
+  assertRevision,
+  contentChanges,
+  resolvedAbove,
+  ROOTS_ARE_FOR_ALL,
+  wantedParent,
+} from './policy-rules.js';
+import type { Policy, PolicyRevision } from './policy.js';
+import { settingsSeenBy } from './settings-seen.js';
 
 export interface PolicyService {
   list(scope: Scope, query: PageQuery): Promise<Page<Policy>>;
@@ -63,7 +72,11 @@ export function createPolicyService(deps: PolicyServiceDeps): PolicyService {
       const page = await repository.listRevisions(policyId, parsePage(query, REVISION_ORDER));
       const before = page.items.map(({ revision }) => revision - 1);
       const known = new Map((await repository.findRevisions(policyId, before)).map((row) => [row.revision, row]));
-      return mapPage(page, (row) => ({ ...row, changes: contentChanges(known.get(row.revision - 1), row) }));
+      const seen = await parentsSeenBy(deps.cache, scope);
+      return mapPage(page, (row) => {
+        const before = known.get(row.revision - 1);
+        return { ...seen(row), changes: contentChanges(before && seen(before), seen(row)) };
+      });
     },
   };
 }
@@ -92,7 +105,8 @@ async function create(deps: PolicyServiceDeps, edit: ForestEdit, { caller, polic
   };
   assertMove(edit.parents(), created);
   assertNameFree(edit.policies.values(), created);
-  assertOverridesCount({ above: resolvedAbove(edit.resolvedNow(), created), set });
+  const above = settingsSeenBy(caller.scope, edit.policies, resolvedAbove(edit.resolvedNow(), created));
+  assertOverridesCount({ above, set });
   await edit.insert(created, { actor: caller.actor, comment: policy.comment });
   await auditPolicy(deps, edit, { caller, action: 'policy.created', after: created });
   return created;
@@ -110,12 +124,12 @@ async function change(
   { caller, stored, changes }: Edition,
 ): Promise<Policy> {
   const { name = stored.name, description = stored.description, comment = '' } = changes;
-  const parentId = changes.parentId === undefined ? stored.parentId : changes.parentId;
+  const parentId = wantedParent(caller.scope, stored, changes.parentId);
   const wanted: Policy = { ...stored, name, parentId, description };
   assertBuiltInStays(stored, wanted);
   const isMove = parentId !== stored.parentId;
   if (!isMove && name === stored.name && description === stored.description) return stored;
-  if (isMove) await assertMayMove(edit, caller, wanted);
+  await assertMayChange(edit, caller, { stored, wanted });
   assertNameFree(edit.policies.values(), wanted);
   const after = await edit.update(wanted, { actor: caller.actor, comment });
   await auditPolicy(deps, edit, { caller, action: isMove ? 'policy.moved' : 'policy.changed', before: stored, after });
@@ -127,14 +141,30 @@ function assertBuiltInStays({ builtIn, name, parentId }: Policy, wanted: Policy)
   throw new Problem('policy-built-in', { detail: `"${name}" is built in: it keeps its name and is always a root.` });
 }
 
-async function assertMayMove(edit: ForestEdit, caller: Caller, wanted: Policy): Promise<void> {
+interface Wanted {
+  readonly stored: Policy;
+  readonly wanted: Policy;
+}
+
+async function assertMayChange(edit: ForestEdit, caller: Caller, { stored, wanted }: Wanted): Promise<void> {
+  if (wanted.name !== stored.name) assertNotTop(caller.scope, stored);
+  if (wanted.parentId === stored.parentId) return;
   await assertParentVisible(edit, caller, wanted.parentId);
   assertMove(edit.parents(), wanted);
 }
 
 async function assertParentVisible(edit: ForestEdit, { scope }: Caller, parentId: string | null): Promise<void> {
+  if (parentId === null) scope.assertAll(ROOTS_ARE_FOR_ALL);
   if (!(await edit.repository.isVisible(scope, parentId)))
     throw new Problem('policy-not-found', { detail: 'The parent policy does not exist.' });
+}
+
+/** Conceals the parents that a policy had, where the scope does not hold them. */
+async function parentsSeenBy(cache: PolicyServiceDeps['cache'], scope: Scope) {
+  if (!scope.isAll) await cache.refresh();
+  const { policies } = cache.pinned();
+  return (row: PolicyRevision): PolicyRevision =>
+    scope.isAll || scope.holds(policies, row.parentId) ? row : { ...row, parentId: null };
 }
 
 /** Children by name; a policy whose parent the scope does not hold stands at the top. */

@@ -12,6 +12,7 @@ import { assertRevision, changedOverrides, parseSettingKey, resolvedAbove } from
 import { auditPolicy } from './policy-audit.js';
 import type { PolicyServiceDeps } from './policy-requests.js';
 import type { Policy } from './policy.js';
+import { settingsSeenBy } from './settings-seen.js';
 
 /** What GET /policies/:id/settings answers; the fingerprint is the one of an agent without overrides. */
 export interface SettingsView {
@@ -49,35 +50,36 @@ export type PolicySettingsDeps = PolicyServiceDeps & { readonly cache: PolicySet
 export function createPolicySettingsService(deps: PolicySettingsDeps): PolicySettingsService {
   const { cache } = deps;
   const repository = createPolicyRepository(deps.manager);
-  const viewOf = (policyId: string): SettingsView => {
+  const viewOf = (scope: Scope, policyId: string): SettingsView => {
     const policy = cache.policies().get(policyId);
     const resolved = cache.resolvedOf(policyId);
     if (!policy || !resolved) throw new Problem('policy-not-found');
     const { fingerprint } = cache.settingsOf({ kind: 'agent', policyId, overrides: null });
-    return { revision: policy.revision, fingerprint, settings: resolved.settings };
+    const { settings } = settingsSeenBy(scope, cache.policies(), resolved);
+    return { revision: policy.revision, fingerprint, settings };
   };
   const editOne = async (caller: Caller, policyId: string, work: PolicyWork): Promise<SettingsView> => {
     await editForest(deps, async (edit) => {
       const stored = await edit.get(caller.scope, policyId);
       assertRevision(stored, work.ifMatch);
-      const wanted = work.next(edit, stored);
+      const wanted = work.next(edit, stored, caller.scope);
       if (isDeepStrictEqual(wanted, stored)) return;
       const after = await edit.update(wanted, { actor: caller.actor, comment: work.comment });
       await auditPolicy(deps, edit, { caller, action: work.action, before: stored, after });
     });
-    return viewOf(policyId);
+    return viewOf(caller.scope, policyId);
   };
   return {
     async get(scope, policyId) {
       if (!(await repository.isVisible(scope, policyId))) throw new Problem('policy-not-found');
       await cache.refresh();
-      return viewOf(policyId);
+      return viewOf(scope, policyId);
     },
     edit: (caller, policyId, { patch, ...condition }) =>
       editOne(caller, policyId, {
         ...condition,
         action: 'policy.settings-changed',
-        next: (edit, stored) => patched(edit, stored, patch),
+        next: (edit, stored, scope) => patched({ edit, stored, scope }, patch),
       }),
     async editFaults(scope, policyId, patch) {
       if (!(await repository.isVisible(scope, policyId))) return [];
@@ -86,7 +88,9 @@ export function createPolicySettingsService(deps: PolicySettingsDeps): PolicySet
       if (!stored) return [];
       const above = stored.parentId === null ? DEFAULT_SETTINGS : cache.resolvedOf(stored.parentId);
       const { set } = readSettingsPatch(patch, '#').patch;
-      return above ? overrideFaults({ above, set: changedOverrides(stored.settings, set) }) : [];
+      if (!above) return [];
+      const seen = settingsSeenBy(scope, cache.policies(), above);
+      return overrideFaults({ above: seen, set: changedOverrides(stored.settings, set) });
     },
     lock: (caller, policyId, { key, mode, ...condition }) =>
       editOne(caller, policyId, {
@@ -99,15 +103,19 @@ export function createPolicySettingsService(deps: PolicySettingsDeps): PolicySet
 
 interface PolicyWork extends ConditionalEdit {
   readonly action: string;
-  readonly next: (edit: ForestEdit, stored: Policy) => Policy;
+  readonly next: (edit: ForestEdit, stored: Policy, scope: Scope) => Policy;
 }
 
-function patched(edit: ForestEdit, stored: Policy, body: unknown): Policy {
+interface Patching {
+  readonly edit: ForestEdit;
+  readonly stored: Policy;
+  readonly scope: Scope;
+}
+
+function patched({ edit, stored, scope }: Patching, body: unknown): Policy {
   const patch = parseSettingsPatch(body);
-  assertOverridesCount({
-    above: resolvedAbove(edit.resolvedNow(), stored),
-    set: changedOverrides(stored.settings, patch.set),
-  });
+  const above = settingsSeenBy(scope, edit.policies, resolvedAbove(edit.resolvedNow(), stored));
+  assertOverridesCount({ above, set: changedOverrides(stored.settings, patch.set) });
   return { ...stored, settings: applySettingsPatch(stored.settings, patch) };
 }
 

@@ -20,13 +20,19 @@ const SETTING = {
     inherited: { type: 'boolean' },
     source: {
       type: 'object',
-      properties: { kind: { enum: ['default', 'policy', 'computer', 'forced'] }, ...REFERENCE.properties },
+      properties: {
+        kind: {
+          enum: ['default', 'policy', 'computer', 'forced', 'above'],
+          description: 'above: a policy that you may not see',
+        },
+        ...REFERENCE.properties,
+      },
     },
     shadows: { type: 'array', items: { type: 'object', additionalProperties: true } },
     void: { type: 'array', items: { type: 'object', additionalProperties: true } },
     lock: {
       type: ['object', 'null'],
-      properties: { mode: { enum: ['locked', 'tightenOnly'] }, policy: REFERENCE },
+      properties: { mode: { enum: ['locked', 'tightenOnly'] }, policy: { ...REFERENCE, type: ['object', 'null'] } },
     },
   },
 } as const;

@@ -6,7 +6,7 @@ import type { SettingOverrides } from '../../policies/setting-values.js';
 import { Problem } from '../../lib/problem.js';
 import type { Scope } from '../access/scope.js';
 import type { Sql } from '../database/sql.js';
-import { changedOverrides, isPolicyVisible } from '../policies/index.js';
+import { changedOverrides, isPolicyVisible, settingsSeenBy } from '../policies/index.js';
 import { effectOf, OUTCOME, outcomeOf, type Present, type SettingsEffect, type StoredFacts } from './preview-rules.js';
 import type { Preview } from './preview.js';
 import type { ForestView } from './proposed-edit.js';
@@ -43,7 +43,8 @@ export async function previewOfComputer(
   if (!from) return undefined;
   if (!to) throw policyMissing();
   const overrides = row.overrides === null ? {} : (JSON.parse(row.overrides) as SettingOverrides);
-  const wanted = wantedOverrides({ row, overrides, above: to }, proposal.settings);
+  const above = settingsSeenBy(scope, context.policies, to);
+  const wanted = wantedOverrides({ row, overrides, above }, proposal.settings);
   const effect = effectOf(
     (key) => computerValue(from, { kind: row.kind, overrides }, key),
     (key) => computerValue(to, { kind: row.kind, overrides: wanted }, key),

@@ -5,7 +5,7 @@ import type { Scope } from '../access/scope.js';
 import type { Sql } from '../database/sql.js';
 import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { DeafSpan } from '../listening/listening.js';
-import { isPolicyVisible, type PinnedForest, type PolicySettingsCache } from '../policies/index.js';
+import { isPolicyVisible, ROOTS_ARE_FOR_ALL, type PinnedForest, type PolicySettingsCache } from '../policies/index.js';
 import { previewOfComputer, type ComputerProposal } from './computer-preview.js';
 import {
   impactOf,
@@ -47,8 +47,8 @@ const PATIENCE_MS = 5000;
 export function createPreviewService(deps: PreviewDeps): PreviewService {
   return {
     async ofPolicy(scope, policyId, proposal) {
-      await assertVisible(deps.sql, scope, { policyId, proposal });
-      const answer = withOneForest(deps, (forest) => previewPolicy(deps, forest, { policyId, proposal }));
+      await assertVisible(deps.sql, { scope, policyId, proposal });
+      const answer = withOneForest(deps, (forest) => previewPolicy(deps, forest, { scope, policyId, proposal }));
       return answer.catch((error: unknown) => {
         throw error instanceof SnapshotTooSlow ? tooBusy(error) : error;
       });
@@ -61,13 +61,16 @@ export function createPreviewService(deps: PreviewDeps): PreviewService {
 }
 
 interface Asked {
+  readonly scope: Scope;
   readonly policyId: string;
   readonly proposal: PolicyProposal;
 }
 
-async function assertVisible(sql: Sql, scope: Scope, { policyId, proposal: { parentId } }: Asked): Promise<void> {
+async function assertVisible(sql: Sql, { scope, policyId, proposal: { parentId } }: Asked): Promise<void> {
   if (!(await isPolicyVisible(sql, scope, policyId))) throw new Problem('policy-not-found');
-  if (parentId !== undefined && !(await isPolicyVisible(sql, scope, parentId)))
+  if (parentId === undefined || scope.beginsAt(policyId)) return;
+  if (parentId === null) scope.assertAll(ROOTS_ARE_FOR_ALL);
+  if (!(await isPolicyVisible(sql, scope, parentId)))
     throw new Problem('policy-not-found', { detail: 'The parent policy does not exist.' });
 }
 
@@ -100,7 +103,7 @@ async function previewPolicy(deps: PreviewDeps, forest: PinnedForest, asked: Ask
   const breather = createBreather(deps.clock);
   const stored = forest.policies.get(asked.policyId);
   if (!stored) throw new Problem('policy-not-found');
-  const changes = await changedPolicies(forest, proposedPolicy(forest, stored, asked.proposal), breather);
+  const changes = await changedPolicies(forest, proposedPolicy(forest, stored, asked), breather);
   const subjects = await inSnapshot(deps, forest.generation, (sql) => listSubjects(sql, [...changes.keys()]));
   const impact = subjects && (await impactOf(subjects, changes, breather));
   if (!impact) return undefined;

@@ -5,7 +5,16 @@ import { applySettingsPatch, parseSettingsPatch } from '../../policies/settings-
 import type { SettingKey } from '../../policies/setting-values.js';
 import type { Breather } from '../../lib/breather.js';
 import { Problem } from '../../lib/problem.js';
-import { assertMovable, assertNameFree, changedOverrides, type PinnedForest, type Policy } from '../policies/index.js';
+import type { Scope } from '../access/scope.js';
+import {
+  assertMovable,
+  assertNameFree,
+  changedOverrides,
+  settingsSeenBy,
+  wantedParent,
+  type PinnedForest,
+  type Policy,
+} from '../policies/index.js';
 import { keysFeltBelow } from './preview-rules.js';
 
 export type ForestView = Omit<PinnedForest, 'generation'>;
@@ -17,8 +26,12 @@ export interface PolicyProposal {
 }
 
 /** The policy as the proposal would store it. Throws what saving it would throw. */
-export function proposedPolicy({ policies, resolvedOf }: ForestView, stored: Policy, proposal: PolicyProposal): Policy {
-  const parentId = proposal.parentId === undefined ? stored.parentId : proposal.parentId;
+export function proposedPolicy(
+  { policies, resolvedOf }: ForestView,
+  stored: Policy,
+  { scope, proposal }: { readonly scope: Scope; readonly proposal: PolicyProposal },
+): Policy {
+  const parentId = wantedParent(scope, stored, proposal.parentId);
   const patch = parseSettingsPatch(proposal.settings ?? {}, '#/settings');
   const moved: Policy = { ...stored, parentId };
   if (parentId !== stored.parentId) {
@@ -26,7 +39,7 @@ export function proposedPolicy({ policies, resolvedOf }: ForestView, stored: Pol
     assertMove(new Map([...policies.values()].map((policy) => [policy.id, policy.parentId])), moved);
     assertNameFree(policies.values(), moved);
   }
-  const above = resolvedAbove(resolvedOf, parentId);
+  const above = settingsSeenBy(scope, policies, resolvedAbove(resolvedOf, parentId));
   assertOverridesCount({ above, set: changedOverrides(stored.settings, patch.set) });
   return { ...moved, settings: applySettingsPatch(stored.settings, patch) };
 }

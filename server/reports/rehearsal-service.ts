@@ -57,7 +57,7 @@ export function createRehearsalService(deps: RehearsalDeps): RehearsalService {
       assertRehearsable(body.settings ?? {});
       const leave = deps.turnstile.enter();
       try {
-        return await rehearse(deps, policyId, body);
+        return await rehearse(deps, { scope, policyId }, body);
       } finally {
         leave();
       }
@@ -83,10 +83,10 @@ interface Rehearsal {
   readonly tallies: Readonly<Record<(typeof SIDES)[number] | 'raised', AlertTally>>;
 }
 
-async function rehearse(deps: RehearsalDeps, policyId: string, body: RehearsePolicyBody): Promise<RehearsalReply> {
+async function rehearse(deps: RehearsalDeps, subtree: Subtree, body: RehearsePolicyBody): Promise<RehearsalReply> {
   const { sql, cache, clock, spans } = deps;
   await cache.refresh();
-  const resolved = await resolve(deps, cache.pinned(), { policyId, settings: body.settings ?? {} });
+  const resolved = await resolve(deps, cache.pinned(), { ...subtree, settings: body.settings ?? {} });
   const policyIds = [...resolved.keys()];
   const subjects = await listSubjects(sql, policyIds);
   const until = Math.floor(clock.fleet());
@@ -117,15 +117,21 @@ async function rehearse(deps: RehearsalDeps, policyId: string, body: RehearsePol
   };
 }
 
+interface Subtree {
+  readonly scope: Scope;
+  readonly policyId: string;
+}
+
 /** Every policy of the subtree as it is and as it is rehearsed. Throws what saving the settings would throw. */
 async function resolve(
   { clock }: RehearsalDeps,
   forest: PinnedForest,
-  { policyId, settings }: { readonly policyId: string; readonly settings: unknown },
+  { scope, policyId, settings }: Subtree & { readonly settings: unknown },
 ): Promise<ReadonlyMap<string, ResolvedPair>> {
   const stored = forest.policies.get(policyId);
   if (!stored) throw new Problem('policy-not-found');
-  const changes = await changedPolicies(forest, proposedPolicy(forest, stored, { settings }), createBreather(clock));
+  const proposed = proposedPolicy(forest, stored, { scope, proposal: { settings } });
+  const changes = await changedPolicies(forest, proposed, createBreather(clock));
   const pairs = new Map<string, ResolvedPair>();
   const parents = new Map([...forest.policies.values()].map(({ id, parentId }) => [id, parentId]));
   for (const id of subtreeOf(parents, policyId)) {

@@ -8,6 +8,9 @@ export interface SessionRow {
   createdAt: Date;
   usedAt: Date;
   expiresAt: Date;
+  provenAt: Date;
+  sourceAddress: string | null;
+  userAgent: string | null;
 }
 
 export const SessionEntity = new EntitySchema<SessionRow>({
@@ -21,5 +24,8 @@ export const SessionEntity = new EntitySchema<SessionRow>({
     createdAt: { name: 'created_at', type: 'timestamptz' },
     usedAt: { name: 'used_at', type: 'timestamptz' },
     expiresAt: { name: 'expires_at', type: 'timestamptz' },
+    provenAt: { name: 'proven_at', type: 'timestamptz' },
+    sourceAddress: { name: 'source_address', type: 'text', nullable: true },
+    userAgent: { name: 'user_agent', type: 'text', nullable: true },
   },
 });

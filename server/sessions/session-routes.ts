@@ -1,49 +1,71 @@
 import { Problem } from '../../lib/problem.js';
+import type { Scope } from '../access/scope.js';
+import { pageSchemaOf } from '../admin-api/dto-schemas.js';
+import { mapPage, PlainPageQuery, type Page } from '../admin-api/page.js';
 import { defineRoute, type AdminRequest, type RouteDefinition } from '../admin-api/route.js';
 import type { SessionCookie } from '../admin-api/session-cookie.js';
-import { SessionReply, SignInBody } from './session-dto.js';
-import { csrfTokenOf } from './session-secret.js';
-import type { SessionService } from './session-service.js';
+import { ProofBody, SessionDto, SessionReply, SignInBody } from './session-dto.js';
+import { SESSION_ORDER, type ListedSession } from './session-repository.js';
+import type { OpenedSession, SessionService, ShownSession } from './session-service.js';
 
 export interface SessionRouteDeps {
   readonly sessions: SessionService;
   readonly cookie: SessionCookie;
+  /** Throws `user-not-found`. */
+  readonly assertVisible: (scope: Scope, userId: string) => Promise<unknown>;
 }
 
-export function sessionRoutes({ sessions, cookie }: SessionRouteDeps): readonly RouteDefinition[] {
+const tag = 'sessions';
+const OWN = { tag, permission: 'auditor', reach: 'everyone', whileOwing: ['password', 'second-factor'] } as const;
+
+export function sessionRoutes(deps: SessionRouteDeps): readonly RouteDefinition[] {
+  return [...currentRoutes(deps), ...ownRoutes(deps), ...routesOfOthers(deps)];
+}
+
+function currentRoutes({ sessions, cookie }: SessionRouteDeps): readonly RouteDefinition[] {
+  const answer = ({ secret, shown }: OpenedSession) => ({
+    body: toReply(shown),
+    headers: { 'Set-Cookie': cookie.set(secret) },
+  });
   return [
     defineRoute({
       method: 'post',
       path: '/sessions',
       permission: 'public',
       summary: 'Sign in',
-      tag: 'sessions',
+      tag,
       body: SignInBody,
       reply: { status: 201, body: SessionReply },
-      async handle({ body, actor }) {
-        const attempt = { name: body.name, password: body.password, sourceAddress: actor.sourceAddress };
-        const { user, secret, csrfToken, expiresAt } = await sessions.signIn(attempt);
-        return {
-          body: { user, csrfToken, expiresAt: expiresAt.toISOString() },
-          headers: { 'Set-Cookie': cookie.set(secret) },
-        };
+      async handle({ body: { name, password, code }, actor: { sourceAddress }, headers }) {
+        const userAgent = headers['user-agent'] === undefined ? null : String(headers['user-agent']);
+        return answer(await sessions.signIn({ name, password, code, sourceAddress, userAgent }));
       },
     }),
     defineRoute({
+      ...OWN,
+      method: 'post',
+      path: '/sessions/current/proof',
+      summary: 'Prove again who one is, for what asks for it; the cookie and the CSRF token change',
+      body: ProofBody,
+      reply: { status: 200, body: SessionReply },
+      async handle({ body: { password, code }, actor: { name, sourceAddress }, sessionId }) {
+        if (sessionId === undefined) throw new Problem('session-not-found');
+        return answer(await sessions.prove(sessionId, { name, password, code, sourceAddress }));
+      },
+    }),
+    defineRoute({
+      ...OWN,
       method: 'get',
       path: '/sessions/current',
-      permission: 'auditor',
       summary: 'Who is signed in, and the CSRF token again',
-      tag: 'sessions',
       reply: { status: 200, body: SessionReply },
       handle: (request) => showCurrent({ sessions, cookie }, request),
     }),
     defineRoute({
+      ...OWN,
       method: 'delete',
       path: '/sessions/current',
-      permission: 'auditor',
       summary: 'Sign out',
-      tag: 'sessions',
       reply: { status: 204 },
       async handle({ sessionId, actor }) {
         if (sessionId === undefined) throw new Problem('session-not-found');
@@ -54,10 +76,93 @@ export function sessionRoutes({ sessions, cookie }: SessionRouteDeps): readonly 
   ];
 }
 
-async function showCurrent({ sessions, cookie }: SessionRouteDeps, request: AdminRequest<unknown, unknown>) {
+function ownRoutes({ sessions }: SessionRouteDeps): readonly RouteDefinition[] {
+  return [
+    defineRoute({
+      ...OWN,
+      method: 'get',
+      path: '/sessions',
+      summary: "List one's own sessions; an API key has none",
+      query: PlainPageQuery,
+      list: SESSION_ORDER,
+      reply: { status: 200, body: pageSchemaOf(SessionDto) },
+      handle: async ({ actor, sessionId, query }) => ({
+        body: toPage(await sessions.listOfUser(actor.id, query), sessionId),
+      }),
+    }),
+    defineRoute({
+      ...OWN,
+      method: 'delete',
+      path: '/sessions/:id',
+      summary: "End one of one's own sessions",
+      reply: { status: 204 },
+      async handle({ params, actor, sessionId }) {
+        if (sessionId === undefined) throw new Problem('session-not-found');
+        await sessions.end(params['id'] ?? '', actor);
+        return {};
+      },
+    }),
+  ];
+}
+
+function routesOfOthers({ sessions, assertVisible }: SessionRouteDeps): readonly RouteDefinition[] {
+  return [
+    defineRoute({
+      method: 'get',
+      path: '/users/:id/sessions',
+      permission: 'auditor',
+      reach: 'scope',
+      tag: 'users',
+      summary: "List a user's sessions",
+      query: PlainPageQuery,
+      list: SESSION_ORDER,
+      reply: { status: 200, body: pageSchemaOf(SessionDto) },
+      async handle({ params, scope, sessionId, query }) {
+        const id = params['id'] ?? '';
+        await assertVisible(scope, id);
+        return { body: toPage(await sessions.listOfUser(id, query), sessionId) };
+      },
+    }),
+    defineRoute({
+      method: 'delete',
+      path: '/users/:id/sessions',
+      permission: 'administrator',
+      reach: 'scope',
+      tag: 'users',
+      summary: "End all of a user's sessions",
+      reply: { status: 204 },
+      async handle({ params, actor, scope }) {
+        const id = params['id'] ?? '';
+        await assertVisible(scope, id);
+        await sessions.endAllOf(id, actor);
+        return {};
+      },
+    }),
+  ];
+}
+
+async function showCurrent(
+  { sessions, cookie }: Pick<SessionRouteDeps, 'sessions' | 'cookie'>,
+  request: AdminRequest<unknown, unknown>,
+) {
   const secret = request.sessionId === undefined ? undefined : cookie.read(String(request.headers['cookie'] ?? ''));
-  const session = secret === undefined ? undefined : await sessions.find(secret);
-  if (secret === undefined || !session) throw new Problem('session-not-found');
-  const { userId: id, userName: name, role, expiresAt } = session;
-  return { body: { user: { id, name, role }, csrfToken: csrfTokenOf(secret), expiresAt: expiresAt.toISOString() } };
+  const shown = secret === undefined ? undefined : await sessions.show(secret);
+  if (!shown) throw new Problem('session-not-found');
+  return { body: toReply(shown) };
+}
+
+function toReply({ user, csrfToken, expiresAt, provenUntil }: ShownSession): SessionReply {
+  return { user, csrfToken, expiresAt: expiresAt.toISOString(), provenUntil: provenUntil.toISOString() };
+}
+
+function toPage(page: Page<ListedSession>, currentId: string | undefined): Page<SessionDto> {
+  return mapPage(page, ({ id, createdAt, usedAt, expiresAt, sourceAddress, userAgent }) => ({
+    id,
+    current: id === currentId,
+    createdAt: createdAt.toISOString(),
+    usedAt: usedAt.toISOString(),
+    expiresAt: expiresAt.toISOString(),
+    sourceAddress,
+    userAgent,
+  }));
 }

@@ -17,6 +17,7 @@ export interface TelemetryRoutesDeps extends TelemetryReadingDeps {
 
 const tag = 'telemetry';
 const permission = 'auditor';
+const reach = 'scope';
 
 /** What agents told of the computers that they run on. */
 export function telemetryRoutes(deps: TelemetryRoutesDeps): RouteDefinition[] {
@@ -30,6 +31,7 @@ function standingRoutes({ assertVisible }: TelemetryRoutesDeps, reading: Telemet
       method: 'get',
       path: '/computers/:id/metrics',
       permission,
+      reach,
       tag,
       summary: 'Load, memory, disks and network of a computer, as last reported',
       reply: { status: 200, body: MetricsDto },
@@ -42,6 +44,7 @@ function standingRoutes({ assertVisible }: TelemetryRoutesDeps, reading: Telemet
       method: 'get',
       path: '/computers/:id/inventory',
       permission,
+      reach,
       tag,
       summary: 'What is known of its packages, listening ports and connections',
       reply: { status: 200, body: InventoryDto },
@@ -63,6 +66,7 @@ function listRoutes({ assertVisible }: TelemetryRoutesDeps, reading: TelemetryRe
       method: 'get',
       path: `/computers/:id/inventory/${name}`,
       permission,
+      reach,
       tag,
       summary: about.summary,
       query: PageQuery,

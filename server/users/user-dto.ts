@@ -1,5 +1,6 @@
 import { ROLES, type Role } from '../access/actor.js';
-import { Name, OneOf, Optional, Schema, Text, Uuid } from '../admin-api/dto.js';
+import { Name, OneOf, Optional, OptionalOrNull, Schema, Text, Uuid, UuidOrNull } from '../admin-api/dto.js';
+import { Flag } from '../admin-api/shown.js';
 
 /** Length counts, composition does not (NIST SP 800-63B). */
 const PASSWORD = { min: 8, max: 1024 };
@@ -14,6 +15,16 @@ export class CreateUserBody {
 
   @Text(PASSWORD)
   password!: string;
+
+  /** Binds the role to a policy and all below it; null: the whole forest. Absent: to what one's own role is bound to. */
+  @OptionalOrNull()
+  @Uuid()
+  policyId?: string | null;
+
+  /** The user has to choose a password of his own before anything else. */
+  @Optional()
+  @Flag()
+  mustChangePassword?: boolean;
 }
 
 export class PatchUserBody {
@@ -24,6 +35,20 @@ export class PatchUserBody {
   @Optional()
   @Text(PASSWORD)
   password?: string;
+
+  /** Absent leaves; null: the whole forest. */
+  @OptionalOrNull()
+  @Uuid()
+  policyId?: string | null;
+
+  @Optional()
+  @Flag()
+  mustChangePassword?: boolean;
+
+  /** He can neither sign in nor go on. */
+  @Optional()
+  @Flag()
+  disabled?: boolean;
 }
 
 export class ChangePasswordBody {
@@ -44,6 +69,10 @@ export class UserReply {
   @OneOf(...ROLES)
   role!: Role;
 
+  /** The policy that the role is bound to, with all below it; null: the whole forest. */
+  @UuidOrNull()
+  policyId!: string | null;
+
   @Schema({ type: 'string', format: 'date-time' })
   @Text({ max: 32 })
   createdAt!: string;
@@ -51,4 +80,17 @@ export class UserReply {
   @Schema({ type: 'string', format: 'date-time' })
   @Text({ max: 32 })
   passwordChangedAt!: string;
+
+  @Flag()
+  mustChangePassword!: boolean;
+
+  @Flag()
+  disabled!: boolean;
+
+  @Flag()
+  secondFactor!: boolean;
+
+  @Schema({ type: ['string', 'null'], format: 'date-time' })
+  @Text({ max: 32 })
+  lastSignedInAt!: string | null;
 }

@@ -6,8 +6,11 @@ export interface UserRow {
   name: string;
   passwordHash: string;
   role: Role;
+  policyId: string | null;
   createdAt: Date;
   passwordChangedAt: Date;
+  mustChangePassword: boolean;
+  disabled: boolean;
 }
 
 export const UserEntity = new EntitySchema<UserRow>({
@@ -18,7 +21,10 @@ export const UserEntity = new EntitySchema<UserRow>({
     name: { type: 'text', unique: true },
     passwordHash: { name: 'password_hash', type: 'text' },
     role: { type: 'text' },
+    policyId: { name: 'policy_id', type: 'uuid', nullable: true },
     createdAt: { name: 'created_at', type: 'timestamptz' },
     passwordChangedAt: { name: 'password_changed_at', type: 'timestamptz' },
+    mustChangePassword: { name: 'must_change_password', type: 'boolean' },
+    disabled: { type: 'boolean' },
   },
 });

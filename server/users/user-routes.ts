@@ -3,55 +3,65 @@ import { assertMayTry, type LoginBackoff } from '../access/login-backoff.js';
 import { pageSchemaOf } from '../admin-api/dto-schemas.js';
 import { PageQuery, mapPage } from '../admin-api/page.js';
 import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
+import type { Sql } from '../database/sql.js';
+import { policyFaults } from '../policies/policy-references.js';
 import { ChangePasswordBody, CreateUserBody, PatchUserBody, UserReply } from './user-dto.js';
 import type { UserService } from './user-service.js';
 import type { User } from './user.js';
 import { USER_ORDER } from './user-repository.js';
 
 export interface UserRouteDeps {
+  /** Reads outside a transaction. */
+  readonly sql: Sql;
   readonly users: UserService;
   readonly backoff: LoginBackoff;
   /** The value of a `Set-Cookie` that ends the browser's session. */
   readonly clearCookie: () => string;
 }
 
-const BASE = { tag: 'users', path: '/users', reply: { status: 200, body: UserReply } } as const;
+const BASE = { tag: 'users', path: '/users', reach: 'scope', reply: { status: 200, body: UserReply } } as const;
 
 export function userRoutes(deps: UserRouteDeps): readonly RouteDefinition[] {
-  const { users } = deps;
+  const { users, sql } = deps;
   return [
     ...readingRoutes(users),
     defineRoute({
       ...BASE,
       method: 'post',
       permission: 'administrator',
+      proof: 'recent',
       summary: 'Make a user',
       body: CreateUserBody,
       reply: { status: 201, body: UserReply },
-      handle: async ({ body, actor }) => reply(await users.create(body, actor)),
+      check: ({ scope, body: { policyId } }) => policyFaults(sql, scope, { policyId }),
+      handle: async ({ body, actor, scope }) => reply(await users.create({ actor, scope }, body)),
     }),
     defineRoute({
       ...BASE,
       method: 'patch',
       path: '/users/:id',
       permission: 'administrator',
-      summary: "Change a user's role or password; ends that user's sessions",
+      proof: 'recent',
+      summary: "Change a user's role, what it is bound to, or password, or disable him; ends that user's sessions",
       body: PatchUserBody,
       needsIfMatch: true,
-      handle: async ({ params, body, actor, ifMatch }) => {
+      check: ({ scope, body: { policyId } }) => policyFaults(sql, scope, { policyId }),
+      handle: async ({ params, body, actor, scope, ifMatch }) => {
         const target = { id: params['id'] ?? '', ...(ifMatch === undefined ? {} : { revision: ifMatch }) };
-        return reply(await users.change(target, body, actor));
+        return reply(await users.change({ actor, scope }, target, body));
       },
     }),
     defineRoute({
       method: 'delete',
+      reach: 'scope',
       path: '/users/:id',
       permission: 'administrator',
+      proof: 'recent',
       summary: 'Remove a user; the last administrator stays',
       tag: 'users',
       reply: { status: 204 },
-      handle: async ({ params, actor }) => {
-        await users.remove(params['id'] ?? '', actor);
+      handle: async ({ params, actor, scope }) => {
+        await users.remove({ actor, scope }, params['id'] ?? '');
         return {};
       },
     }),
@@ -69,7 +79,7 @@ function readingRoutes(users: UserService): readonly RouteDefinition[] {
       query: PageQuery,
       list: USER_ORDER,
       reply: { status: 200, body: pageSchemaOf(UserReply) },
-      handle: async ({ query }) => ({ body: mapPage(await users.list(query), toReply) }),
+      handle: async ({ scope, query }) => ({ body: mapPage(await users.list(scope, query), toReply) }),
     }),
     defineRoute({
       ...BASE,
@@ -77,7 +87,7 @@ function readingRoutes(users: UserService): readonly RouteDefinition[] {
       path: '/users/:id',
       permission: 'auditor',
       summary: 'One user',
-      handle: async ({ params }) => reply(await users.get(params['id'] ?? '')),
+      handle: async ({ scope, params }) => reply(await users.get(scope, params['id'] ?? '')),
     }),
   ];
 }
@@ -87,6 +97,8 @@ function ownPasswordRoute({ users, backoff, clearCookie }: UserRouteDeps): Route
     method: 'post',
     path: '/users/current/password',
     permission: 'auditor',
+    reach: 'everyone',
+    whileOwing: ['password', 'second-factor'],
     summary: "Change one's own password; ends all of one's sessions, this one too",
     tag: 'users',
     body: ChangePasswordBody,
@@ -97,8 +109,10 @@ function ownPasswordRoute({ users, backoff, clearCookie }: UserRouteDeps): Route
       assertMayTry(backoff, attempt);
       if (!(await users.verify(actor.name, body.currentPassword)).isRight)
         throw invalidFields([{ pointer: '#/currentPassword', detail: 'is wrong' }]);
+      if (body.newPassword.normalize('NFKC') === body.currentPassword.normalize('NFKC'))
+        throw invalidFields([{ pointer: '#/newPassword', detail: 'is the present one' }]);
       backoff.succeeded(attempt);
-      await users.change({ id: actor.id }, { password: body.newPassword }, actor);
+      await users.changePassword(actor, actor.id, { password: body.newPassword, mustChangePassword: false });
       return { headers: { 'Set-Cookie': clearCookie() } };
     },
   });
@@ -113,7 +127,12 @@ export function toReply(user: User): UserReply {
     id: user.id,
     name: user.name,
     role: user.role,
+    policyId: user.policyId,
     createdAt: user.createdAt.toISOString(),
     passwordChangedAt: user.passwordChangedAt.toISOString(),
+    mustChangePassword: user.mustChangePassword,
+    disabled: user.disabled,
+    secondFactor: user.hasSecondFactor,
+    lastSignedInAt: user.lastSignedInAt?.toISOString() ?? null,
   };
 }

@@ -1,16 +1,20 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../lib/clock.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
 import type { Actor, Role } from '../access/actor.js';
+import { Scope } from '../access/scope.js';
 import type { Page, PageQuery } from '../admin-api/page.js';
 import type { AuditLog } from '../audit/index.js';
 import type { UnitOfWork } from '../database/in-transaction.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
+import type { Caller } from '../policies/forest-edit.js';
+import { assertBindable } from '../policies/policy-references.js';
 import type { FirstPasswordFile } from './first-password-file.js';
 import type { PasswordHasher } from './password-hasher.js';
 import type { ResetPasswordFiles } from './reset-password-file.js';
 import { createUserRepository, type UserRepository } from './user-repository.js';
-import { assertAdministratorRemains, auditedUser } from './user-rules.js';
+import { assertAdministratorRemains, auditedUser, changeOf, isWholeAdministrator } from './user-rules.js';
 import { FIRST_USER_NAME, type User } from './user.js';
 
 export interface UserServiceDeps {
@@ -31,11 +35,27 @@ export interface NewUser {
   readonly name: string;
   readonly role: Role;
   readonly password: string;
+  /** What the role is bound to; absent: to what the caller's is. */
+  readonly policyId?: string | null;
+  readonly mustChangePassword?: boolean;
 }
 
 export interface UserChange {
   readonly role?: Role;
   readonly password?: string;
+  readonly policyId?: string | null;
+  readonly mustChangePassword?: boolean;
+  readonly disabled?: boolean;
+}
+
+export interface GivenPassword {
+  readonly password: string;
+  readonly mustChangePassword: boolean;
+}
+
+export interface UserTarget {
+  readonly id: string;
+  readonly revision?: number;
 }
 
 export interface Verification {
@@ -45,13 +65,20 @@ export interface Verification {
 }
 
 export interface UserService {
-  list(query: PageQuery): Promise<Page<User>>;
+  list(scope: Scope, query: PageQuery): Promise<Page<User>>;
   /** Throws `user-not-found`. */
-  get(id: string): Promise<User>;
-  create(user: NewUser, actor: Actor): Promise<User>;
-  /** A new role or password ends the user's sessions. Throws `revision-stale`, `in-use` for the last administrator. */
-  change(target: { readonly id: string; readonly revision?: number }, to: UserChange, actor: Actor): Promise<User>;
-  remove(id: string, actor: Actor): Promise<void>;
+  get(scope: Scope, id: string): Promise<User>;
+  /** Throws `name-taken`, `policy-not-found`, `beyond-scope`. */
+  create(caller: Caller, user: NewUser): Promise<User>;
+  /**
+   * Any change ends the user's sessions. Throws `user-not-found`, `revision-stale`,
+   * `policy-not-found`, `beyond-scope`, `in-use` for the last who may administer everything.
+   */
+  change(caller: Caller, target: UserTarget, to: UserChange): Promise<User>;
+  /** A user's password, whatever his role is bound to: his own choice, or one that he has to change. */
+  changePassword(actor: Actor, id: string, to: GivenPassword): Promise<User>;
+  /** Throws `user-not-found`, `in-use`. */
+  remove(caller: Caller, id: string): Promise<void>;
   /** Whether name and password are right; takes the same time for a name that nobody has. */
   verify(name: string, password: string): Promise<Verification>;
 }
@@ -68,26 +95,34 @@ export function createUserService(deps: UserServiceDeps): UserService {
       return work({ sql, users: createUserRepository(sql) });
     });
   const reader = createUserRepository(deps.sql);
+  const change: UserService['change'] = async (caller, target, to) => {
+    const policyId = to.policyId === undefined ? undefined : caller.scope.bindingFor(to.policyId);
+    const passwordHash = to.password === undefined ? undefined : await deps.passwords.hash(to.password);
+    const { role, mustChangePassword, disabled } = to;
+    const next = { role, policyId, passwordHash, mustChangePassword, disabled };
+    const changed = await inTransaction((tools) => changeUser(deps, tools, { caller, target, next }));
+    if (passwordHash !== undefined) forgetFiles(deps, changed);
+    return changed;
+  };
   return {
-    list: (query) => reader.list(query),
-    async get(id) {
-      const user = await reader.find(id);
+    list: (scope, query) => reader.list(scope, query),
+    async get(scope, id) {
+      const user = await reader.find(scope, id);
       if (!user) throw new Problem('user-not-found');
       return user;
     },
-    async create({ name, role, password }, actor) {
+    async create({ actor, scope }, { name, role, password, policyId: asked, mustChangePassword = false }) {
+      const policyId = scope.bindingFor(asked);
       const passwordHash = await deps.passwords.hash(password);
-      return inTransaction((tools) => insertUser(deps, tools, { name, role, passwordHash, actor }));
+      return inTransaction(async (tools) => {
+        await assertBindable(tools.sql, scope, policyId);
+        return insertUser(deps, tools, { name, role, policyId, passwordHash, mustChangePassword, actor });
+      });
     },
-    async change(target, to, actor) {
-      const passwordHash = to.password === undefined ? undefined : await deps.passwords.hash(to.password);
-      const next = { role: to.role, passwordHash };
-      const changed = await inTransaction((tools) => changeUser(deps, tools, { target, next, actor }));
-      if (passwordHash !== undefined) forgetFiles(deps, changed);
-      return changed;
-    },
-    async remove(id, actor) {
-      forgetFiles(deps, await inTransaction((tools) => removeUser(deps, tools, { id, actor })));
+    change,
+    changePassword: (actor, id, to) => change({ actor, scope: Scope.all }, { id }, to),
+    async remove(caller, id) {
+      forgetFiles(deps, await inTransaction((tools) => removeUser(deps, tools, { caller, id })));
     },
     async verify(name, password) {
       const user = await reader.findByName(name);
@@ -102,7 +137,9 @@ function forgetFiles({ firstPassword, resetPasswords }: UserServiceDeps, user: U
   resetPasswords.remove(user);
 }
 
-interface Insertion extends Omit<NewUser, 'password'> {
+interface Insertion extends Omit<NewUser, 'password' | 'policyId' | 'mustChangePassword'> {
+  readonly mustChangePassword: boolean;
+  readonly policyId: string | null;
   readonly passwordHash: string;
   readonly actor: Actor;
 }
@@ -111,46 +148,56 @@ interface Insertion extends Omit<NewUser, 'password'> {
 export async function insertUser(
   deps: Pick<UserServiceDeps, 'clock' | 'random' | 'audit'>,
   { sql, users }: Tools,
-  { name, role, passwordHash, actor }: Insertion,
+  { name, role, policyId, passwordHash, mustChangePassword, actor }: Insertion,
 ): Promise<User> {
   const at = new Date(deps.clock.wall());
   const user: User = {
     id: deps.random.uuid(),
     name,
     role,
+    policyId,
     passwordHash,
     createdAt: at,
     passwordChangedAt: at,
+    mustChangePassword,
+    disabled: false,
+    hasSecondFactor: false,
+    lastSignedInAt: null,
     revision: 0,
   };
   await users.insert(user);
   const entry = { actor, action: 'user.created', subjectType: 'user', subjectId: user.id };
   await deps.audit.append(sql, { ...entry, after: auditedUser(user) });
-  return (await users.find(user.id)) ?? user;
+  return (await users.find(Scope.all, user.id)) ?? user;
 }
 
 interface Change {
-  readonly target: { readonly id: string; readonly revision?: number };
-  readonly next: { readonly role: Role | undefined; readonly passwordHash: string | undefined };
-  readonly actor: Actor;
+  readonly caller: Caller;
+  readonly target: UserTarget;
+  readonly next: {
+    readonly role: Role | undefined;
+    readonly policyId: string | null | undefined;
+    readonly passwordHash: string | undefined;
+    readonly mustChangePassword: boolean | undefined;
+    readonly disabled: boolean | undefined;
+  };
 }
 
 async function changeUser(deps: UserServiceDeps, { sql, users }: Tools, change: Change): Promise<User> {
-  const { target, next, actor } = change;
+  const { caller, target, next } = change;
   // Locked in id order before the user itself, which may be one of them.
   const administrators = await users.lockAdministrators();
-  const user = await users.lock(target.id);
+  const user = await users.lock(caller.scope, target.id);
   if (target.revision !== undefined && target.revision !== user.revision) throw new Problem('revision-stale');
-  const role = next.role ?? user.role;
-  if (user.role === 'administrator') assertAdministratorRemains(administrators, user, role);
-  if (role === user.role && next.passwordHash === undefined) return user;
-  const passwordChangedAt = next.passwordHash === undefined ? user.passwordChangedAt : new Date(deps.clock.wall());
-  const passwordHash = next.passwordHash ?? user.passwordHash;
-  const changed = await users.update({ ...user, role, passwordHash, passwordChangedAt });
+  const wanted = changedUser(user, next, deps.clock.wall());
+  if (wanted.policyId !== user.policyId) await assertBindable(sql, caller.scope, wanted.policyId);
+  if (isWholeAdministrator(user)) assertAdministratorRemains(administrators, user, wanted);
+  if (isDeepStrictEqual(wanted, user)) return user;
+  const changed = await users.update(wanted);
   await deps.endSessions(sql, user.id);
   await deps.audit.append(sql, {
-    actor,
-    action: next.passwordHash === undefined ? 'user.role-changed' : 'user.password-changed',
+    actor: caller.actor,
+    action: changeOf(user, changed),
     subjectType: 'user',
     subjectId: user.id,
     before: auditedUser(user),
@@ -159,17 +206,28 @@ async function changeUser(deps: UserServiceDeps, { sql, users }: Tools, change: 
   return changed;
 }
 
-interface Removal {
-  readonly id: string;
-  readonly actor: Actor;
+function changedUser(user: User, { passwordHash, ...next }: Change['next'], nowMs: number): User {
+  return {
+    ...user,
+    role: next.role ?? user.role,
+    policyId: next.policyId === undefined ? user.policyId : next.policyId,
+    mustChangePassword: next.mustChangePassword ?? user.mustChangePassword,
+    disabled: next.disabled ?? user.disabled,
+    ...(passwordHash === undefined ? {} : { passwordHash, passwordChangedAt: new Date(nowMs) }),
+  };
 }
 
-async function removeUser(deps: UserServiceDeps, { sql, users }: Tools, { id, actor }: Removal): Promise<User> {
+interface Removal {
+  readonly caller: Caller;
+  readonly id: string;
+}
+
+async function removeUser(deps: UserServiceDeps, { sql, users }: Tools, { caller, id }: Removal): Promise<User> {
   const administrators = await users.lockAdministrators();
-  const user = await users.lock(id);
-  if (user.role === 'administrator') assertAdministratorRemains(administrators, user, undefined);
+  const user = await users.lock(caller.scope, id);
+  if (isWholeAdministrator(user)) assertAdministratorRemains(administrators, user, undefined);
   await users.remove(id);
-  const entry = { actor, action: 'user.deleted', subjectType: 'user', subjectId: id };
+  const entry = { actor: caller.actor, action: 'user.deleted', subjectType: 'user', subjectId: id };
   await deps.audit.append(sql, { ...entry, before: auditedUser(user) });
   return user;
 }

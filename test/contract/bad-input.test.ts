@@ -119,12 +119,14 @@ describe('bad input of any shape is named in one answer', () => {
 /** Bodies of which each field is bad in its own way; what they must be named by. */
 const MEANINGLESS: Readonly<Record<string, Sent & { readonly named: string }>> = {
   'post /sessions': { body: { name: '', password: 7, more: 1 }, named: 'name password more' },
+  'post /sessions/current/proof': { body: { password: '', code: '1', more: 1 }, named: 'password code more' },
+  'post /users/current/second-factor/confirm': { body: { code: 123456 }, named: 'code' },
   'post /users': { body: { name: ' x', role: 'root', password: 'short' }, named: 'name role password' },
   'patch /users/:id': {
     params: { id: 'x' },
-    body: { role: 'root', password: 'short' },
+    body: { role: 'root', password: 'short', disabled: 'no', mustChangePassword: null },
     ifMatch: '1',
-    named: 'id role password If-Match',
+    named: 'id role password disabled mustChangePassword If-Match',
   },
   'post /users/current/password': {
     body: { currentPassword: '', newPassword: 'short' },

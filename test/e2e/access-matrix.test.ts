@@ -29,7 +29,7 @@ const IF_MATCH = { 'if-match': '"1"' };
 const DEMANDED: readonly (readonly [RegExp, Permission])[] = [
   [/^(GET \/openapi\.json|POST \/sessions)$/, 'public'],
   [/^GET /, 'auditor'],
-  [/ \/(sessions\/current|users\/current\/password)$/, 'auditor'],
+  [/ \/(sessions\/|users\/current\/)/, 'auditor'],
   [/ \/(enrollment-tokens|api-keys|users|system|notification-(channels|routes|deliveries))\b/, 'administrator'],
   [/^POST .*\/revoke$/, 'administrator'],
   [/^DELETE \/computers\/\{id\}$/, 'administrator'],

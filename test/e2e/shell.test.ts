@@ -3,6 +3,8 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { createApiClient } from '../support/api-client.js';
 import { makeDataDir, removeDataDir, startManager, type ManagerProcess } from '../support/manager-process.js';
+import { totpCode, totpStep } from '../../server/access/totp.js';
+import { fromBase32 } from '../support/base32.js';
 import { eventually } from '../support/poll.js';
 import { skipFor } from '../support/skip.js';
 import { canMakeTerminals, runOnTerminal, runWardbeat } from '../support/wardbeat-cli.js';
@@ -101,6 +103,35 @@ describe('administration from the shell', function () {
       const [, password = ''] = /shown this once: (\S+)/.exec(stdout) ?? [];
       expect(await maySignIn('ada', password)).to.equal(true);
       expect(existsSync(file('password-of-ada'))).to.equal(false);
+    });
+
+    it('takes a second factor away where that is asked for, and says where it stays', async () => {
+      const session = createApiClient(manager.adminUrl);
+      await session.signIn('admin', 'a new and longer one');
+      const { id } = await session.post<{ id: string }>('/users', {
+        name: 'eve',
+        role: 'auditor',
+        password: 'of eve herself',
+      });
+      const eves = createApiClient(manager.adminUrl);
+      await eves.signIn('eve', 'of eve herself');
+      const { secret } = await eves.post<{ secret: string }>('/users/current/second-factor', undefined);
+      const code = totpCode(fromBase32(secret), totpStep(Date.now()));
+      await eves.post('/users/current/second-factor/confirm', { code });
+      expect((await reset('eve')).stdout).to.include('--remove-second-factor');
+      expect(await maySignIn('eve', made('eve'))).to.equal(false);
+      const {
+        code: exit,
+        stdout,
+        stderr,
+      } = await runWardbeat(['admin', 'reset-password', 'eve', '--remove-second-factor'], env);
+      expect(exit, stderr).to.equal(0);
+      expect(stdout).to.include('no second factor any more');
+      expect(await maySignIn('eve', made('eve'))).to.equal(true);
+      const { items } = await session.get<{ items: AuditRow[] }>('/audit?limit=50');
+      const row = items.find(({ action }) => action === 'user.second-factor-removed');
+      expect(JSON.stringify(row)).to.include('"shell').and.to.include(id);
+      expect((await session.request('DELETE', `/users/${id}`)).status).to.equal(204);
     });
 
     it('works while the manager does not run, and lets it start afterwards', async () => {

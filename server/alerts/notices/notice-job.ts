@@ -1,3 +1,4 @@
+import { Scope } from '../../access/scope.js';
 import type { Log } from '../../../lib/log.js';
 import { createLedger } from '../../../policies/listening-ledger.js';
 import { decideNotice, type NoticeDecision } from '../../../policies/notice-rules.js';
@@ -101,7 +102,7 @@ async function decide(deps: NoticeJobDeps, sql: Sql, { at, alertIds, changes }: 
     wallMs: fleetClock.toWall(at) - at,
     ledger: createLedger(deps.spans()),
     settings: cache,
-    maintenance: await deps.maintenance.at(sql),
+    maintenance: await deps.maintenance.at(sql, Scope.all),
     computers,
   };
   const { flaps, changed } = flapsOf(changes, rows, circumstances);

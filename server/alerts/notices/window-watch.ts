@@ -1,3 +1,4 @@
+import { Scope } from '../../access/scope.js';
 import type { Sql } from '../../database/sql.js';
 import type { MaintenanceView } from '../../maintenance/index.js';
 import type { PolicySettingsCache } from '../../policies/cached-settings.js';
@@ -25,7 +26,7 @@ export function createWindowWatch({ sql, cache, maintenance }: WindowWatchDeps):
   };
   return {
     async follow(onChange) {
-      const present = `${windowsOfPolicies()} ${(await maintenance.at(sql)).windows}`;
+      const present = `${windowsOfPolicies()} ${(await maintenance.at(sql, Scope.all)).windows}`;
       if (present === followed) return;
       if (await onChange()) followed = present;
     },

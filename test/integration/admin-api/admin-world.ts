@@ -10,6 +10,7 @@ import { createSystemClock, type Clock } from '../../../lib/clock.js';
 import { createLog } from '../../../lib/log.js';
 import { Problem } from '../../../lib/problem.js';
 import { createSystemRandom } from '../../../lib/random.js';
+import type { AccessRules } from '../../../server/access/access-rules.js';
 import type { Role } from '../../../server/access/actor.js';
 import { createAdminServer, type AdminServer, type AdminTls } from '../../../server/admin-api/admin-server.js';
 import { composeAdminApi, type AdminApi } from '../../../server/admin-api/compose-admin-api.js';
@@ -58,6 +59,7 @@ export interface RawAnswer {
 export interface WorldOptions {
   readonly checks?: readonly ReadinessCheck[];
   readonly adminOrigin?: string;
+  readonly rules?: AccessRules;
   readonly tls?: AdminTls;
   /** Beside those that every world has. */
   readonly routes?: readonly RouteDefinition[];
@@ -76,6 +78,8 @@ export async function startAdminWorld(database: TestDatabase, options: WorldOpti
     random,
     log,
     dataDir,
+    accessKey: random.bytes(32),
+    ...(options.rules ? { rules: options.rules } : {}),
     inTransaction: createUnitOfWork(database.dataSource, { clock, random }),
     sql: sqlOfClient(database.pool),
     audit: createAuditLog({ clock, random }),
@@ -154,6 +158,16 @@ const TEST_ROUTES = [
     needsIfMatch: true,
     reply: { status: 200, body: { free: { type: 'object' } } },
     handle: async ({ body, ifMatch }) => ({ body: { got: body }, revision: (ifMatch ?? 0) + 1 }),
+  }),
+  defineRoute({
+    method: 'post',
+    path: '/test-authority',
+    permission: 'administrator',
+    proof: 'person',
+    summary: 'What somebody has to prove himself for',
+    tag: 'test',
+    reply: { status: 204 },
+    handle: async () => ({}),
   }),
   defineRoute({
     method: 'get',

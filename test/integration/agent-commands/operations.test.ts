@@ -1,11 +1,14 @@
+import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
 import { createSystemRandom } from '../../../lib/random.js';
+import { Scope } from '../../../server/access/scope.js';
 import { sqlOfClient, type Sql } from '../../../server/database/sql.js';
 import { createOperationFeed } from '../../../server/operations/index.js';
 import { readProgress } from '../../../server/operations/operation-repository.js';
 import { startCommandWorld, type CommandWorld } from '../../support/command-world.js';
 import { useDatabase } from '../../support/database.js';
 import { problemOf } from '../../support/domain-world.js';
+import { POLICY_ID } from '../../support/ingest-world.js';
 
 interface ShownOperation {
   readonly id: string;
@@ -177,7 +180,7 @@ describe('operations on many computers', () => {
     const sql = sqlOfClient(world.pool);
     const asked: [text: string, parameters: readonly unknown[] | undefined][] = [];
     const noting: Sql = { query: (...query) => (asked.push([query[0], query[1]]), sql.query(...query)) };
-    const progress = await readProgress(noting, ids);
+    const progress = await readProgress(noting, Scope.all, ids);
     for (const id of ids)
       expect(progress.get(id)).to.include({ succeeded: 3000, failed: 1000, waiting: 500, skipped: 500, queued: 0 });
     const [[text, parameters] = ['', []]] = asked;
@@ -234,6 +237,53 @@ describe('operations on many computers', () => {
     expect(await step(), 'at its pace').to.deep.equal([2, 4, 6, 6]);
     await world.call('post', '/operations/:id/cancel', { params: { id: later.id } });
   });
+
+  it('reach nobody who was moved away from whoever began them, and each scope has keys of its own', async () => {
+    const [stays = '', goes = ''] = fleet;
+    const policies = await Promise.all([POLICY_ID, null].map((parent) => makePolicy(parent)));
+    const [mine = '', elsewhere = ''] = policies;
+    await move(stays, mine);
+    await move(goes, mine);
+    const scope = Scope.subtrees([mine]);
+    // What the scope does not hold is not there.
+    const beyond = { filter: { computerIds: fleet.slice(0, 4) }, action: { command: { type: 'ping' } } };
+    const { errors } = await problemOf(world.call('post', '/computers/bulk', { body: beyond, scope }));
+    expect(errors).to.have.length(2);
+    const filter = { computerIds: [stays, goes] };
+    const request = { filter, action: { command: { type: 'ping' } }, idempotencyKey: 'one word for all' };
+    const begin = (by: Scope) => world.call<ShownOperation>('post', '/computers/bulk', { body: request, scope: by });
+    const { body } = await begin(scope);
+    expect(body.matched).to.equal(2);
+    expect((await begin(scope)).body.id).to.equal(body.id);
+    expect((await begin(Scope.all)).body.id).not.to.equal(body.id);
+    await move(goes, elsewhere);
+    // Operations of the tests before have their turns first.
+    for (let turn = 0; turn < 5; turn += 1) await world.runJob();
+    const reasons = await targets(body.id, { state: ['skipped'] });
+    expect(reasons.map(({ computerId, reason }) => [computerId, reason])).to.deep.equal([[goes, 'beyond-scope']]);
+    const call = { params: { id: body.id }, scope };
+    const seen = await world.call<ShownOperation>('get', '/operations/:id', call);
+    expect([seen.body.matched, seen.body.progress['queued']]).to.deep.equal([1, 1]);
+    const theirs = Scope.subtrees([elsewhere]);
+    const refused = await problemOf(world.call('post', '/operations/:id/cancel', { ...call, scope: theirs }));
+    expect(refused.code).to.equal('operation-not-found');
+    for (const id of [stays, goes]) await move(id, POLICY_ID);
+    await world.runJob();
+  });
+
+  async function makePolicy(parent: string | null): Promise<string> {
+    const id = randomUUID();
+    await world.pool.query(
+      `INSERT INTO policies (id, parent_id, name, description, settings, locks, revision, created_at, updated_at,
+         verdict_rules_fleet_ms) VALUES ($1, $2, $3, '', '{}', '{}', 1, '2026-11-21', '2026-11-21', 0)`,
+      [id, parent, id],
+    );
+    return id;
+  }
+
+  async function move(id: string, policyId: string): Promise<void> {
+    await world.pool.query('UPDATE computers SET policy_id = $2 WHERE id = $1', [id, policyId]);
+  }
 
   it('are for those that matched when they began, and end early when cancelled', async () => {
     const { body } = await bulk({ filter: { computerIds: fleet.slice(0, 4) }, perSecond: 1 });

@@ -30,6 +30,26 @@ describe('API keys', function () {
     expect((await admin.request('DELETE', `/api-keys/${id}`)).status).to.equal(404);
   });
 
+  it('tell how they begin, when they were last used and from where', async () => {
+    const admin = await world.admin();
+    const { id, key } = await admin.post<Created>('/api-keys', { name: 'used', role: 'auditor' });
+    const listed = async () =>
+      (await admin.get<{ items: (Created & { lastUsedAt: string })[] }>('/api-keys?q=used')).items[0];
+    expect(await listed()).to.include({ id, prefix: key.slice(0, 10), lastUsedAt: null, lastUsedFrom: null });
+    await call(key);
+    const first = await listed();
+    expect(first).to.include({ lastUsedFrom: '127.0.0.1' });
+    world.advance(30_000);
+    await call(key);
+    expect((await listed())?.lastUsedAt).to.equal(first?.lastUsedAt);
+    world.advance(31_000);
+    await call(key);
+    expect(Date.parse((await listed())?.lastUsedAt ?? '') - Date.parse(first?.lastUsedAt ?? '')).to.be.within(
+      61e3,
+      90e3,
+    );
+  });
+
   it('have unique names', async () => {
     const admin = await world.admin();
     const body = { name: 'twice', role: 'auditor' };

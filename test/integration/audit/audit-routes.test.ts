@@ -29,14 +29,11 @@ describe('the audit log', function () {
     await admin.patch(`/users/${id}`, { role: 'operator' });
     await admin.request('DELETE', `/users/${id}`);
     const { items } = await admin.get<{ items: Row[] }>(`/audit?subjectId=${id}`);
+    const rex = { name: 'rex', policyId: null, mustChangePassword: false, disabled: false };
     expect(items.map(({ action, before, after }) => ({ action, before, after }))).to.have.deep.members([
-      { action: 'user.created', before: null, after: { name: 'rex', role: 'auditor' } },
-      {
-        action: 'user.role-changed',
-        before: { name: 'rex', role: 'auditor' },
-        after: { name: 'rex', role: 'operator' },
-      },
-      { action: 'user.deleted', before: { name: 'rex', role: 'operator' }, after: null },
+      { action: 'user.created', before: null, after: { ...rex, role: 'auditor' } },
+      { action: 'user.role-changed', before: { ...rex, role: 'auditor' }, after: { ...rex, role: 'operator' } },
+      { action: 'user.deleted', before: { ...rex, role: 'operator' }, after: null },
     ]);
     expect(items.every((row) => row.actorName === 'admin' && row.sourceAddress === '127.0.0.1')).to.equal(true);
   });

@@ -45,6 +45,7 @@ describe('policies and computers over HTTP', () => {
       ...world,
       log,
       dataDir,
+      accessKey: world.random.bytes(32),
       passwords: createPasswordHasher({ random: world.random, log2N: 10 }),
       secure: false,
       adminOrigin: undefined,

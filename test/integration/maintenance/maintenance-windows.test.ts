@@ -183,7 +183,8 @@ describe('maintenance windows by API', () => {
   });
 
   it('are within the scope of who makes, sees and ends them', async () => {
-    const web1 = await world.makeComputer({ policyId: low });
+    const web1 = await world.makeComputer({ policyId: low, labels: { site: 'rome' } });
+    await world.makeComputer({ policyId: side, labels: { site: 'oslo' } });
     const ours = { scope: Scope.subtrees([top]) };
     const theirs = { scope: Scope.subtrees([side]) };
     const codeOf = async (work: Promise<unknown>) => (await problemOf(work)).code;
@@ -198,8 +199,11 @@ describe('maintenance windows by API', () => {
     const everywhere = await make({ label: 'site' });
     expect((await list({}, ours)).items).to.have.lengthOf(3);
     expect((await list({}, theirs)).items.map((item) => item.id)).to.deep.equal([everywhere.id]);
+    await make({ label: 'site=rome' });
+    expect((await list({}, ours)).items).to.have.lengthOf(4);
+    expect((await list({}, theirs)).items, 'of a label that none of them bears').to.have.lengthOf(1);
     expect(await codeOf(end(id, theirs))).to.equal('maintenance-window-not-found');
-    expect(await codeOf(end(everywhere.id, ours))).to.equal('maintenance-window-not-found');
+    expect(await codeOf(end(everywhere.id, ours))).to.equal('beyond-scope');
     expect(await codeOf(list({ computerId: web1.id }, theirs))).to.equal('computer-not-found');
     await end(id, ours);
   });

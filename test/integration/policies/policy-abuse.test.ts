@@ -48,6 +48,7 @@ describe('policies over HTTP', function () {
       ...world,
       log,
       dataDir,
+      accessKey: world.random.bytes(32),
       passwords: createPasswordHasher({ random: world.random, log2N: 10 }),
       secure: false,
       adminOrigin: undefined,

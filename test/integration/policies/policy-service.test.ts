@@ -309,10 +309,14 @@ describe('policies', () => {
       call('patch', '/policies/:id/settings', { params, scope, body: {}, ifMatch: 1 }),
       call('delete', '/policies/:id', { params, scope }),
       call('post', '/policies', { scope, body: { name: 'x', parentId: other.id } }),
-      call('post', '/policies', { scope, body: { name: 'x' } }),
-      call('patch', '/policies/:id', { params: { id: below.id }, scope, body: { parentId: null }, ifMatch: 1 }),
     ];
     for (const { code } of await Promise.all(refused.map(problemOf))) expect(code).to.equal('policy-not-found');
+    // The place beside all policies is no secret, and not theirs.
+    const roots = [
+      call('post', '/policies', { scope, body: { name: 'x', parentId: null } }),
+      call('patch', '/policies/:id', { params: { id: below.id }, scope, body: { parentId: null }, ifMatch: 1 }),
+    ];
+    for (const { code } of await Promise.all(roots.map(problemOf))) expect(code).to.equal('beyond-scope');
   });
 
   it('pages the list by name both ways', async () => {

@@ -34,6 +34,53 @@ describe('sessions', function () {
     expect((await admin.request('GET', '/sessions/current')).status).to.equal(401);
   });
 
+  it('are listed to their user alone, who ends one or another; an administrator ends all of them', async () => {
+    const admin = await world.admin();
+    const { id } = await admin.post<{ id: string }>('/users', {
+      name: 'two',
+      role: 'auditor',
+      password: 'of two alone',
+    });
+    const [one, other] = [world.client(), world.client()];
+    await one.signIn('two', 'of two alone');
+    await other.signIn('two', 'of two alone');
+    interface Listed {
+      readonly items: readonly { readonly id: string; readonly current: boolean; readonly sourceAddress: string }[];
+    }
+    const { items } = await one.get<Listed>('/sessions');
+    expect(items.map(({ current }) => current)).to.have.members([true, false]);
+    expect(items[0]).to.include({ sourceAddress: '127.0.0.1', userAgent: 'node' });
+    expect((await admin.get<Listed>(`/users/${id}/sessions`)).items.map((item) => item.id)).to.deep.equal(
+      items.map((item) => item.id),
+    );
+    const [foreign] = (await admin.get<Listed>('/sessions')).items;
+    expect((await one.request('DELETE', `/sessions/${foreign?.id}`)).status).to.equal(404);
+    const ended = items.find(({ current }) => !current)?.id;
+    expect((await one.request('DELETE', `/sessions/${ended}`)).status).to.equal(204);
+    expect((await other.request('GET', '/sessions')).status).to.equal(401);
+    expect((await one.request('GET', '/sessions')).status).to.equal(200);
+    expect((await admin.request('DELETE', `/users/${id}/sessions`)).status).to.equal(204);
+    expect((await one.request('GET', '/sessions')).status).to.equal(401);
+    await admin.request('DELETE', `/users/${id}`);
+  });
+
+  it('page', async () => {
+    const admin = await world.admin();
+    await Promise.all([world.admin(), world.admin(), world.admin()]);
+    interface Page {
+      readonly items: readonly { readonly id: string }[];
+      readonly next: string | null;
+    }
+    const all = await admin.get<Page>('/sessions?limit=100');
+    const seen: string[] = [];
+    for (let next: string | null = ''; next !== null;) {
+      const page: Page = await admin.get<Page>(`/sessions?limit=1${next === '' ? '' : `&cursor=${next}`}`);
+      seen.push(...page.items.map(({ id }) => id));
+      ({ next } = page);
+    }
+    expect(seen).to.deep.equal(all.items.map(({ id }) => id));
+  });
+
   it('are none for an API key', async () => {
     const headers = await world.bearer('auditor');
     for (const method of ['GET', 'DELETE'])

@@ -34,7 +34,8 @@ describe('users', function () {
   it('are made, listed and shown without their password', async () => {
     const admin = await world.admin();
     const rex = await make('rex', 'auditor');
-    expect(rex).to.have.all.keys('id', 'name', 'role', 'createdAt', 'passwordChangedAt');
+    const OF_ACCESS = ['mustChangePassword', 'disabled', 'secondFactor', 'lastSignedInAt'];
+    expect(rex).to.have.all.keys('id', 'name', 'role', 'policyId', 'createdAt', 'passwordChangedAt', ...OF_ACCESS);
     expect(await admin.get(`/users/${rex.id}`)).to.deep.equal(rex);
     const { items } = await admin.get<{ items: UserBody[] }>('/users?q=RE');
     expect(items).to.deep.equal([rex]);
@@ -81,6 +82,51 @@ describe('users', function () {
     await eve.signIn('eve', 'another long one');
   });
 
+  it('choose a password of their own before anything else, where one was given to them', async () => {
+    const admin = await world.admin();
+    await admin.post('/users', { name: 'given', role: 'administrator', password: PASSWORD, mustChangePassword: true });
+    const given = world.client();
+    await given.signIn('given', PASSWORD);
+    const { user } = await given.get<{ user: object }>('/sessions/current');
+    expect(user).to.include({ owes: 'password' });
+    for (const [method, path] of [
+      ['GET', '/users'],
+      ['POST', '/api-keys'],
+      ['POST', '/users/current/second-factor'],
+      ['GET', '/audit'],
+    ] as const) {
+      const { status, body } = await given.request(method, path, method === 'GET' ? {} : { body: {} });
+      expect([status, body['type']], path).to.deep.equal([403, '/problems/password-change-required']);
+    }
+    const change = (newPassword: string) =>
+      given.request('POST', '/users/current/password', { body: { currentPassword: PASSWORD, newPassword } });
+    expect((await change(PASSWORD)).status).to.equal(400);
+    expect((await change('one of his own')).status).to.equal(204);
+    await given.signIn('given', 'one of his own');
+    expect((await given.request('GET', '/users')).status).to.equal(200);
+    const listed = await admin.get<{ items: { lastSignedInAt: string; id: string }[] }>('/users?q=given');
+    expect(Date.parse(listed.items[0]?.lastSignedInAt ?? '')).to.be.closeTo(Date.now(), 60_000);
+    await admin.request('DELETE', `/users/${listed.items[0]?.id}`);
+  });
+
+  it('that are disabled neither go on nor sign in, until they are enabled', async () => {
+    const admin = await world.admin();
+    const { id } = await make('away');
+    const away = world.client();
+    await away.signIn('away', PASSWORD);
+    expect(await admin.patch(`/users/${id}`, { disabled: true })).to.include({ disabled: true });
+    expect((await away.request('GET', '/users')).status).to.equal(401);
+    const body = { name: 'away', password: PASSWORD };
+    const refused = await world.client().request('POST', '/sessions', { body });
+    expect([refused.status, refused.body['type']]).to.deep.equal([401, '/problems/credentials-refused']);
+    await admin.patch(`/users/${id}`, { disabled: false });
+    await away.signIn('away', PASSWORD);
+    const me = (await admin.get<{ user: UserBody }>('/sessions/current')).user;
+    const etag = (await admin.request('GET', `/users/${me.id}`)).headers.get('etag') ?? '';
+    const last = { body: { disabled: true }, headers: { 'if-match': etag } };
+    expect((await admin.request('PATCH', `/users/${me.id}`, last)).status).to.equal(409);
+  });
+
   it('keep an administrator: the last one is neither removed nor demoted, by two at once either', async () => {
     const admin = await world.admin();
     const me = (await admin.get<{ user: UserBody }>('/sessions/current')).user;
@@ -123,11 +169,13 @@ describe('the first administrator', function () {
     expect(generated).to.have.length.greaterThan(20);
     expect(readFileSync(path(), 'utf8')).to.equal(`${generated}\n`);
     expect(statSync(path()).mode & 0o777).to.equal(0o600);
-    expect((await service.verify('admin', generated)).isRight).to.equal(true);
+    const made = await service.verify('admin', generated);
+    expect([made.isRight, made.user?.mustChangePassword]).to.deep.equal([true, true]);
     const { password: changed } = await firstAdministrator.resetPassword('admin', MANAGER_ACTOR);
     expect(existsSync(path())).to.equal(false);
     expect((await service.verify('admin', generated)).isRight).to.equal(false);
     expect((await service.verify('admin', changed)).isRight).to.equal(true);
+    expect((await service.verify('admin', changed)).user?.mustChangePassword).to.equal(true);
   });
 
   it('takes the configured password, which counts no more once a user exists', async () => {
@@ -135,7 +183,8 @@ describe('the first administrator', function () {
     expect(await firstAdministrator.ensure({ password: 'configured' })).to.deep.equal({ generated: undefined });
     await firstAdministrator.ensure({ password: 'another one' });
     expect(await firstAdministrator.ensure({})).to.deep.equal({ generated: undefined });
-    expect((await service.verify('admin', 'configured')).isRight).to.equal(true);
+    const made = await service.verify('admin', 'configured');
+    expect([made.isRight, made.user?.mustChangePassword]).to.deep.equal([true, false]);
     expect(existsSync(path())).to.equal(false);
   });
 

@@ -107,7 +107,7 @@ describe('resolving settings', () => {
     const { heartbeatIntervalSeconds: setting } = resolveSettings({ lineage }).settings;
     expect(setting.value).to.equal(30);
     expect(setting.void[0]?.by).to.deep.equal({ id: 'b', name: 'B' });
-    expect(setting.lock?.policy.id).to.equal('a');
+    expect(setting.lock?.policy?.id).to.equal('a');
   });
 
   it('forces an appliance to be bidirectional and says so', () => {
