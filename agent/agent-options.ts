@@ -31,6 +31,8 @@ export interface AgentOptions {
   readonly logTail?: LogTail;
   /** Ends this process so that another takes its place; absent where the agent is a part of another process. */
   readonly restart?: () => void;
+  /** Many agents of one process make their attempts in turns: on machines of their own they would not wait for each other. */
+  readonly inTurn?: (attempt: () => Promise<void>) => Promise<void>;
   readonly onStateChange?: (state: ContactState) => void;
   /** Told whenever the heartbeat loop gets on, exchanges aside at least every `longestSilenceMs`. */
   readonly onProgress?: (() => void) | undefined;

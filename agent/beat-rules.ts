@@ -60,6 +60,7 @@ const UNWANTED: ReadonlySet<string> = new Set([
   'computer-revoked',
   'certificate-refused',
   'certificate-required',
+  'renewal-refused',
   'identity-mismatch',
   'protocol-version-unsupported',
 ]);

@@ -3,8 +3,9 @@ import type { AgentOptions } from './agent-options.js';
 import { Settings } from './apply-settings.js';
 import { COMMANDS_CAPABILITY } from '../protocol/command-messages.js';
 import { CommandJournal } from './commands/command-journal.js';
-import { composeAgentCommands } from './commands/compose-agent-commands.js';
+import { composeAgentCommands, managerNow } from './commands/compose-agent-commands.js';
 import { createHostCollectors, systemSources, wholeSources } from './collectors/host-collectors.js';
+import { CredentialStore } from './credential-store.js';
 import { Daemon } from './daemon.js';
 import {
   adoptNextIdentity,
@@ -26,10 +27,12 @@ import { firstSettings } from './first-settings.js';
 import { ownerOf } from './identity-check.js';
 import { InventoryLedger } from './inventory/inventory-ledger.js';
 import { createListeners } from './listener/compose-listener.js';
+import type { ListenerSet } from './listener/listener-set.js';
 import { LoopWatch } from './loop-watch.js';
 import { MetricsEndpoint } from './metrics/metrics-endpoint.js';
 import { AgentMetrics } from './metrics/agent-metrics.js';
 import { Observer } from './observer.js';
+import { Renewal } from './renewal.js';
 import type { Incarnation } from './report-builder.js';
 import { ProxyControl } from './proxies/proxy-control.js';
 import { createDiskRoom } from './spool/disk-room.js';
@@ -37,7 +40,7 @@ import { DurableStore, type OpenedStore } from './spool/durable-store.js';
 import { Spool } from './spool/spool.js';
 import { StateStore, type Progress } from './state-store.js';
 import { HeldTransport } from './transport/held-transport.js';
-import { judgeManager, ManagerTransport, type TransportOptions } from './transport/manager-transport.js';
+import { judgeManager, ManagerTransport, type Routes, type TransportOptions } from './transport/manager-transport.js';
 import type { KnownPath } from './transport/route-rules.js';
 
 /** The directory was never enrolled. */
@@ -108,7 +111,9 @@ async function readAll(store: DurableStore, { options, identity }: Pick<Opened, 
   return { state, spool, journal: await CommandJournal.open(store) };
 }
 
-async function composeOn(kept: Kept, { options, identity, cleanup }: Opened): Promise<Daemon> {
+async function composeOn(kept: Kept, { options, identity: found, cleanup }: Opened): Promise<Daemon> {
+  const credentials = new CredentialStore(options.directory, found);
+  const { identity } = credentials;
   const { clock, random, log, bootId } = options;
   const { store, state, spool, journal, mended, torn } = kept;
   const settings = new Settings(state, spool);
@@ -116,12 +121,12 @@ async function composeOn(kept: Kept, { options, identity, cleanup }: Opened): Pr
   // A lost database does not make an agent new.
   const isNew = state.progress.lastExchangeAt === undefined && !mended && !store.failure;
   const lock = new ExchangeLock();
-  const ways = composeWays({ options, identity, state, spool, settings, lock, loop: () => loop });
-  const { https, transport, directions, firewall } = ways;
+  const ways = composeWays({ options, identity, state, spool, settings, lock, credentials, loop: () => loop });
+  const { https, transport, directions, firewall, renewal } = ways;
   const owners = [directions, transport, firewall, telemetry.endpoint];
   const parts = () => owners.map(({ part }) => part).filter((part) => part !== undefined);
   const known = { clock, random, log, bootId, state, spool, settings, lock };
-  const base = { ...known, ...telemetry, directions, firewall, transport };
+  const base = { ...known, ...telemetry, directions, firewall, transport, renewal };
   const observer = new Observer({ ...base, store, journal, makeCollectors, parts, restart: options.restart });
   const incarnation = incarnationOf(options, identity);
   const commands = composeAgentCommands({
@@ -148,6 +153,7 @@ async function composeOn(kept: Kept, { options, identity, cleanup }: Opened): Pr
     hasNews: () => commands.runner.tellings.length > 0,
     onStateChange: options.onStateChange,
     longestSleepMs: options.longestSilenceMs,
+    inTurn: options.inTurn,
   });
   const daemon: Daemon = new Daemon({
     ...base,
@@ -196,12 +202,13 @@ interface WaysDeps {
   readonly spool: Spool;
   readonly settings: Settings;
   readonly lock: ExchangeLock;
+  readonly credentials: CredentialStore;
   /** Built later: it needs these ways. */
   readonly loop: () => HeartbeatLoop;
 }
 
 /** What connects agent and manager, either way. */
-function composeWays({ options, identity, state, spool, settings, lock, loop }: WaysDeps) {
+function composeWays({ options, identity, state, spool, settings, lock, credentials, loop }: WaysDeps) {
   const { clock, random, log, bootId, listenerPort } = options;
   const base = { clock, random, log };
   const proxies: ProxyControl = new ProxyControl({
@@ -215,21 +222,14 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
     },
   });
   const firewall = composeFirewall({ options, identity, state, spool, wish: () => directions.firewallWish });
-  const transportOptions: TransportOptions = {
-    identity,
-    clock,
-    bootId,
-    anchor: () => state.progress.anchor,
-    routes: () => directions.routes,
-    known: () => knownPath(state.progress),
-    secretOf: (name) => proxies.secretOf(name),
-    admit: (host, port) => firewall.admit(host, port),
-  };
+  const over = { routes: () => directions.routes, proxies, firewall };
+  const transportOptions = transportOptionsOf({ options, identity, state }, over);
   const listeners = createListeners({
     options,
     identity,
     recognise: (socket) => judgeManager(socket, transportOptions),
     exchange: (connection) => loop().answer(connection),
+    renewal: { requestAgain: () => renewal.requestAgain(), take: (renewed) => renewal.take(renewed) },
     onChange: () => void directions.listenersChanged(),
     onDialled: (address) => void firewall.dialledFrom(address),
     firewallMark: () => directions.firewallMark,
@@ -259,7 +259,58 @@ function composeWays({ options, identity, state, spool, settings, lock, loop }: 
     onWake: () => loop().answerWake(),
     onLost: (returnInMs) => loop().hasten(returnInMs),
   });
-  return { https, transport, listeners, directions, firewall, proxies };
+  const ways = { https, transport, listeners };
+  const renewal: Renewal = composeRenewal({ options, state, spool, credentials, loop }, ways);
+  return { ...ways, directions, firewall, proxies, renewal };
+}
+
+interface Over {
+  readonly routes: () => Routes;
+  readonly proxies: ProxyControl;
+  readonly firewall: Firewall;
+}
+
+function transportOptionsOf(
+  { options: { clock, bootId }, identity, state }: Pick<WaysDeps, 'options' | 'identity' | 'state'>,
+  { routes, proxies, firewall }: Over,
+): TransportOptions {
+  return {
+    identity,
+    clock,
+    bootId,
+    anchor: () => state.progress.anchor,
+    routes,
+    known: () => knownPath(state.progress),
+    secretOf: (name) => proxies.secretOf(name),
+    admit: (host, port) => firewall.admit(host, port),
+  };
+}
+
+interface RenewalWays {
+  readonly https: ManagerTransport;
+  readonly transport: HeldTransport;
+  readonly listeners: ListenerSet;
+}
+
+function composeRenewal(
+  { options, state, spool, credentials, loop }: Pick<WaysDeps, 'options' | 'state' | 'spool' | 'credentials' | 'loop'>,
+  { https, transport, listeners }: RenewalWays,
+): Renewal {
+  const { clock, random, log } = options;
+  return new Renewal({
+    clock,
+    random,
+    log,
+    credentials,
+    spool,
+    managerNow: () => managerNow(options, state),
+    connect: (milliseconds, signal) => https.connect(milliseconds, signal),
+    onChange() {
+      transport.renew();
+      listeners.renew();
+    },
+    wake: () => loop().wake(),
+  });
 }
 
 function composeFirewall({

@@ -17,6 +17,7 @@ import type { GoodbyeReason, SettingsOrder } from '../protocol/heartbeat-message
 import { createLocalHandler } from './local-socket/local-requests.js';
 import { serveLocalSocket, type LocalSocketServer } from './local-socket/socket-server.js';
 import type { Observer } from './observer.js';
+import type { Renewal } from './renewal.js';
 import { listProxies, type ProxyChange, type ProxyControl } from './proxies/proxy-control.js';
 import type { Mended } from './spool/durable-store.js';
 import type { IncomingEvent } from './spool/event-intake.js';
@@ -45,6 +46,7 @@ export interface DaemonParts {
   readonly firstSettings: SettingsOrder | undefined;
   readonly loop: HeartbeatLoop;
   readonly commands: AgentCommands;
+  readonly renewal: Renewal;
   readonly endpoint: MetricsEndpoint;
   readonly metrics: AgentMetrics;
   readonly inventory: InventoryLedger | undefined;
@@ -139,6 +141,7 @@ export class Daemon implements Lifecycle {
       directions.watch(signal),
       firewall.watch(signal),
       this.#watchInventory(signal),
+      this.#parts.renewal.watch(signal),
     ];
     if (options.clockDetection) watches.push(watchClock(options.clock, signal, (event) => this.#reportClock(event)));
     this.#watches = Promise.all(watches);

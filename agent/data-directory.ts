@@ -4,8 +4,9 @@ import { join, resolve } from 'node:path';
 import { writeDurably } from '../lib/durable-file.js';
 import { array, object, optional, readBy, sha256Hex, string, uuid, type TypeOf } from '../lib/schema.js';
 import { settingsOrderSchema } from '../protocol/heartbeat-messages.js';
-import { assertWhole } from './identity-check.js';
+import { assertWhole, ownerOf } from './identity-check.js';
 import { assertOwnFolder, readOwnFile } from './own-files.js';
+import { dropRenewal, readRenewal } from './renewal-file.js';
 import { UnusableFile } from './unusable-file.js';
 
 /** Where everything of one agent lives. */
@@ -15,6 +16,8 @@ export interface DataDirectory {
   readonly keyFile: string;
   readonly certificateFile: string;
   readonly rootFile: string;
+  /** A key and certificate that are to take the place of the others. */
+  readonly renewalFile: string;
   readonly store: string;
   readonly socketName: string;
 }
@@ -29,6 +32,8 @@ const identitySchema = object({
   /** The settings in force at the enrollment, for the first run. */
   settings: optional(settingsOrderSchema),
   enrolledWith: optional(object({ managerUrl: string({ max: 2048 }), tokenDigest: sha256Hex })),
+  /** Of `ownerOf`, noted before the key it is of is replaced for the first time. */
+  owner: optional(string({ max: 128 })),
 });
 /** `identity.json`: written last of all, so that its presence means that the enrollment is complete. */
 export type IdentityFile = TypeOf<typeof identitySchema>;
@@ -48,6 +53,7 @@ export function dataDirectory(path: string): DataDirectory {
     keyFile: join(absolute, 'agent.key'),
     certificateFile: join(absolute, 'agent.crt'),
     rootFile: join(absolute, 'root.crt'),
+    renewalFile: join(absolute, 'renewal.pem'),
     store: join(absolute, 'store'),
     socketName: 'agent.sock',
   };
@@ -93,8 +99,34 @@ function readWhole(directory: DataDirectory): Identity | undefined {
   if (text === undefined || keyPem === undefined || certificatePem === undefined || rootPem === undefined)
     return undefined;
   const identity = { ...parseIdentity(directory.identityFile, text), keyPem, certificatePem, rootPem };
+  const renewed = readRenewed(directory, identity);
+  if (renewed) return renewed;
   assertWhole(identity, directory);
   return identity;
+}
+
+/** With what is to take the place of key and certificate, where it belongs to the others: it is the newer. */
+function readRenewed(directory: DataDirectory, identity: Identity): Identity | undefined {
+  const { keyPem, certificatePem } = readRenewal(directory.renewalFile) ?? {};
+  if (keyPem === undefined || certificatePem === undefined) return undefined;
+  const renewed = { ...identity, keyPem, certificatePem };
+  try {
+    assertWhole(renewed, directory);
+    return renewed;
+  } catch (error) {
+    if (error instanceof UnusableFile) return undefined;
+    throw error;
+  }
+}
+
+/** Notes whose state the directory keeps, before another key takes the place of the one that it was told by. */
+export function keepOwner(directory: DataDirectory, identity: Identity): void {
+  if (readOwnFile(nextDirectory(directory).identityFile) !== undefined)
+    throw new Error('Another identity is about to take the place of this one');
+  const text = readOwnFile(directory.identityFile);
+  if (text === undefined) return;
+  const file = parseIdentity(directory.identityFile, text);
+  if (file.owner === undefined) writeFile(directory, { ...file, owner: ownerOf(identity) });
 }
 
 function parseIdentity(path: string, text: string): IdentityFile {
@@ -108,9 +140,14 @@ function parseIdentity(path: string, text: string): IdentityFile {
 /** Writes certificate, root and at last `identity.json`; a crash in between leaves a directory that enrolls again. */
 export function writeIdentity(directory: DataDirectory, identity: Omit<Identity, 'keyPem'>): void {
   const { certificatePem, rootPem, ...file } = identity;
+  dropRenewal(directory.renewalFile);
   writeDurably(directory.certificateFile, certificatePem);
   writeDurably(directory.rootFile, rootPem);
-  writeDurably(directory.identityFile, `${JSON.stringify(file, undefined, 2)}\n`);
+  writeFile(directory, file);
+}
+
+function writeFile({ identityFile }: DataDirectory, file: IdentityFile): void {
+  writeDurably(identityFile, `${JSON.stringify(file, undefined, 2)}\n`);
 }
 
 /**

@@ -10,6 +10,7 @@ import {
   type Orders,
 } from '../protocol/heartbeat-messages.js';
 import { AGENT_PATHS } from '../protocol/protocol-version.js';
+import type { RenewalRequest } from '../protocol/renewal-messages.js';
 import type { Settings } from './apply-settings.js';
 import {
   ATTEMPT_LIMIT_MS,
@@ -27,6 +28,8 @@ import type { Firewall } from './firewall/firewall.js';
 import type { InventoryLedger } from './inventory/inventory-ledger.js';
 import type { Observer } from './observer.js';
 import type { IncomingEvent } from './spool/event-intake.js';
+import type { Renewal } from './renewal.js';
+import type { Credentials } from './renewal-file.js';
 import { buildReport, carriedCount, EVENT_BYTES_PER_REPORT, type Incarnation } from './report-builder.js';
 import type { CarriedRange, ReadBatch, Spool } from './spool/spool.js';
 import type { Progress, StateStore, UnansweredReport } from './state-store.js';
@@ -49,6 +52,7 @@ export interface ExchangeDeps {
   readonly transport: Pick<HeldTransport, 'connect'>;
   readonly observer: Observer;
   readonly commands: CommandExchange;
+  readonly renewal: Pick<Renewal, 'current' | 'isWanted' | 'request' | 'answered' | 'failed'>;
   /** Where an inventory is gathered. */
   readonly inventory?: InventoryLedger | undefined;
   /** Told whenever an exchange gets on. */
@@ -72,6 +76,8 @@ interface Following {
   readonly connection: ManagerConnection;
   readonly goodbye: GoodbyeReason | undefined;
   readonly signal: AbortSignal;
+  /** What the connection was opened with. */
+  readonly used: Credentials;
 }
 
 /** One report on its way. */
@@ -104,15 +110,27 @@ export class Exchanger {
 
   /** Throws `TransportError` or `ManagerRefusal`; an unanswered report stays stored and is sent first next time. */
   async run(options: ExchangeOptions): Promise<ExchangeOutcome & { readonly way: WayTaken }> {
-    const { clock, transport, observer } = this.#deps;
-    const begun = { boot: clock.boot(), monotonic: clock.monotonic() };
-    const end = begun.monotonic + ATTEMPT_LIMIT_MS;
+    const { renewal, observer } = this.#deps;
     await observer.observe();
+    const used = renewal.current;
+    try {
+      return await this.#runOnce(options, used);
+    } catch (error) {
+      if (options.signal.aborted || !(await renewal.failed(error, used, options.signal))) throw error;
+    }
+    // With another certificate than the one that was refused.
+    return this.#runOnce(options, renewal.current);
+  }
+
+  async #runOnce(options: ExchangeOptions, used: Credentials): Promise<ExchangeOutcome & { readonly way: WayTaken }> {
+    const { clock, transport } = this.#deps;
+    const startBoot = clock.boot();
+    const end = clock.monotonic() + ATTEMPT_LIMIT_MS;
     const { signal, goodbye, over } = options;
     const isLast = goodbye !== undefined;
     const connection = await transport.connect(end - clock.monotonic(), signal, { isLast, over });
     try {
-      const outcome = await this.#converse(connection, { ...options, startBoot: begun.boot, end });
+      const outcome = await this.#converse(connection, { ...options, startBoot, end, used });
       return { ...outcome, way: { proxy: connection.proxy, warning: connection.warning } };
     } finally {
       connection.close();
@@ -121,11 +139,12 @@ export class Exchanger {
 
   /** The same over a connection that the manager opened. */
   async answer(connection: ManagerConnection, { signal }: Pick<ExchangeOptions, 'signal'>): Promise<ExchangeOutcome> {
-    const { clock, observer } = this.#deps;
+    const { clock, observer, renewal } = this.#deps;
     const startBoot = clock.boot();
     const end = clock.monotonic() + ATTEMPT_LIMIT_MS;
+    const used = renewal.current;
     await observer.observe();
-    return this.#converse(connection, { signal, startBoot, end });
+    return this.#converse(connection, { signal, startBoot, end, used });
   }
 
   /** The next report tells everything, whatever the manager knows. */
@@ -136,7 +155,7 @@ export class Exchanger {
 
   async #converse(
     connection: ManagerConnection,
-    { signal, goodbye, startBoot, end }: ExchangeOptions & { startBoot: number; end: number },
+    { signal, goodbye, startBoot, end, used }: ExchangeOptions & { startBoot: number; end: number; used: Credentials },
   ): Promise<ExchangeOutcome> {
     const { clock } = this.#deps;
     let attempt = { startBoot, end };
@@ -150,7 +169,7 @@ export class Exchanger {
       const orders = await this.#send(connection, round, { signal, end: attempt.end });
       this.#deps.onProgress?.();
       if (orders) nextContactBoot = nextContactAt(attempt.startBoot, orders.nextContactInMs);
-      const again = orders ? await this.#follow(orders, round, { connection, goodbye, signal }) : true;
+      const again = orders ? await this.#follow(orders, round, { connection, goodbye, signal, used }) : true;
       if (!again) return { nextContactBoot };
       if (reports >= MAX_REPORTS_PER_EXCHANGE)
         return { nextContactBoot: nextContactWithBacklog(nextContactBoot, clock.boot()) };
@@ -168,7 +187,8 @@ export class Exchanger {
   /** A disk that fails never costs the heartbeat: what can be read still goes, in a report that is not stored. */
   async #buildAndKeep(goodbye: GoodbyeReason | undefined, proxy: string | undefined): Promise<UnansweredReport> {
     const { state, spool, log, observer } = this.#deps;
-    const report = this.#build(await this.#readEvents(), { goodbye, proxy });
+    const renewal = await this.#deps.renewal.request();
+    const report = this.#build(await this.#readEvents(), { goodbye, proxy, renewal });
     let isStored = true;
     try {
       await state.keepUnanswered(report);
@@ -196,7 +216,11 @@ export class Exchanger {
 
   #build(
     batches: readonly ReadBatch[],
-    more: { readonly goodbye: GoodbyeReason | undefined; readonly proxy: string | undefined },
+    more: {
+      readonly goodbye: GoodbyeReason | undefined;
+      readonly proxy: string | undefined;
+      readonly renewal?: RenewalRequest | undefined;
+    },
   ): UnansweredReport {
     const { clock, random, incarnation, state, spool, settings, directions } = this.#deps;
     const { firewall, observer, commands, inventory } = this.#deps;
@@ -220,6 +244,7 @@ export class Exchanger {
       full: this.#fullReport,
       reduced,
       ...more,
+      ...(reduced ? { renewal: undefined } : {}),
       tellings: commands.tellings,
       inventory: inventory?.next({ reduced }),
       isCollecting: state.stoppedCollection === undefined,
@@ -340,7 +365,8 @@ export class Exchanger {
   }
 
   /** Carries the orders out; whether another report belongs to this exchange. */
-  async #follow(orders: Orders, round: Round, { connection, goodbye, signal }: Following): Promise<boolean> {
+  async #follow(orders: Orders, round: Round, { connection, goodbye, signal, used }: Following): Promise<boolean> {
+    await this.#deps.renewal.answered(orders, used);
     if (goodbye !== undefined) return !round.isGoodbye;
     this.#maxEvents = orders.eventQuota.maxEventsPerReport;
     this.#deps.spool.setEventRate(orders.eventQuota.ratePerMinute);
@@ -349,8 +375,17 @@ export class Exchanger {
     const wantsFacts = orders.fullReport && round.report.factsDigest === null;
     this.#fullReport = wantsFacts;
     if (isChanged && this.#deps.directions.needsAnotherDial(connection.carrier)) return false;
-    if (hasResults || isChanged || wantsFacts || orders.effect === 'older' || this.#isStale(round)) return true;
-    return this.#drainsOn(orders, round);
+    return hasResults || isChanged || wantsFacts || this.#hasMore(orders, round);
+  }
+
+  /** Whether a further report is due, whatever these orders changed. */
+  #hasMore(orders: Orders, round: Round): boolean {
+    return orders.effect === 'older' || this.#isToAsk(round) || this.#isStale(round) || this.#drainsOn(orders, round);
+  }
+
+  /** A renewal came due that this report did not ask for. */
+  #isToAsk({ report }: Round): boolean {
+    return this.#deps.renewal.isWanted && !report.asksRenewal && this.#reducedReports === 0;
   }
 
   /** Keeps the commands, and stays a moment for their results; whether a further report tells something of them. */

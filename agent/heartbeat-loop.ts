@@ -37,6 +37,8 @@ export interface LoopDeps {
   readonly longestSleepMs?: number | undefined;
   /** What became of each exchange: the code of its failure, and how long it took. */
   readonly onExchange?: ((failure: string | undefined, milliseconds: number) => void) | undefined;
+  /** Runs an attempt when others that share the processor have let it. */
+  readonly inTurn?: ((attempt: () => Promise<void>) => Promise<void>) | undefined;
 }
 
 const LONGEST_SLEEP_MS = 30_000;
@@ -202,12 +204,17 @@ export class HeartbeatLoop {
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted && !this.#leaving) {
       await this.#waitUntilDue();
-      // After an exchange that was in flight it may be due no longer.
-      await this.#deps.lock.run(async () => {
-        await this.#deps.directions.settle();
-        if (!signal.aborted && !this.#leaving && this.#left() <= 0) await this.#attempt(signal);
-      });
+      const { inTurn } = this.#deps;
+      await (inTurn ? inTurn(() => this.#attemptIfDue(signal)) : this.#attemptIfDue(signal));
     }
+  }
+
+  /** After an exchange that was in flight it may be due no longer. */
+  #attemptIfDue(signal: AbortSignal): Promise<void> {
+    return this.#deps.lock.run(async () => {
+      await this.#deps.directions.settle();
+      if (!signal.aborted && !this.#leaving && this.#left() <= 0) await this.#attempt(signal);
+    });
   }
 
   /** Slices: timers do not count suspend, the boot clock does. */

@@ -51,8 +51,9 @@ function readCertificates(pem: string, path: string): [X509Certificate, ...X509C
   throw UnusableFile.damaged(path, 'holds no certificate');
 }
 
-/** Whose durable state it is: another enrollment has another key, even under the same computer id. */
-export function ownerOf({ computerId, keyPem }: Pick<Identity, 'computerId' | 'keyPem'>): string {
+/** Whose durable state it is: another enrollment has another key, even under the same computer id; a renewal changes nothing. */
+export function ownerOf({ computerId, keyPem, owner }: Pick<Identity, 'computerId' | 'keyPem' | 'owner'>): string {
+  if (owner !== undefined) return owner;
   const spki = createPublicKey(keyPem).export({ type: 'spki', format: 'der' });
   return `${computerId}/${createHash('sha256').update(spki).digest('hex')}`;
 }

@@ -9,6 +9,7 @@ import type {
   Report,
   SpoolReport,
 } from '../protocol/heartbeat-messages.js';
+import type { RenewalRequest } from '../protocol/renewal-messages.js';
 import { PROTOCOL_VERSION } from '../protocol/protocol-version.js';
 import { AGENT_VERSION, platform } from './agent-version.js';
 import type { HostSnapshot } from './collectors/host-collectors.js';
@@ -61,6 +62,8 @@ export interface ReportInputs {
   /** Absent where none is gathered by this agent. */
   readonly inventory?: InventoryPart | undefined;
   readonly isCollecting: boolean;
+  /** A certificate for another key is asked for. */
+  readonly renewal?: RenewalRequest | undefined;
   /** Undefined where it is not told. */
   readonly firewall: FirewallReport | undefined;
 }
@@ -94,6 +97,7 @@ export function buildReport(inputs: ReportInputs): UnansweredReport {
     bootId: incarnation.bootId,
     builtAtBoot: inputs.boot,
     hasInventory: inputs.inventory?.inventory !== undefined,
+    asksRenewal: inputs.renewal !== undefined,
     tells: tellings.map(({ id, state }) => ({ id, state })),
   };
 }
@@ -136,11 +140,12 @@ function transportPart({ progress: { lastError }, proxy }: ReportInputs) {
   return { ...(lastError ? { lastTransportError: lastError } : {}), ...(proxy === undefined ? {} : { proxy }) };
 }
 
-function doingsPart({ isCollecting, goodbye }: ReportInputs, tellings: readonly CommandResult[]) {
+function doingsPart({ isCollecting, goodbye, renewal }: ReportInputs, tellings: readonly CommandResult[]) {
   return {
     ...(tellings.length > 0 ? { commandResults: tellings } : {}),
     ...(isCollecting ? {} : { collection: 'stopped' as const }),
     ...(goodbye ? { goodbye: { reason: goodbye } } : {}),
+    ...(renewal ? { renewal } : {}),
   };
 }
 

@@ -38,6 +38,8 @@ export interface UnansweredReport {
   readonly bootId: string;
   /** Whether it carries changes of the inventory. */
   readonly hasInventory?: boolean;
+  /** Whether it asks for another certificate. */
+  readonly asksRenewal?: boolean;
   /** What it tells of commands; absent in one of an older agent. */
   readonly tells?: readonly { readonly id: string; readonly state: ToldState }[];
 }

@@ -38,6 +38,8 @@ export interface RefusedPeer {
   readonly detail: string;
   /** Whose certificate it is, proven by its signatures: only where nothing but a date is wrong. */
   readonly provenId?: string;
+  /** What that certificate says; as `provenId`. */
+  readonly proven?: VerifiedPeer;
 }
 
 export type PathVerdict = VerifiedPeer | RefusedPeer;
@@ -144,7 +146,8 @@ function judge(leaf: Element, path: IssuerPath, request: PathRequest): PathVerdi
   if (spiffe.trustDomain !== request.trustDomain) return refuse('profile', 'the leaf is of another trust domain');
   if (spiffe.role !== request.role) return refuse('profile', `the leaf is not a ${request.role}'s`);
   const fault = dateFault([leaf, ...path], request.at);
-  return fault ? { ...fault, provenId: spiffe.id } : accept(leaf.facts, spiffe.id);
+  const proven = accept(leaf.facts, spiffe.id);
+  return fault ? { ...fault, provenId: spiffe.id, proven } : proven;
 }
 
 function authorityFault(path: IssuerPath): string | undefined {

@@ -137,9 +137,13 @@ CREATE TABLE certificates (
   issued_at timestamp with time zone NOT NULL,
   revoked_at timestamp with time zone,
   revoked_reason text,
+  renews text,
+  used_at timestamp with time zone,
   CONSTRAINT certificates_pkey PRIMARY KEY (serial)
 );
 CREATE INDEX certificates_computer ON public.certificates USING btree (computer_id, serial);
+CREATE INDEX certificates_expiry ON public.certificates USING btree (not_after, serial);
+CREATE INDEX certificates_late ON public.certificates USING btree ((((not_after AT TIME ZONE 'UTC'::text) - ((not_after - not_before) / (3)::double precision))), computer_id) WHERE (revoked_at IS NULL);
 GRANT DELETE, INSERT, SELECT, UPDATE ON certificates TO wardbeat_app;
 
 CREATE TABLE channels (

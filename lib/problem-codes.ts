@@ -50,6 +50,7 @@ export const PROBLEM_CODES = {
   'computer-revoked': { status: 403, title: 'The computer is revoked' },
   'identity-mismatch': { status: 403, title: 'The body names another computer' },
   'enrollment-token-refused': { status: 403, title: 'The enrollment token is refused' },
+  'renewal-refused': { status: 403, title: 'The certificate cannot be renewed this way' },
   'csr-invalid': { status: 400, title: 'The signing request is invalid' },
   'protocol-version-unsupported': { status: 400, title: 'The protocol version is not supported' },
   'route-not-found': { status: 404, title: 'No such route' },

@@ -255,7 +255,9 @@ export const ADVICE: Readonly<Record<StatusReason, readonly string[]>> = {
   refused: ['The machine runs and its agent does not: start it (systemctl start wardbeat-agent) and read its log.'],
   timeout: ['Nothing answers in time: check power, network and firewalls between the two.'],
   reset: ['Something cuts the connection: check proxies and firewalls, then the agent.'],
-  'tls-expired': ['The certificate has expired: enroll the agent anew, after a look at the clocks of both sides.'],
+  'tls-expired': [
+    'The certificate has expired: the agent renews it by itself within renewAfterExpiryDays; later enroll it anew, after a look at the clocks of both sides.',
+  ],
   'tls-not-yet-valid': ['The certificate is not valid yet: correct the clock that is behind.'],
   'tls-unknown-ca': [
     'Somebody else answers, or decrypts between the two: exempt this traffic from inspection. An agent of another manager is enrolled anew.',

@@ -281,13 +281,16 @@ export const SETTINGS_CATALOGUE: { readonly [K in SettingKey]: CatalogueEntry<Se
     default: 7,
     stricter: 'less',
     audience: 'both',
+    effective: true,
     description: 'How long after its expiry a certificate may still be renewed with the same key.',
   }),
   certificateExpiryAlertDays: integerSetting('days', [1, 90], {
     default: 7,
     stricter: 'more',
     audience: 'manager',
-    description: 'How long before its expiry a certificate that was not renewed raises an alert.',
+    effective: true,
+    description:
+      'How long before its expiry a certificate that was not renewed raises an alert; within its last third at most.',
   }),
   cleanupAfterDays: unlimitedSetting('days', [2, 365], {
     default: UNLIMITED,

@@ -41,7 +41,7 @@ export const COMMAND_TYPES = {
   'stop-collection': quick(),
   'collect-diagnostics': long({ lines: integer(0, 5000) }),
   'upload-logs': long({ lines: integer(1, 20_000) }),
-  'rotate-certificate': once(),
+  'rotate-certificate': { ...once(), limitMs: 120 * SECOND_MS },
   'set-log-level': quick({ level: oneOf(...COMMAND_LOG_LEVELS), seconds: integer(60, 86_400) }),
   isolate: urgent({ allow: array(isolationPeer, MOST_ALLOWED) }),
   release: urgent(),

@@ -15,6 +15,7 @@ import {
 } from '../lib/schema.js';
 import { commandResultSchema, MAX_COMMANDS_PER_ORDERS, MAX_RESULTS_PER_REPORT } from './command-messages.js';
 import { heldInventorySchema, inventorySchema } from './inventory-messages.js';
+import { renewalRefusalSchema, renewalRequestSchema, renewedSchema } from './renewal-messages.js';
 
 /** The spool's lanes, each with its own quota and acknowledged position (design: a backlog of logs never holds back a detection). */
 export const LANES = ['control', 'detection', 'log', 'metric'] as const;
@@ -163,6 +164,7 @@ export const reportSchema = object({
   /** Whether components, counters and what programs hand in are gathered; never heartbeats, which go on. */
   collection: optional(oneOf('running', 'stopped')),
   goodbye: optional(object({ reason: oneOf(...GOODBYE_REASONS), expectedBackMs: optional(durationMs) })),
+  renewal: optional(renewalRequestSchema),
 });
 export type Report = TypeOf<typeof reportSchema>;
 
@@ -209,6 +211,8 @@ export const ordersSchema = object({
   fullReport: boolean,
   /** Answers the changes of a report, and tells an agent whose `inventoryDigest` is another than the manager's. */
   inventory: optional(heldInventorySchema),
+  renewed: optional(renewedSchema),
+  renewalRefused: optional(renewalRefusalSchema),
 });
 export type Orders = TypeOf<typeof ordersSchema>;
 

@@ -9,9 +9,11 @@ export const AGENT_PATHS = {
   heartbeat: '/agent/v1/heartbeat',
   channel: '/agent/v1/channel',
   upload: '/agent/v1/uploads',
+  renew: '/agent/v1/renew',
 } as const;
 
 /** Paths on the agent's listener. */
 export const LISTENER_PATHS = {
   heartbeat: '/listener/v1/heartbeat',
+  renewal: '/listener/v1/renewal',
 } as const;

@@ -15,6 +15,7 @@ import { parseManagerUrl, type ManagerAddress } from '../agent/transport/tls-con
 import { ManagerRefusal, TransportError } from '../agent/transport/transport-error.js';
 import { backoffDelayMs } from '../lib/backoff.js';
 import { createSystemClock, readBootId, type Clock } from '../lib/clock.js';
+import { createGate, type Gate } from '../lib/gate.js';
 import { createLog, type Log } from '../lib/log.js';
 import { createSystemRandom, type Random } from '../lib/random.js';
 import { DIRECTIONS, type CommunicationDirection } from '../policies/setting-values.js';
@@ -64,6 +65,8 @@ export interface Fleet {
 
 const ENROLLING_AT_ONCE = 8;
 const STOPPING_AT_ONCE = 32;
+/** More would share one processor and all be too late, where each would be in time on a machine of its own. */
+const ATTEMPTS_AT_ONCE = 64;
 const REUSE_READINGS_MS = 1000;
 const ENROLLMENT_RETRY = { firstMs: 500, capMs: 5000 };
 const MAX_ENROLLMENT_ATTEMPTS = 120;
@@ -78,7 +81,9 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     sources: systemSources(directory),
     reuseMs: REUSE_READINGS_MS,
   });
-  const members: Member[] = Array.from({ length: count }, (_, index) => createMember(index, options, collectors));
+  const inTurn = createGate({ width: ATTEMPTS_AT_ONCE, length: count, detail: 'Too many agents want a turn.' });
+  const shared = { collectors, inTurn };
+  const members: Member[] = Array.from({ length: count }, (_, index) => createMember(index, options, shared));
   await inParallel(members, ENROLLING_AT_ONCE, (member) => member.enroll());
   const fleet = { agents: members, counts: () => countStates(members), stop: () => stopAll(members) };
   try {
@@ -108,7 +113,11 @@ interface Member extends FleetAgent {
   enroll(): Promise<void>;
 }
 
-function createMember(index: number, options: FleetOptions, collectors: HostCollectors): Member {
+function createMember(
+  index: number,
+  options: FleetOptions,
+  shared: { readonly collectors: HostCollectors; readonly inTurn: Gate },
+): Member {
   const { clock, random, log, namePrefix = DEFAULT_NAME_PREFIX, direction, listenerBasePort } = options;
   const name = `${namePrefix}-${String(index + 1).padStart(5, '0')}`;
   const directory = dataDirectory(join(options.directory, name));
@@ -143,7 +152,7 @@ function createMember(index: number, options: FleetOptions, collectors: HostColl
         log: log.child({ agent: name }),
         bootId: readBootId(),
         clockDetection: false,
-        collectors,
+        ...shared,
         ...(direction === undefined ? {} : { firstDirection: direction }),
         ...(listenerBasePort === undefined ? {} : { listenerPort: listenerBasePort + index + 1 }),
         onStateChange: () => options.onChange?.(),

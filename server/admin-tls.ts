@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { ManagerIdentity } from '../certs/manager-identity.js';
 import type { AdminTls } from './admin-api/admin-server.js';
 import { isLoopbackHost } from './admin-api/origin-rules.js';
+import type { OwnCertificate } from './certificates/manager-certificate.js';
 import type { Config } from './config.js';
 
 export interface NamedAdminTls extends AdminTls {
@@ -24,4 +25,10 @@ function chooseTls({ adminTls, adminHost }: Config, identity: ManagerIdentity): 
 
 function fingerprintOf(pem: string | Buffer): string {
   return new X509Certificate(pem).fingerprint256.replaceAll(':', '').toLowerCase();
+}
+
+/** The operator's own for the admin port, which nobody but the operator can renew. */
+export function adminCertificates({ adminTls }: Config): OwnCertificate[] {
+  if (!adminTls) return [];
+  return [{ name: 'admin', notAfter: Date.parse(new X509Certificate(readFileSync(adminTls.certPath)).validTo) }];
 }

@@ -9,6 +9,9 @@ import { createAuditSealer, type AuditSealer } from './audit/audit-sealer.js';
 import { createAuditLog, type AuditLog } from './audit/index.js';
 import { createChannelWakeRelay, type ChannelWakeRelay } from './channels/index.js';
 import { createCertificateRepository, type CertificateRepository } from './certificates/certificate-repository.js';
+import { createExpiryJob, type ExpiryJob } from './certificates/expiry-job.js';
+import { createLateRenewals, type LateRenewals } from './certificates/late-renewals.js';
+import { createReportRenewals } from './certificates/report-renewals.js';
 import { assertKnownAuthority, recordAuthority } from './certificates/known-authority.js';
 import { composeCommands, type CommandParts } from './compose-commands.js';
 import type { Config } from './config.js';
@@ -63,6 +66,8 @@ export interface Core {
   readonly statuses: StatusWriter;
   readonly events: EventWriter;
   readonly certificates: CertificateRepository;
+  readonly lateRenewals: LateRenewals;
+  readonly expiries: ExpiryJob;
   readonly cache: PolicySettingsCache;
   readonly settingsWatch: Lifecycle;
   readonly ledger: RunningListeningLedger;
@@ -122,7 +127,7 @@ export async function composeCore({ config, edges, storage, managerUrls, overrid
   });
   await cache.refresh();
   const breaker = createDatabaseBreaker(() => fleetClock.monotonic());
-  const hot = composeHotPath({ config, edges, storage, cache, writers, breaker, overrides });
+  const hot = composeHotPath({ config, edges, storage, cache, writers, breaker, overrides, authority });
   const tokens = hot.tokens;
   const enrollment = createEnrollService({
     authority,
@@ -153,23 +158,18 @@ export async function composeCore({ config, edges, storage, managerUrls, overrid
   });
   const sealer = composeSealer({ config, edges, storage });
   const calm = composeCalm({ config, edges, storage, cache, writers, ledger: hot.ledger });
-  const { audit } = writers;
-  const commands = composeCommands({
-    config,
-    edges,
-    storage,
-    audit,
-    dialRequests: hot.dialRequests,
-    channelWakes: hot.channelWakes,
-  });
-  return { authority, cache, settingsWatch, enrollment, breaker, sealer, commands, ...calm, ...writers, ...hot };
+  const { dialRequests, channelWakes } = hot;
+  const commands = composeCommands({ config, edges, storage, audit: writers.audit, dialRequests, channelWakes });
+  const renewal = composeRenewal({ config, storage, cache, writers, authority, breaker });
+  const own = { authority, cache, settingsWatch, enrollment, breaker, sealer, commands, ...renewal };
+  return { ...own, ...calm, ...writers, ...hot };
 }
 
 /** What stands between an alert and those it is told: incidents, maintenance, notices, channels. */
 function composeCalm({
   ledger,
   ...shared
-}: Omit<HotPathDeps, 'breaker' | 'overrides'> & Pick<Core, 'ledger'>): Pick<
+}: Omit<HotPathDeps, 'breaker' | 'overrides' | 'authority'> & Pick<Core, 'ledger'>): Pick<
   Core,
   'maintenance' | 'incidents' | 'notices' | 'notifications'
 > {
@@ -221,7 +221,29 @@ function composeSealer({ config, edges, storage }: Pick<CoreDeps, 'config' | 'ed
   return createAuditSealer({ job, sql: storage.sql, clock: fleetClock, log: edges.log });
 }
 
-type IncidentDeps = Omit<HotPathDeps, 'breaker' | 'overrides'> & Pick<Core, 'maintenance'>;
+/** What renews certificates apart from reports, and tells of those that nobody renewed. */
+function composeRenewal({
+  config,
+  storage,
+  cache,
+  writers,
+  ...shared
+}: Omit<HotPathDeps, 'edges' | 'overrides'>): Pick<Core, 'lateRenewals' | 'expiries'> {
+  const { fleetClock, inJobsTransaction: inTransaction } = storage;
+  const job = createClaimedJob({ name: 'certificate-expiry', owner: config.node, inTransaction, fleetClock });
+  return {
+    lateRenewals: createLateRenewals({
+      ...writers,
+      ...shared,
+      inTransaction: storage.inIngestTransaction,
+      settings: cache,
+      fleetClock,
+    }),
+    expiries: createExpiryJob({ job, settings: cache, alerts: writers.alerts, fleetClock }),
+  };
+}
+
+type IncidentDeps = Omit<HotPathDeps, 'breaker' | 'overrides' | 'authority'> & Pick<Core, 'maintenance'>;
 
 function composeIncidentJob({ config, edges, storage, cache, writers, maintenance }: IncidentDeps): IncidentJob {
   const { fleetClock, sql, inJobsTransaction: inTransaction } = storage;
@@ -278,10 +300,11 @@ interface HotPathDeps extends Pick<CoreDeps, 'config' | 'edges' | 'storage'> {
   readonly writers: Writers;
   readonly breaker: DatabaseBreaker;
   readonly overrides: CoreOverrides;
+  readonly authority: CertificateAuthority;
 }
 
 /** The ledger asks the ingest path for its proof, and the ingest path tells the ledger what it turned away. */
-function composeHotPath({ config, edges, storage, cache, writers, breaker, overrides }: HotPathDeps) {
+function composeHotPath({ config, edges, storage, cache, writers, breaker, overrides, authority }: HotPathDeps) {
   const { random, log } = edges;
   const { fleetClock } = storage;
   const { journal } = writers;
@@ -317,6 +340,7 @@ function composeHotPath({ config, edges, storage, cache, writers, breaker, overr
     listening: ledger,
     hints,
     dials: dialRequests,
+    renewals: createReportRenewals({ ...writers, authority, fleetClock, log }),
     orderContact: drain.orderContact,
     onClockDoubt: (doubt) => journal.note(clockDoubted(doubt)),
     breaker,

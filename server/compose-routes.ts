@@ -1,6 +1,7 @@
 import { composeAlerts } from './alerts/compose-alerts.js';
 import type { RouteDefinition } from './admin-api/route.js';
 import { apiKeyDependents } from './api-keys/index.js';
+import { certificateRoutes, type CertificateRoutesDeps } from './certificates/certificate-routes.js';
 import { composeClocks } from './clocks/index.js';
 import { composeComputers } from './computers/compose-computers.js';
 import { computerDependents } from './computers/index.js';
@@ -39,6 +40,8 @@ export interface RoutesDeps {
   readonly agentUrl: () => string;
   readonly prober: Pick<Prober, 'probe'>;
   readonly system: SystemView;
+  /** What the manager itself needs of certificates. */
+  readonly ownCertificates: CertificateRoutesDeps['own'];
 }
 
 export interface FeatureRoutes {
@@ -80,6 +83,7 @@ export function composeRoutes(deps: RoutesDeps): FeatureRoutes {
     }).routes,
     ...composeEventReading({ sql, clock, assertVisible: computers.assertVisible }).routes,
     ...telemetryRoutes({ sql, clock, assertVisible: computers.assertVisible }),
+    ...certificateRoutes({ sql, trustedNow: () => clock.trustedTime(), own: deps.ownCertificates }),
     ...composeAlerts({ sql, inTransaction, fleetClock: clock, audit, covered, outbox: core.outbox }).routes,
     ...composeEnrollmentTokens(tokenDeps).routes,
     ...notificationRoutes(core.notifications),

@@ -5,7 +5,13 @@ import { CleanupStack } from '../lib/lifecycle.js';
 import type { ReadinessCheck } from './admin-api/readiness-check.js';
 import { composeAdminApi, type AdminApi } from './admin-api/compose-admin-api.js';
 import { createAdminServer, type AdminServer, type AdminTls } from './admin-api/admin-server.js';
-import { readAdminTls } from './admin-tls.js';
+import { adminCertificates, readAdminTls } from './admin-tls.js';
+import {
+  assertEnoughLife,
+  authorityCertificates,
+  createManagerCertificate,
+  type ManagerCertificate,
+} from './certificates/manager-certificate.js';
 import { composeChannels, type Channels } from './channels/index.js';
 import type { AgentServer } from './agent-channel/agent-server.js';
 import { composeAgentChannel } from './agent-channel/compose-agent-channel.js';
@@ -157,13 +163,7 @@ interface PartsDeps {
 
 async function composeParts(deps: PartsDeps): Promise<Parts> {
   const { config, edges, storage, core, host } = deps;
-  const identity = await openManagerIdentity({
-    dir: keyFolder(config),
-    authority: core.authority,
-    node: config.node,
-    hosts: certificateHosts(config),
-    clock: { wall: () => storage.fleetClock.trustedTime() },
-  });
+  const identity = await openOwnIdentity(deps);
   const limits = createPeerLimits({}, () => storage.fleetClock.monotonic());
   const refusals = createRefusalRecorder({
     inTransaction: storage.inJobsTransaction,
@@ -176,7 +176,13 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
   const lag = createLagWatch(storage.fleetClock, VERDICTS_EVERY_MS);
   const checks = composeReadiness({ config, storage, core });
   const deadMan = composeDeadMan(deps, checks, lag);
-  const scheduler = composeScheduler({ config, edges, storage, ...core, lag, deadMan });
+  const managerCertificate = composeManagerCertificate(deps, identity, (next) => {
+    agents.renew(next);
+    dials.renew(next);
+    const changed = readAdminTls(config, next);
+    if (changed) admin.useTls(changed);
+  });
+  const scheduler = composeScheduler({ config, edges, storage, ...core, lag, deadMan, managerCertificate });
   // Where another process has the role, its port is taken to be the one that is configured here too.
   const agentPort = () => (config.roles.has('agents') ? agents.port() : config.agentPort);
   const agentUrl = () => agentUrlOf(host, agentPort());
@@ -194,7 +200,8 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
       ports: { admin: Number(new URL(admin.url()).port), agent: agentPort() },
     }),
   });
-  const features = composeRoutes({ config, storage, core, edges, agentUrl, prober: dials, system });
+  const ownCertificates = () => managerCertificate.certificates();
+  const features = composeRoutes({ config, storage, core, edges, agentUrl, prober: dials, system, ownCertificates });
   const tls = readAdminTls(config, identity);
   const { api, admin } = composeAdmin({ ...deps, dials, channels, lag, checks, deadMan }, features, tls);
   const urls = () => ({
@@ -203,6 +210,50 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
   });
   const adminFingerprint = tls?.fingerprint ?? null;
   return { features, api, admin, agents, dials, channels, refusals, scheduler, lag, urls, adminFingerprint };
+}
+
+function reopenIdentity({ config, storage, core }: PartsDeps): Promise<ManagerIdentity> {
+  return openManagerIdentity({
+    dir: keyFolder(config),
+    authority: core.authority,
+    node: config.node,
+    hosts: certificateHosts(config),
+    clock: { wall: () => storage.fleetClock.trustedTime() },
+  });
+}
+
+/** The certificates that the manager needs beside its own leaf. */
+function otherCertificates({ config, core }: PartsDeps) {
+  return [...authorityCertificates(core.authority), ...adminCertificates(config)];
+}
+
+async function openOwnIdentity(deps: PartsDeps): Promise<ManagerIdentity> {
+  const identity = await reopenIdentity(deps);
+  assertEnoughLife([{ name: 'manager', notAfter: identity.notAfter }, ...otherCertificates(deps)], {
+    now: deps.storage.fleetClock.trustedTime(),
+    isForced: deps.config.allowExpiringCertificate,
+    log: deps.edges.log,
+  });
+  return identity;
+}
+
+function composeManagerCertificate(
+  deps: PartsDeps,
+  identity: ManagerIdentity,
+  renew: (identity: ManagerIdentity) => void,
+): ManagerCertificate {
+  const { config, edges, storage, core } = deps;
+  return createManagerCertificate({
+    node: config.node,
+    identity,
+    reopen: () => reopenIdentity(deps),
+    others: () => otherCertificates(deps),
+    renew,
+    alerts: core.alerts,
+    inTransaction: storage.inJobsTransaction,
+    fleetClock: storage.fleetClock,
+    log: edges.log,
+  });
 }
 
 function composeDeadMan(
@@ -250,6 +301,7 @@ function composeManagerDials(
     allowedCidrs: config.dialAllowedCidrs,
     submit: (exchange) => core.heartbeats.batcher.submit(exchange),
     upload: core.commands.upload,
+    renewLate: (peer, request) => core.lateRenewals.renew(peer, request),
     noteMismatch: core.noteMismatch,
   });
 }
@@ -294,6 +346,7 @@ function composeAgents(
     refusalOf: core.heartbeats.refusalOf,
     enroll: (request, address) => core.enrollment.enroll(request, address),
     upload: core.commands.upload,
+    renewLate: (peer, request) => core.lateRenewals.renew(peer, request),
     noteMismatch: core.noteMismatch,
     noteThrottled: () => void (core.metrics.throttled += 1),
     noteRefusal: (refusal) => refusals.note(refusal),
@@ -357,6 +410,7 @@ async function startParts({ config, storage, core, parts, cleanup }: StartDeps):
     cleanup.push('notifications in flight', () => core.notifications.deliverer.close());
     cleanup.push('notices', () => core.notices.close());
     cleanup.push('commands', () => core.commands.job.release());
+    cleanup.push('certificate expiry', () => core.expiries.release());
   }
   await core.settingsWatch.start();
   cleanup.push('settings watch', () => core.settingsWatch.stop());

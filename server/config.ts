@@ -26,6 +26,8 @@ export interface Config {
   readonly dialAllowedCidrs: readonly string[] | undefined;
   /** How long SIGTERM tells agents when to come back before ports close; 0: not at all. */
   readonly drainSeconds: number;
+  /** Whether a start with a certificate that ends within a day is wanted all the same. */
+  readonly allowExpiringCertificate: boolean;
   /** Where notifications may be sent; undefined: anywhere but loopback, link-local and other special addresses. */
   readonly notifyAllowedCidrs: readonly string[] | undefined;
   readonly access: AccessRules;
@@ -102,6 +104,7 @@ const NAMES = [
   'DEADMAN_URL',
   'DEADMAN_URL_FILE',
   'NOTIFY_ALLOWED_CIDRS',
+  'ALLOW_EXPIRING_CERTIFICATE',
   'SESSION_IDLE_MINUTES',
   'SESSION_LIFETIME_MINUTES',
   'SECOND_FACTOR_FOR',
@@ -156,6 +159,8 @@ function parseConfig(reader: EnvironmentReader): Config {
     enrollTotalPerSecond: reader.rate('WARDBEAT_ENROLL_TOTAL', 10),
     dialAllowedCidrs: reader.cidrs('WARDBEAT_DIAL_ALLOWED_CIDRS'),
     drainSeconds: reader.integer('WARDBEAT_DRAIN_SECONDS', 0, LONGEST_DRAIN_SECONDS),
+    allowExpiringCertificate:
+      reader.choice('WARDBEAT_ALLOW_EXPIRING_CERTIFICATE', 'false', ['true', 'false']) === 'true',
     notifyAllowedCidrs: reader.cidrs('WARDBEAT_NOTIFY_ALLOWED_CIDRS'),
     access: {
       sessionIdleMs: reader.minutes('WARDBEAT_SESSION_IDLE_MINUTES', 480, MOST_SESSION_MINUTES) * 60_000,

@@ -1,9 +1,10 @@
 import type { JsonValue } from '../../lib/canonical-json.js';
-import type { Clock } from '../../lib/clock.js';
+import { toRfc3339, type Clock } from '../../lib/clock.js';
 import type { Log } from '../../lib/log.js';
 import { AGENT_VERSION } from '../agent-version.js';
 import type { Settings } from '../apply-settings.js';
 import type { Observer } from '../observer.js';
+import type { Renewal } from '../renewal.js';
 import type { IncomingEvent } from '../spool/event-intake.js';
 import type { Spool } from '../spool/spool.js';
 import type { StateStore } from '../state-store.js';
@@ -19,6 +20,7 @@ export interface BasicExecutorsDeps {
   readonly settings: Settings;
   readonly observer: Pick<Observer, 'restartCollectors' | 'observe'>;
   readonly logLevel: LogLevelSwitch;
+  readonly renewal: Pick<Renewal, 'rotate'>;
   /** Begins an exchange. */
   readonly wake: () => void;
   /** Forgets every connection and name, and has the next report tell everything. */
@@ -61,18 +63,16 @@ export function basicExecutors(deps: BasicExecutorsDeps): ExecutorTable {
         return { ...deps.logLevel.set(String(level), Number(seconds)) };
       },
     },
-    'rotate-certificate': refusing('This version of the agent renews no certificate: enroll it again.'),
+    'rotate-certificate': { execute: (_args, { signal }) => rotate(deps, signal) },
   };
 }
 
 const DEFAULT_SECONDS = 3600;
 
-function refusing(detail: string): ExecutorTable[string] {
-  return {
-    async execute() {
-      throw notSupported(detail);
-    },
-  };
+/** Ends when another certificate is in force: an exchange was had with it. */
+async function rotate({ renewal }: BasicExecutorsDeps, signal: AbortSignal): Promise<JsonValue> {
+  const { serial, notAfter, replaced } = await renewal.rotate(signal);
+  return { serial, notAfter: toRfc3339(notAfter), replaced };
 }
 
 function ping({ clock, instanceId }: BasicExecutorsDeps): Readonly<Record<string, JsonValue>> {

@@ -3,6 +3,7 @@ import type { Settings } from '../apply-settings.js';
 import type { Identity } from '../data-directory.js';
 import type { Directions } from '../directions.js';
 import type { Observer } from '../observer.js';
+import type { Renewal } from '../renewal.js';
 import type { Spool } from '../spool/spool.js';
 import type { StateStore } from '../state-store.js';
 import type { AgentStatus } from '../status.js';
@@ -31,6 +32,7 @@ export interface AgentCommandsDeps {
   readonly settings: Settings;
   readonly observer: Observer;
   readonly directions: Directions;
+  readonly renewal: Renewal;
   readonly transport: Pick<ManagerTransport, 'connect' | 'rebuild'>;
   /** The next report tells everything. */
   readonly tellAll: () => void;
@@ -73,7 +75,7 @@ export function composeAgentCommands(deps: AgentCommandsDeps): AgentCommands {
       ...deps.executors,
     },
     uploads,
-    managerNow: () => managerNow(options, state),
+    managerNow: () => managerNow(options, state) ?? clock.wall(),
     onNews: wake,
   });
   return {
@@ -85,9 +87,12 @@ export function composeAgentCommands(deps: AgentCommandsDeps): AgentCommands {
   };
 }
 
-/** By the manager's last word since this boot; without one, by this machine's clock. */
-function managerNow({ clock, bootId }: AgentOptions, { progress: { anchor } }: StateStore): number {
-  return anchor?.bootId === bootId ? anchor.managerWall + clock.boot() - anchor.boot : clock.wall();
+/** By the manager's last word since this boot; undefined without one. */
+export function managerNow(
+  { clock, bootId }: Pick<AgentOptions, 'clock' | 'bootId'>,
+  { progress: { anchor } }: Pick<StateStore, 'progress'>,
+): number | undefined {
+  return anchor?.bootId === bootId ? anchor.managerWall + clock.boot() - anchor.boot : undefined;
 }
 
 function redactorOf({ identity, state }: AgentCommandsDeps): Redactor {

@@ -12,6 +12,7 @@ export interface ListenerParts {
   readonly identity: Identity;
   readonly recognise: ListenerCallsDeps['recognise'];
   readonly exchange: ListenerCallsDeps['exchange'];
+  readonly renewal: ListenerCallsDeps['renewal'];
   readonly onChange: () => void;
   /** A manager was recognised that comes from this address. */
   readonly onDialled: (address: string | undefined) => void;
@@ -41,6 +42,7 @@ function open({ port, sources }: OpenRequest, { options, identity, ...parts }: L
       return { kind: 'listener', port, admittedBy: allows(address), firewall: parts.firewallMark() };
     },
     exchange: parts.exchange,
+    renewal: parts.renewal,
   });
   const timeouts = options.listenerTimeouts;
   return openListenerServer({ identity, port, admits, clock, random, log, timeouts, ...calls });

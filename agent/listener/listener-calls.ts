@@ -4,15 +4,22 @@ import type { TLSSocket } from 'node:tls';
 
 import { ClientGone, createBodyBudget, discardBody, readBody } from '../../lib/body-reader.js';
 import { parseBoundedJson } from '../../lib/bounded-json.js';
-import { sendProblem } from '../../lib/http-answer.js';
+import { sendJson, sendProblem } from '../../lib/http-answer.js';
 import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
 import { assertJsonBody, assertUnambiguous } from '../../lib/request-guard.js';
-import { isPlainObject, readBy } from '../../lib/schema.js';
+import { isPlainObject, readBy, type Schema } from '../../lib/schema.js';
 import { listenerCallSchema, MAX_LISTENER_CALL_BYTES, type ListenerCall } from '../../protocol/listener-messages.js';
-import { LISTENER_PATHS, NEWEST_PROTOCOL_VERSION, OLDEST_PROTOCOL_VERSION } from '../../protocol/protocol-version.js';
+import {
+  LISTENER_PATHS,
+  NEWEST_PROTOCOL_VERSION,
+  OLDEST_PROTOCOL_VERSION,
+  PROTOCOL_VERSION,
+} from '../../protocol/protocol-version.js';
+import { listenerRenewalCallSchema } from '../../protocol/renewal-messages.js';
 import type { Carrier } from '../direction-rules.js';
+import type { Renewal } from '../renewal.js';
 import type { ManagerConnection } from '../transport/tls-connection.js';
 import { ManagerRefusal, toTransportError, TransportError } from '../transport/transport-error.js';
 import { DialledConnection } from './dialled-connection.js';
@@ -31,6 +38,8 @@ export interface ListenerCallsDeps {
   readonly admits: (address: string | undefined) => boolean;
   /** The carrier of this port for a peer. */
   readonly carrierOf: (address: string | undefined) => Carrier;
+  /** Asks for, and takes, another certificate for the key in use, which a manager renews that finds it expired. */
+  readonly renewal: Pick<Renewal, 'requestAgain' | 'take'>;
   /** Runs an exchange; undefined where another one is in flight. */
   readonly exchange: (connection: ManagerConnection) => Promise<void> | undefined;
 }
@@ -67,12 +76,14 @@ export function createListenerCalls(deps: ListenerCallsDeps): ListenerCalls {
   const peers = new WeakMap<object, Peer>();
   const bodies = createBodyBudget(MAX_BYTES_HELD);
   const answer = async (arrival: Arrival): Promise<void> => {
-    assertServed(arrival);
+    const path = assertServed(arrival);
     const lease = bodies.lease();
     try {
       assertJsonBody(arrival.request, MAX_LISTENER_CALL_BYTES);
       if (arrival.request.headers.expect !== undefined) arrival.response.writeContinue();
-      const call = readCall(await readBody(arrival.request, MAX_LISTENER_CALL_BYTES, lease), deps.computerId);
+      const body = await readBody(arrival.request, MAX_LISTENER_CALL_BYTES, lease);
+      if (path === LISTENER_PATHS.renewal) return await renew(deps, arrival, body);
+      const call = readCall(body, deps.computerId, listenerCallSchema);
       if (call.orders || call.uploaded || call.problem) goOn(arrival, call);
       else begin(deps, arrival);
     } finally {
@@ -120,14 +131,33 @@ function refusalOf(error: unknown): Problem {
   return new Problem(isDate ? 'clock-skew' : 'certificate-refused', { detail }, error);
 }
 
-function assertServed({ verdict, request }: Arrival): void {
+/** Answers the path. */
+function assertServed({ verdict, request }: Arrival): string {
   if (verdict.refusal) throw verdict.refusal;
-  if (assertUnambiguous(request) !== LISTENER_PATHS.heartbeat)
+  const path = assertUnambiguous(request);
+  if (!SERVED.has(path))
     throw new Problem('route-not-found', { detail: 'The listener serves the heartbeats of a manager.' });
   if (request.method !== 'POST') throw new Problem('method-not-allowed', { detail: 'Use POST.' });
+  return path;
 }
 
-function readCall(body: Buffer, computerId: string): ListenerCall {
+const SERVED: ReadonlySet<string> = new Set(Object.values(LISTENER_PATHS));
+
+/** A manager that finds the certificate expired asks for a request, and brings what was issued for it. */
+async function renew({ computerId, renewal }: ListenerCallsDeps, { response }: Arrival, body: Buffer): Promise<void> {
+  const { renewed } = readCall(body, computerId, listenerRenewalCallSchema);
+  response.shouldKeepAlive = renewed === undefined;
+  if (!renewed) return sendJson(response, { protocolVersion: PROTOCOL_VERSION, ...renewal.requestAgain() });
+  await renewal.take(renewed);
+  response.writeHead(204, { 'Cache-Control': 'no-store' });
+  response.end();
+}
+
+function readCall<Call extends { readonly computerId: string }>(
+  body: Buffer,
+  computerId: string,
+  schema: Schema<Call>,
+): Call {
   const message = parseBoundedJson(body);
   const version = isPlainObject(message) ? message['protocolVersion'] : undefined;
   const isSpoken =
@@ -136,7 +166,7 @@ function readCall(body: Buffer, computerId: string): ListenerCall {
     throw new Problem('protocol-version-unsupported', {
       detail: `This agent speaks versions ${OLDEST_PROTOCOL_VERSION} to ${NEWEST_PROTOCOL_VERSION}.`,
     });
-  const call = readBy(listenerCallSchema, message);
+  const call = readBy(schema, message);
   if (call.computerId !== computerId)
     throw new Problem('identity-mismatch', { detail: 'The call is meant for another computer.' });
   return call;

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server, type ServerOptions } from 'node:https';
 import { constants } from 'node:crypto';
 import type { AddressInfo, Socket } from 'node:net';
-import type { TLSSocket } from 'node:tls';
+import type { SecureContextOptions, TLSSocket } from 'node:tls';
 
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
 import type { Clock } from '../../lib/clock.js';
@@ -56,6 +56,8 @@ export interface ListenerServerOptions {
 export interface ListenerServer {
   /** The bound port. */
   readonly port: number;
+  /** Shows the credentials of now from the next connection on. */
+  renew(): void;
   /** Takes no more connections; resolves when those in use have ended. */
   close(): Promise<void>;
   /** Cuts every connection too. */
@@ -81,6 +83,7 @@ export async function openListenerServer(options: ListenerServerOptions): Promis
   };
   return {
     port: (server.address() as AddressInfo).port,
+    renew: () => server.setSecureContext(secureOptions(options)),
     close,
     async destroy() {
       const closed = close();
@@ -90,8 +93,7 @@ export async function openListenerServer(options: ListenerServerOptions): Promis
   };
 }
 
-function serverOptions({ identity, timeouts }: ListenerServerOptions): ServerOptions {
-  const { handshake, headers, request, keepAlive } = { ...LISTENER_TIMEOUTS, ...timeouts };
+function secureOptions({ identity }: ListenerServerOptions): SecureContextOptions {
   return {
     ...TLS_OPTIONS,
     // Every connection is judged by its own certificate: none is resumed.
@@ -99,6 +101,14 @@ function serverOptions({ identity, timeouts }: ListenerServerOptions): ServerOpt
     key: identity.keyPem,
     cert: identity.certificatePem,
     ca: identity.rootPem,
+  };
+}
+
+function serverOptions(options: ListenerServerOptions): ServerOptions {
+  const { timeouts } = options;
+  const { handshake, headers, request, keepAlive } = { ...LISTENER_TIMEOUTS, ...timeouts };
+  return {
+    ...secureOptions(options),
     requestCert: true,
     rejectUnauthorized: false,
     maxHeaderSize: 8192,

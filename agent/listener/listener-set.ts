@@ -56,6 +56,11 @@ export class ListenerSet {
     return this.#slots.get(port)?.state;
   }
 
+  /** Every port shows the credentials of now from its next connection on. */
+  renew(): void {
+    for (const server of this.#open) server.renew();
+  }
+
   /** Cuts every connection. */
   async destroy(): Promise<void> {
     this.#isClosed = true;

@@ -85,6 +85,8 @@ export class HeldTransport {
   #isEnding = false;
   /** Of the attempt that goes on by HTTPS. */
   #unanswered: { readonly error: DeadlinePassed; readonly waitedMs: number } | undefined;
+  /** The channel showed credentials that are not those of now. */
+  #isOutdated = false;
   readonly #secondWay: SecondWay;
 
   constructor(deps: HeldTransportDeps) {
@@ -131,10 +133,17 @@ export class HeldTransport {
     this.#deps.https.rebuild();
   }
 
-  /** Ends a channel that the settings in force do not want, or lead another way. */
+  /** Shows other credentials from the next connection on; a channel that showed others ends with its exchange. */
+  renew(): void {
+    this.#deps.https.rebuild();
+    this.#isOutdated = this.#channel !== undefined;
+  }
+
+  /** Ends a channel that the settings in force do not want, or lead another way, or that showed other credentials. */
   review(): void {
     const channel = this.#channel;
     if (!this.#isWanted()) channel?.close(CHANNEL_CLOSE.done, 'not wanted');
+    else if (channel && this.#isOutdated) channel.close(CHANNEL_CLOSE.done, 'another certificate');
     else if (channel && channel.route !== routeKey(this.#deps.routes().inForce))
       channel.close(CHANNEL_CLOSE.done, 'another route');
   }
@@ -232,6 +241,7 @@ export class HeldTransport {
     const { log } = this.#deps;
     const { fallback } = this.#trouble;
     this.#channel = channel;
+    this.#isOutdated = false;
     this.#openedAt = this.#deps.clock.monotonic();
     this.#changed(null);
     this.#trouble = afterOpening(this.#trouble);

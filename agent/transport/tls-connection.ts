@@ -122,8 +122,13 @@ export function toRefusal(
   return new ManagerRefusal(type.startsWith('/problems/') ? type.slice('/problems/'.length) : 'unknown', status, {
     detail: detail.slice(0, 1024),
     pointers: pointersOf(problem['errors']),
+    ...expiredAt(problem),
     ...(retryAfter !== undefined && seconds >= 0 ? { retryAfterMs: seconds * 1000 } : {}),
   });
+}
+
+function expiredAt({ reason, managerTime }: Readonly<Record<string, unknown>>): { readonly expiredAt?: number } {
+  return reason === 'tls-expired' && typeof managerTime === 'number' ? { expiredAt: managerTime } : {};
 }
 
 function pointersOf(errors: unknown): string[] {

@@ -54,6 +54,8 @@ export class ManagerRefusal extends Error {
       readonly retryAfterMs?: number;
       /** JSON pointers of the rejected fields (`#/lanes/2/events/0/message`). */
       readonly pointers?: readonly string[];
+      /** Of `clock-skew`, where the certificate has expired: the manager's time, Unix milliseconds. */
+      readonly expiredAt?: number;
     },
   ) {
     super(facts.detail);

@@ -107,6 +107,7 @@ export class ManagerLife {
       agentUrl: () => 'https://manager.simulation:4120',
       prober: inert('prober'),
       system: inert('system'),
+      ownCertificates: () => [],
     }).routes;
     this.#scheduler = composeSchedules(options, parts);
     this.#dials = options.dialTransport ? composeLifeDials(options, parts, options.dialTransport(this)) : undefined;
@@ -244,7 +245,8 @@ function composeLifeDials({ config, log }: LifeOptions, { storage, core }: Parts
 /** Every schedule of the product that verdicts rest on, at the simulation's tick. */
 function composeSchedules({ config, process, log, tickMs }: LifeOptions, { storage, core, lag }: Parts): Scheduler {
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
-  const { ledger, portWatch, verdicts, cache, sealer, incidents, notices, statusNudge, alerts, commands } = core;
+  const { ledger, portWatch, verdicts, cache, sealer, incidents, notices, statusNudge, alerts, commands, expiries } =
+    core;
   const atTick = <J extends { readonly everyMs: number }>(job: J): J => ({
     ...job,
     everyMs: job.everyMs < SECOND_MS ? WITNESS_EVERY_MS : (job.everyMs * tickMs) / SECOND_MS,
@@ -255,7 +257,7 @@ function composeSchedules({ config, process, log, tickMs }: LifeOptions, { stora
     clock: fleetClock,
     log,
     cron: createSimulatedCron(process, { [VERDICTS]: tickMs, [INCIDENTS]: tickMs, notices: tickMs }),
-    jobs: cronJobs({ inTransaction, fleetClock, verdicts, sealer, incidents, notices, lag, commands }),
+    jobs: cronJobs({ inTransaction, fleetClock, verdicts, sealer, incidents, notices, lag, commands, expiries }),
     monotonicJobs: [
       ...clockJobs({ inTransaction, fleetClock }),
       ...listeningJobs(ledger, portWatch),

@@ -137,7 +137,7 @@ export class SimulatedAgent {
     const ports = this.#ports;
     ports.add(port);
     const close = async (): Promise<void> => void ports.delete(port);
-    return { port, close, destroy: close };
+    return { port, close, destroy: close, renew: () => undefined };
   }
 
   async #append({ spool, process }: Running, lane: Lane): Promise<void> {
@@ -184,7 +184,8 @@ export class SimulatedAgent {
       managerNow: () => clock.wall(),
       onNews: () => undefined,
     });
-    const exchanger = new Exchanger({ ...base, incarnation, directions, transport, observer, commands });
+    const exchanged = { incarnation, directions, transport, observer, commands, renewal: NO_RENEWAL };
+    const exchanger = new Exchanger({ ...base, ...exchanged });
     const intervalSeconds = () => settings.values.heartbeatIntervalSeconds;
     const loop: HeartbeatLoop = new HeartbeatLoop({
       ...base,
@@ -200,6 +201,14 @@ export class SimulatedAgent {
   }
 }
 
+/** Its certificate is no part of the simulation. */
+const NO_RENEWAL = {
+  current: { keyPem: '', certificatePem: '' },
+  isWanted: false,
+  request: async () => undefined,
+  answered: async () => undefined,
+  failed: async () => false,
+};
 const NO_FIREWALL = { apply: async () => undefined, failure: undefined, report: () => undefined };
 const FACTS = { hostname: 'simulated' };
 const SNAPSHOT: HostSnapshot = {

@@ -32,6 +32,7 @@ const OWN_PROBLEMS: ReadonlySet<string> = new Set(['unavailable', 'internal', 't
 export function createSimulatedDials(deps: SimulatedDialsDeps): ListenerTransport {
   return {
     probe: inert('probe'),
+    renew: inert('renew'),
     async dial(computerId, target, signal) {
       deps.note(`dial ${computerId}`);
       const said: Said = { reports: 0, news: 0, problem: undefined };

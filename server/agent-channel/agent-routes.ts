@@ -6,13 +6,15 @@ import type { Random } from '../../lib/random.js';
 import { enrollRequestSchema, type EnrollRequest, type EnrollResponse } from '../../protocol/enrollment-messages.js';
 import { MAX_REPORT_BYTES, type Orders } from '../../protocol/heartbeat-messages.js';
 import { AGENT_PATHS } from '../../protocol/protocol-version.js';
+import { renewRequestSchema, type RenewResponse } from '../../protocol/renewal-messages.js';
 import { MAX_UPLOAD_BODY_BYTES, uploadPartSchema, type UploadPart } from '../../protocol/upload-messages.js';
+import type { LateRenewals } from '../certificates/late-renewals.js';
 import type { FleetInstant } from '../fleet-clock/fleet-clock.js';
 import type { Exchange } from '../heartbeats/exchange.js';
 import type { AgentRequestHandler, PeerConnection } from './agent-server.js';
 import { sendJson, sendProblem } from '../../lib/http-answer.js';
 import { ClientGone, discardBody, readBody, type BodyBudget } from '../../lib/body-reader.js';
-import { identityOf, provenComputerOf } from './peer-identity.js';
+import { expiredPeerOf, identityOf, provenComputerOf } from './peer-identity.js';
 import { tooMany, type PeerLimits } from './peer-limits.js';
 import { readMessage, type ReportIntake } from './report-intake.js';
 import { assertJsonBody, assertUnambiguous } from '../../lib/request-guard.js';
@@ -30,6 +32,8 @@ export interface AgentRoutesDeps {
   readonly trustedNow: () => number;
   readonly intake: ReportIntake;
   readonly enroll: (request: EnrollRequest, address: string | null) => Promise<EnrollResponse>;
+  /** Renews a certificate that has expired; throws a Problem. Nothing is renewed so unless given. */
+  readonly renewLate?: LateRenewals['renew'] | undefined;
   /** Why nothing is taken of a computer, whatever it says; undefined where it is. */
   readonly refusalOf: (identity: Exchange['identity']) => Promise<Problem | undefined>;
   /** Stores a part of a file that a command of this computer brings; throws a Problem. */
@@ -65,6 +69,7 @@ export function createAgentRoutes(deps: AgentRoutesDeps): AgentRequestHandler {
     [AGENT_PATHS.heartbeat, (call) => heartbeat(deps, call)],
     [AGENT_PATHS.enroll, (call) => enroll(deps, call)],
     [AGENT_PATHS.upload, (call) => upload(deps, call)],
+    [AGENT_PATHS.renew, (call) => renew(deps, call)],
   ]);
   return (connection, request, response) => {
     const requestId = deps.random.uuid();
@@ -87,7 +92,9 @@ async function answer(routes: ReadonlyMap<string, Route>, call: Call): Promise<u
     throw new Problem('forbidden', { detail: 'A certificate proves a computer and no role; use the admin port.' });
   const route = routes.get(path);
   if (!route)
-    throw new Problem('route-not-found', { detail: 'The agent port serves enrollment, heartbeats and uploads.' });
+    throw new Problem('route-not-found', {
+      detail: 'The agent port serves enrollment, heartbeats, uploads and renewal.',
+    });
   if (call.request.method !== 'POST') throw new Problem('method-not-allowed', { detail: 'Use POST.' });
   return route(call);
 }
@@ -149,6 +156,17 @@ async function upload(deps: AgentRoutesDeps, call: Call): Promise<unknown> {
   if (refusal) throw refusal;
   return withBody(deps, { ...call, maxBytes: MAX_UPLOAD_BODY_BYTES, onOverload: () => undefined }, (body) =>
     deps.upload(identity.computerId, readMessage(uploadPartSchema, parseBoundedJson(body))),
+  );
+}
+
+/** Whose certificate has expired may do this and nothing else. */
+async function renew(deps: AgentRoutesDeps, call: Call): Promise<RenewResponse> {
+  const { renewLate } = deps;
+  const peer = expiredPeerOf(call.connection.peer, deps.trustedNow());
+  if (!renewLate) throw new Problem('renewal-refused', { detail: 'This manager renews nothing that has expired.' });
+  deps.limits.admitRequest(peer.id);
+  return withBody(deps, { ...call, maxBytes: MAX_ENROLL_BYTES, onOverload: () => undefined }, (body) =>
+    renewLate(peer, readMessage(renewRequestSchema, parseBoundedJson(body))),
   );
 }
 

@@ -14,7 +14,9 @@ import { createReportIntake, type ReportIntakeDeps } from './report-intake.js';
 import { createPeerLimits, type PeerLimits, type PeerLimitsOptions } from './peer-limits.js';
 
 export interface AgentChannelDeps
-  extends Pick<AgentRoutesDeps, 'enroll' | 'upload'>, Pick<ReportIntakeDeps, 'submit' | 'refusalOf' | 'noteMismatch'> {
+  extends
+    Pick<AgentRoutesDeps, 'enroll' | 'upload' | 'renewLate'>,
+    Pick<ReportIntakeDeps, 'submit' | 'refusalOf' | 'noteMismatch'> {
   readonly authority: CertificateAuthority;
   readonly identity: ManagerIdentity;
   readonly fleetClock: FleetClock;
@@ -66,6 +68,7 @@ export function composeAgentChannel(deps: AgentChannelDeps): AgentServer {
     ...notes,
     enroll: deps.enroll,
     upload: deps.upload,
+    renewLate: deps.renewLate,
     refusalOf,
     noteRefusedHeartbeat: () => listening.noteDeaf('refused-heartbeats'),
   });

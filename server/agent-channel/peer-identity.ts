@@ -1,6 +1,12 @@
 import { createHash, type X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
-import { peerCertificates, verifyPeerPath, type PathRefusal, type RefusedPeer } from '../../certs/verify-path.js';
+import {
+  peerCertificates,
+  verifyPeerPath,
+  type PathRefusal,
+  type RefusedPeer,
+  type VerifiedPeer,
+} from '../../certs/verify-path.js';
 import { Problem } from '../../lib/problem.js';
 import { toRfc3339 } from '../../lib/clock.js';
 
@@ -22,6 +28,8 @@ export type PeerState =
       readonly detail: string;
       /** Whose certificate it is, by its signatures: only its dates are wrong. */
       readonly provenId?: string;
+      /** What it says; as `provenId`. */
+      readonly proven?: VerifiedPeer;
     }
   | { readonly kind: 'identified'; readonly identity: PeerIdentity };
 
@@ -88,8 +96,14 @@ export function createPeerVerifier(options: PeerVerifierOptions): PeerVerifier {
   };
 }
 
-function refusedPeer({ reason, detail, provenId }: RefusedPeer): PeerState {
-  return { kind: 'refused', reason, detail, ...(provenId === undefined ? {} : { provenId }) };
+function refusedPeer({ reason, detail, provenId, proven }: RefusedPeer): PeerState {
+  return {
+    kind: 'refused',
+    reason,
+    detail,
+    ...(provenId === undefined ? {} : { provenId }),
+    ...(proven === undefined ? {} : { proven }),
+  };
 }
 
 /** The computer that a peer's certificate proves, also where its dates are wrong; undefined for everybody else. */
@@ -123,4 +137,14 @@ function clockSkew(reason: 'tls-expired' | 'tls-not-yet-valid', at: number): Pro
     detail: `${detail} by the manager's time ${toRfc3339(at)}.`,
     members: { managerTime: at, reason },
   });
+}
+
+/**
+ * The bearer of a certificate of which nothing but its end is wrong, for a renewal; throws what `identityOf` does for
+ * everybody else, and `renewal-refused` where the certificate has not expired.
+ */
+export function expiredPeerOf(state: PeerState, at: number): VerifiedPeer {
+  if (state.kind === 'refused' && state.reason === 'tls-expired' && state.proven) return state.proven;
+  identityOf(state, at);
+  throw new Problem('renewal-refused', { detail: 'The certificate has not expired: carry the request in a report.' });
 }

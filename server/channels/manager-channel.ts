@@ -40,6 +40,8 @@ const PROOF_TICKS = 12;
 const SILENCE_TICKS = 12;
 /** Whoever was woken begins an exchange within this time, or the request has ended in `timeout`. */
 const WAKE_TICKS = 10;
+/** A certificate's end is noticed within this time, however seldom PINGs are wanted. */
+const VALIDITY_TICKS = 30;
 /** Of a control frame with its TLS record, generously. */
 const CONTROL_FRAME_BYTES = 256;
 
@@ -140,15 +142,23 @@ export class ManagerChannel {
     if (fault) return this.#abandon(fault);
     if (!this.#isProven && this.#ticks > PROOF_TICKS)
       return this.end({ reason: 'no-report', code: CHANNEL_CLOSE.limit });
+    if (this.#ticks % VALIDITY_TICKS === 0 && this.#hasExpired()) return;
     if (this.#ticks >= this.#nextPing) this.#ping();
   }
 
-  #ping(): void {
+  /** Ends the channel of a certificate that has come to its end. */
+  #hasExpired(): boolean {
     try {
       this.#peer.assertValid();
+      return false;
     } catch {
-      return this.end({ reason: 'certificate-expired', code: CHANNEL_CLOSE.refused });
+      this.end({ reason: 'certificate-expired', code: CHANNEL_CLOSE.refused });
+      return true;
     }
+  }
+
+  #ping(): void {
+    if (this.#hasExpired()) return;
     this.#nextPing = this.#ticks + this.#rhythm.pingIntervalSeconds;
     this.#pinged ??= this.#ticks;
     this.#socket.ping();

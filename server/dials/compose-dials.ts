@@ -18,7 +18,12 @@ import { createDialRecorder } from './dial-recorder.js';
 import { createDialShards } from './dial-shards.js';
 import type { Lookup } from './name-resolver.js';
 import { createNameResolver } from './name-resolver.js';
-import { createDialTransport, type DialLimits, type ListenerTransport } from './dial-transport.js';
+import {
+  createDialTransport,
+  type DialLimits,
+  type DialTransportDeps,
+  type ListenerTransport,
+} from './dial-transport.js';
 import { createDialWatch, notifyDials, type DialNotificationClient } from './dial-watch.js';
 import { Dialler } from './dialler.js';
 import type { Dials } from './dials.js';
@@ -28,6 +33,7 @@ import { createProber } from './prober.js';
 export interface DialsDeps extends Pick<ConversationDeps, 'submit' | 'upload' | 'noteMismatch'> {
   readonly authority: CertificateAuthority;
   readonly identity: ManagerIdentity;
+  readonly renewLate?: DialTransportDeps['renewLate'];
   readonly fleetClock: FleetClock;
   readonly log: Log;
   /** Reads outside a transaction. */
@@ -93,6 +99,7 @@ export function composeDials(deps: DialsDeps): Dials {
       );
     },
     probe: (computerId) => prober.probe(computerId),
+    renew: (identity) => transport.renew(identity),
     async start() {
       await watch.start();
       dialler.start();
@@ -112,6 +119,7 @@ function composeTransport(deps: DialsDeps) {
   const trustedNow = (): number => fleetClock.trustedTime();
   return createDialTransport({
     identity: deps.identity,
+    renewLate: deps.renewLate,
     rootPem: authority.rootPem,
     verifier: createPeerVerifier({
       root: authority.root,

@@ -32,17 +32,17 @@ export async function openSocket({ address, ...options }: ConnectOptions): Promi
 /** One verified connection to a listener; calls follow one another on it. */
 export interface ListenerConnection {
   /** Posts a call; answers the exact bytes of a report, or null when the agent has nothing left to say. */
-  post(call: string, signal: AbortSignal): Promise<Buffer | null>;
+  post(call: string, signal: AbortSignal, path?: string): Promise<Buffer | null>;
   close(): void;
 }
 
 export function createListenerConnection(socket: TLSSocket, host: string, lease: BodyLease): ListenerConnection {
   const agent = new SingleSocketAgent(socket);
   return {
-    post(call, signal) {
+    post(call, signal, path = LISTENER_PATHS.heartbeat) {
       // The answer before this one is stored.
       lease.release();
-      return post({ agent, host, call, lease, signal });
+      return post({ agent, host, call, lease, signal, path });
     },
     close() {
       agent.destroy();
@@ -57,15 +57,16 @@ interface Posting {
   readonly call: string;
   readonly lease: BodyLease;
   readonly signal: AbortSignal;
+  readonly path: string;
 }
 
 const MAX_HEADER_BYTES = 8192;
 /** A problem document says no more than this. */
 const MAX_REFUSAL_BYTES = 16 * 1024;
 
-async function post({ agent, host, call, lease, signal }: Posting): Promise<Buffer | null> {
+async function post({ agent, host, call, lease, signal, path }: Posting): Promise<Buffer | null> {
   const admit = (part: AnswerPart): void => admitPart(part, lease);
-  const options = { path: LISTENER_PATHS.heartbeat, body: call, maxHeaderBytes: MAX_HEADER_BYTES };
+  const options = { path, body: call, maxHeaderBytes: MAX_HEADER_BYTES };
   try {
     return settle(await postOverSocket({ agent, host, ...options, admit, signal }));
   } catch (error) {

@@ -1,4 +1,4 @@
-import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
+import { createSecureContext, type SecureContext } from 'node:tls';
 import type { ManagerIdentity } from '../../certs/manager-identity.js';
 import { hostUpOf } from '../../policies/diagnosis-rules.js';
 import { TLS_OPTIONS } from '../../certs/tls-profile.js';
@@ -6,16 +6,20 @@ import type { Clock } from '../../lib/clock.js';
 import { withDeadline } from '../../lib/deadline.js';
 import type { BeginLimit } from '../../lib/processor-wait.js';
 import { connectionFactsOf } from '../agent-channel/agent-exchange.js';
+import type { LateRenewals } from '../certificates/late-renewals.js';
 import type { BodyBudget } from '../../lib/body-reader.js';
-import { identityOf, type PeerIdentity, type PeerVerifier } from '../agent-channel/peer-identity.js';
+import { identityOf, type PeerIdentity, type PeerState, type PeerVerifier } from '../agent-channel/peer-identity.js';
 import { createListenerConnection, openSocket } from './dial-connection.js';
 import { converse, type ConversationDeps, type Said } from './dial-conversation.js';
 import { DialFailure, ExchangeInProgress, OwnFailure, toPathFailure, type DialFailureCode } from './dial-failure.js';
+import { renewOverDial, type DialledRenewal } from './dial-renewal.js';
 import type { DialGuard } from './dial-guard.js';
 import { allowedAddresses, type DialTarget, type Resolve } from './dial-target.js';
 
 export interface DialTransportDeps extends ConversationDeps {
   readonly identity: ManagerIdentity;
+  /** Renews a certificate that has expired; throws a Problem. Nothing is renewed so unless given. */
+  readonly renewLate?: LateRenewals['renew'] | undefined;
   readonly rootPem: string;
   readonly verifier: PeerVerifier;
   /** Trusted time in Unix milliseconds. */
@@ -70,7 +74,10 @@ export interface DialTransport {
 }
 
 /** All that goes over the manager's connections to listeners. */
-export interface ListenerTransport extends DialTransport, ProbeTransport {}
+export interface ListenerTransport extends DialTransport, ProbeTransport {
+  /** Shows another key and leaf of the manager's from the next connection on. */
+  renew(identity: ManagerIdentity): void;
+}
 
 export const DIAL_LIMITS: Required<DialLimits> = { connectMs: 3000, totalMs: 10_000 };
 const OWN_RETRY_MS = 2000;
@@ -78,15 +85,9 @@ const OWN_RETRY_MS = 2000;
 const OWN_PROBLEMS: ReadonlySet<string> = new Set(['unavailable', 'internal', 'too-many-requests']);
 
 export function createDialTransport(deps: DialTransportDeps): ListenerTransport {
-  const { identity, rootPem, clock } = deps;
+  const { clock } = deps;
   const limits = { ...DIAL_LIMITS, ...deps.limitsMs };
-  const context = createSecureContext({
-    ...TLS_OPTIONS,
-    key: identity.keyPem,
-    cert: identity.certPem + identity.chainPem,
-    ca: rootPem,
-  });
-  const means = { deps, context, connectMs: limits.connectMs };
+  let context = contextOf(deps, deps.identity);
   const run = async (
     dial: Omit<Dial, 'target'>,
     target: () => DialTarget,
@@ -95,7 +96,7 @@ export function createDialTransport(deps: DialTransportDeps): ListenerTransport 
     const reason = (): Error => new DialFailure('timeout', `no end within ${limits.totalMs} ms`);
     try {
       await withDeadline({ clock, milliseconds: limits.totalMs, signal, reason }, (limited) =>
-        exchange(means, { ...dial, target: target() }, limited),
+        exchange({ deps, context, connectMs: limits.connectMs }, { ...dial, target: target() }, limited),
       );
       return dial.speaks ? outcomeOf(dial.said) : { kind: 'answered', isNews: false };
     } catch (error) {
@@ -104,11 +105,21 @@ export function createDialTransport(deps: DialTransportDeps): ListenerTransport 
   };
   const unsaid = (): Said => ({ reports: 0, news: 0, problem: undefined, told: undefined, hasConnected: false });
   return {
+    renew: (identity) => void (context = contextOf(deps, identity)),
     dial: (computerId, target, signal) => run({ computerId, said: unsaid(), speaks: true }, target, signal),
     async probe(computerId, target, signal) {
       return toProbeOutcome(await run({ computerId, said: unsaid(), speaks: false }, target, signal));
     },
   };
+}
+
+function contextOf({ rootPem }: DialTransportDeps, identity: ManagerIdentity): SecureContext {
+  return createSecureContext({
+    ...TLS_OPTIONS,
+    key: identity.keyPem,
+    cert: identity.certPem + identity.chainPem,
+    ca: rootPem,
+  });
 }
 
 function toProbeOutcome(outcome: DialOutcome): ProbeOutcome {
@@ -143,7 +154,9 @@ async function exchange(means: Means, { computerId, target, said, speaks }: Dial
   const host = address.includes(':') ? `[${address}]` : address;
   const connection = createListenerConnection(socket, host, lease);
   try {
-    const identity = proveComputer(deps, socket, computerId);
+    const state = deps.verifier.verify(socket);
+    if (speaks) await renewIfExpired(deps, state, { computerId, connection, signal });
+    const identity = proveComputer(deps, state, computerId);
     if (speaks) await converse(deps, { connection, identity, facts: connectionFactsOf(socket), signal }, said);
   } finally {
     connection.close();
@@ -169,13 +182,18 @@ async function reach({ deps, context }: Means, { target, onConnect }: Reaching, 
   throw failure;
 }
 
+/** The dial ends with it: the next one is answered with the new certificate. */
+async function renewIfExpired(
+  { renewLate }: DialTransportDeps,
+  state: PeerState,
+  { computerId, ...rest }: Omit<DialledRenewal, 'peer' | 'renewLate'> & { readonly computerId: string },
+): Promise<void> {
+  const peer = state.kind === 'refused' && state.reason === 'tls-expired' ? state.proven : undefined;
+  if (renewLate && peer?.id === computerId) await renewOverDial({ ...rest, peer, renewLate });
+}
+
 /** The peer must prove that very computer, by trusted time. */
-function proveComputer(
-  { verifier, trustedNow }: DialTransportDeps,
-  socket: TLSSocket,
-  computerId: string,
-): PeerIdentity {
-  const state = verifier.verify(socket);
+function proveComputer({ trustedNow }: DialTransportDeps, state: PeerState, computerId: string): PeerIdentity {
   if (state.kind === 'absent') throw new DialFailure('tls-unknown-ca', 'the peer presented no certificate');
   if (state.kind === 'refused') throw toPathFailure(state.reason, state.detail);
   if (state.identity.computerId !== computerId)

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { PoolClient } from 'pg';
 import type { CertificateAuthority } from '../../certs/certificate-authority.js';
 import { readSigningRequest, type SigningRequest } from '../../certs/csr.js';
+import { createGate } from '../../lib/gate.js';
 import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
@@ -77,7 +78,6 @@ type Result = Enrolled | { readonly refused: string; readonly tokenId: string | 
 /** A transaction may need a second connection for newer settings: all of a pool must never be enrolling. */
 const MOST_CONCURRENT = 2;
 const MOST_WAITING = 256;
-const BUSY_RETRY_SECONDS = 5;
 const AWAY_RETRY_SECONDS = 2;
 /** Whoever enrolls is answered within a second, also that the database is away. */
 const ATTEMPTS = 3;
@@ -86,7 +86,11 @@ const NAMES = { max: 253, fallback: 'computer' };
 
 /** Enrollment by token and CSR (design.md §8); neither is ever logged. */
 export function createEnrollService(deps: EnrollServiceDeps): EnrollService {
-  const gate = createGate(deps.maxConcurrent ?? MOST_CONCURRENT, deps.maxWaiting ?? MOST_WAITING);
+  const gate = createGate({
+    width: deps.maxConcurrent ?? MOST_CONCURRENT,
+    length: deps.maxWaiting ?? MOST_WAITING,
+    detail: 'Too many enrollments at once.',
+  });
   return {
     async enroll(request, address) {
       assertCalm(deps);
@@ -118,30 +122,6 @@ async function guarded<T>({ breaker }: EnrollServiceDeps, action: () => Promise<
     if (error instanceof Problem && error.code === 'unavailable') breaker.note('away');
     throw error;
   }
-}
-
-/** Lets `width` actions run at once and `length` more wait in line; throws `unavailable` beyond. */
-function createGate(width: number, length: number): <T>(action: () => Promise<T>) => Promise<T> {
-  const line: (() => void)[] = [];
-  let running = 0;
-  return async (action) => {
-    if (running >= width) {
-      if (line.length >= length)
-        throw new Problem('unavailable', {
-          detail: 'Too many enrollments at once.',
-          retryAfterSeconds: BUSY_RETRY_SECONDS,
-        });
-      // Who leaves hands its place on, so that nobody overtakes.
-      await new Promise<void>((resolve) => line.push(resolve));
-    } else running += 1;
-    try {
-      return await action();
-    } finally {
-      const next = line.shift();
-      if (next) next();
-      else running -= 1;
-    }
-  };
 }
 
 function admit(deps: EnrollServiceDeps, request: EnrollRequest, address: string | null): Attempt {

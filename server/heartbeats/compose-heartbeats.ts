@@ -7,6 +7,7 @@ import type { ContactOrder } from '../../policies/drain-rules.js';
 import { SHED_FROM, stretchedContactMs } from '../../policies/herd-rules.js';
 import { MAX_EVENTS_PER_REPORT, type Orders } from '../../protocol/heartbeat-messages.js';
 import type { AlertWriter } from '../alerts/alert.js';
+import { NO_RENEWALS, type ReportRenewals } from '../certificates/report-renewals.js';
 import type { DatabaseBreaker } from '../database/database-breaker.js';
 import { sqlOfClient } from '../database/sql.js';
 import { createEventWriter } from '../events/event-writer.js';
@@ -51,6 +52,8 @@ export interface HeartbeatsDeps {
   readonly metrics: IngestMetrics;
   readonly log: Log;
   readonly batcher?: BatcherOptions;
+  /** Nothing is renewed unless given. */
+  readonly renewals?: ReportRenewals;
   /** Nothing dials unless given. */
   readonly dials?: DialRequests;
   /** When agents come back while the manager drains. */
@@ -72,8 +75,6 @@ const SMALL_QUOTA = 100;
 
 export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
   const { pool, listening, fleetClock, random, metrics, log } = deps;
-  const positions = createLanePositionRepository();
-  const facts = createFactsRepository();
   const recorder = createCountersRecorder({ sql: sqlOfClient(pool), clock: fleetClock, log });
   const lateness = createLatenessRecorder({ sql: sqlOfClient(pool), clock: fleetClock, log });
   const isBusy = (): boolean => batcher.load() >= SHED_FROM.events;
@@ -93,8 +94,8 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     ...deps,
     witness,
     orderContact,
-    positions,
-    facts,
+    positions: createLanePositionRepository(),
+    facts: createFactsRepository(),
     recorder,
     lateness,
     repository: createHeartbeatRepository(),
@@ -103,6 +104,7 @@ export function composeHeartbeats(deps: HeartbeatsDeps): Heartbeats {
     contacts: createContactsRepository(),
     commands: createReportCommands(deps.releaseCodes),
     inventory: createReportInventory(),
+    renewals: deps.renewals ?? NO_RENEWALS,
     steps: createClockStepRepository(),
     rings: createClockSampleRepository(),
     dials: deps.dials ?? NO_DIAL_REQUESTS,

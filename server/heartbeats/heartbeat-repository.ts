@@ -46,6 +46,7 @@ interface LockedRow {
   readonly policy_id: string;
   readonly overrides: string | null;
   readonly is_revoked: boolean;
+  readonly is_first_use: boolean;
   readonly epoch: string | null;
   readonly counter: string | null;
 }
@@ -86,6 +87,7 @@ const COLUMNS: readonly Column[] = [
 const LOCK = `
 SELECT computer_live.*, computers.kind, computers.policy_id, computers.overrides::text AS overrides,
   (computer_status.status = 'revoked' OR certificates.revoked_at IS NOT NULL) AS is_revoked,
+  (certificates.renews IS NOT NULL AND certificates.used_at IS NULL) AS is_first_use,
   policy_forest.epoch, policy_forest.counter
 FROM unnest($1::uuid[], $2::text[]) AS input (computer_id, serial)
 JOIN computer_live ON computer_live.computer_id = input.computer_id
@@ -176,7 +178,7 @@ function toLocked(row: LockedRow): LockedComputer {
     awaitsResults: row.awaits_results,
   };
   const subject = { kind: row.kind, policyId: row.policy_id, overrides: row.overrides };
-  return { live, subject, isRevoked: row.is_revoked };
+  return { live, subject, isRevoked: row.is_revoked, isFirstUse: row.is_first_use };
 }
 
 function toInstant(text: string | null): FleetInstant | null {

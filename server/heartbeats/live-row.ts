@@ -48,6 +48,8 @@ export interface LockedComputer {
   readonly subject: SettingsSubject;
   /** By its status or by its certificate's serial. */
   readonly isRevoked: boolean;
+  /** The certificate was issued to take the place of another, and no report came by it yet. */
+  readonly isFirstUse: boolean;
 }
 
 /** The longest interval that the agent may be running on. */

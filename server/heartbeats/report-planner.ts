@@ -123,10 +123,10 @@ function plan(deps: PlannerDeps, report: Classified, background: Background): Re
   if (classification === 'revoked') return { exchange, effect: 'refused', problem: revoked() };
   if (!locked || !settings) return { exchange, effect: 'refused', problem: removed() };
   if (classification === 'accepted') return accept(deps, { ...report, locked, settings }, background);
-  const { live } = locked;
+  const { live, isFirstUse } = locked;
   const lanes = takeLanes(exchange, background.positions, { admits: () => false });
   const inventory = deps.inventory.plan(exchange, background.inventory, false);
-  const shared = { exchange, live, settings, lanes, inventory, fullReport: live.stateDigest === null };
+  const shared = { exchange, live, isFirstUse, settings, lanes, inventory, fullReport: live.stateDigest === null };
   if (classification === 'repeat') {
     const circumstances = { settings, now: background.now, isReaddressed: background.readdressed.has(live.computerId) };
     const repetition = repeatReport(live, exchange, circumstances);
@@ -199,6 +199,7 @@ function accept(
     effect: 'accepted',
     policyId,
     live: locked.live,
+    isFirstUse: locked.isFirstUse,
     settings,
     lanes,
     acceptance,

@@ -7,6 +7,7 @@ import { shedRetryAfterSeconds } from '../../policies/herd-rules.js';
 import type { DialRequests } from '../dials/dial-requests.js';
 import type { ListeningLedger } from '../listening/listening.js';
 import type { ForestGeneration } from '../policies/settings-cache.js';
+import type { ReportRenewals, RenewalAnswers } from '../certificates/report-renewals.js';
 import type { ReportInventory } from '../telemetry/report-inventory.js';
 import type { CountersRecorder } from './counters-recorder.js';
 import type { DatabaseBreaker } from '../database/database-breaker.js';
@@ -24,7 +25,7 @@ import { buildOrders, type OrdersDeps } from './orders.js';
 import { storeEffects, type EffectsDeps } from './report-effects.js';
 import { planReports, revoked, type PlannerDeps } from './report-planner.js';
 import { standingOf } from './report-rules.js';
-import type { AcceptedWork, ReportWork } from './report-work.js';
+import type { AcceptedWork, RefusedWork, ReportWork } from './report-work.js';
 
 export interface ReportServiceDeps extends PlannerDeps, EffectsDeps, OrdersDeps {
   readonly pool: HotPool;
@@ -44,6 +45,7 @@ export interface ReportServiceDeps extends PlannerDeps, EffectsDeps, OrdersDeps 
   readonly contacts: EffectsDeps['contacts'];
   readonly commands: ReportCommands;
   readonly inventory: ReportInventory;
+  readonly renewals: ReportRenewals;
 }
 
 export type Outcome = Orders | Problem;
@@ -61,6 +63,7 @@ interface Stored {
   readonly generation: ForestGeneration;
   /** Computers whose status or goodbye this batch changed. */
   readonly moved: ReadonlySet<string>;
+  readonly renewals: RenewalAnswers;
 }
 
 const CONFLICT_ATTEMPTS = 4;
@@ -107,7 +110,8 @@ async function storeOnce(deps: ReportServiceDeps, exchanges: readonly Exchange[]
       session,
       kept.flatMap((work) => (work.effect === 'refused' ? [] : [work.commands])),
     );
-    return { works: kept, generation, moved };
+    const renewals = await deps.renewals.store(session, kept.filter(isEffective));
+    return { works: kept, generation, moved, renewals };
   });
 }
 
@@ -136,8 +140,13 @@ function isAccepted(work: ReportWork): work is AcceptedWork {
   return work.effect === 'accepted';
 }
 
+/** What is older than the stored report neither renews nor proves anything. */
+function isEffective(work: ReportWork): work is Exclude<ReportWork, RefusedWork> {
+  return work.effect === 'accepted' || work.effect === 'repeat';
+}
+
 /** After the commit: tells the verdict owner, counts, and builds the answers. */
-function publish(deps: ReportServiceDeps, { works, generation, moved }: Stored): Outcome[] {
+function publish(deps: ReportServiceDeps, { works, generation, moved, renewals }: Stored): Outcome[] {
   const accepted = works.filter(isAccepted);
   const steady = accepted.filter(({ live, exchange }) => !moved.has(live.computerId) || !exchange.report.goodbye);
   deps.hints.heard(steady.map(({ acceptance }) => toHint(acceptance.next)));
@@ -147,7 +156,10 @@ function publish(deps: ReportServiceDeps, { works, generation, moved }: Stored):
   for (const work of accepted) noteReceipt(deps, work, generation);
   return works.map((work) => {
     count(deps.metrics, work);
-    return work.effect === 'refused' ? work.problem : buildOrders(deps, work, generation);
+    if (work.effect === 'refused') return work.problem;
+    const orders = buildOrders(deps, work, generation);
+    const renewal = renewals.get(work.live.computerId);
+    return renewal ? { ...orders, ...renewal } : orders;
   });
 }
 

@@ -23,6 +23,8 @@ export interface RefusedWork extends WorkBase {
 
 interface KnownWork extends WorkBase {
   readonly live: LiveRow;
+  /** By the certificate that the report came by. */
+  readonly isFirstUse: boolean;
   readonly settings: ComputerSettings;
   readonly lanes: LaneWork;
   readonly nextContactInMs: number;

@@ -40,6 +40,11 @@ export function toComputerSettings(resolved: ResolvedSettings, rulesSince: Fleet
       changeMs: limitMs(settings.clockChangeLimitSeconds.value),
       driftMs: limitMs(settings.clockDriftLimitSeconds.value),
     },
+    certificateDays: {
+      lifetime: settings.certificateLifetimeDays.value,
+      renewAfterExpiry: settings.renewAfterExpiryDays.value,
+      expiryAlert: settings.certificateExpiryAlertDays.value,
+    },
     settingsPendingContactsAllowed: settings.settingsPendingContactsAllowed.value,
     eventRateLimitPerMinute: settings.eventRateLimitPerMinute.value,
     rulesSince,

@@ -15,6 +15,13 @@ export interface VerdictRules {
   readonly goodbyeToleranceMs: number;
 }
 
+/** How long certificates live, how long after that they may be renewed, and how long before it is alerted. */
+export interface CertificateDays {
+  readonly lifetime: number;
+  readonly renewAfterExpiry: number;
+  readonly expiryAlert: number;
+}
+
 export interface ComputerSettings {
   /** The canonical JSON sent to the agent and its fingerprint (lower hex SHA-256). */
   readonly json: string;
@@ -24,6 +31,7 @@ export interface ComputerSettings {
   readonly settingsPendingContactsAllowed: number;
   readonly eventRateLimitPerMinute: number;
   readonly clockLimits: ClockLimits;
+  readonly certificateDays: CertificateDays;
   /** The last edit of the lineage that changed what verdicts are judged by. */
   readonly rulesSince: FleetInstant;
 }

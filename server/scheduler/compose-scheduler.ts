@@ -1,6 +1,8 @@
 import type { NoticeJob } from '../alerts/notices/notice-job.js';
 import type { AuditSealer } from '../audit/audit-sealer.js';
 import type { CommandJob } from '../agent-commands/index.js';
+import type { ExpiryJob } from '../certificates/expiry-job.js';
+import type { ManagerCertificate } from '../certificates/manager-certificate.js';
 import type { Config } from '../config.js';
 import type { Edges } from '../edges.js';
 import type { ManagerJournal } from '../events/manager-journal.js';
@@ -20,6 +22,7 @@ import {
   addIncidentWakeUps,
   addSealWakeUps,
   addVerdictWakeUps,
+  certificateJobs,
   clockJobs,
   cronJobs,
   deadManJobs,
@@ -53,6 +56,8 @@ export interface SchedulerParts {
   /** Undefined where none is configured. */
   readonly deadMan: DeadMan | undefined;
   readonly notifications: Notifications;
+  readonly expiries: ExpiryJob;
+  readonly managerCertificate: ManagerCertificate;
 }
 
 /** The jobs of this process's roles. */
@@ -76,6 +81,7 @@ export function composeScheduler(parts: SchedulerParts): Scheduler {
             notices,
             lag,
             commands: parts.commands,
+            expiries: parts.expiries,
           }),
           ...notifications.jobs,
         ]
@@ -94,7 +100,7 @@ export function composeScheduler(parts: SchedulerParts): Scheduler {
 }
 
 function monotonicJobs(
-  { config, storage, ledger, portWatch, alerts, lag, deadMan, heartbeats }: SchedulerParts,
+  { config, storage, ledger, portWatch, alerts, lag, deadMan, heartbeats, managerCertificate }: SchedulerParts,
   { hasJobs, hasAgents }: { readonly hasJobs: boolean; readonly hasAgents: boolean },
 ): MonotonicJob[] {
   const { fleetClock, inJobsTransaction: inTransaction } = storage;
@@ -111,6 +117,7 @@ function monotonicJobs(
     ...clockJobs({ inTransaction, fleetClock }),
     ...(hasAgents ? listeningJobs(ledger, portWatch) : []),
     ...(hasJobs || hasAgents ? watchJobs(watch) : []),
+    ...certificateJobs(managerCertificate),
     ...(deadMan ? deadManJobs(deadMan) : []),
   ];
 }

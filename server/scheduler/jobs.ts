@@ -2,6 +2,8 @@ import type { Clock } from '../../lib/clock.js';
 import type { CommandJob } from '../agent-commands/index.js';
 import type { NoticeJob } from '../alerts/notices/notice-job.js';
 import type { AuditSealer } from '../audit/audit-sealer.js';
+import type { ExpiryJob } from '../certificates/expiry-job.js';
+import type { ManagerCertificate } from '../certificates/manager-certificate.js';
 import type { HotTransaction } from '../database/hot-transaction.js';
 import type { IncidentJob, StatusNudge } from '../incidents/index.js';
 import type { OpenedFleetClock } from '../fleet-clock/open-fleet-clock.js';
@@ -25,6 +27,7 @@ export interface JobsDeps {
   readonly lag?: Pick<LagWatch, 'began'>;
   readonly notices: Pick<NoticeJob, 'run'>;
   readonly commands: { readonly job: Pick<CommandJob, 'run' | 'tidy'> };
+  readonly expiries: Pick<ExpiryJob, 'run' | 'tidy'>;
 }
 
 export const VERDICTS = 'verdicts';
@@ -43,6 +46,8 @@ export function cronJobs(deps: JobsDeps): Job[] {
     { name: 'expired-sessions', cron: '30 */10 * * * *', run: () => deleteExpiredSessions(deps) },
     { name: 'lane-positions', cron: '0 37 3 * * *', run: () => deleteLanePositions(deps) },
     { name: 'lateness', cron: '0 47 3 * * *', run: () => deleteOldLateness(deps) },
+    { name: 'certificate-expiry', cron: '20 * * * * *', run: (signal) => deps.expiries.run(signal) },
+    { name: 'certificate-log', cron: '0 55 3 * * *', run: (signal) => deps.expiries.tidy(signal) },
     { name: 'command-log', cron: '0 51 3 * * *', run: () => deps.commands.job.tidy() },
   ];
 }
@@ -75,6 +80,13 @@ export function listeningJobs(ledger: RunningListeningLedger, portWatch: Pick<Po
     { name: 'listening-witness', everyMs: WITNESS_EVERY_MS, run: async () => ledger.witness() },
     { name: 'agent-port-watch', everyMs: PORT_EVERY_MS, run: (signal) => portWatch.look(signal) },
   ];
+}
+
+const CERTIFICATE_EVERY_MS = 600_000;
+
+/** What every process does that shows a certificate of its own. */
+export function certificateJobs(certificate: ManagerCertificate): MonotonicJob[] {
+  return [{ name: 'manager-certificate', everyMs: CERTIFICATE_EVERY_MS, run: () => certificate.look() }];
 }
 
 /** Apart from all others, so that it tells of them. */

@@ -137,6 +137,38 @@ for (const [direction, connectionMode, heartbeatIntervalSeconds, how] of WAYS)
       expect((await ended(logs.id)).result).to.deep.include({ contentType: 'application/x-ndjson' });
     });
 
+    it('renews its certificate, and the one before counts no more once the new one was used', async () => {
+      interface Listed {
+        readonly serial: string;
+        readonly state: string;
+        readonly renews: string | null;
+        readonly revokedReason: string | null;
+      }
+      const certificate = async () =>
+        (await world.manager.api.get<{ certificate: { serial: string } }>(`/computers/${id}`)).certificate.serial;
+      const before = await certificate();
+      const queued = await queue({ type: 'rotate-certificate' });
+      const shown = await ended(queued.id);
+      expect(shown, JSON.stringify(shown)).to.deep.include({ state: 'succeeded' });
+      expect(shown.result).to.deep.include({ replaced: before, serial: await certificate() });
+      const { items } = await world.manager.api.get<{ items: Listed[] }>(`/certificates?computerId=${id}`);
+      const facts = items.map(({ serial, state, renews, revokedReason }) => [serial, state, renews, revokedReason]);
+      expect(facts).to.have.deep.members([
+        [before, 'revoked', null, 'superseded'],
+        [shown.result?.['serial'], 'valid', before, null],
+      ]);
+      expect(await ended((await queue({ type: 'ping' })).id)).to.deep.include({ state: 'succeeded' });
+      expect((await world.computer(id)).status).to.equal('online');
+      // The components that hold canaries do not run.
+      const types = (await world.alertsOf(id)).map(({ type }) => type);
+      expect(types.filter((type) => type !== 'component-offline')).to.deep.equal([]);
+      const forecast = await world.manager.api.get<{ computers: number; late: number; days: unknown[] }>(
+        '/certificates/forecast?days=40',
+      );
+      expect(forecast).to.deep.include({ computers: 1, expired: 0, late: 0, unused: 0 });
+      expect(forecast.days).to.have.length(40);
+    });
+
     it('restarts the agent, which then tells that it did', async () => {
       const queued = await queue({ type: 'restart-agent' });
       const shown = await ended(queued.id);

@@ -16,6 +16,8 @@ import { createAuditLog } from '../../server/audit/index.js';
 import { composeAgentChannel, type AgentChannelDeps } from '../../server/agent-channel/compose-agent-channel.js';
 import type { AgentServer } from '../../server/agent-channel/agent-server.js';
 import { createCertificateRepository } from '../../server/certificates/certificate-repository.js';
+import { createLateRenewals } from '../../server/certificates/late-renewals.js';
+import { createReportRenewals } from '../../server/certificates/report-renewals.js';
 import { createDatabaseBreaker } from '../../server/database/database-breaker.js';
 import { createPoolUnitOfWork } from '../../server/database/in-transaction.js';
 import { sqlOfClient } from '../../server/database/sql.js';
@@ -78,10 +80,18 @@ export async function startAgentPort(
   const random = createSystemRandom();
   const clock = handClock(Math.floor(Date.now() / 1000) * 1000);
   const log = createLog({ name: 'test', level: 'silent' });
-  const authority = await openAuthority({ dir, trustDomain: 'test.wardbeat', clock, random });
+  const trusted = { wall: () => clock.trustedTime() };
+  const authority = await openAuthority({ dir, trustDomain: 'test.wardbeat', clock: trusted, random });
   const identity = await openManagerIdentity({ dir, authority, node: 'node-1', hosts: ['localhost'], clock });
-  const world = createIngestWorld(pool, { clock });
+  const certificates = createCertificateRepository();
+  const events = createEventWriter({ random, fleetClock: clock });
+  const renewals = createReportRenewals({ authority, certificates, events, fleetClock: clock, log });
+  const world = createIngestWorld(pool, { clock, renewals });
   const inTransaction = createPoolUnitOfWork(pool, { clock, random });
+  const breaker = createDatabaseBreaker(() => clock.monotonic());
+  const { settings } = world;
+  const lateDeps = { authority, inTransaction, certificates, settings, events, breaker, fleetClock: clock };
+  const { renew: renewLate } = createLateRenewals(lateDeps);
   const audit = createAuditLog({ clock, random });
   const enrollment = createEnrollService({
     authority,
@@ -90,11 +100,11 @@ export async function startAgentPort(
     random,
     log,
     repository: createEnrollRepository(),
-    certificates: createCertificateRepository(),
-    settings: world.settings,
+    certificates,
+    settings,
     limits: createEnrollLimits(limits),
     tokens: createIdentityTokens(Buffer.alloc(32, 7)),
-    breaker: createDatabaseBreaker(() => clock.monotonic()),
+    breaker,
     hints: { reconsider: (ids) => void world.reconsidered.push(...ids) },
     fleetClock: clock,
     metrics: world.metrics,
@@ -111,12 +121,13 @@ export async function startAgentPort(
     port: 0,
     submit: (exchange) => world.batcher.submit(exchange),
     refusalOf: world.refusalOf,
+    renewLate,
     enroll: (request, address) => enrollment.enroll(request, address),
     upload: createUploads({ inTransaction: (work) => inTransaction((client) => work(sqlOfClient(client))), clock }),
     noteMismatch: createMismatchRecorder({
       inTransaction,
       audit,
-      events: createEventWriter({ random, fleetClock: clock }),
+      events,
       metrics: world.metrics,
     }),
     noteThrottled: () => void (world.metrics.throttled += 1),

@@ -50,6 +50,8 @@ export interface FakeListenerOptions {
   readonly changes?: (call: ListenerCall) => Partial<Report>;
   /** How many reports of one exchange, the last of which ends it. */
   readonly reports?: number;
+  /** The request that it asks with, where the manager finds its certificate expired; without one it knows no renewal. */
+  readonly csr?: string;
 }
 
 export interface FakeListener {
@@ -151,9 +153,16 @@ class Fake implements FakeListener {
     request.on('end', () => {
       const call = JSON.parse(Buffer.concat(chunks).toString()) as ListenerCall;
       this.calls.push(call);
-      if (request.url !== LISTENER_PATHS.heartbeat || request.method !== 'POST') response.writeHead(404).end();
+      const { csr } = this.#options;
+      if (request.url === LISTENER_PATHS.renewal && csr !== undefined) this.#renew(csr, call, response);
+      else if (request.url !== LISTENER_PATHS.heartbeat || request.method !== 'POST') response.writeHead(404).end();
       else this.#answer(call, response);
     });
+  }
+
+  #renew(csr: string, call: ListenerCall & { renewed?: unknown }, response: ServerResponse): void {
+    if (call.renewed !== undefined) return void response.writeHead(204).end();
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ protocolVersion: 1, csr }));
   }
 
   #answer(call: ListenerCall, response: ServerResponse): void {

@@ -6,6 +6,7 @@ import { createSystemRandom } from '../../lib/random.js';
 import type { ContactOrder } from '../../policies/drain-rules.js';
 import type { Orders, Report } from '../../protocol/heartbeat-messages.js';
 import { createAlertWriter } from '../../server/alerts/alert-writer.js';
+import type { ReportRenewals } from '../../server/certificates/report-renewals.js';
 import { sqlOfClient } from '../../server/database/sql.js';
 import type { DialRequests } from '../../server/dials/index.js';
 import type { FleetClock } from '../../server/fleet-clock/fleet-clock.js';
@@ -105,6 +106,7 @@ export function createIngestWorld(
     hints?: LivenessHints;
     dials?: DialRequests;
     orderContact?: ContactOrder;
+    renewals?: ReportRenewals;
   } = {},
 ): IngestWorld {
   const clock = options.clock ?? handClock();
@@ -143,6 +145,7 @@ export function createIngestWorld(
     orderContact: options.orderContact,
     onClockDoubt: (doubt) => void doubts.push(doubt),
     ...(options.batcher ? { batcher: options.batcher } : {}),
+    ...(options.renewals ? { renewals: options.renewals } : {}),
   });
   const sequences = new Map<string, number>();
   const report = (computerId: string, changes: Partial<Report> = {}): Exchange => {

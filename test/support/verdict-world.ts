@@ -42,6 +42,7 @@ class FakeSettings implements SettingsCache {
       verdictRules: this.rules,
       clockLimits: { changeMs: 60_000, driftMs: 300_000 },
       settingsPendingContactsAllowed: 2,
+      certificateDays: { lifetime: 30, renewAfterExpiry: 7, expiryAlert: 7 },
       eventRateLimitPerMinute: 600,
       rulesSince: this.rulesSince,
     };

@@ -23,6 +23,7 @@ import { Firewall0000000000025 } from './0025-firewall.js';
 import { Telemetry0000000000026 } from './0026-telemetry.js';
 import { Spools0000000000027 } from './0027-spools.js';
 import { CountTargets0000000000028 } from './0028-count-targets.js';
+import { Renewal0000000000030 } from './0030-renewal.js';
 import { Scopes0000000000032 } from './0032-scopes.js';
 import { Access0000000000033 } from './0033-access.js';
 
@@ -53,6 +54,7 @@ export const MIGRATIONS = [
   Telemetry0000000000026,
   Spools0000000000027,
   CountTargets0000000000028,
+  Renewal0000000000030,
   Scopes0000000000032,
   Access0000000000033,
 ] as const;

@@ -9,6 +9,7 @@ import { createLog } from '../../../lib/log.js';
 import { Problem } from '../../../lib/problem.js';
 import { createSystemRandom } from '../../../lib/random.js';
 import { createBodyBudget } from '../../../lib/body-reader.js';
+import type { LateRenewals } from '../../../server/certificates/late-renewals.js';
 import { createPeerVerifier } from '../../../server/agent-channel/peer-identity.js';
 import { createPeerLimits } from '../../../server/agent-channel/peer-limits.js';
 import { createDialGuard } from '../../../server/dials/dial-guard.js';
@@ -39,6 +40,7 @@ describe('Dialling one agent', () => {
   let refusal: Problem | undefined;
   let processorTime: ReadProcessorTime | undefined;
   let mismatchFailure: Error | undefined;
+  let renewLate: LateRenewals['renew'] | undefined;
 
   before(async () => {
     authority = await openAuthority({ dir: join(dir, 'a'), trustDomain: 'test.wardbeat', clock, random });
@@ -52,12 +54,14 @@ describe('Dialling one agent', () => {
     refusal = undefined;
     processorTime = undefined;
     mismatchFailure = undefined;
+    renewLate = undefined;
   });
   after(() => rmSync(dir, { recursive: true, force: true }));
 
   const transport = (lookup?: Lookup, at: () => number = () => clock.wall()) =>
     createDialTransport({
       identity,
+      ...(renewLate ? { renewLate } : {}),
       rootPem: authority.rootPem,
       verifier: createPeerVerifier({
         root: authority.root,
@@ -91,7 +95,8 @@ describe('Dialling one agent', () => {
       limitsMs: { connectMs: 300, totalMs: 600 },
     });
 
-  const listen = async (mode: ListenerMode, presented?: ClientIdentity, reports = 1) => {
+  const listen = async (mode: ListenerMode, presented?: ClientIdentity, more: number | { csr: string } = 1) => {
+    const [reports, csr] = typeof more === 'number' ? [more, undefined] : [1, more.csr];
     const listener = await startFakeListener({
       mode,
       computerId: COMPUTER,
@@ -99,6 +104,7 @@ describe('Dialling one agent', () => {
       rootPem: authority.rootPem,
       now: () => clock.wall(),
       reports,
+      ...(csr === undefined ? {} : { csr }),
     });
     open.push(listener);
     return listener;
@@ -236,5 +242,56 @@ describe('Dialling one agent', () => {
     const dialled = transport().dial(COMPUTER, () => target, aborter.signal);
     aborter.abort(new Error('stop'));
     expect(shown(await dialled)).to.equal('own');
+  });
+
+  it('shows another leaf of the manager’s from the next connection on', async () => {
+    const listener = await listen('good');
+    const own = transport();
+    const { signal } = new AbortController();
+    const reach = () =>
+      own.dial(COMPUTER, () => ({ host: '127.0.0.1', port: listener.port, isLoopbackObserved: true }), signal);
+    expect(await reach()).to.deep.include({ kind: 'answered' });
+    own.renew(await openManagerIdentity({ dir: join(dir, 'n2'), authority, node: 'n2', hosts: ['localhost'], clock }));
+    expect(await reach()).to.deep.include({ kind: 'answered' });
+    expect(listener.callers.map((caller) => caller.match(/manager\/n\d/)?.[0])).to.deep.equal([
+      'manager/n1',
+      'manager/n2',
+    ]);
+  });
+
+  describe('that has expired', () => {
+    const later = () => clock.wall() + 31 * 86_400_000;
+    const answer = { protocolVersion: 1, computerId: COMPUTER, certificate: 'new', chain: ['i', 'r'], managerTime: 0 };
+
+    it('brings it what was issued for its own key, and dials it again soon', async () => {
+      const asked: unknown[] = [];
+      renewLate = async (peer, request) => (asked.push([peer.id, peer.serial.length, request.csr]), answer);
+      const listener = await listen('good', undefined, { csr: 'a request' });
+      expect(await dial(listener.port, { at: later })).to.deep.equal({ kind: 'own', retryAfterMs: 2000 });
+      expect(asked).to.deep.equal([[COMPUTER, 32, 'a request']]);
+      expect(listener.calls.at(-1)).to.deep.include({ renewed: { certificate: 'new', chain: ['i', 'r'] } });
+      expect(stored).to.deep.equal([]);
+    });
+
+    it('says so where it is not renewed: refused, unknown to the agent, or not offered', async () => {
+      const failure = async (port: number) => {
+        const outcome = await dial(port, { at: later });
+        return outcome.kind === 'failed' ? `${outcome.failure.code} ${outcome.failure.message}` : outcome.kind;
+      };
+      const [knows, older] = [await listen('good', undefined, { csr: 'a request' }), await listen('good')];
+      expect(await failure(knows.port)).to.match(/^tls-expired the leaf has expired$/);
+      renewLate = () => Promise.reject(new Problem('renewal-refused', { detail: 'too late' }));
+      expect(await failure(knows.port)).to.match(/^tls-expired .*not renewed: too late$/);
+      expect(await failure(older.port)).to.match(/^tls-expired .*not renewed: the agent answered 404$/);
+    });
+
+    it('is asked for nothing where another computer shows it', async () => {
+      let asked = 0;
+      renewLate = async () => ((asked += 1), answer);
+      const other = issueIdentity(authority, '99999999-9999-4999-8999-999999999999');
+      const listener = await listen('good', other, { csr: 'a request' });
+      expect(await dial(listener.port, { at: later })).to.deep.include({ kind: 'failed' });
+      expect([asked, listener.calls.length]).to.deep.equal([0, 0]);
+    });
   });
 });

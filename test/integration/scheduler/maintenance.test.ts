@@ -62,8 +62,8 @@ describe('housekeeping', () => {
     );
     for (const expires of ['2026-11-21T12:00:00Z', '2026-11-21T12:00:01Z'])
       await database.pool.query(
-        `INSERT INTO sessions (id, secret_hash, csrf_hash, user_id, created_at, used_at, expires_at)
-         VALUES ($1, $2, $2, $3, '2026-01-01Z', '2026-01-01Z', $4)`,
+        `INSERT INTO sessions (id, secret_hash, csrf_hash, user_id, created_at, proven_at, used_at, expires_at)
+         VALUES ($1, $2, $2, $3, '2026-01-01Z', '2026-01-01Z', '2026-01-01Z', $4)`,
         [random.uuid(), random.bytes(32), user, expires],
       );
     await deleteExpiredSessions(deps());
@@ -89,6 +89,7 @@ describe('housekeeping', () => {
       incidents: { run: async () => {} },
       notices: { run: async () => {} },
       commands: { job: { run: async () => {}, tidy: async () => {} } },
+      expiries: { run: async () => {}, tidy: async () => {} },
     });
     const monotonicJobs = clockJobs({ inTransaction: world.inTransaction, fleetClock });
     const scheduler = createScheduler({

@@ -33,6 +33,7 @@ const settingsOf = (counter: number): ComputerSettings => ({
   verdictRules: { missedAllowed: 2, graceMs: 5000, offlineAlertForStoppedVm: false, goodbyeToleranceMs: 300_000 },
   clockLimits: { changeMs: 60_000, driftMs: 300_000 },
   settingsPendingContactsAllowed: 2,
+  certificateDays: { lifetime: 30, renewAfterExpiry: 7, expiryAlert: 7 },
   eventRateLimitPerMinute: 600,
   rulesSince: 0,
 });
@@ -67,7 +68,7 @@ describe('planning a batch', () => {
       exchanges: [exchange],
       locked: {
         generation: { epoch: EPOCH, counter: 7 },
-        computers: new Map([[ID, { live: ROW, subject, isRevoked: false }]]),
+        computers: new Map([[ID, { live: ROW, subject, isRevoked: false, isFirstUse: false }]]),
       },
     });
     const [work] = works;

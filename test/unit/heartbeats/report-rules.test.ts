@@ -26,6 +26,7 @@ const settings = (changes: Partial<ComputerSettings> = {}): ComputerSettings => 
   verdictRules: { missedAllowed: 2, graceMs: 5000, offlineAlertForStoppedVm: false, goodbyeToleranceMs: 300_000 },
   clockLimits: { changeMs: 60_000, driftMs: 300_000 },
   settingsPendingContactsAllowed: 2,
+  certificateDays: { lifetime: 30, renewAfterExpiry: 7, expiryAlert: 7 },
   eventRateLimitPerMinute: 600,
   rulesSince: 0,
   ...changes,
@@ -66,6 +67,7 @@ const locked = (live: Partial<LiveRow> = {}, isRevoked = false): LockedComputer 
   live: row(live),
   subject: { kind: 'agent', policyId: ID, overrides: null },
   isRevoked,
+  isFirstUse: false,
 });
 
 const accept = (live: Partial<LiveRow>, report: Partial<Report> = {}, effective = settings()) =>
