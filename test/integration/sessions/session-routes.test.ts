@@ -64,6 +64,18 @@ describe('sessions', function () {
     await admin.request('DELETE', `/users/${id}`);
   });
 
+  it('show what a browser called itself as one short line without anything unseen', async () => {
+    const admin = await world.admin();
+    const { name, password } = { name: 'browsing', password: 'of browsing alone' };
+    const { id } = await admin.post<{ id: string }>('/users', { name, role: 'auditor', password });
+    const headers = { 'user-agent': `\u00adCurl\u0085\u00e9 ${'x'.repeat(300)}` };
+    const body = { name, password };
+    expect((await world.client().request('POST', '/sessions', { body, headers })).status).to.equal(201);
+    const { items } = await admin.get<{ items: { userAgent: string }[] }>(`/users/${id}/sessions`);
+    expect(items.map(({ userAgent }) => userAgent)).to.deep.equal([`Curl\u00e9 ${'x'.repeat(250)}`]);
+    await admin.request('DELETE', `/users/${id}`);
+  });
+
   it('page', async () => {
     const admin = await world.admin();
     await Promise.all([world.admin(), world.admin(), world.admin()]);
