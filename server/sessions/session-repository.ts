@@ -139,7 +139,7 @@ async function listOfUser(sql: Sql, { userId, limits, query }: Listing): Promise
   const rows = await sql.query<ListedSession>(
     `SELECT sessions.id, sessions.created_at AS "createdAt", sessions.used_at AS "usedAt",
        sessions.expires_at AS "expiresAt", sessions.source_address AS "sourceAddress", sessions.user_agent AS "userAgent"
-     FROM sessions WHERE sessions.user_id::text = $1 AND sessions.expires_at > $2 AND sessions.used_at > $3
+     FROM sessions WHERE sessions.user_id = $1 AND sessions.expires_at > $2 AND sessions.used_at > $3
        AND ${keyset.condition} ORDER BY ${keyset.orderBy} LIMIT $4`,
     [userId, limits.now, limits.idleSince, page.limit + 1, ...keyset.parameters],
   );
