@@ -91,7 +91,11 @@ describe('sessions', function () {
     };
     try {
       await client.query('BEGIN; SET LOCAL enable_seqscan = off');
-      await createSessionRepository(explain).listOfUser(user.id, { now: new Date(), idleSince: new Date(0) }, {});
+      await createSessionRepository(explain).listOfUser(
+        user.id,
+        { now: new Date(), idleSince: new Date(0) },
+        { limit: 10 },
+      );
     } finally {
       await client.query('ROLLBACK');
       client.release();
