@@ -119,7 +119,7 @@ describe('second factors', function () {
     expect(await audited('user.second-factor-removed', id)).to.equal(1);
   });
 
-  it('have ten recovery codes, each good once, also where codes have to wait', async () => {
+  it('have ten recovery codes, each good once, however they are typed', async () => {
     const { name, id, recoveryCodes } = await own('lost');
     const [first = '', second = ''] = recoveryCodes;
     const statuses = [
