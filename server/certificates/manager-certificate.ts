@@ -49,6 +49,13 @@ export function createManagerCertificate(deps: ManagerCertificateDeps): ManagerC
   let { identity } = deps;
   let told: string | undefined;
   const certificates = (): OwnCertificate[] => [{ name: 'manager', notAfter: identity.notAfter }, ...deps.others()];
+  const renew = async (): Promise<void> => {
+    const next = await deps.reopen();
+    if (next.certPem === identity.certPem) return;
+    identity = next;
+    deps.renew(next);
+    deps.log.info({ notAfter: toRfc3339(next.notAfter) }, "The manager's certificate was renewed");
+  };
   const tell = async (): Promise<void> => {
     const now = deps.fleetClock.trustedTime();
     const ending = certificates().filter(({ notAfter }) => notAfter - now < WARNED_FROM_MS);
@@ -60,13 +67,12 @@ export function createManagerCertificate(deps: ManagerCertificateDeps): ManagerC
   return {
     certificates,
     async look() {
-      const next = await deps.reopen();
-      if (next.certPem !== identity.certPem) {
-        identity = next;
-        deps.renew(next);
-        deps.log.info({ notAfter: toRfc3339(next.notAfter) }, "The manager's certificate was renewed");
+      try {
+        await renew();
+      } finally {
+        // What cannot be renewed is what has to be told.
+        await tell();
       }
-      await tell();
     },
   };
 }
