@@ -31,6 +31,8 @@ export interface ManagerCertificateDeps {
   readonly others: () => readonly OwnCertificate[];
   /** Shows another key and leaf from the next connection on. */
   readonly renew: (identity: ManagerIdentity) => void;
+  /** Has the admin port show what belongs there now: this one, or what the operator put in the place of his own. */
+  readonly showAdmin: (identity: ManagerIdentity) => void;
   readonly alerts: Pick<AlertWriter, 'raise' | 'resolve'>;
   readonly inTransaction: HotTransaction;
   readonly fleetClock: Pick<FleetClock, 'trustedTime' | 'fleet'>;
@@ -67,12 +69,11 @@ export function createManagerCertificate(deps: ManagerCertificateDeps): ManagerC
   return {
     certificates,
     async look() {
-      try {
-        await renew();
-      } finally {
-        // What cannot be renewed is what has to be told.
-        await tell();
-      }
+      const failures: unknown[] = [];
+      // What cannot be renewed is what has to be told.
+      for (const step of [renew, async () => deps.showAdmin(identity), tell])
+        await step().catch((error: unknown) => failures.push(error));
+      if (failures.length > 0) throw failures[0];
     },
   };
 }

@@ -56,6 +56,7 @@ describe("the manager's own certificate", function () {
         shown.push(identity);
         port.server.renew(identity);
       },
+      showAdmin: () => undefined,
       alerts: createAlertWriter({ random }),
       inTransaction: createHotTransaction(createPoolUnitOfWork(database.pool, { clock: port.world.clock, random })),
       fleetClock: port.world.clock,
