@@ -2,8 +2,9 @@ import type { Clock } from '../../lib/clock.js';
 import type { Random } from '../../lib/random.js';
 import { LANES, type Lane, type SpoolReport } from '../../protocol/heartbeat-messages.js';
 import type { DiskRoom } from './disk-room.js';
-import { describe, isDiskFault, type Mended, type Store } from './durable-store.js';
+import { describe, isDiskFault, type Store } from './durable-store.js';
 import { toSpoolable, type IncomingEvent, type SpoolableEvent } from './event-intake.js';
+import type { Mended } from './findings.js';
 import {
   forgetDrained,
   heldBytes,
