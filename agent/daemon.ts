@@ -17,6 +17,7 @@ import type { GoodbyeReason, SettingsOrder } from '../protocol/heartbeat-message
 import { createLocalHandler } from './local-socket/local-requests.js';
 import { serveLocalSocket, type LocalSocketServer } from './local-socket/socket-server.js';
 import type { Observer } from './observer.js';
+import { isPassingTrouble } from './passing-trouble.js';
 import type { Renewal } from './renewal.js';
 import { listProxies, type ProxyChange, type ProxyControl } from './proxies/proxy-control.js';
 import type { IncomingEvent } from './spool/event-intake.js';
@@ -193,7 +194,7 @@ export class Daemon implements Lifecycle {
         }),
       });
     } catch (error) {
-      if (!isPassing(error)) throw error;
+      if (!isPassingTrouble(error)) throw error;
       options.log.error({ err: error }, 'The local socket cannot be opened');
     }
   }
@@ -279,9 +280,4 @@ export class Daemon implements Lifecycle {
       this.#parts.observer.spoolFailed(error);
     }
   }
-}
-
-/** Of the disk, not of the folder. */
-function isPassing(error: unknown): boolean {
-  return ['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'EMFILE', 'ENFILE'].includes((error as NodeJS.ErrnoException).code ?? '');
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, renameSync, rmSync, lstatSync, chmodSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync, lstatSync, statSync } from 'node:fs';
 import { open, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
@@ -8,7 +8,7 @@ import type { Clock } from '../../lib/clock.js';
 import { diskSizeOf } from './disk-room.js';
 import { Findings, type Mended } from './findings.js';
 import { findLogDamage, type LogDamage } from './log-damage.js';
-import { assertOwnFolder, assertPlainEntries } from '../own-files.js';
+import { assertOwnFolder, assertPlainEntries, tightenFolder } from '../own-files.js';
 import { UnusableFile } from '../unusable-file.js';
 
 export type StoreOperation =
@@ -275,7 +275,7 @@ function prepareFolder(path: string): void {
   if (!lstatSync(path, { throwIfNoEntry: false })) mkdirSync(path, { recursive: true, mode: 0o700 });
   assertOwnFolder(path);
   assertPlainEntries(path);
-  chmodSync(path, 0o700);
+  tightenFolder(path);
 }
 
 function unusable(path: string, why: string): UnusableFile {
