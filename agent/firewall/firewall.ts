@@ -1,19 +1,16 @@
-import { isIP } from 'node:net';
-
 import type { Clock } from '../../lib/clock.js';
 import type { Log } from '../../lib/log.js';
-import { plainAddress } from '../../lib/plain-address.js';
 import { Problem } from '../../lib/problem.js';
 import type { FirewallRule } from '../../policies/firewall-rules.js';
 import { digestOfSet, effectiveSet, isWithoutEffect, type FirewallListener } from '../../policies/firewall-set.js';
 import type { ComponentReport, FirewallReport } from '../../protocol/heartbeat-messages.js';
 import { CommandFailure, notSupported } from '../commands/executor.js';
-import { sleepUnlessAborted, withDeadline } from '../deadline.js';
+import { sleepUnlessAborted } from '../deadline.js';
 import type { IncomingEvent } from '../spool/event-intake.js';
 import type { Spool } from '../spool/spool.js';
-import type { FirewallMemory, Isolation, StateStore } from '../state-store.js';
+import type { Isolation, StateStore } from '../state-store.js';
 import type { Routes } from '../transport/manager-transport.js';
-import { contactOf, newestFirst, targetsOf, withoutRepeats, type ContactTarget } from './contact-rules.js';
+import { FirewallContacts } from './firewall-contacts.js';
 import {
   APPLIED,
   codeRefusedEvent,
@@ -66,14 +63,11 @@ const PART = { name: 'firewall', kind: 'agentPart' } as const;
 const LOST = 'the settings were lost: the last rules are in force until the manager sends them again';
 const UNREAD = 'what is to be in force cannot be read from the disk, so that whatever stands stays';
 const LOOK_MS = 60_000;
-const LOOKUP_MS = 5000;
-/** A connection that is tried out is over by then. */
-const TRIAL_MS = 60_000;
-const MOST_DIALLERS = 4;
 
 /** Keeps the machine's packet filter as settings and isolation want it. It throws nowhere but where a command asks. */
 export class Firewall {
   readonly #deps: FirewallDeps;
+  readonly #contacts: FirewallContacts;
   readonly #codes: ReleaseCodes;
   /** The generation that stands; null for none; undefined where it is not known. */
   #loaded: string | null | undefined;
@@ -84,10 +78,10 @@ export class Firewall {
   #digest: string | undefined;
   #told: string | undefined;
   #turn: Promise<void> = Promise.resolve();
-  #trials: readonly (ContactTarget & { readonly until: number })[] = [];
 
   constructor(deps: FirewallDeps) {
     this.#deps = deps;
+    this.#contacts = new FirewallContacts({ ...deps, routes: () => deps.wish().routes });
     this.#codes = new ReleaseCodes(deps.clock);
     this.#kept = deps.tables.read();
   }
@@ -105,10 +99,6 @@ export class Firewall {
       () => undefined,
     );
     return turn;
-  }
-
-  get #memory(): FirewallMemory {
-    return this.#deps.state.firewall;
   }
 
   /** Why what is wanted could not be loaded: the former set is in force. */
@@ -168,7 +158,7 @@ export class Firewall {
     if (!this.#isKeptOnDisk) this.#keep(this.#kept);
     await this.#deps.state.keepIsolation().catch(() => undefined);
     if (await this.#inTurn(() => this.#noticeLoss())) await this.#tell(RESTORED);
-    if (this.#isInUse()) await this.#resolveAll(this.#targets());
+    if (this.#isInUse()) await this.#contacts.resolve();
     await this.apply();
   }
 
@@ -191,67 +181,15 @@ export class Firewall {
    */
   async admit(host: string, port: number): Promise<readonly string[] | undefined> {
     if (!this.#isInUse()) return undefined;
-    const isNew = this.#noteTrial({ host, port });
-    const addresses = isIP(host) === 0 ? await this.#deps.network.lookup(host) : [host];
-    const isMoved = isIP(host) === 0 && (await this.#remember(host, addresses));
-    if (isNew || isMoved) await this.apply();
+    const { addresses, isNew } = await this.#contacts.admit(host, port);
+    if (isNew) await this.apply();
     return addresses;
-  }
-
-  #noteTrial(target: ContactTarget): boolean {
-    const now = this.#deps.clock.monotonic();
-    const isKnown = this.#targets().some(({ host, port }) => host === target.host && port === target.port);
-    const others = this.#trials.filter(({ host, port }) => host !== target.host || port !== target.port);
-    this.#trials = [...others.filter(({ until }) => until > now), { ...target, until: now + TRIAL_MS }];
-    return !isKnown;
-  }
-
-  #targets(): ContactTarget[] {
-    const { wish, enrolledUrls, clock } = this.#deps;
-    const now = clock.monotonic();
-    const trials = this.#trials.filter(({ until }) => until > now).map(({ host, port }) => ({ host, port }));
-    return withoutRepeats([...targetsOf(wish().routes, enrolledUrls), ...trials]);
-  }
-
-  /** All at once: those that nobody answers for hold up the others, and an isolation, for one deadline and no longer. */
-  async #resolveAll(targets: readonly ContactTarget[]): Promise<void> {
-    const names = new Set(targets.map(({ host }) => host).filter((host) => isIP(host) === 0));
-    await Promise.all([...names].map((name) => this.#resolve(name).catch(() => undefined)));
-  }
-
-  async #resolve(host: string): Promise<void> {
-    const { clock, network } = this.#deps;
-    await this.#remember(host, await withDeadline({ clock, milliseconds: LOOKUP_MS }, () => network.lookup(host)));
-  }
-
-  /** For the next boot, before names can be asked for; whether anything is new. */
-  async #remember(host: string, addresses: readonly string[]): Promise<boolean> {
-    const known = this.#memory.addresses[host];
-    const all = newestFirst(addresses, known);
-    if (all === known) return false;
-    const hosts = new Set([host, ...this.#targets().map((target) => target.host)]);
-    const kept = Object.entries(this.#memory.addresses).filter(([name]) => hosts.has(name));
-    await this.#note({ addresses: { ...Object.fromEntries(kept), [host]: all } });
-    return true;
   }
 
   /** A manager was recognised over the listener, coming from this address. */
   async dialledFrom(given: string | undefined): Promise<void> {
-    const address = plainAddress(given ?? '');
-    const known = this.#memory.dialledFrom;
-    if (isIP(address) === 0 || known[0] === address) return;
-    await this.#note({ dialledFrom: [address, ...known.filter((one) => one !== address)].slice(0, MOST_DIALLERS) });
-    if (this.#deps.state.isolation) await this.apply();
-  }
-
-  /** A disk that fails costs what a restart would know. */
-  async #note(changes: Partial<FirewallMemory>): Promise<void> {
-    const { state, log } = this.#deps;
-    try {
-      await state.noteFirewall(changes);
-    } catch (error) {
-      log.warn({ err: error }, 'What the firewall is to know after a restart cannot be stored');
-    }
+    const isNew = await this.#contacts.noteDialler(given);
+    if (isNew && this.#deps.state.isolation) await this.apply();
   }
 
   async #apply(): Promise<void> {
@@ -284,9 +222,10 @@ export class Firewall {
   }
 
   async #isolateNow({ listeners }: FirewallWish, { allow }: Isolation): Promise<void> {
-    await this.#learnNames();
-    const contact = this.#contact();
-    const dialledFrom = [...new Set([...contact.targets.map(({ address }) => address), ...this.#memory.dialledFrom])];
+    await this.#contacts.learnNames();
+    const { contact } = this.#contacts;
+    const managers = contact.targets.map(({ address }) => address);
+    const dialledFrom = [...new Set([...managers, ...this.#contacts.dialledFrom])];
     const listenerPorts = listeners.map(({ port }) => port);
     const plan = planIsolation({ contact, dialledFrom, listenerPorts, allow });
     await this.#load(plan, { isIsolation: true, rules: this.#kept?.rules });
@@ -297,8 +236,8 @@ export class Firewall {
     const set = effectiveSet(rules, listeners);
     if (isWithoutEffect(set)) await this.#unload();
     else {
-      await this.#learnNames();
-      await this.#load(planRules(set, this.#contact()), { isIsolation: false, rules });
+      await this.#contacts.learnNames();
+      await this.#load(planRules(set, this.#contacts.contact), { isIsolation: false, rules });
     }
     return digestOfSet(set);
   }
@@ -337,21 +276,6 @@ export class Firewall {
     const { filter } = this.#deps;
     if (!filter) throw new FirewallUnsupported(NO_FILTER);
     return filter.stands(ISOLATING_CHAIN);
-  }
-
-  /** Names that never led anywhere are asked for while that is still possible. */
-  async #learnNames(): Promise<void> {
-    await this.#resolveAll(this.#targets().filter(({ host }) => this.#memory.addresses[host] === undefined));
-  }
-
-  #contact() {
-    const { network } = this.#deps;
-    return contactOf({
-      targets: this.#targets(),
-      addresses: this.#memory.addresses,
-      resolvers: network.resolvers(),
-      gateways: network.gateways(),
-    });
   }
 
   async #load(plan: FirewallPlan, { isIsolation, rules }: Loading): Promise<void> {
