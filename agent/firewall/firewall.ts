@@ -228,18 +228,27 @@ export class Firewall {
     const dialledFrom = [...new Set([...managers, ...this.#contacts.dialledFrom])];
     const listenerPorts = listeners.map(({ port }) => port);
     const plan = planIsolation({ contact, dialledFrom, listenerPorts, allow });
-    await this.#load(plan, { isIsolation: true, rules: this.#kept?.rules });
+    const { loaded: _before, ...former } = this.#kept ?? {};
+    await this.#load(plan, { ...former, isIsolation: true });
   }
 
   /** Answers their digest. */
-  async #bringRules(rules: readonly FirewallRule[], { listeners }: FirewallWish): Promise<string> {
+  async #bringRules(rules: readonly FirewallRule[], wish: FirewallWish): Promise<string> {
+    const listeners = this.#listenersOf(wish);
     const set = effectiveSet(rules, listeners);
     if (isWithoutEffect(set)) await this.#unload();
     else {
       await this.#contacts.learnNames();
-      await this.#load(planRules(set, this.#contacts.contact), { isIsolation: false, rules });
+      await this.#load(planRules(set, this.#contacts.contact), { isIsolation: false, rules, listeners });
     }
     return digestOfSet(set);
+  }
+
+  /** Without settings the ports stay open to those that they were open to, and to nobody else. */
+  #listenersOf({ rules, listeners }: FirewallWish): readonly FirewallListener[] {
+    const former = rules ? [] : (this.#kept?.listeners ?? []);
+    const others = listeners.filter(({ port }) => !former.some((known) => known.port === port));
+    return [...former, ...others];
   }
 
   /** The rules that are wanted could not be had: the last that could are in force, with the way to the manager as it is now. */
@@ -278,7 +287,7 @@ export class Firewall {
     return filter.stands(ISOLATING_CHAIN);
   }
 
-  async #load(plan: FirewallPlan, { isIsolation, rules }: Loading): Promise<void> {
+  async #load(plan: FirewallPlan, { isIsolation, ...wanted }: Loading): Promise<void> {
     const script = scriptOf(plan);
     if (script.generation === this.#loaded) return;
     const { filter } = this.#deps;
@@ -286,7 +295,7 @@ export class Firewall {
     await filter.check(script);
     const before = this.#kept;
     // Before they stand: a crash in between leaves none that nobody knows of.
-    this.#keep({ loaded: { isIsolation, text: script.text }, ...(rules ? { rules } : {}) });
+    this.#keep({ loaded: { isIsolation, text: script.text }, ...wanted });
     try {
       await filter.load(script);
     } catch (error) {
@@ -413,10 +422,9 @@ export class Firewall {
   }
 }
 
-interface Loading {
+/** Beside it, what a release, and rules that are refused, fall back to. */
+interface Loading extends Omit<KeptTables, 'loaded'> {
   readonly isIsolation: boolean;
-  /** What a release, and rules that are refused, fall back to. */
-  readonly rules: readonly FirewallRule[] | undefined;
 }
 
 const NO_FILTER = 'this agent was started to keep its hands off the packet filter';

@@ -210,7 +210,8 @@ describe('the firewall of the agent', () => {
     expect(machine.loads).to.equal(1);
     expect(machine.loaded?.text).to.contain('ip daddr { 10.0.0.1 } meta l4proto { 6 } th dport { 4120 } accept');
     expect(machine.loaded?.text).to.contain('ip daddr { 10.0.0.53 } meta l4proto { 6, 17 } th dport { 53 } accept');
-    expect(machine.kept).to.deep.equal({ loaded: { isIsolation: false, text: machine.loaded?.text }, rules: [DENY] });
+    const text = machine.loaded?.text;
+    expect(machine.kept).to.deep.equal({ loaded: { isIsolation: false, text }, rules: [DENY], listeners: [] });
     expect(machine.firewall).to.deep.include({ addresses: { 'manager.example': ['10.0.0.1'] } });
     expect(firewall.part).to.include({ name: 'firewall', state: 'online' });
     machine.want();
@@ -432,6 +433,29 @@ describe('the firewall of the agent', () => {
     await firewall.apply();
     expect([machine.loaded, firewall.report().state]).to.deep.equal([undefined, 'applied']);
   });
+
+  for (const [name, isRead] of [
+    ['after its settings were lost', true],
+    ['while they cannot be read', false],
+  ] as const)
+    it(`keeps its port as narrow as it was through an isolation ${name}`, async () => {
+      machine.wish = { ...machine.wish, listeners: [{ port: 4118, sources: ['10.9.9.0/24'] }] };
+      await machine.start().apply();
+      const { generation } = machine.loaded!;
+      // The defaults.
+      machine.wish = { ...machine.wish, rules: undefined, listeners: [{ port: 4118, sources: [] }] };
+      machine.isRead = isRead;
+      const firewall = machine.start();
+      await firewall.apply();
+      expect(machine.loaded).to.have.property('generation', generation);
+      await firewall.isolate(COMMAND);
+      expect(machine.loaded?.text).to.contain('forwarded');
+      await firewall.release('command');
+      expect(machine.loaded).to.have.property('generation', generation);
+      [machine.isRead, machine.wish] = [true, { ...machine.wish, rules: [] }];
+      await firewall.apply();
+      expect(machine.loaded, 'the settings open it').to.equal(undefined);
+    });
 
   it('takes away what another identity left, and what is not known', async () => {
     machine.want(DENY);
