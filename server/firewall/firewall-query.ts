@@ -39,10 +39,23 @@ export async function findFirewall(sql: Sql, scope: Scope, computerId: string): 
 }
 
 /**
+ * The command that isolates the computer, and whose code ends that. The agent's own word says which it is; one that cut it
+ * off before it could say so counts too.
+ */
+export async function findIsolation(sql: Sql, computerId: string): Promise<string | undefined> {
+  const [told] = await sql.query<{ readonly isolated_by: string }>(
+    `SELECT computer_contacts.isolated_by FROM computer_contacts
+     WHERE computer_contacts.computer_id = $1 AND computer_contacts.isolated_by IS NOT NULL`,
+    [computerId],
+  );
+  return told?.isolated_by ?? findOpenIsolation(sql, computerId);
+}
+
+/**
  * The newest command to isolate that the agent may have carried out without having told of it: one that was given up too,
  * as long as the agent has not been heard since, for it may be cut off by the very isolation.
  */
-export async function findOpenIsolation(sql: Sql, computerId: string): Promise<string | undefined> {
+async function findOpenIsolation(sql: Sql, computerId: string): Promise<string | undefined> {
   const [row] = await sql.query<{ readonly id: string }>(
     `SELECT commands.id FROM commands
      JOIN computer_live ON computer_live.computer_id = commands.computer_id
