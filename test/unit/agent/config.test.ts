@@ -73,6 +73,16 @@ describe('the command line of the agent', () => {
     expect(tokenOf(ENROLL, { WARDBEAT_ENROLLMENT_TOKEN_FILE: 'token-file' }).token).to.equal('from-file');
   });
 
+  it('helps whoever asks after a command, whatever else is wrong with it', () => {
+    for (const argv of [
+      ['install', '--help'],
+      ['emit', '--kind', 'x', '-h'],
+      ['proxy', 'set', '--help', '--colour'],
+    ])
+      expect(parseCommand(argv, surroundings()), argv.join(' ')).to.deep.equal({ command: 'help' });
+    expect(faultsOf(['emit', '--kind', 'log', '--severity', 'info', '--message', '--help'])).to.have.length(2);
+  });
+
   it('defaults to agent-data and the host name', () => {
     const command = parseCommand([...ENROLL, '--token-file', 'token-file'], surroundings()) as EnrollCommand;
     expect(command.name).to.equal('web1');
