@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -63,6 +64,15 @@ describe('the wardbeat-agent command line', function () {
       expect(stderr).to.contain(fault);
     expect((await runAgent(['proxy', 'set'])).code).to.equal(2);
     expect((await runAgent([])).code).to.equal(2);
+  });
+
+  it('ends as ever where whoever reads what it prints goes away', async () => {
+    const child = spawn(process.execPath, ['dist/agent/main.js', 'install', '--print'], { stdio: 'pipe' });
+    child.stdout.destroy();
+    let stderr = '';
+    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+    const code = await new Promise((resolve) => child.once('close', resolve));
+    expect([code, stderr]).to.deep.equal([0, '']);
   });
 
   it('enrolls by file, by standard input and by environment; exits 0 again when enrolled', async () => {
