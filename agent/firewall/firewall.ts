@@ -107,7 +107,7 @@ export class Firewall {
   }
 
   get status(): FirewallStatus {
-    const { state, detail } = this.#shown();
+    const { state, detail } = this.#said();
     const { isolation } = this.#deps.state;
     return {
       state,
@@ -117,7 +117,7 @@ export class Firewall {
   }
 
   report(): FirewallReport {
-    const { state, detail } = this.#shown();
+    const { state, detail } = this.#said();
     const { isolation } = this.#deps.state;
     return {
       state,
@@ -136,6 +136,11 @@ export class Firewall {
     if (state === 'failed') return { ...PART, state: 'offline', detail: told };
     if (state === 'unsupported') return { ...PART, state: isWanted ? 'offline' : 'unknown', detail: told };
     return isWanted ? { ...PART, state: 'online' } : undefined;
+  }
+
+  /** An agent that keeps its hands off says so, also while nothing is wanted of it. */
+  #said(): Outcome {
+    return this.#deps.filter ? this.#shown() : { state: 'unsupported', detail: NO_FILTER };
   }
 
   #shown(): Outcome {

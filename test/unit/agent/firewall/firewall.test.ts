@@ -298,6 +298,9 @@ describe('the firewall of the agent', () => {
       const firewall = hasFilter ? machine.start() : machine.start(null);
       await firewall.apply();
       expect(firewall.part).to.equal(undefined);
+      expect([firewall.status.state, firewall.report().state], 'nothing is wanted').to.deep.equal(
+        hasFilter ? ['applied', 'applied'] : ['unsupported', 'unsupported'],
+      );
       machine.want(DENY);
       await firewall.apply();
       expect(firewall.part).to.include({ state: 'offline' });
