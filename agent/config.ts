@@ -17,7 +17,7 @@ import {
   type UninstallCommand,
 } from './service/service-arguments.js';
 import type { ServiceManager } from './service/notifier.js';
-import { MAX_MESSAGE_LENGTH, spoolableData } from './spool/event-intake.js';
+import { MAX_MESSAGE_LENGTH, numberFault, spoolableData } from './spool/event-intake.js';
 import { toStorableCut } from './storable.js';
 import { parseManagerUrl, type ManagerAddress } from './transport/tls-connection.js';
 
@@ -441,7 +441,9 @@ function parseData(text: string | undefined, faults: string[]): unknown {
   }
   const errors: FieldError[] = [];
   spoolableData(data, errors);
+  const fault = errors.length === 0 ? numberFault(data, '') : undefined;
   faults.push(...errors.map(({ detail }) => `--data ${detail}`));
+  if (fault) faults.push(`--data${fault.pointer && ` ${fault.pointer}`} ${fault.detail}`);
   return data;
 }
 
