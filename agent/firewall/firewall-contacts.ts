@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 
 import type { Clock } from '../../lib/clock.js';
 import type { Log } from '../../lib/log.js';
-import { plainAddress } from '../../lib/plain-address.js';
+import { plainAddress, withoutZone } from '../../lib/plain-address.js';
 import { withDeadline } from '../deadline.js';
 import type { FirewallMemory, StateStore } from '../state-store.js';
 import type { Routes } from '../transport/manager-transport.js';
@@ -110,7 +110,7 @@ export class FirewallContacts {
 
   /** A manager was recognised over the listener; whether it came from elsewhere than the last one. */
   async noteDialler(given: string | undefined): Promise<boolean> {
-    const address = plainAddress(given ?? '');
+    const address = withoutZone(plainAddress(given ?? ''));
     const known = this.#memory.dialledFrom;
     if (isIP(address) === 0 || known[0] === address) return false;
     await this.#note({ dialledFrom: [address, ...known.filter((one) => one !== address)].slice(0, MOST_DIALLERS) });

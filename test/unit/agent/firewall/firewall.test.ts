@@ -494,6 +494,14 @@ describe('the firewall of the agent', () => {
     await firewall.dialledFrom('10.9.9.10');
     expect(machine.loaded?.text).to.contain('10.9.9.10');
     expect(machine.firewall.dialledFrom).to.deep.equal(['10.9.9.10', '10.9.9.9']);
+    await firewall.dialledFrom('fe80::1%eth0');
+    expect(machine.loaded?.text).to.contain('ip6 saddr { fe80:0:0:0:0:0:0:1 } meta l4proto { 6 } th dport { 4118 } accept');
+    // As an older agent noted it: it is nobody, not everybody.
+    machine.firewall = { ...machine.firewall, dialledFrom: ['fe80::2%eth0'] };
+    await firewall.apply();
+    const open = machine.loaded?.text.split('\n').filter((line) => line.includes('dport { 4118 }')) ?? [];
+    expect(open).to.have.length(1);
+    expect(open[0]).to.contain('saddr { 10.0.0.1 }');
   });
 });
 
