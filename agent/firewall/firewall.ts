@@ -1,6 +1,7 @@
 import type { Clock } from '../../lib/clock.js';
 import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
+import { Turns } from '../../lib/turns.js';
 import type { FirewallRule } from '../../policies/firewall-rules.js';
 import { digestOfSet, effectiveSet, isWithoutEffect, type FirewallListener } from '../../policies/firewall-set.js';
 import type { ComponentReport, FirewallReport } from '../../protocol/heartbeat-messages.js';
@@ -77,7 +78,10 @@ export class Firewall {
   #outcome: Outcome = { state: 'applied' };
   #digest: string | undefined;
   #told: string | undefined;
-  #turn: Promise<void> = Promise.resolve();
+  /** Nobody looks at tables that another is about to load. */
+  readonly #turns = new Turns();
+  /** Commands and codes: a code that is right for one isolation must not end the next, which is being begun. */
+  readonly #orders = new Turns();
 
   constructor(deps: FirewallDeps) {
     this.#deps = deps;
@@ -88,17 +92,7 @@ export class Firewall {
 
   /** Brings the packet filter to what is wanted now; what it came to is in `status`. */
   apply(): Promise<void> {
-    return this.#inTurn(() => this.#apply());
-  }
-
-  /** One after the other: nobody looks at tables that another is about to load. */
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#turn.then(work);
-    this.#turn = turn.then(
-      () => undefined,
-      () => undefined,
-    );
-    return turn;
+    return this.#turns.take(() => this.#apply());
   }
 
   /** Why what is wanted could not be loaded: the former set is in force. */
@@ -162,7 +156,7 @@ export class Firewall {
   async #look(): Promise<void> {
     if (!this.#isKeptOnDisk) this.#keep(this.#kept);
     await this.#deps.state.keepIsolation().catch(() => undefined);
-    if (await this.#inTurn(() => this.#noticeLoss())) await this.#tell(RESTORED);
+    if (await this.#turns.take(() => this.#noticeLoss())) await this.#tell(RESTORED);
     if (this.#isInUse()) await this.#contacts.resolve();
     await this.apply();
   }
@@ -357,7 +351,11 @@ export class Firewall {
   }
 
   /** Cuts the computer off but for its manager. Throws `CommandFailure` where it cannot, and leaves all as it was. */
-  async isolate(wanted: Omit<Isolation, 'since'>): Promise<void> {
+  isolate(wanted: Omit<Isolation, 'since'>): Promise<void> {
+    return this.#orders.take(() => this.#isolate(wanted));
+  }
+
+  async #isolate(wanted: Omit<Isolation, 'since'>): Promise<void> {
     const { state, clock } = this.#deps;
     const before = state.isolation;
     await this.#begin({ ...wanted, since: before?.since ?? Math.round(clock.wall()) });
@@ -366,9 +364,13 @@ export class Firewall {
   }
 
   /** Whether there was anything to end. */
-  async release(by: 'command' | 'code', commandId?: string): Promise<boolean> {
+  release(by: 'command' | 'code', commandId?: string): Promise<boolean> {
+    return this.#orders.take(() => this.#release(by, commandId));
+  }
+
+  async #release(by: 'command' | 'code', commandId?: string): Promise<boolean> {
     const { isolation } = this.#deps.state;
-    if (!isolation) return false;
+    if (!isolation) return this.#endUnread();
     await this.#endIsolation(isolation);
     this.#warnUnlessStored();
     await this.#tell(endedEvent(isolation, by, commandId));
@@ -385,14 +387,18 @@ export class Firewall {
   }
 
   /** Throws `not-isolated`, `too-many-requests`, `release-code-refused`; a code that was right counts for nothing more. */
-  async releaseByCode(code: string): Promise<{ readonly released: true }> {
+  releaseByCode(code: string): Promise<{ readonly released: true }> {
+    return this.#orders.take(() => this.#releaseByCode(code));
+  }
+
+  async #releaseByCode(code: string): Promise<{ readonly released: true }> {
     const { isolation } = this.#deps.state;
     if (!isolation) throw new Problem('not-isolated', { detail: 'This computer is not isolated.' });
     if (!this.#codes.isRight(code, isolation.releaseDigest)) {
       await this.#tell(codeRefusedEvent(isolation));
       throw new Problem('release-code-refused', { detail: 'This is not the code of the present isolation.' });
     }
-    await this.release('code').catch((error: unknown) => {
+    await this.#release('code').catch((error: unknown) => {
       throw new Problem('unavailable', { detail: error instanceof Error ? error.message : String(error) });
     });
     return { released: true };
@@ -410,8 +416,18 @@ export class Firewall {
     await this.#deps.state.setIsolation(undefined);
     await this.apply();
     if (this.#outcome.state === 'applied') return;
-    const isOpen = await this.#inTurn(() => this.#openUp()).catch(() => false);
+    const isOpen = await this.#turns.take(() => this.#openUp()).catch(() => false);
     if (!isOpen) await this.#putBack(before);
+  }
+
+  /** One that a full disk did not take before a restart stands, though nobody knows of it. */
+  async #endUnread(): Promise<boolean> {
+    if (this.#deps.state.isRead || !this.#deps.filter) return false;
+    return this.#turns.take(async () => {
+      if (!(await this.#isCutOff().catch(() => false))) return false;
+      this.#kept ??= {};
+      return this.#openUp();
+    });
   }
 
   async #openUp(): Promise<boolean> {

@@ -485,6 +485,38 @@ describe('the firewall of the agent', () => {
     expect((await failureOf(firewall.releaseByCode(CODE))).code).to.equal('release-code-refused');
   });
 
+  it('ends no isolation that is being begun by the code of the one before', async () => {
+    const firewall = machine.start();
+    await firewall.isolate(COMMAND);
+    const { load } = machine.filter;
+    let goOn = (): void => undefined;
+    const held = new Promise<void>((resolve) => (goOn = resolve));
+    machine.filter.load = async (script) => {
+      await held;
+      await load(script);
+    };
+    const other = releaseDigestOf('00000-00000-00000-00001');
+    const begun = firewall.isolate({ commandId: 'c2', allow: [{ ip: '10.0.0.7' }], releaseDigest: other });
+    const ended = failureOf(firewall.releaseByCode(CODE));
+    goOn();
+    await begun;
+    expect((await ended).code).to.equal('release-code-refused');
+    expect(machine.isolation).to.include({ commandId: 'c2' });
+    expect(machine.loaded?.text).to.contain('10.0.0.7');
+  });
+
+  it('ends by command an isolation that stands though neither disk nor agent knows of it', async () => {
+    await machine.start().isolate(COMMAND);
+    // Neither was stored, and the disk cannot be read by the next.
+    [machine.isolation, machine.isRead, machine.kept] = [undefined, false, undefined];
+    const firewall = machine.start();
+    await firewall.apply();
+    expect(machine.loaded?.text).to.contain('chain forwarded');
+    expect(await firewall.release('command')).to.equal(true);
+    expect(machine.loaded?.text ?? '').not.to.contain('chain forwarded');
+    expect(await firewall.release('command')).to.equal(false);
+  });
+
   it('lets its manager dial an isolated computer from where it was recognised', async () => {
     machine.wish = { ...machine.wish, listeners: [{ port: 4118, sources: [] }] };
     const firewall = machine.start();
@@ -495,7 +527,9 @@ describe('the firewall of the agent', () => {
     expect(machine.loaded?.text).to.contain('10.9.9.10');
     expect(machine.firewall.dialledFrom).to.deep.equal(['10.9.9.10', '10.9.9.9']);
     await firewall.dialledFrom('fe80::1%eth0');
-    expect(machine.loaded?.text).to.contain('ip6 saddr { fe80:0:0:0:0:0:0:1 } meta l4proto { 6 } th dport { 4118 } accept');
+    expect(machine.loaded?.text).to.contain(
+      'ip6 saddr { fe80:0:0:0:0:0:0:1 } meta l4proto { 6 } th dport { 4118 } accept',
+    );
     // As an older agent noted it: it is nobody, not everybody.
     machine.firewall = { ...machine.firewall, dialledFrom: ['fe80::2%eth0'] };
     await firewall.apply();
