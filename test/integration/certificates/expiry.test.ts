@@ -48,6 +48,7 @@ describe('the dates of certificates', () => {
   beforeEach(async () => {
     for (const table of ['alert_outbox', 'alerts', 'certificates', 'computer_status', 'computer_live', 'computers'])
       await database.pool.query(`DELETE FROM ${table}`);
+    await database.pool.query('DELETE FROM policies WHERE parent_id IS NOT NULL');
     await changePolicy(database.pool, {});
     await settings.refresh();
   });
@@ -196,6 +197,29 @@ describe('the dates of certificates', () => {
       expect(shown).to.deep.include({ state: 'valid', computerName: 'web', renews: first, revokedAt: null });
       expect(shown?.usedAt).to.equal(new Date(clock.now).toISOString());
     });
+  });
+
+  it('are neither listed nor forecast below a policy that the reader may not see, though it stands above the scope', async () => {
+    const [web1 = ''] = await addComputers(database.pool, 1);
+    const below = randomUUID();
+    await database.pool.query(
+      `INSERT INTO policies (id, parent_id, name, description, settings, locks, revision, created_at, updated_at,
+         verdict_rules_fleet_ms)
+       SELECT $2, id, 'below', '', '{}', '{}', 1, created_at, updated_at, verdict_rules_fleet_ms
+       FROM policies WHERE id = $1`,
+      [POLICY_ID, below],
+    );
+    await database.pool.query('UPDATE computers SET policy_id = $2 WHERE id = $1', [web1, below]);
+    await issue(web1, [0, 30]);
+    const scope = Scope.subtrees([below]);
+    const counts = async (policyId: string) => {
+      const query = { policyId };
+      const { body: page } = await call<Page<CertificateDto>>('get', '/certificates', { query, scope });
+      const { body: forecast } = await call<ForecastDto>('get', '/certificates/forecast', { query, scope });
+      return [page.items.length, forecast.computers];
+    };
+    expect(await counts(below)).to.deep.equal([1, 1]);
+    expect(await counts(POLICY_ID)).to.deep.equal([0, 0]);
   });
 
   it('are forecast by day: one certificate of each computer, its newest', async () => {
