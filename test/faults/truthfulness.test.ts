@@ -14,6 +14,8 @@ const SETTINGS = {
   heartbeatsMissedAllowed: 2,
   heartbeatGraceSeconds: 5,
   communicationDirection: 'agentInitiated',
+  // A held channel is cut once and then lives: each heartbeat is to run the risk.
+  connectionMode: 'perHeartbeat',
 };
 const DEADLINE_MS = 20_000;
 const TOLD_WITHIN_MS = 5000;
