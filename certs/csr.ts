@@ -23,6 +23,9 @@ const KEY_ALGORITHMS: ReadonlyMap<string, 'ec' | 'rsa' | 'ed25519'> = new Map([
   ['300d06092a864886f70d0101010500', 'rsa'],
   ['300506032b6570', 'ed25519'],
 ]);
+/** SubjectPublicKeyInfo of a point on P-256, uncompressed (RFC 5480 section 2.2), up to its coordinates. */
+const P256_HEAD = Buffer.from('3059301306072a8648ce3d020106082a8648ce3d03010703420004', 'hex');
+const P256_COORDINATE_BYTES = 32;
 const SHORTEST_RSA_BITS = 2048;
 /** Larger keys and exponents let a stranger choose how long a verification takes. */
 const LONGEST_RSA_BITS = 8192;
@@ -127,12 +130,25 @@ function parseKey(spkiDer: Buffer): KeyObject {
   const type = KEY_ALGORITHMS.get(keyAlgorithm(spkiDer));
   if (!type) throw refusal('must hold a P-256, P-384, P-521, Ed25519 or RSA key');
   try {
-    const key = createPublicKey({ key: spkiDer, format: 'der', type: 'spki' });
+    const key = importKey(spkiDer);
     if (key.asymmetricKeyType === type && key.export({ type: 'spki', format: 'der' }).equals(spkiDer)) return key;
   } catch (cause) {
     throw refusal('must hold a well-formed public key', cause);
   }
   throw refusal('must hold a public key in its one DER form');
+}
+
+/**
+ * The usual key goes in by its coordinates, since OpenSSL takes several times as long over the same key in DER; either way
+ * it refuses what is no point of the curve.
+ */
+function importKey(spkiDer: Buffer): KeyObject {
+  const [x, y] = [P256_HEAD.length, P256_HEAD.length + P256_COORDINATE_BYTES];
+  const end = y + P256_COORDINATE_BYTES;
+  if (spkiDer.length !== end || spkiDer.compare(P256_HEAD, 0, x, 0, x) !== 0)
+    return createPublicKey({ key: spkiDer, format: 'der', type: 'spki' });
+  const point = { x: spkiDer.toString('base64url', x, y), y: spkiDer.toString('base64url', y, end) };
+  return createPublicKey({ key: { kty: 'EC', crv: 'P-256', ...point }, format: 'jwk' });
 }
 
 function keyAlgorithm(spkiDer: Buffer): string {

@@ -1,7 +1,7 @@
-import { createHash, createPublicKey, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
+import { createHash, createPublicKey, ECDH, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { createSigningRequest, LARGEST_CSR_BYTES, readSigningRequest } from '../../../certs/csr.js';
+import { createSigningRequest, LARGEST_CSR_BYTES, readPublicKey, readSigningRequest } from '../../../certs/csr.js';
 import { TAG, writeElement } from '../../../certs/der.js';
 import { readPem, writePem } from '../../../certs/pem.js';
 import { Problem } from '../../../lib/problem.js';
@@ -84,6 +84,21 @@ describe('signing requests', () => {
       const signer = make();
       expect(refused(forgeRequest({ spkiDer: spki(signer), signer, hash, algorithm }))).to.equal(true);
     });
+
+  it('take a P-256 key only on its curve, and its coordinates only below the prime', () => {
+    const [x, y] = pointOfSmallX();
+    expect(readPublicKey(p256Spki(x, y)).equals(createPublicKey(spkiPem(p256Spki(x, y))))).to.equal(true);
+    const points: Record<string, readonly [bigint, bigint]> = {
+      'beside the curve': [x, y ^ 1n],
+      'at nought': [0n, 0n],
+      'with an x above the prime': [x + P256_PRIME, y],
+      'with x and y above the field': [2n ** 256n - 1n, 2n ** 256n - 1n],
+    };
+    for (const [name, [px, py]] of Object.entries(points))
+      expect(() => readPublicKey(p256Spki(px, py)), name)
+        .to.throw(Problem)
+        .with.property('code', 'csr-invalid');
+  });
 
   it('signed with SHA-1 are refused', () => {
     const signer = rsa(2048);
@@ -172,6 +187,28 @@ describe('signing requests', () => {
     );
   });
 });
+
+const P256_PRIME = 2n ** 256n - 2n ** 224n + 2n ** 192n + 2n ** 96n - 1n;
+const hex = (coordinate: bigint): string => coordinate.toString(16).padStart(64, '0');
+
+function p256Spki(x: bigint, y: bigint): Buffer {
+  return Buffer.from(`3059301306072a8648ce3d020106082a8648ce3d03010703420004${hex(x)}${hex(y)}`, 'hex');
+}
+
+function spkiPem(der: Buffer): string {
+  return writePem('PUBLIC KEY', der);
+}
+
+/** Small enough that its x and the prime fit into 32 octets together. */
+function pointOfSmallX(): readonly [bigint, bigint] {
+  for (let x = 1n; ; x += 1n)
+    try {
+      const point = ECDH.convertKey(`02${hex(x)}`, 'prime256v1', 'hex', 'hex', 'uncompressed') as string;
+      return [x, BigInt(`0x${point.slice(66)}`)];
+    } catch {
+      // No point of the curve has this x.
+    }
+}
 
 function explicitCurve(): KeyObject {
   return generateKeyPairSync('ec', { namedCurve: 'prime256v1', paramEncoding: 'explicit' }).privateKey;
