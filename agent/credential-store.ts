@@ -73,7 +73,7 @@ export class CredentialStore {
     if (!this.#pending) {
       keepOwner(this.#directory, this.#identity);
       const { privateKey } = await generate('ec', { namedCurve: 'P-256' });
-      writeRenewal(this.#directory.renewalFile, { keyPem: exportKey(privateKey) });
+      writeRenewal(this.#directory.renewalFile, { keyPem: exportKey(privateKey), certificatePem: undefined });
       this.#pending = privateKey;
     }
     this.#csr = createSigningRequest(this.#pending);

@@ -36,8 +36,8 @@ export function readRenewal(path: string): StoredRenewal | undefined {
   return { keyPem, certificatePem: pems.length > 0 ? joinPemBundle(pems) : undefined };
 }
 
-export function writeRenewal(path: string, { keyPem, certificatePem = '' }: Partial<Credentials>): void {
-  writeDurably(path, joinPemBundle([keyPem ?? '', certificatePem]));
+export function writeRenewal(path: string, { keyPem, certificatePem }: StoredRenewal): void {
+  writeDurably(path, joinPemBundle([keyPem, certificatePem ?? '']));
 }
 
 export function removeRenewal(path: string): void {

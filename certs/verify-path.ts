@@ -36,9 +36,7 @@ export interface RefusedPeer {
   readonly reason: PathRefusal;
   /** For a log; says nothing that the peer wrote. */
   readonly detail: string;
-  /** Whose certificate it is, proven by its signatures: only where nothing but a date is wrong. */
-  readonly provenId?: string;
-  /** What that certificate says; as `provenId`. */
+  /** What the certificate says, proven by its signatures: only where nothing but a date is wrong. */
   readonly proven?: VerifiedPeer;
 }
 
@@ -147,7 +145,7 @@ function judge(leaf: Element, path: IssuerPath, request: PathRequest): PathVerdi
   if (spiffe.role !== request.role) return refuse('profile', `the leaf is not a ${request.role}'s`);
   const fault = dateFault([leaf, ...path], request.at);
   const proven = accept(leaf.facts, spiffe.id);
-  return fault ? { ...fault, provenId: spiffe.id, proven } : proven;
+  return fault ? { ...fault, proven } : proven;
 }
 
 function authorityFault(path: IssuerPath): string | undefined {

@@ -7,19 +7,24 @@ export interface GateOptions {
   readonly width: number;
   /** Actions that wait in line beside them. */
   readonly length: number;
-  /** What is said to whoever finds the line full. */
-  readonly detail: string;
+  /** What is thrown to whoever finds the line full. */
+  readonly refusal: () => Problem;
 }
 
 const BUSY_RETRY_SECONDS = 5;
 
-/** Lets few actions run at once and more wait in line, in their order; throws `unavailable` beyond. */
-export function createGate({ width, length, detail }: GateOptions): Gate {
+/** The refusal that most give: `unavailable`. */
+export function busy(detail: string): () => Problem {
+  return () => new Problem('unavailable', { detail, retryAfterSeconds: BUSY_RETRY_SECONDS });
+}
+
+/** Lets few actions run at once and more wait in line, in their order; throws the refusal beyond. */
+export function createGate({ width, length, refusal }: GateOptions): Gate {
   const line: (() => void)[] = [];
   let running = 0;
   return async (action) => {
     if (running >= width) {
-      if (line.length >= length) throw new Problem('unavailable', { detail, retryAfterSeconds: BUSY_RETRY_SECONDS });
+      if (line.length >= length) throw refusal();
       // Who leaves hands its place on, so that nobody overtakes.
       await new Promise<void>((resolve) => line.push(resolve));
     } else running += 1;

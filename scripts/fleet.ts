@@ -15,7 +15,7 @@ import { parseManagerUrl, type ManagerAddress } from '../agent/transport/tls-con
 import { ManagerRefusal, TransportError } from '../agent/transport/transport-error.js';
 import { backoffDelayMs } from '../lib/backoff.js';
 import { createSystemClock, readBootId, type Clock } from '../lib/clock.js';
-import { createGate, type Gate } from '../lib/gate.js';
+import { busy, createGate, type Gate } from '../lib/gate.js';
 import { createLog, type Log } from '../lib/log.js';
 import { createSystemRandom, type Random } from '../lib/random.js';
 import { DIRECTIONS, type CommunicationDirection } from '../policies/setting-values.js';
@@ -81,7 +81,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     sources: systemSources(directory),
     reuseMs: REUSE_READINGS_MS,
   });
-  const inTurn = createGate({ width: ATTEMPTS_AT_ONCE, length: count, detail: 'Too many agents want a turn.' });
+  const inTurn = createGate({ width: ATTEMPTS_AT_ONCE, length: count, refusal: busy('Too many agents want a turn.') });
   const shared = { collectors, inTurn };
   const members: Member[] = Array.from({ length: count }, (_, index) => createMember(index, options, shared));
   await inParallel(members, ENROLLING_AT_ONCE, (member) => member.enroll());

@@ -5,12 +5,13 @@ import { CleanupStack } from '../lib/lifecycle.js';
 import type { ReadinessCheck } from './admin-api/readiness-check.js';
 import { composeAdminApi, type AdminApi } from './admin-api/compose-admin-api.js';
 import { createAdminServer, type AdminServer, type AdminTls } from './admin-api/admin-server.js';
-import { adminCertificates, readAdminTls } from './admin-tls.js';
+import { createAdminTls } from './admin-tls.js';
 import {
   assertEnoughLife,
   authorityCertificates,
   createManagerCertificate,
   type ManagerCertificate,
+  type ManagerCertificateDeps,
 } from './certificates/manager-certificate.js';
 import { composeChannels, type Channels } from './channels/index.js';
 import type { AgentServer } from './agent-channel/agent-server.js';
@@ -163,7 +164,14 @@ interface PartsDeps {
 
 async function composeParts(deps: PartsDeps): Promise<Parts> {
   const { config, edges, storage, core, host } = deps;
-  const identity = await openOwnIdentity(deps);
+  const identity = await reopenIdentity(deps);
+  const adminTls = createAdminTls(config, identity);
+  const others = () => [...authorityCertificates(core.authority), ...adminTls.certificates()];
+  assertEnoughLife([{ name: 'manager', notAfter: identity.notAfter }, ...others()], {
+    now: storage.fleetClock.trustedTime(),
+    isForced: config.allowExpiringCertificate,
+    log: edges.log,
+  });
   const limits = createPeerLimits({}, () => storage.fleetClock.monotonic());
   const refusals = createRefusalRecorder({
     inTransaction: storage.inJobsTransaction,
@@ -176,11 +184,14 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
   const lag = createLagWatch(storage.fleetClock, VERDICTS_EVERY_MS);
   const checks = composeReadiness({ config, storage, core });
   const deadMan = composeDeadMan(deps, checks, lag);
-  const managerCertificate = composeManagerCertificate(deps, identity, (next) => {
-    agents.renew(next);
-    dials.renew(next);
-    const changed = readAdminTls(config, next);
-    if (changed) admin.useTls(changed);
+  const managerCertificate = composeManagerCertificate(deps, {
+    identity,
+    others,
+    renew(next) {
+      agents.renew(next);
+      dials.renew(next);
+    },
+    showAdmin: (current) => adminTls.take(current, (tls) => admin.useTls(tls)),
   });
   const scheduler = composeScheduler({ config, edges, storage, ...core, lag, deadMan, managerCertificate });
   // Where another process has the role, its port is taken to be the one that is configured here too.
@@ -202,7 +213,7 @@ async function composeParts(deps: PartsDeps): Promise<Parts> {
   });
   const ownCertificates = () => managerCertificate.certificates();
   const features = composeRoutes({ config, storage, core, edges, agentUrl, prober: dials, system, ownCertificates });
-  const tls = readAdminTls(config, identity);
+  const tls = adminTls.current();
   const { api, admin } = composeAdmin({ ...deps, dials, channels, lag, checks, deadMan }, features, tls);
   const urls = () => ({
     adminUrl: config.roles.has('admin') ? admin.url() : null,
@@ -222,33 +233,15 @@ function reopenIdentity({ config, storage, core }: PartsDeps): Promise<ManagerId
   });
 }
 
-/** The certificates that the manager needs beside its own leaf. */
-function otherCertificates({ config, core }: PartsDeps) {
-  return [...authorityCertificates(core.authority), ...adminCertificates(config)];
-}
-
-async function openOwnIdentity(deps: PartsDeps): Promise<ManagerIdentity> {
-  const identity = await reopenIdentity(deps);
-  assertEnoughLife([{ name: 'manager', notAfter: identity.notAfter }, ...otherCertificates(deps)], {
-    now: deps.storage.fleetClock.trustedTime(),
-    isForced: deps.config.allowExpiringCertificate,
-    log: deps.edges.log,
-  });
-  return identity;
-}
-
 function composeManagerCertificate(
   deps: PartsDeps,
-  identity: ManagerIdentity,
-  renew: (identity: ManagerIdentity) => void,
+  shown: Pick<ManagerCertificateDeps, 'identity' | 'others' | 'renew' | 'showAdmin'>,
 ): ManagerCertificate {
   const { config, edges, storage, core } = deps;
   return createManagerCertificate({
+    ...shown,
     node: config.node,
-    identity,
     reopen: () => reopenIdentity(deps),
-    others: () => otherCertificates(deps),
-    renew,
     alerts: core.alerts,
     inTransaction: storage.inJobsTransaction,
     fleetClock: storage.fleetClock,

@@ -144,8 +144,10 @@ function assertServed({ verdict, request }: Arrival): string {
 const SERVED: ReadonlySet<string> = new Set(Object.values(LISTENER_PATHS));
 
 /** A manager that finds the certificate expired asks for a request, and brings what was issued for it. */
-async function renew({ computerId, renewal }: ListenerCallsDeps, { response }: Arrival, body: Buffer): Promise<void> {
+async function renew(deps: ListenerCallsDeps, { request, response }: Arrival, body: Buffer): Promise<void> {
+  const { computerId, renewal } = deps;
   const { renewed } = readCall(body, computerId, listenerRenewalCallSchema);
+  assertAdmitted(deps, request.socket.remoteAddress);
   response.shouldKeepAlive = renewed === undefined;
   if (!renewed) return sendJson(response, { protocolVersion: PROTOCOL_VERSION, ...renewal.requestAgain() });
   await renewal.take(renewed);
@@ -172,6 +174,10 @@ function readCall<Call extends { readonly computerId: string }>(
   return call;
 }
 
+function assertAdmitted({ admits }: ListenerCallsDeps, address: string | undefined): void {
+  if (!admits(address)) throw new Problem('forbidden', { detail: 'This address may not reach the listener.' });
+}
+
 /** The call answers the report that waits on its connection. */
 function goOn({ peer, response }: Arrival, call: ListenerCall): void {
   if (peer.conversation?.deliver(call, response)) return;
@@ -182,7 +188,7 @@ function goOn({ peer, response }: Arrival, call: ListenerCall): void {
 /** The first call of a connection. */
 function begin(deps: ListenerCallsDeps, { peer, verdict, request, response }: Arrival): void {
   const address = request.socket.remoteAddress;
-  if (!deps.admits(address)) throw new Problem('forbidden', { detail: 'This address may not reach the listener.' });
+  assertAdmitted(deps, address);
   const connection = new DialledConnection(response, { carrier: deps.carrierOf(address), warning: verdict.warning });
   const exchange = peer.conversation ? undefined : deps.exchange(connection);
   if (!exchange)

@@ -48,7 +48,9 @@ async function bench(flags: BenchFlags, clock: Clock): Promise<BenchResult> {
 
 async function measureMessages(stage: BenchStage, { seconds, agents }: BenchFlags): Promise<CaseResult> {
   const width = Math.min(WIDTH, agents);
-  return buildCase(await measureCase(stage, { name: 'message', carrier: 'ws', width, target: null, seconds }));
+  const measured = await measureCase(stage, { name: 'message', carrier: 'ws', width, target: null, seconds });
+  for (const side of ['manager', 'bare'] as const) await tell(stage.load, { kind: 'release', side });
+  return buildCase(measured);
 }
 
 /** Resident memory that N idle channels add, on either side; the smaller the fleet, the more of it is chance. */

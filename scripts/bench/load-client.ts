@@ -108,8 +108,13 @@ interface KeptKey {
   readonly target: LoadTarget;
 }
 
+/** As real agents do: each connection begins with a report. The manager closes those that are silent while others are opened. */
 async function connectAll(members: readonly Member[], key: KeptKey): Promise<void> {
-  for (const member of members) member.kept[`${key.carrier} ${key.side}`] ??= await openKept(member, key);
+  for (const member of members) {
+    if (member.kept[`${key.carrier} ${key.side}`]) continue;
+    const answer = await onKept(member, key, member.agent.nextReport());
+    if (key.side === 'manager') member.agent.follow(answer);
+  }
 }
 
 function openKept({ context }: Member, { carrier, target }: KeptKey): Promise<LoadConnection> {
@@ -173,9 +178,11 @@ async function awaitInterval(
 }
 
 function release({ members }: World, side: Side): void {
-  for (const { held } of members) {
+  for (const { held, kept } of members) {
     held[side]?.close();
     delete held[side];
+    kept[`ws ${side}`]?.close();
+    delete kept[`ws ${side}`];
   }
 }
 

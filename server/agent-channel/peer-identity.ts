@@ -26,9 +26,7 @@ export type PeerState =
       readonly kind: 'refused';
       readonly reason: PathRefusal;
       readonly detail: string;
-      /** Whose certificate it is, by its signatures: only its dates are wrong. */
-      readonly provenId?: string;
-      /** What it says; as `provenId`. */
+      /** What the certificate says, by its signatures: only its dates are wrong. */
       readonly proven?: VerifiedPeer;
     }
   | { readonly kind: 'identified'; readonly identity: PeerIdentity };
@@ -96,12 +94,11 @@ export function createPeerVerifier(options: PeerVerifierOptions): PeerVerifier {
   };
 }
 
-function refusedPeer({ reason, detail, provenId, proven }: RefusedPeer): PeerState {
+function refusedPeer({ reason, detail, proven }: RefusedPeer): PeerState {
   return {
     kind: 'refused',
     reason,
     detail,
-    ...(provenId === undefined ? {} : { provenId }),
     ...(proven === undefined ? {} : { proven }),
   };
 }
@@ -109,7 +106,7 @@ function refusedPeer({ reason, detail, provenId, proven }: RefusedPeer): PeerSta
 /** The computer that a peer's certificate proves, also where its dates are wrong; undefined for everybody else. */
 export function provenComputerOf(state: PeerState): string | undefined {
   if (state.kind === 'identified') return state.identity.computerId;
-  return state.kind === 'refused' ? state.provenId : undefined;
+  return state.kind === 'refused' ? state.proven?.id : undefined;
 }
 
 function isWithinDates({ notBefore, notAfter }: PeerIdentity, at: number): boolean {

@@ -13,7 +13,7 @@ import type { CreateApiKeyBody } from './api-key-dto.js';
 import { createApiKeyRepository, type ApiKey } from './api-key-repository.js';
 
 const KEY_BYTES = 32;
-/** Enough to tell keys apart; the other 222 bits stay unknown. */
+/** Enough to tell keys apart; the other 220 bits stay unknown. */
 const PREFIX_CHARACTERS = 'wbk_'.length + 6;
 /** The time of the last use is stored this often at most. */
 const TOUCH_MS = 60_000;

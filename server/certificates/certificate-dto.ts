@@ -134,7 +134,7 @@ export class ForecastDto {
   @Shown({ type: 'array', items: refTo(ForecastDayDto) })
   days!: readonly ForecastDayDto[];
 
-  /** What the manager itself needs. */
+  /** What the manager itself needs; nothing of it for callers whose role is bound to a policy. */
   @IsArray()
   @IsObject({ each: true })
   @Shown({ type: 'array', items: refTo(ManagerCertificateDto) })

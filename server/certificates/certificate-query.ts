@@ -1,5 +1,6 @@
 import { parseRfc3339, toRfc3339 } from '../../lib/clock.js';
-import { Scope } from '../access/scope.js';
+import { Conditions } from '../access/conditions.js';
+import type { Scope } from '../access/scope.js';
 import { containing, keysetOf, mapPage, pageOf, parsePage, type ListOrder, type Page } from '../admin-api/page.js';
 import type { Sql } from '../database/sql.js';
 import type {
@@ -43,33 +44,6 @@ interface Row {
   readonly revoked_reason: string | null;
 }
 
-const STATE_CONDITIONS: Readonly<Record<CertificateState, string>> = {
-  valid: 'certificates.revoked_at IS NULL AND certificates.not_after >= ?::timestamptz',
-  expired: 'certificates.revoked_at IS NULL AND certificates.not_after < ?::timestamptz',
-  revoked: '(certificates.revoked_at IS NOT NULL AND ?::timestamptz IS NOT NULL)',
-};
-
-/** Numbers the parameters of conditions in the order in which they are added. */
-class Conditions {
-  readonly parameters: unknown[] = [];
-  readonly #texts: string[] = [];
-
-  add(text: string, ...values: readonly unknown[]): void {
-    this.#texts.push(text.replaceAll('?', () => `$${this.parameters.length + 1}`));
-    this.parameters.push(...values);
-  }
-
-  addScope(scope: Scope): void {
-    const visible = scope.predicate('computers.policy_id', this.parameters.length + 1);
-    this.#texts.push(visible.sql);
-    this.parameters.push(...visible.parameters);
-  }
-
-  get text(): string {
-    return this.#texts.join(' AND ');
-  }
-}
-
 export function createCertificateReading(deps: CertificateReadingDeps): CertificateReading {
   return { list: (scope, query) => list(deps, scope, query), forecast: (scope, query) => forecast(deps, scope, query) };
 }
@@ -82,17 +56,16 @@ async function list(
 ): Promise<Page<CertificateDto>> {
   const page = parsePage(query, CERTIFICATE_ORDER);
   const now = trustedNow();
-  const where = conditionsOf(query, toRfc3339(now));
-  where.addScope(scope);
-  const keyset = keysetOf(page, where.parameters.length + 1);
-  const values = [...where.parameters, ...keyset.parameters, page.limit + 1];
+  const where = conditionsOf(scope, query, toRfc3339(now));
+  const keyset = keysetOf(page, where.next);
+  where.add(keyset.condition, ...keyset.parameters);
   const rows = await sql.query<Row>(
     `SELECT certificates.serial, certificates.computer_id, computers.name AS computer_name, certificates.key_digest,
        certificates.not_before, certificates.not_after, certificates.issued_at, certificates.renews,
        certificates.used_at, certificates.revoked_at, certificates.revoked_reason
      FROM certificates LEFT JOIN computers ON computers.id = certificates.computer_id
-     WHERE ${where.text} AND ${keyset.condition} ORDER BY ${keyset.orderBy} LIMIT $${values.length}`,
-    values,
+     WHERE ${where.toSql()} ORDER BY ${keyset.orderBy} LIMIT $${where.next}`,
+    [...where.parameters, page.limit + 1],
   );
   return mapPage(
     pageOf(rows, page, ({ not_after: notAfter, serial }) => [notAfter.toISOString(), serial]),
@@ -100,21 +73,25 @@ async function list(
   );
 }
 
-function conditionsOf({ state, computerId, policyId, expiresBefore, q }: CertificatesQuery, now: string): Conditions {
+function conditionsOf(scope: Scope, query: CertificatesQuery, now: string): Conditions {
+  const { state, computerId, policyId, expiresBefore, q } = query;
   const where = new Conditions();
-  where.add('TRUE');
-  if (state !== undefined) where.add(STATE_CONDITIONS[state], now);
-  if (computerId !== undefined) where.add('certificates.computer_id = ?::uuid', computerId);
-  if (policyId !== undefined) where.addScope(Scope.subtrees([policyId]));
+  where.addScope('computers.policy_id', scope);
+  if (policyId !== undefined) where.addSubtree('computers.policy_id', { scope, policyId });
+  if (state !== undefined) addState(where, state, now);
+  if (computerId !== undefined) where.add(`certificates.computer_id = $${where.next}::uuid`, computerId);
   if (expiresBefore !== undefined) {
     const before = toRfc3339(parseRfc3339(expiresBefore) ?? 0);
-    where.add('certificates.not_after < ?::timestamptz', before);
+    where.add(`certificates.not_after < $${where.next}::timestamptz`, before);
   }
-  if (q !== undefined) {
-    const pattern = containing(q);
-    where.add(`computers.name ILIKE ? ESCAPE '\\'`, pattern);
-  }
+  if (q !== undefined) where.add(`computers.name ILIKE $${where.next} ESCAPE '\\'`, containing(q));
   return where;
+}
+
+function addState(where: Conditions, state: CertificateState, now: string): void {
+  where.add(`certificates.revoked_at IS ${state === 'revoked' ? 'NOT NULL' : 'NULL'}`);
+  if (state !== 'revoked')
+    where.add(`certificates.not_after ${state === 'valid' ? '>=' : '<'} $${where.next}::timestamptz`, now);
 }
 
 function toDto(row: Row, now: number): CertificateDto {
@@ -167,10 +144,10 @@ async function forecast(
 ): Promise<Omit<ForecastDto, 'manager'>> {
   const now = toRfc3339(trustedNow());
   const where = new Conditions();
-  where.add('?::timestamptz IS NOT NULL', now);
-  where.addScope(scope);
-  if (policyId !== undefined) where.addScope(Scope.subtrees([policyId]));
-  const newest = newestOf(where.text);
+  where.add('$1::timestamptz IS NOT NULL', now);
+  where.addScope('computers.policy_id', scope);
+  if (policyId !== undefined) where.addSubtree('computers.policy_id', { scope, policyId });
+  const newest = newestOf(where.toSql());
   const [totals] = await sql.query<TotalsRow>(
     `${newest} SELECT count(*)::integer AS computers,
        (count(*) FILTER (WHERE newest.not_after < $1::timestamptz))::integer AS expired,
@@ -187,7 +164,7 @@ async function forecast(
      SELECT to_char(calendar.day, 'YYYY-MM-DD') AS day, coalesce(sum(told.expiring), 0)::integer AS expiring,
        coalesce(sum(told.renewing), 0)::integer AS renewing
      FROM generate_series(($1::timestamptz AT TIME ZONE 'UTC')::date,
-       ($1::timestamptz AT TIME ZONE 'UTC')::date + ($${where.parameters.length + 1}::integer - 1), interval '1 day') AS calendar (day)
+       ($1::timestamptz AT TIME ZONE 'UTC')::date + ($${where.next}::integer - 1), interval '1 day') AS calendar (day)
      LEFT JOIN told ON (told.at AT TIME ZONE 'UTC')::date = calendar.day::date AND told.at >= $1::timestamptz
      GROUP BY calendar.day ORDER BY calendar.day`,
     [...where.parameters, days],

@@ -6,11 +6,12 @@ import { CERTIFICATE_ORDER, createCertificateReading, type CertificateReadingDep
 import type { OwnCertificate } from './manager-certificate.js';
 
 export interface CertificateRoutesDeps extends CertificateReadingDeps {
-  /** What the manager itself needs. */
+  /** What the manager itself needs: only the whole forest shows it. */
   readonly own: () => readonly OwnCertificate[];
 }
 
 const permission = 'auditor';
+const reach = 'scope';
 const tag = 'certificates';
 
 export function certificateRoutes(deps: CertificateRoutesDeps): RouteDefinition[] {
@@ -20,6 +21,7 @@ export function certificateRoutes(deps: CertificateRoutesDeps): RouteDefinition[
       method: 'get',
       path: '/certificates',
       permission,
+      reach,
       tag,
       summary: 'The certificates of computers, those that end first first',
       query: CertificatesQuery,
@@ -31,12 +33,14 @@ export function certificateRoutes(deps: CertificateRoutesDeps): RouteDefinition[
       method: 'get',
       path: '/certificates/forecast',
       permission,
+      reach,
       tag,
       summary: 'When certificates end and are renewed, by day, and who is late',
       query: ForecastQuery,
       reply: { status: 200, body: ForecastDto },
       async handle({ scope, query }) {
-        const manager = deps.own().map(({ name, notAfter }) => ({ name, notAfter: toRfc3339(notAfter) }));
+        const own = scope.isAll ? deps.own() : [];
+        const manager = own.map(({ name, notAfter }) => ({ name, notAfter: toRfc3339(notAfter) }));
         return { body: { ...(await reading.forecast(scope, query)), manager } };
       },
     }),

@@ -32,7 +32,6 @@ const FORGOTTEN_DAYS = 30;
 
 export function createExpiryJob(deps: ExpiryJobDeps): ExpiryJob {
   const { job, fleetClock } = deps;
-  const forget = { before: 0, limit: PER_PAGE };
   return {
     async run(signal) {
       await inPages<LatePosition>(deps, signal, (sql, after) => raiseLate(deps, sql, after));
@@ -40,7 +39,7 @@ export function createExpiryJob(deps: ExpiryJobDeps): ExpiryJob {
     },
     async tidy(signal) {
       const before = fleetClock.trustedTime() - FORGOTTEN_DAYS * DAY_MS;
-      await inPages(deps, signal, (sql) => deleteForgotten(sql, { ...forget, before }));
+      await inPages(deps, signal, (sql) => deleteForgotten(sql, { before, limit: PER_PAGE }));
     },
     release: () => job.release(),
   };
@@ -67,7 +66,7 @@ async function raiseLate(deps: ExpiryJobDeps, sql: Sql, after: LatePosition | nu
   const now = fleetClock.trustedTime();
   const at = Math.floor(fleetClock.fleet());
   const late = await readLate(sql, { now, after, limit: PER_PAGE });
-  const due = late.filter((one) => isDue(deps, one, now));
+  const due = late.filter((one) => isDue(deps, one, now) === true);
   await alerts.raise(
     sql,
     due.map((one) => toCondition(one, { at, now })),
@@ -75,16 +74,17 @@ async function raiseLate(deps: ExpiryJobDeps, sql: Sql, after: LatePosition | nu
   return late.map(({ lateFrom, serial }) => ({ lateFrom, serial }));
 }
 
-function isDue({ settings }: ExpiryJobDeps, certificate: LateCertificate, now: number): boolean {
-  return now >= alertFrom(certificate, alertDaysOf(settings, certificate));
+/** Undefined where the policy is newer than the cache: the next look has it. */
+function isDue({ settings }: ExpiryJobDeps, certificate: LateCertificate, now: number): boolean | undefined {
+  const alertDays = alertDaysOf(settings, certificate);
+  return alertDays === undefined ? undefined : now >= alertFrom(certificate, alertDays);
 }
 
-function alertDaysOf(settings: ExpiryJobDeps['settings'], { subject }: LateCertificate): number {
+function alertDaysOf(settings: ExpiryJobDeps['settings'], { subject }: LateCertificate): number | undefined {
   try {
     return settings.settingsOf(subject).certificateDays.expiryAlert;
   } catch {
-    // The policy is newer than the cache: the next look has it.
-    return 0;
+    return undefined;
   }
 }
 
@@ -102,7 +102,7 @@ async function resolveEnded(deps: ExpiryJobDeps, sql: Sql, after: string | null)
   const now = fleetClock.trustedTime();
   const at = Math.floor(fleetClock.fleet());
   const open = await readOpen(sql, { after, limit: PER_PAGE });
-  const ended = open.filter(({ certificate }) => !certificate || !isDue(deps, certificate, now));
+  const ended = open.filter(({ certificate }) => !certificate || isDue(deps, certificate, now) === false);
   if (ended.length > 0)
     await alerts.resolve(
       sql,

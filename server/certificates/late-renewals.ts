@@ -3,7 +3,7 @@ import type { CertificateAuthority } from '../../certs/certificate-authority.js'
 import { readSigningRequest, type SigningRequest } from '../../certs/csr.js';
 import type { VerifiedPeer } from '../../certs/verify-path.js';
 import { toRfc3339 } from '../../lib/clock.js';
-import { createGate } from '../../lib/gate.js';
+import { busy, createGate } from '../../lib/gate.js';
 import { Problem } from '../../lib/problem.js';
 import { createBoundedMap, createTokenBucket } from '../../lib/token-bucket.js';
 import { PROTOCOL_VERSION } from '../../protocol/protocol-version.js';
@@ -43,7 +43,11 @@ const MOST_COMPUTERS = 10_000;
 const AWAY_RETRY_SECONDS = 2;
 const ATTEMPTS = 3;
 /** A transaction may need a second connection for newer settings: all of a pool must never be renewing. */
-const GATE = { width: 2, length: 256, detail: 'Too many renewals at once.' };
+const GATE = {
+  width: 2,
+  length: 256,
+  refusal: busy('Too many renewals at once.'),
+};
 
 interface Asked {
   readonly peer: VerifiedPeer;

@@ -31,6 +31,8 @@ export interface ManagerCertificateDeps {
   readonly others: () => readonly OwnCertificate[];
   /** Shows another key and leaf from the next connection on. */
   readonly renew: (identity: ManagerIdentity) => void;
+  /** Has the admin port show what belongs there now: this one, or what the operator put in the place of his own. */
+  readonly showAdmin: (identity: ManagerIdentity) => void;
   readonly alerts: Pick<AlertWriter, 'raise' | 'resolve'>;
   readonly inTransaction: HotTransaction;
   readonly fleetClock: Pick<FleetClock, 'trustedTime' | 'fleet'>;
@@ -49,6 +51,13 @@ export function createManagerCertificate(deps: ManagerCertificateDeps): ManagerC
   let { identity } = deps;
   let told: string | undefined;
   const certificates = (): OwnCertificate[] => [{ name: 'manager', notAfter: identity.notAfter }, ...deps.others()];
+  const renew = async (): Promise<void> => {
+    const next = await deps.reopen();
+    if (next.certPem === identity.certPem) return;
+    identity = next;
+    deps.renew(next);
+    deps.log.info({ notAfter: toRfc3339(next.notAfter) }, "The manager's certificate was renewed");
+  };
   const tell = async (): Promise<void> => {
     const now = deps.fleetClock.trustedTime();
     const ending = certificates().filter(({ notAfter }) => notAfter - now < WARNED_FROM_MS);
@@ -60,13 +69,11 @@ export function createManagerCertificate(deps: ManagerCertificateDeps): ManagerC
   return {
     certificates,
     async look() {
-      const next = await deps.reopen();
-      if (next.certPem !== identity.certPem) {
-        identity = next;
-        deps.renew(next);
-        deps.log.info({ notAfter: toRfc3339(next.notAfter) }, "The manager's certificate was renewed");
-      }
-      await tell();
+      const failures: unknown[] = [];
+      // What cannot be renewed is what has to be told.
+      for (const step of [renew, async () => deps.showAdmin(identity), tell])
+        await step().catch((error: unknown) => failures.push(error));
+      if (failures.length > 0) throw failures[0];
     },
   };
 }

@@ -15,8 +15,8 @@ export interface ChannelRecorderDeps {
 export interface ChannelRecorder {
   /** Never waits; of several changes of one computer the last counts. */
   note(change: ChannelChange): void;
-  /** What was noted before is stored, or could not be. */
-  settled(): Promise<void>;
+  /** What was noted before is stored, or could not be; nothing that is noted later is. */
+  stop(): Promise<void>;
 }
 
 const GATHER_MS = 50;
@@ -31,8 +31,9 @@ export function createChannelRecorder(deps: ChannelRecorderDeps): ChannelRecorde
 
 class Recorder implements ChannelRecorder {
   readonly #deps: ChannelRecorderDeps;
+  readonly #stopping = new AbortController();
   #noted = new Map<string, ChannelChange>();
-  #isRunning = false;
+  #running: Promise<void> | undefined;
   #isFailing = false;
 
   constructor(deps: ChannelRecorderDeps) {
@@ -40,21 +41,24 @@ class Recorder implements ChannelRecorder {
   }
 
   note(change: ChannelChange): void {
+    if (this.#stopping.signal.aborted) return;
     this.#noted.set(change.computerId, change);
-    if (!this.#isRunning) void this.#run();
+    this.#running ??= this.#run();
   }
 
-  async settled(): Promise<void> {
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
     for (let attempt = 1; attempt <= LAST_ATTEMPTS && this.#noted.size > 0; attempt += 1) await this.#flush();
   }
 
   async #run(): Promise<void> {
-    this.#isRunning = true;
-    while (this.#noted.size > 0) {
-      await this.#deps.clock.sleep(this.#isFailing ? RETRY_MS : GATHER_MS);
+    const { signal } = this.#stopping;
+    while (this.#noted.size > 0 && !signal.aborted) {
+      await this.#deps.clock.sleep(this.#isFailing ? RETRY_MS : GATHER_MS, signal).catch(() => undefined);
       await this.#flush();
     }
-    this.#isRunning = false;
+    this.#running = undefined;
   }
 
   async #flush(): Promise<void> {

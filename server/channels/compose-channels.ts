@@ -120,7 +120,7 @@ function lifecycleOf(deps: ChannelsDeps, parts: ReturnType<typeof composeParts>,
       closing.endAll();
       await queue.stop();
       await held.stop();
-      await recorder.settled();
+      await recorder.stop();
     },
   };
 }

@@ -22,8 +22,13 @@ export interface WakeQueue {
 /** Agents that were woken and have not reported yet. */
 const AT_ONCE = 256;
 const LOOK_AGAIN_MS = 20;
-/** Whoever does not report by then keeps nobody waiting. */
-const PATIENCE_MS = 3000;
+/**
+ * Whoever does not report by then keeps nobody waiting: soon where the ingest path has little to do, since those of a
+ * site that was just cut off, whose channels are not known to be gone yet, would hold up all others for minutes.
+ */
+const PATIENCE_MS = { idle: 250, busy: 3000 } as const;
+/** Up to this share of the report queue the ingest path has little to do. */
+const IDLE_SHARE = 0.1;
 
 export function createWakeQueue(deps: WakeQueueDeps): WakeQueue {
   return new Queue(deps);
@@ -32,7 +37,7 @@ export function createWakeQueue(deps: WakeQueueDeps): WakeQueue {
 class Queue implements WakeQueue {
   readonly #deps: WakeQueueDeps;
   readonly #waiting = new Map<string, WakeReason>();
-  /** Woken computers with the instant from which they count no more, oldest first. */
+  /** Woken computers with the instant of it, oldest first. */
   readonly #woken = new Map<string, number>();
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
@@ -71,7 +76,7 @@ class Queue implements WakeQueue {
       this.#waiting.delete(id);
       if (!send(id, reason)) continue;
       this.#woken.delete(id);
-      this.#woken.set(id, clock.monotonic() + PATIENCE_MS);
+      this.#woken.set(id, clock.monotonic());
     }
   }
 
@@ -85,9 +90,10 @@ class Queue implements WakeQueue {
   }
 
   #forgetLate(): void {
-    const now = this.#deps.clock.monotonic();
-    for (const [id, until] of this.#woken) {
-      if (until > now) return;
+    const { clock, load } = this.#deps;
+    const late = clock.monotonic() - (load() < IDLE_SHARE ? PATIENCE_MS.idle : PATIENCE_MS.busy);
+    for (const [id, wokenAt] of this.#woken) {
+      if (wokenAt > late) return;
       this.#woken.delete(id);
     }
   }

@@ -1,3 +1,4 @@
+import { Conditions } from '../access/conditions.js';
 import type { Scope } from '../access/scope.js';
 import { containing, keysetOf, type ListOrder, type PageRequest, type RowKey } from '../admin-api/page.js';
 import type { SpoolReport } from '../../protocol/heartbeat-messages.js';
@@ -107,25 +108,6 @@ const TABLES = `${LIVENESS_TABLES}
   LEFT JOIN channels ON channels.computer_id = computers.id
   LEFT JOIN listeners AS holder ON holder.node = channels.listener`;
 
-/** Conditions and their parameters, numbered as they are added. */
-export class Conditions {
-  readonly parameters: unknown[] = [];
-  readonly #conditions: string[] = [];
-
-  get next(): number {
-    return this.parameters.length + 1;
-  }
-
-  add(condition: string, ...parameters: readonly unknown[]): void {
-    this.#conditions.push(condition);
-    this.parameters.push(...parameters);
-  }
-
-  toSql(): string {
-    return this.#conditions.join(' AND ') || 'TRUE';
-  }
-}
-
 /** Up to `limit + 1` rows of a page. */
 export async function listComputerRows(
   sql: Sql,
@@ -201,10 +183,9 @@ export async function findComputerRow(sql: Sql, scope: Scope, computerId: string
 export function computerConditions(scope: Scope, filters: ComputerFilters): Conditions {
   const { statuses, policyId, labels, packages = [], q, flags = [] } = filters;
   const where = new Conditions();
-  const visible = scope.predicate('computers.policy_id', where.next);
-  where.add(visible.sql, ...visible.parameters);
+  where.addScope('computers.policy_id', scope);
   if (statuses.length > 0) where.add(`computer_status.status = ANY($${where.next}::text[])`, statuses);
-  if (policyId !== undefined) addSubtree(where, scope, policyId);
+  if (policyId !== undefined) where.addSubtree('computers.policy_id', { scope, policyId });
   for (const label of labels) addLabel(where, label);
   for (const wanted of packages) addPackage(where, wanted);
   // The condition of the index.
@@ -227,24 +208,6 @@ function addPackage(where: Conditions, { name, version }: PackageFilter): void {
        AND computer_packages.name = $${parameter}${ofVersion})`,
     ...(version === undefined ? [name] : [name, version]),
   );
-}
-
-/** Below a policy that the scope does not hold there is nothing, though it may stand above the scope. */
-function addSubtree(where: Conditions, scope: Scope, policyId: string): void {
-  const asked = where.next;
-  where.add(subtreeCondition(asked), policyId);
-  if (scope.isAll) return;
-  const { sql, parameters } = scope.predicate(`$${asked}::uuid`, where.next);
-  where.add(sql, ...parameters);
-}
-
-/** An array, so that it is evaluated once and the index of policies serves. */
-function subtreeCondition(parameter: number): string {
-  return `computers.policy_id = ANY(ARRAY(
-    WITH RECURSIVE below AS (
-      SELECT policies.id FROM policies WHERE policies.id = $${parameter}::uuid
-      UNION SELECT child.id FROM policies child JOIN below ON child.parent_id = below.id
-    ) SELECT below.id FROM below))`;
 }
 
 export interface ComputerDetailRow {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { PoolClient } from 'pg';
 import type { CertificateAuthority } from '../../certs/certificate-authority.js';
 import { readSigningRequest, type SigningRequest } from '../../certs/csr.js';
-import { createGate } from '../../lib/gate.js';
+import { busy, createGate } from '../../lib/gate.js';
 import type { Log } from '../../lib/log.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
@@ -89,7 +89,7 @@ export function createEnrollService(deps: EnrollServiceDeps): EnrollService {
   const gate = createGate({
     width: deps.maxConcurrent ?? MOST_CONCURRENT,
     length: deps.maxWaiting ?? MOST_WAITING,
-    detail: 'Too many enrollments at once.',
+    refusal: busy('Too many enrollments at once.'),
   });
   return {
     async enroll(request, address) {

@@ -28,26 +28,32 @@ const oneOf =
   (value: unknown): string | undefined =>
     words.some((word) => word === value) ? undefined : `must be one of ${words.join(', ')}`;
 
+interface FilterRules {
+  /** What the list is of. */
+  readonly what: string;
+  readonly faultOf: (member: unknown) => string | undefined;
+  /** Beside their type, how the members are described. */
+  readonly items?: Readonly<Record<string, unknown>>;
+}
+
+function FilterList(name: string, { what, faultOf, items }: FilterRules): PropertyDecorator {
+  const says = `must be a list of at most ${MOST_FILTERS} ${what}`;
+  const check = CheckedList(name, { min: 0, max: MOST_FILTERS, says, faultOf });
+  const show = Shown({ type: 'array', maxItems: MOST_FILTERS, items: { type: 'string', ...items } });
+  return (target, member) => {
+    check(target, member);
+    show(target, member);
+  };
+}
+
 /** The filters of the list of computers. All that is given must hold; an empty filter is every computer that is not revoked. */
 export class BulkFilterBody implements OperationFilter {
   @Optional()
-  @CheckedList('isStatusList', {
-    min: 0,
-    max: MOST_FILTERS,
-    says: `must be a list of at most ${MOST_FILTERS} statuses`,
-    faultOf: oneOf(STATUSES),
-  })
-  @Shown({ type: 'array', maxItems: MOST_FILTERS, items: { type: 'string', enum: [...STATUSES] } })
+  @FilterList('isStatusList', { what: 'statuses', faultOf: oneOf(STATUSES), items: { enum: [...STATUSES] } })
   status?: string[];
 
   @Optional()
-  @CheckedList('isFlagList', {
-    min: 0,
-    max: MOST_FILTERS,
-    says: `must be a list of at most ${MOST_FILTERS} flags`,
-    faultOf: oneOf(FLAGS),
-  })
-  @Shown({ type: 'array', maxItems: MOST_FILTERS, items: { type: 'string', enum: [...FLAGS] } })
+  @FilterList('isFlagList', { what: 'flags', faultOf: oneOf(FLAGS), items: { enum: [...FLAGS] } })
   flag?: string[];
 
   /** The policy and all below it. */
@@ -56,23 +62,15 @@ export class BulkFilterBody implements OperationFilter {
   policyId?: string;
 
   @Optional()
-  @CheckedList('isLabelList', {
-    min: 0,
-    max: MOST_FILTERS,
-    says: `must be a list of at most ${MOST_FILTERS} labels: key, key:value or key=value`,
-    faultOf: labelFilterFault,
-  })
-  @Shown({ type: 'array', maxItems: MOST_FILTERS, items: { type: 'string' } })
+  @FilterList('isLabelList', { what: 'labels: key, key:value or key=value', faultOf: labelFilterFault })
   label?: string[];
 
   @Optional()
-  @CheckedList('isPackageList', {
-    min: 0,
-    max: MOST_FILTERS,
-    says: `must be a list of at most ${MOST_FILTERS} packages: name or name@version`,
+  @FilterList('isPackageList', {
+    what: 'packages: name or name@version',
     faultOf: packageFilterFault,
+    items: { maxLength: PACKAGE_FILTER_MAX },
   })
-  @Shown({ type: 'array', maxItems: MOST_FILTERS, items: { type: 'string', maxLength: PACKAGE_FILTER_MAX } })
   package?: string[];
 
   /** Part of the name. */

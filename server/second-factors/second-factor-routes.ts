@@ -1,6 +1,6 @@
-import { Problem } from '../../lib/problem.js';
 import type { Scope } from '../access/scope.js';
-import { defineRoute, type AdminRequest, type RouteDefinition } from '../admin-api/route.js';
+import { ownSession } from '../admin-api/own-session.js';
+import { defineRoute, type RouteDefinition } from '../admin-api/route.js';
 import {
   BegunSecondFactorReply,
   ConfirmSecondFactorBody,
@@ -35,7 +35,7 @@ function beginningRoutes({ secondFactors }: SecondFactorRouteDeps): readonly Rou
       method: 'get',
       summary: 'Whether one has a second factor, and how many recovery codes are left',
       reply: { status: 200, body: SecondFactorReply },
-      handle: async (request) => ({ body: toReply(await secondFactors.status(assertSession(request).actor.id)) }),
+      handle: async (request) => ({ body: toReply(await secondFactors.status(ownSession(request).actor.id)) }),
     }),
     defineRoute({
       ...OWN,
@@ -43,7 +43,7 @@ function beginningRoutes({ secondFactors }: SecondFactorRouteDeps): readonly Rou
       proof: 'recent',
       summary: 'Begin a second factor (TOTP, RFC 6238); it counts once it is confirmed by a code',
       reply: { status: 201, body: BegunSecondFactorReply },
-      handle: async (request) => ({ body: await secondFactors.begin(assertSession(request).actor) }),
+      handle: async (request) => ({ body: await secondFactors.begin(ownSession(request).actor) }),
     }),
     defineRoute({
       ...OWN,
@@ -53,7 +53,7 @@ function beginningRoutes({ secondFactors }: SecondFactorRouteDeps): readonly Rou
       body: ConfirmSecondFactorBody,
       reply: { status: 200, body: RecoveryCodesReply },
       async handle(request) {
-        const { actor, sessionId } = assertSession(request);
+        const { actor, sessionId } = ownSession(request);
         return { body: { recoveryCodes: await secondFactors.confirm(actor, sessionId, request.body.code) } };
       },
     }),
@@ -70,7 +70,7 @@ function laterRoutes({ secondFactors, assertVisible }: SecondFactorRouteDeps): r
       summary: 'Ten new recovery codes in the place of all others, shown this once',
       reply: { status: 201, body: RecoveryCodesReply },
       handle: async (request) => ({
-        body: { recoveryCodes: await secondFactors.renewRecoveryCodes(assertSession(request).actor) },
+        body: { recoveryCodes: await secondFactors.renewRecoveryCodes(ownSession(request).actor) },
       }),
     }),
     defineRoute({
@@ -80,7 +80,7 @@ function laterRoutes({ secondFactors, assertVisible }: SecondFactorRouteDeps): r
       summary: "Remove one's second factor; ends one's other sessions",
       reply: { status: 204 },
       async handle(request) {
-        const { actor, sessionId } = assertSession(request);
+        const { actor, sessionId } = ownSession(request);
         await secondFactors.remove(actor, actor.id, sessionId);
         return {};
       },
@@ -102,12 +102,6 @@ function laterRoutes({ secondFactors, assertVisible }: SecondFactorRouteDeps): r
       },
     }),
   ];
-}
-
-/** Throws `session-not-found`: only somebody who signed in has one of his own. */
-function assertSession({ actor, sessionId }: Pick<AdminRequest, 'actor' | 'sessionId'>) {
-  if (sessionId === undefined) throw new Problem('session-not-found');
-  return { actor, sessionId };
 }
 
 function toReply(status: SecondFactorStatus | undefined): SecondFactorReply {

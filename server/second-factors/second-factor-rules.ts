@@ -14,11 +14,13 @@ export interface CodeFailures {
 /**
  * Milliseconds until the next code of an authenticator is looked at. Who gets so far has the password: five wrong codes
  * go, then the wait doubles from half a minute to an hour. Recovery codes are too long to be guessed and never wait.
+ * A failure further ahead than its wait is one of a clock that was put right since: it must lock nobody out until then.
  */
 export function codeWaitMs({ failures, failedAt }: CodeFailures, nowMs: number): number {
   if (failures < FREE_FAILURES || failedAt === null) return 0;
   const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(failures - FREE_FAILURES, 20));
-  return Math.max(0, failedAt.getTime() + wait - nowMs);
+  const leftMs = failedAt.getTime() + wait - nowMs;
+  return leftMs > 2 * wait ? 0 : Math.max(0, leftMs);
 }
 
 export type GivenCode = { readonly kind: 'totp' | 'recovery'; readonly code: string };

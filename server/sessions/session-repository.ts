@@ -1,4 +1,3 @@
-import { clampedText } from './session-origin.js';
 import type { Role } from '../access/actor.js';
 import { keysetOf, pageOf, parsePage, type ListOrder, type Page, type PlainPageQuery } from '../admin-api/page.js';
 import type { Sql } from '../database/sql.js';
@@ -109,8 +108,7 @@ export function createSessionRepository(sql: Sql): SessionRepository {
       (await sql.query<LiveSession>(FIND, [secretHash, now, idleSince]))[0],
     listOfUser: (userId, limits, query) => listOfUser(sql, { userId, limits, query }),
     async insert({ id, secretHash, csrfHash, userId, createdAt, expiresAt, sourceAddress, userAgent }) {
-      const agent = clampedText(userAgent);
-      await sql.query(INSERT, [id, secretHash, csrfHash, userId, createdAt, expiresAt, sourceAddress, agent]);
+      await sql.query(INSERT, [id, secretHash, csrfHash, userId, createdAt, expiresAt, sourceAddress, userAgent]);
     },
     holdUser: async (userId, passwordChangedAt) => (await countOf(HOLD_USER, [userId, passwordChangedAt])) === 1,
     async noteSignIn(userId, at, sourceAddress) {
@@ -141,7 +139,7 @@ async function listOfUser(sql: Sql, { userId, limits, query }: Listing): Promise
   const rows = await sql.query<ListedSession>(
     `SELECT sessions.id, sessions.created_at AS "createdAt", sessions.used_at AS "usedAt",
        sessions.expires_at AS "expiresAt", sessions.source_address AS "sourceAddress", sessions.user_agent AS "userAgent"
-     FROM sessions WHERE sessions.user_id::text = $1 AND sessions.expires_at > $2 AND sessions.used_at > $3
+     FROM sessions WHERE sessions.user_id = $1 AND sessions.expires_at > $2 AND sessions.used_at > $3
        AND ${keyset.condition} ORDER BY ${keyset.orderBy} LIMIT $4`,
     [userId, limits.now, limits.idleSince, page.limit + 1, ...keyset.parameters],
   );

@@ -2,6 +2,7 @@ import { Problem } from '../../lib/problem.js';
 import type { Scope } from '../access/scope.js';
 import { pageSchemaOf } from '../admin-api/dto-schemas.js';
 import { mapPage, PlainPageQuery, type Page } from '../admin-api/page.js';
+import { ownSession } from '../admin-api/own-session.js';
 import { defineRoute, type AdminRequest, type RouteDefinition } from '../admin-api/route.js';
 import type { SessionCookie } from '../admin-api/session-cookie.js';
 import { ProofBody, SessionDto, SessionReply, SignInBody } from './session-dto.js';
@@ -48,8 +49,10 @@ function currentRoutes({ sessions, cookie }: SessionRouteDeps): readonly RouteDe
       summary: 'Prove again who one is, for what asks for it; the cookie and the CSRF token change',
       body: ProofBody,
       reply: { status: 200, body: SessionReply },
-      async handle({ body: { password, code }, actor: { name, sourceAddress }, sessionId }) {
-        if (sessionId === undefined) throw new Problem('session-not-found');
+      async handle(request) {
+        const { actor, sessionId } = ownSession(request);
+        const { name, sourceAddress } = actor;
+        const { password, code } = request.body;
         return answer(await sessions.prove(sessionId, { name, password, code, sourceAddress }));
       },
     }),
@@ -67,8 +70,8 @@ function currentRoutes({ sessions, cookie }: SessionRouteDeps): readonly RouteDe
       path: '/sessions/current',
       summary: 'Sign out',
       reply: { status: 204 },
-      async handle({ sessionId, actor }) {
-        if (sessionId === undefined) throw new Problem('session-not-found');
+      async handle(request) {
+        const { actor, sessionId } = ownSession(request);
         await sessions.end(sessionId, actor);
         return { headers: { 'Set-Cookie': cookie.clear() } };
       },
@@ -96,9 +99,9 @@ function ownRoutes({ sessions }: SessionRouteDeps): readonly RouteDefinition[] {
       path: '/sessions/:id',
       summary: "End one of one's own sessions",
       reply: { status: 204 },
-      async handle({ params, actor, sessionId }) {
-        if (sessionId === undefined) throw new Problem('session-not-found');
-        await sessions.end(params['id'] ?? '', actor);
+      async handle(request) {
+        const { actor } = ownSession(request);
+        await sessions.end(request.params['id'] ?? '', actor);
         return {};
       },
     }),
@@ -145,7 +148,8 @@ async function showCurrent(
   { sessions, cookie }: Pick<SessionRouteDeps, 'sessions' | 'cookie'>,
   request: AdminRequest<unknown, unknown>,
 ) {
-  const secret = request.sessionId === undefined ? undefined : cookie.read(String(request.headers['cookie'] ?? ''));
+  ownSession(request);
+  const secret = cookie.read(String(request.headers['cookie'] ?? ''));
   const shown = secret === undefined ? undefined : await sessions.show(secret);
   if (!shown) throw new Problem('session-not-found');
   return { body: toReply(shown) };

@@ -1,6 +1,7 @@
 import type { Clock } from '../../lib/clock.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
+import { cleanName } from '../../lib/shown-name.js';
 import { owedBy, PROOF_LASTS_MS, type AccessRules, type Owed } from '../access/access-rules.js';
 import type { Actor } from '../access/actor.js';
 import type { Identity } from '../access/authenticator.js';
@@ -13,6 +14,8 @@ import { csrfTokenOf, hashSecret, newSessionSecret } from './session-secret.js';
 
 /** The time of the last call is stored this often at most. */
 const TOUCH_MS = 60_000;
+/** What a browser calls itself is kept so far. */
+const USER_AGENT = { max: 256, fallback: '' };
 
 export interface SessionServiceDeps extends ProofDeps {
   readonly clock: Clock;
@@ -122,7 +125,8 @@ function newSecret({ random }: SessionServiceDeps) {
 }
 
 function signIn(deps: SessionServiceDeps, attempt: SignIn): Promise<OpenedSession> {
-  const { sourceAddress, userAgent } = attempt;
+  const { sourceAddress } = attempt;
+  const userAgent = attempt.userAgent === null ? null : cleanName(attempt.userAgent, USER_AGENT);
   return proveUser(deps, attempt, async (sql, actor) => {
     const sessions = createSessionRepository(sql);
     const { secret, stored } = newSecret(deps);

@@ -1,5 +1,6 @@
 import { scrypt, timingSafeEqual, type ScryptOptions } from 'node:crypto';
 import { promisify } from 'node:util';
+import { createGate } from '../../lib/gate.js';
 import { Problem } from '../../lib/problem.js';
 import type { Random } from '../../lib/random.js';
 
@@ -21,8 +22,11 @@ const BLOCK_SIZE = 8;
 const PARALLELISM = 1;
 const KEY_BYTES = 32;
 const SALT_BYTES = 16;
-const RUNNING_AT_MOST = 2;
-const WAITING_AT_MOST = 32;
+const GATE = {
+  width: 2,
+  length: 32,
+  refusal: () => new Problem('too-many-requests', { detail: 'Many sign in at once; try again.', retryAfterSeconds: 2 }),
+};
 const STORED = /^scrypt\$(\d{1,2})\$([A-Za-z0-9_-]+)\$([A-Za-z0-9_-]+)$/;
 
 /**
@@ -30,11 +34,11 @@ const STORED = /^scrypt\$(\d{1,2})\$([A-Za-z0-9_-]+)\$([A-Za-z0-9_-]+)$/;
  * each takes 128 MiB; beyond 32 waiting ones `too-many-requests` is thrown.
  */
 export function createPasswordHasher({ random, log2N = 17 }: PasswordHasherOptions): PasswordHasher {
-  const limited = createLimiter();
+  const gate = createGate(GATE);
   const decoySalt = random.bytes(SALT_BYTES);
   const decoyKey = random.bytes(KEY_BYTES);
   const run = (password: string, salt: Buffer, cost: number) =>
-    limited(() => derive(password.normalize('NFKC'), salt, KEY_BYTES, costOptions(cost)));
+    gate(() => derive(password.normalize('NFKC'), salt, KEY_BYTES, costOptions(cost)));
   return {
     async hash(password) {
       const salt = random.bytes(SALT_BYTES);
@@ -61,24 +65,4 @@ function parse(stored: string): { readonly cost: number; readonly salt: Buffer; 
   const bytes = Buffer.from(key, 'base64url');
   if (bytes.length !== KEY_BYTES) return undefined;
   return { cost: Number(cost), salt: Buffer.from(salt, 'base64url'), key: bytes };
-}
-
-/** Runs two at once; the others wait in order. */
-function createLimiter(): <T>(work: () => Promise<T>) => Promise<T> {
-  const waiting: (() => void)[] = [];
-  let running = 0;
-  return async (work) => {
-    if (running >= RUNNING_AT_MOST) {
-      if (waiting.length >= WAITING_AT_MOST)
-        throw new Problem('too-many-requests', { detail: 'Many sign in at once; try again.', retryAfterSeconds: 2 });
-      await new Promise<void>((resolve) => waiting.push(resolve));
-    } else running += 1;
-    try {
-      return await work();
-    } finally {
-      const next = waiting.shift();
-      if (next) next();
-      else running -= 1;
-    }
-  };
 }

@@ -109,9 +109,9 @@ function ownPasswordRoute({ users, backoff, clearCookie }: UserRouteDeps): Route
       assertMayTry(backoff, attempt);
       if (!(await users.verify(actor.name, body.currentPassword)).isRight)
         throw invalidFields([{ pointer: '#/currentPassword', detail: 'is wrong' }]);
+      backoff.succeeded(attempt);
       if (body.newPassword.normalize('NFKC') === body.currentPassword.normalize('NFKC'))
         throw invalidFields([{ pointer: '#/newPassword', detail: 'is the present one' }]);
-      backoff.succeeded(attempt);
       await users.changePassword(actor, actor.id, { password: body.newPassword, mustChangePassword: false });
       return { headers: { 'Set-Cookie': clearCookie() } };
     },

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 
 interface Operation {
   readonly 'x-permission'?: string;
+  readonly 'x-reach'?: string;
 }
 
 interface OpenApiFile {
@@ -77,6 +78,13 @@ const OPERATORS_PARTS = ['policies', 'computers', 'alerts', 'maintenance-windows
 const ADMINISTRATORS = ['post /computers/{id}/revoke', 'delete /computers/{id}'];
 /** What is served before anybody signs in. */
 const PUBLIC = ['post /sessions', 'get /openapi.json'];
+/** First parts of paths that concern the whole manager, and how the pages call them. */
+const CLOSED_TO_BOUND_ROLES: readonly (readonly [part: string, called: string])[] = [
+  ['audit', 'audit'],
+  ['notification-channels', 'notification channels'],
+  ['notification-routes', 'notification routes'],
+  ['system', '/system'],
+];
 /** Everybody's own. */
 const OWN = /^\w+ \/(sessions\/|users\/current\/)/;
 
@@ -112,4 +120,14 @@ describe('the REST contract', () => {
     const declared = operations.map(({ path, method, operation }) => [method, path, operation['x-permission']]);
     expect(declared).to.deep.equal(operations.map(({ path, method }) => [method, path, permissionOf(method, path)]));
   });
+
+  for (const page of ['README.md', 'docs/security.md', 'docs/operations.md'])
+    it(`is closed to bound roles where ${page} says so`, () => {
+      const text = readFileSync(page, 'utf8');
+      const closed = operations.filter(({ operation }) => operation['x-reach'] === 'manager');
+      const parts = new Set(closed.map(({ path }) => path.split('/')[1] ?? ''));
+      expect([...parts].toSorted()).to.deep.equal(CLOSED_TO_BOUND_ROLES.map(([part]) => part));
+      const line = text.split('\n').find((one) => one.includes('notification channels') && one.includes('/system'));
+      for (const [part, called] of CLOSED_TO_BOUND_ROLES) expect(line, part).to.include(called);
+    });
 });

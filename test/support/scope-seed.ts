@@ -70,8 +70,20 @@ export class ScopeSeed {
          severity, message) VALUES ($1, $2, $3, 'log', 'e', 1, 0, $4, 'k', 'info', $5)`,
       [event, toRfc3339(forest.clock.wall()), id, forest.clock.fleet(), this.model.things.at(-1)?.name],
     );
+    await this.#certificate(id);
     this.#add('command', (await make(`/computers/${id}/commands`, { type: 'ping' })).id, { owner });
     await this.#window({ computerId: id }, owner);
+  }
+
+  /** One each, so that a list of certificates is one of computers. */
+  async #certificate(computerId: string): Promise<void> {
+    const { query, forest } = this.world;
+    const [now, end] = [0, HOUR_MS].map((ms) => toRfc3339(forest.clock.wall() + ms));
+    await query(
+      `INSERT INTO certificates (serial, computer_id, key_digest, pem, not_before, not_after, issued_at)
+       VALUES ($1, $2, $3, 'pem', $4, $5, $4)`,
+      [randomUUID(), computerId, Buffer.alloc(32), now, end],
+    );
   }
 
   async #alert(

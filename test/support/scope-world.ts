@@ -69,6 +69,7 @@ function routesOver(database: TestDatabase, forest: ForestWorld): readonly Route
     agentUrl: () => 'https://manager.example:4120',
     prober: { probe: async () => ({ result: 'unreachable', detail: null, hostUp: null }) },
     system: { system: () => ({}), jobs: () => [] },
+    ownCertificates: () => [{ name: 'of somebody else', notAfter: clock.wall() }],
   });
   return composeRoutes(deps).routes;
 }

@@ -28,6 +28,8 @@ interface List {
   readonly kind: Kind;
   readonly query?: string;
   readonly idsOf?: (body: Record<string, unknown>) => string[];
+  /** What is no page tells how many there are, and not which. */
+  readonly countOf?: (body: Record<string, unknown>) => unknown;
 }
 
 type Tree = { readonly id: string; readonly children: readonly Tree[] };
@@ -37,6 +39,11 @@ const flat = (nodes: readonly Tree[]): string[] => nodes.flatMap(({ id, children
 export const LISTS: Readonly<Record<string, List>> = {
   '/alerts': { kind: 'alert' },
   '/api-keys': { kind: 'key' },
+  '/certificates': {
+    kind: 'computer',
+    idsOf: ({ items }) => (items as { computerId: string }[]).map(({ computerId }) => computerId),
+  },
+  '/certificates/forecast': { kind: 'computer', countOf: ({ computers }) => computers },
   '/computers': { kind: 'computer' },
   '/enrollment-tokens': { kind: 'token' },
   '/events': { kind: 'event' },
@@ -136,6 +143,8 @@ export function namingRequests(
     'get /alerts': ['policyId', 'computerId', 'incidentId', 'assignee'].map((member, place) =>
       get(`/alerts?${member}=${encodeURIComponent([policy, computer, alert, userName][place] ?? '')}`),
     ),
+    'get /certificates': [get(`/certificates?policyId=${policy}`), get(`/certificates?computerId=${computer}`)],
+    'get /certificates/forecast': [get(`/certificates/forecast?policyId=${policy}`)],
     'get /maintenance-windows': [get(`/maintenance-windows?computerId=${computer}`)],
     'get /notification-deliveries': [
       get(`/notification-deliveries?alertId=${alert}`),

@@ -67,14 +67,25 @@ describe('the admin port over TLS', function () {
     expect((await send(change, agent)).status).to.equal(403);
   });
 
-  it('shows metrics to a caller who may read only', async () => {
+  it('shows metrics only to a caller who may read everything', async () => {
     expect((await send({ method: 'GET', path: '/metrics' })).status).to.equal(401);
     const { cookie, token } = await signIn();
     const headers = { cookie: cookie.split(';')[0]!, 'x-csrf-token': token, 'content-type': 'application/json' };
     const body = JSON.stringify({ name: 'prometheus', role: 'auditor' });
     const made = await send({ method: 'POST', path: '/api/v1/api-keys', headers, body });
     const authorization = `Bearer ${String(JSON.parse(made.text).key)}`;
-    expect((await send({ method: 'GET', path: '/metrics', headers: { authorization } })).status).to.equal(200);
+    const metrics = () => send({ method: 'GET', path: '/metrics', headers: { authorization } });
+    expect((await metrics()).status).to.equal(200);
+    // They are of the whole manager.
+    await database.pool.query(
+      `WITH site AS (
+         INSERT INTO policies (id, name, description, settings, locks, revision, created_at, updated_at, verdict_rules_fleet_ms)
+         VALUES ($1, 'Site', '', '{}', '{}', 1, $2, $2, 0) RETURNING policies.id)
+       UPDATE api_keys SET policy_id = site.id FROM site WHERE api_keys.name = 'prometheus'`,
+      [COMPUTER, new Date()],
+    );
+    const refused = await metrics();
+    expect([refused.status, JSON.parse(refused.text).type]).to.deep.equal([403, '/problems/beyond-scope']);
   });
 
   it('refuses a foreign origin, that of plain HTTP too', async () => {

@@ -40,6 +40,16 @@ describe('an agent that is dialled for a renewal', function () {
     folder.remove();
   });
 
+  /** An exchange of the agent's own, which a renewal begins, may be in flight. */
+  const dialled = async (): Promise<void> => {
+    let answer = await dial(manager, target());
+    await until('its own exchange has ended', async () => {
+      if (answer.code === 'exchange-in-progress') answer = await dial(manager, target());
+      return answer.code !== 'exchange-in-progress';
+    });
+    expect(answer.status).to.equal(204);
+  };
+
   const ask = async () => {
     const dialer = new ListenerDialer(port(), managerIdentity(manager));
     const base = { protocolVersion: 1, computerId: daemon.computerId };
@@ -68,7 +78,7 @@ describe('an agent that is dialled for a renewal', function () {
     expect((await post({ ...base, renewed })).status).to.equal(204);
     dialer.close();
     expect(await shown()).to.equal(issued.serial);
-    expect((await dial(manager, target())).status).to.equal(204);
+    await dialled();
     await until('it is put in place', () => !existsSync(directory().renewalFile));
     expect(daemon.status().certificate.serial).to.equal(issued.serial);
     expect(readIdentity(directory())!.keyPem).to.equal(before.keyPem);
@@ -88,7 +98,7 @@ describe('an agent that is dialled for a renewal', function () {
       dialer.close();
       expect(await shown()).to.equal(serial);
     }
-    expect((await dial(manager, target())).status).to.equal(204);
+    await dialled();
     expect(daemon.status().certificate.serial).to.equal(serial);
   });
 
@@ -100,6 +110,20 @@ describe('an agent that is dialled for a renewal', function () {
     const { dialer, base, post } = await ask();
     const answer = await post({ ...base, computerId: '99999999-9999-4999-8999-999999999999' });
     expect(answer.code).to.equal('identity-mismatch');
+    dialer.close();
+  });
+
+  it('answers no address any more that was taken off the list, on a connection that is open too', async () => {
+    const { dialer, base, post } = await ask();
+    expect((await post(base)).status).to.equal(200);
+    manager.setSettings({
+      communicationDirection: 'bidirectional',
+      connectionMode: 'perHeartbeat',
+      listenerAllowedSources: ['10.0.0.0/8'],
+    });
+    await dialled();
+    expect((await post(base)).code).to.equal('forbidden');
+    expect(dialer.sockets.size).to.equal(1);
     dialer.close();
   });
 });

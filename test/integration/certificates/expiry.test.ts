@@ -48,6 +48,7 @@ describe('the dates of certificates', () => {
   beforeEach(async () => {
     for (const table of ['alert_outbox', 'alerts', 'certificates', 'computer_status', 'computer_live', 'computers'])
       await database.pool.query(`DELETE FROM ${table}`);
+    await database.pool.query('DELETE FROM policies WHERE parent_id IS NOT NULL');
     await changePolicy(database.pool, {});
     await settings.refresh();
   });
@@ -66,6 +67,19 @@ describe('the dates of certificates', () => {
       ...(renews === undefined ? {} : { renews }),
     });
     return serial;
+  };
+  /** To a policy that is made for it. */
+  const moveBelow = async (computerId: string): Promise<string> => {
+    const below = randomUUID();
+    await database.pool.query(
+      `INSERT INTO policies (id, parent_id, name, description, settings, locks, revision, created_at, updated_at,
+         verdict_rules_fleet_ms)
+       SELECT $2::uuid, id, 'below ' || $2::text, '', '{}', '{}', 1, created_at, updated_at, verdict_rules_fleet_ms
+       FROM policies WHERE id = $1`,
+      [POLICY_ID, below],
+    );
+    await database.pool.query('UPDATE computers SET policy_id = $2 WHERE id = $1', [computerId, below]);
+    return below;
   };
   const alerts = async () => {
     const { rows } = await database.pool.query<{ subject: string; state: string; reason: string }>(
@@ -103,6 +117,21 @@ describe('the dates of certificates', () => {
       await database.pool.query('UPDATE computers SET overrides = NULL WHERE id = $1', [web1]);
       await job.run(signal);
       expect(await open()).to.deep.equal([]);
+    });
+
+    it('and leaves it as it is while the settings of a new policy are not known yet', async () => {
+      const [web1 = '', db1 = ''] = await addComputers(database.pool, 2);
+      await issue(web1, [-29, 1]);
+      await job.run(signal);
+      await issue(db1, [-29, 1]);
+      for (const id of [web1, db1]) await moveBelow(id);
+      await job.run(signal);
+      expect(await open()).to.deep.equal([web1]);
+      await changePolicy(database.pool, {});
+      await settings.refresh();
+      await job.run(signal);
+      expect(await open()).to.have.members([web1, db1]);
+      expect(await alerts()).to.have.length(2);
     });
 
     it('says that it has expired where nobody was there to look', async () => {
@@ -196,6 +225,21 @@ describe('the dates of certificates', () => {
       expect(shown).to.deep.include({ state: 'valid', computerName: 'web', renews: first, revokedAt: null });
       expect(shown?.usedAt).to.equal(new Date(clock.now).toISOString());
     });
+  });
+
+  it('are neither listed nor forecast below a policy that the reader may not see, though it stands above the scope', async () => {
+    const [web1 = ''] = await addComputers(database.pool, 1);
+    const below = await moveBelow(web1);
+    await issue(web1, [0, 30]);
+    const scope = Scope.subtrees([below]);
+    const counts = async (policyId: string) => {
+      const query = { policyId };
+      const { body: page } = await call<Page<CertificateDto>>('get', '/certificates', { query, scope });
+      const { body: forecast } = await call<ForecastDto>('get', '/certificates/forecast', { query, scope });
+      return [page.items.length, forecast.computers];
+    };
+    expect(await counts(below)).to.deep.equal([1, 1]);
+    expect(await counts(POLICY_ID)).to.deep.equal([0, 0]);
   });
 
   it('are forecast by day: one certificate of each computer, its newest', async () => {

@@ -44,18 +44,19 @@ describe("the manager's own certificate", function () {
     const clock = { wall: () => port.world.clock.now };
     return openManagerIdentity({ dir, authority: port.authority, node: 'node-1', hosts: ['localhost'], clock });
   };
-  const made = async (others: () => OwnCertificate[] = () => []) => {
+  const made = async (others: () => OwnCertificate[] = () => [], again = reopen) => {
     const shown: ManagerIdentity[] = [];
     const random = createSystemRandom();
     const certificate = createManagerCertificate({
       node: 'node-1',
       identity: await reopen(),
-      reopen,
+      reopen: again,
       others,
       renew(identity) {
         shown.push(identity);
         port.server.renew(identity);
       },
+      showAdmin: () => undefined,
       alerts: createAlertWriter({ random }),
       inTransaction: createHotTransaction(createPoolUnitOfWork(database.pool, { clock: port.world.clock, random })),
       fleetClock: port.world.clock,
@@ -128,6 +129,25 @@ describe("the manager's own certificate", function () {
     others = [{ name: 'admin', notAfter: port.world.clock.now + 200 * DAY_MS }];
     await certificate.look();
     expect(await openAlerts()).to.deep.equal([]);
+  });
+
+  it('raises an alert for its own where it cannot be renewed', async () => {
+    const full = new Error('no space left on the device');
+    const { certificate } = await made(undefined, () => Promise.reject(full));
+    const { now } = port.world.clock;
+    const end = certificate.certificates()[0]!.notAfter;
+    const looked = () =>
+      certificate.look().then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+    port.world.clock.now = end - 31 * DAY_MS;
+    expect(await looked(), 'the job says so').to.equal(full);
+    expect(await openAlerts()).to.deep.equal([]);
+    port.world.clock.now = end - 29 * DAY_MS;
+    await looked();
+    expect(await openAlerts()).to.deep.equal(['manager/node-1 manager']);
+    port.world.clock.now = now;
   });
 
   it('lets no manager start that has less than a day of it, unless that is forced', () => {

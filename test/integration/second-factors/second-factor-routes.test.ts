@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { totpCode, totpStep } from '../../../server/access/totp.js';
+import { toBase32, totpCode, totpStep } from '../../../server/access/totp.js';
 import { fromBase32 } from '../../support/base32.js';
 import { useDatabase } from '../../support/database.js';
 import type { ApiClient } from '../../support/api-client.js';
@@ -73,7 +73,7 @@ describe('second factors', function () {
     const begun = await client.post<{ secret: string }>(FACTOR, undefined);
     expect(await client.get(FACTOR)).to.deep.equal({ state: 'begun', confirmedAt: null, recoveryCodesLeft: 0 });
     const wrong = await client.request('POST', `${FACTOR}/confirm`, { body: { code: '000000' } });
-    expect(wrong.status).to.be.oneOf([400]);
+    expect(wrong.status).to.equal(400);
     expect((await signIn('half')).status).to.equal(201);
     // Begun anew, the former secret is good for nothing.
     await client.post(FACTOR, undefined);
@@ -119,7 +119,7 @@ describe('second factors', function () {
     expect(await audited('user.second-factor-removed', id)).to.equal(1);
   });
 
-  it('have ten recovery codes, each good once, also where codes have to wait', async () => {
+  it('have ten recovery codes, each good once, however they are typed', async () => {
     const { name, id, recoveryCodes } = await own('lost');
     const [first = '', second = ''] = recoveryCodes;
     const statuses = [
@@ -129,9 +129,6 @@ describe('second factors', function () {
     ];
     expect(statuses).to.deep.equal([201, 401, 201]);
     expect(await audited('user.recovery-code-used', id)).to.equal(2);
-    const { rows } = await database.pool.query<{ text: string }>('SELECT c::text AS text FROM recovery_codes c');
-    for (const code of recoveryCodes)
-      for (const { text } of rows) expect(text).not.to.contain(code).and.not.contain(code.replaceAll('-', ''));
   });
 
   it('replace all recovery codes when new ones are asked for', async () => {
@@ -184,11 +181,16 @@ describe('second factors', function () {
   });
 
   it('leave neither secret nor code in any table or audit row (T21)', async () => {
-    const { secret } = await own('canary');
+    const { secret, recoveryCodes } = await own('canary');
+    const written = [secret.toString('base64url'), secret.toString('base64'), toBase32(secret), secret.toString('hex')];
+    const codes = [...recoveryCodes, ...recoveryCodes.map((code) => code.replaceAll('-', ''))];
+    // Bytes are shown in hexadecimal digits.
+    const plain = [...written, ...codes].flatMap((text) => [text, Buffer.from(text).toString('hex')]);
     const tables = ['second_factors', 'recovery_codes', 'audit_log', 'sessions', 'users'];
     for (const table of tables) {
       const { rows } = await database.pool.query<{ text: string }>(`SELECT t::text AS text FROM ${table} t`);
-      for (const { text } of rows) expect(text).not.to.contain(secret.toString('hex'));
+      expect(rows, table).not.to.deep.equal([]);
+      for (const { text } of rows) for (const form of plain) expect(text, table).not.to.contain(form);
     }
   });
 

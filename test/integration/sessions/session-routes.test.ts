@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { createSessionRepository } from '../../../server/sessions/session-repository.js';
 import { useDatabase } from '../../support/database.js';
 import { ADMIN_PASSWORD, startAdminWorld, type AdminWorld } from '../admin-api/admin-world.js';
 
@@ -62,6 +63,44 @@ describe('sessions', function () {
     expect((await admin.request('DELETE', `/users/${id}/sessions`)).status).to.equal(204);
     expect((await one.request('GET', '/sessions')).status).to.equal(401);
     await admin.request('DELETE', `/users/${id}`);
+  });
+
+  it('show what a browser called itself as one short line without anything unseen', async () => {
+    const admin = await world.admin();
+    const { name, password } = { name: 'browsing', password: 'of browsing alone' };
+    const { id } = await admin.post<{ id: string }>('/users', { name, role: 'auditor', password });
+    const headers = { 'user-agent': `\u00adCurl\u0085\u00e9 ${'x'.repeat(300)}` };
+    const body = { name, password };
+    expect((await world.client().request('POST', '/sessions', { body, headers })).status).to.equal(201);
+    const { items } = await admin.get<{ items: { userAgent: string }[] }>(`/users/${id}/sessions`);
+    expect(items.map(({ userAgent }) => userAgent)).to.deep.equal([`Curl\u00e9 ${'x'.repeat(250)}`]);
+    await admin.request('DELETE', `/users/${id}`);
+  });
+
+  it('of a user are found by the index', async () => {
+    const admin = await world.admin();
+    const { user } = await admin.get<{ user: { id: string } }>('/sessions/current');
+    const client = await database.pool.connect();
+    const plan: string[] = [];
+    const explain = {
+      async query<T>(text: string, parameters: readonly unknown[] = []): Promise<T[]> {
+        const { rows } = await client.query<{ 'QUERY PLAN': string }>(`EXPLAIN ${text}`, [...parameters]);
+        plan.push(...rows.map((row) => row['QUERY PLAN']));
+        return [];
+      },
+    };
+    try {
+      await client.query('BEGIN; SET LOCAL enable_seqscan = off');
+      await createSessionRepository(explain).listOfUser(
+        user.id,
+        { now: new Date(), idleSince: new Date(0) },
+        { limit: 10 },
+      );
+    } finally {
+      await client.query('ROLLBACK');
+      client.release();
+    }
+    expect(plan.join('\n')).to.contain('sessions_user');
   });
 
   it('page', async () => {

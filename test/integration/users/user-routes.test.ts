@@ -100,7 +100,8 @@ describe('users', function () {
     }
     const change = (newPassword: string) =>
       given.request('POST', '/users/current/password', { body: { currentPassword: PASSWORD, newPassword } });
-    expect((await change(PASSWORD)).status).to.equal(400);
+    // The present one is no guess, however often it is sent.
+    for (let tries = 0; tries < 6; tries += 1) expect((await change(PASSWORD)).status).to.equal(400);
     expect((await change('one of his own')).status).to.equal(204);
     await given.signIn('given', 'one of his own');
     expect((await given.request('GET', '/users')).status).to.equal(200);

@@ -25,8 +25,12 @@ function handWorld() {
     monotonic: () => world.now,
     sleep: (_ms: number, signal?: AbortSignal) =>
       new Promise<void>((resolve) => {
-        world.sleepers.push(resolve);
-        signal?.addEventListener('abort', () => resolve(), { once: true });
+        const wake = () => resolve();
+        signal?.addEventListener('abort', wake, { once: true });
+        world.sleepers.push(() => {
+          signal?.removeEventListener('abort', wake);
+          wake();
+        });
       }),
   };
   const send = (id: string, reason: WakeReason) => {
@@ -69,16 +73,29 @@ describe('agents that wait to be woken', () => {
     await queue.stop();
   });
 
-  it('do not wait for those that never report, nor for those that are gone', async () => {
+  for (const { load, patienceMs } of [
+    { load: 0.05, patienceMs: 250 },
+    { load: 0.2, patienceMs: 3000 },
+  ])
+    it(`wait ${patienceMs} ms for those that never report at a load of ${load}, and for none that is gone`, async () => {
+      const { world, queue } = handWorld();
+      world.load = load;
+      world.gone.add('agent-0');
+      queue.add(ids(600), 'heartbeat');
+      expect(world.sent).to.have.length(256);
+      await world.pass(patienceMs - 1);
+      expect(world.sent).to.have.length(256);
+      await world.pass(1);
+      expect(world.sent).to.have.length(512);
+      await queue.stop();
+      expect(queue.waiting()).to.equal(0);
+    });
+
+  it('are woken soon though thousands before them do not answer', async () => {
     const { world, queue } = handWorld();
-    world.gone.add('agent-0');
-    queue.add(ids(600), 'heartbeat');
-    expect(world.sent).to.have.length(256);
-    await world.pass(2999);
-    expect(world.sent).to.have.length(256);
-    await world.pass(1);
-    expect(world.sent).to.have.length(512);
+    queue.add([...ids(5000), 'answers'], 'settings');
+    for (let step = 0; step < 5000 / 20; step += 1) await world.pass(20);
+    expect(world.sent.at(-1)).to.deep.equal({ id: 'answers', reason: 'settings' });
     await queue.stop();
-    expect(queue.waiting()).to.equal(0);
   });
 });

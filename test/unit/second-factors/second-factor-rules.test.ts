@@ -20,6 +20,13 @@ describe('codes of a second factor', () => {
     expect(codeWaitMs({ failures: 9, failedAt: null }, 0)).to.equal(0);
   });
 
+  it('wait no longer because they failed by a clock that was far ahead', () => {
+    expect(waitAfter(1_000_000, -365 * 86_400_000)).to.equal(0);
+    expect(waitAfter(5, -30_001)).to.equal(0);
+    expect(waitAfter(5, -30_000)).to.equal(60);
+    expect(waitAfter(5, -10_000)).to.equal(40);
+  });
+
   for (const [typed, kind, code] of [
     ['123456', 'totp', '123456'],
     ['123 456', 'totp', '123456'],
