@@ -79,6 +79,7 @@ async function readKept(opened: OpenedStore, deps: Pick<Opened, 'options' | 'ide
   } catch (error) {
     if (!hadDisk || !store.failure) throw error;
     const mended = await store.recover(deps.options.clock);
+    if (mended) store.findings.add({ mended });
     return { ...opened, mended: mended ?? opened.mended, ...(await readAll(store, deps)) };
   }
 }
@@ -99,7 +100,7 @@ async function composeOn(kept: Kept, { options, identity: found, cleanup }: Open
   const credentials = new CredentialStore(options.directory, found);
   const { identity } = credentials;
   const { clock, random, log, bootId } = options;
-  const { store, state, spool, journal, mended, torn } = kept;
+  const { store, state, spool, journal, mended } = kept;
   const settings = new Settings(state, spool);
   const { makeCollectors, ...telemetry } = composeTelemetry(options, state);
   // A lost database does not make an agent new.
@@ -111,7 +112,9 @@ async function composeOn(kept: Kept, { options, identity: found, cleanup }: Open
   const parts = () => owners.map(({ part }) => part).filter((part) => part !== undefined);
   const known = { clock, random, log, bootId, state, spool, settings, lock };
   const base = { ...known, ...telemetry, directions, firewall, transport, renewal };
-  const observer = new Observer({ ...base, store, journal, makeCollectors, parts, restart: options.restart });
+  const { findings } = store;
+  const seen = { ...base, store, findings, journal };
+  const observer = new Observer({ ...seen, makeCollectors, parts, restart: options.restart });
   const incarnation = incarnationOf(options, identity);
   const commands = composeAgentCommands({
     ...base,
@@ -143,8 +146,6 @@ async function composeOn(kept: Kept, { options, identity: found, cleanup }: Open
     ...base,
     options,
     identity,
-    mended,
-    torn,
     cleanup,
     observer,
     loop,

@@ -17,7 +17,7 @@ import {
   type UninstallCommand,
 } from './service/service-arguments.js';
 import type { ServiceManager } from './service/notifier.js';
-import { MAX_MESSAGE_LENGTH, spoolableData } from './spool/event-intake.js';
+import { MAX_MESSAGE_LENGTH, numberFault, spoolableData } from './spool/event-intake.js';
 import { toStorableCut } from './storable.js';
 import { parseManagerUrl, type ManagerAddress } from './transport/tls-connection.js';
 
@@ -147,6 +147,8 @@ const ASKS: ReadonlyMap<string, HelpCommand['command']> = new Map([
   ['version', 'version'],
   ['--version', 'version'],
 ]);
+/** Of every command: `--help` and `-h`. */
+const HELP_SWITCHES = ['help', 'h'];
 const STDIN = 0;
 const DEFAULT_DIRECTORY = 'agent-data';
 const PROXY_ACTIONS = ['set', 'list', 'clear', 'test'] as const;
@@ -185,7 +187,9 @@ export function parseCommand(argv: readonly string[], around: Surroundings): Age
   const parser = Object.hasOwn(PARSERS, command) ? PARSERS[command] : undefined;
   if (!parser) throw new UsageError([command === '' ? 'a command is missing' : `unknown command "${command}"`]);
   const [words, flagged] = splitWords(command, rest);
-  const flags = readFlags(flagged, { values: [...parser.flags.values, 'dir'], switches: parser.flags.switches });
+  const { values, switches } = parser.flags;
+  const flags = readFlags(flagged, { values: [...values, 'dir'], switches: [...switches, ...HELP_SWITCHES] });
+  if (HELP_SWITCHES.some((name) => flags.switches.has(name))) return { command: 'help' };
   const faults = [...flags.faults];
   const given = flags.values.get('dir') ?? DEFAULT_DIRECTORY;
   if (given === '') faults.push('--dir must not be empty');
@@ -437,7 +441,9 @@ function parseData(text: string | undefined, faults: string[]): unknown {
   }
   const errors: FieldError[] = [];
   spoolableData(data, errors);
+  const fault = errors.length === 0 ? numberFault(data, '') : undefined;
   faults.push(...errors.map(({ detail }) => `--data ${detail}`));
+  if (fault) faults.push(`--data${fault.pointer && ` ${fault.pointer}`} ${fault.detail}`);
   return data;
 }
 

@@ -17,13 +17,11 @@ import type { GoodbyeReason, SettingsOrder } from '../protocol/heartbeat-message
 import { createLocalHandler } from './local-socket/local-requests.js';
 import { serveLocalSocket, type LocalSocketServer } from './local-socket/socket-server.js';
 import type { Observer } from './observer.js';
+import { isPassingTrouble } from './passing-trouble.js';
 import type { Renewal } from './renewal.js';
 import { listProxies, type ProxyChange, type ProxyControl } from './proxies/proxy-control.js';
-import type { Mended } from './spool/durable-store.js';
 import type { IncomingEvent } from './spool/event-intake.js';
 import type { Spool } from './spool/spool.js';
-import { mendedEvent, tornEvent } from './spool/spool-events.js';
-import type { TornTail } from './spool/torn-tail.js';
 import type { ClockMoment, StateStore } from './state-store.js';
 import type { HeldTransport } from './transport/held-transport.js';
 import { toStatus, type AgentStatus } from './status.js';
@@ -31,8 +29,6 @@ import { toStatus, type AgentStatus } from './status.js';
 export interface DaemonParts {
   readonly options: AgentOptions;
   readonly identity: Identity;
-  readonly mended: Mended | undefined;
-  readonly torn: TornTail | undefined;
   readonly cleanup: CleanupStack;
   readonly state: StateStore;
   readonly spool: Spool;
@@ -116,11 +112,10 @@ export class Daemon implements Lifecycle {
   }
 
   async #start(): Promise<void> {
-    const { options, loop, directions, firewall, firstSettings, mended, torn } = this.#parts;
+    const { options, loop, directions, firewall, firstSettings, observer } = this.#parts;
     // Before anything is opened: a computer that was isolated is so again.
     await firewall.apply();
-    if (mended) await this.#report(mendedEvent(mended));
-    if (torn) await this.#report(tornEvent(torn));
+    await this.#spooling('spool-damaged', () => observer.tellFindings());
     await this.#report({
       kind: 'agent-started',
       severity: 'info',
@@ -132,7 +127,7 @@ export class Daemon implements Lifecycle {
     this.#watchMetrics();
     await this.#parts.endpoint.start();
     await directions.start(firstSettings);
-    await this.#parts.observer.observe();
+    await observer.observe();
     await this.#parts.commands.runner.start();
     loop.start();
     const { signal } = this.#watching;
@@ -199,7 +194,7 @@ export class Daemon implements Lifecycle {
         }),
       });
     } catch (error) {
-      if (!isPassing(error)) throw error;
+      if (!isPassingTrouble(error)) throw error;
       options.log.error({ err: error }, 'The local socket cannot be opened');
     }
   }
@@ -273,17 +268,16 @@ export class Daemon implements Lifecycle {
   }
 
   /** A disk that fails must not end the agent. */
-  async #report(event: IncomingEvent): Promise<void> {
+  #report(event: IncomingEvent): Promise<void> {
+    return this.#spooling(event.kind, () => this.#parts.spool.append('control', event));
+  }
+
+  async #spooling(kind: string, action: () => Promise<unknown>): Promise<void> {
     try {
-      await this.#parts.spool.append('control', event);
+      await action();
     } catch (error) {
-      this.#parts.options.log.error({ err: error, kind: event.kind }, 'An event cannot be spooled');
+      this.#parts.options.log.error({ err: error, kind }, 'An event cannot be spooled');
       this.#parts.observer.spoolFailed(error);
     }
   }
-}
-
-/** Of the disk, not of the folder. */
-function isPassing(error: unknown): boolean {
-  return ['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'EMFILE', 'ENFILE'].includes((error as NodeJS.ErrnoException).code ?? '');
 }

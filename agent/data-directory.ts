@@ -1,11 +1,12 @@
-import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 import { writeDurably } from '../lib/durable-file.js';
 import { array, object, optional, readBy, sha256Hex, string, uuid, type TypeOf } from '../lib/schema.js';
 import { settingsOrderSchema } from '../protocol/heartbeat-messages.js';
 import { assertWhole, ownerOf } from './identity-check.js';
-import { assertOwnFolder, readOwnFile } from './own-files.js';
+import { assertOwnFolder, readOwnFile, tightenFolder } from './own-files.js';
+import { isPassingTrouble } from './passing-trouble.js';
 import { dropRenewal, readRenewal } from './renewal-file.js';
 import { UnusableFile } from './unusable-file.js';
 
@@ -72,9 +73,9 @@ export function prepareDirectory({ path }: DataDirectory): void {
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });
     assertOwnFolder(path);
-    chmodSync(path, 0o700);
+    tightenFolder(path);
   } catch (error) {
-    if (error instanceof UnusableFile) throw error;
+    if (error instanceof UnusableFile || isPassingTrouble(error)) throw error;
     throw unusableDirectory(path, error instanceof Error ? error.message : String(error));
   }
 }

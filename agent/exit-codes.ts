@@ -4,6 +4,7 @@ import { AlreadyEnrolled } from './enroll-directory.js';
 import { EnrollmentInputInvalid } from './enroll.js';
 import { LocalRefusal } from './local-socket/socket-client.js';
 import { StoreInUse } from './spool/durable-store.js';
+import { isPassingTrouble } from './passing-trouble.js';
 import { ManagerRefusal, TransportError } from './transport/transport-error.js';
 import { UnusableFile } from './unusable-file.js';
 
@@ -32,6 +33,8 @@ function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof ManagerRefusal) return exitOfRefusal(error.status);
   if (error instanceof TransportError) return error.code.startsWith('tls-') ? EXIT.refused : EXIT.notInContact;
   if (error instanceof LocalRefusal) return exitOfLocalRefusal(error);
+  // A supervisor tries again.
+  if (isPassingTrouble(error)) return EXIT.notInContact;
   if (isOfSystem(error)) return EXIT.usage;
   return KNOWN_ERRORS.find(({ type }) => error instanceof type)?.exit ?? EXIT.notInContact;
 }

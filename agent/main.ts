@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 import { createSystemClock } from '../lib/clock.js';
+import { outliveReaders } from '../lib/outlive-readers.js';
 import { createSystemRandom } from '../lib/random.js';
 import { runCommandLine } from './commands.js';
 import { processSurroundings } from './config.js';
@@ -31,6 +32,7 @@ function startAnother(): void {
   child.unref();
 }
 
+outliveReaders();
 // Overwrites the arguments, so that a token among them stays in the process list for the start of the process only.
 const argv = process.argv.slice(2);
 if (argv[0] === 'enroll') process.title = 'wardbeat-agent enroll';

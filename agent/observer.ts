@@ -8,8 +8,9 @@ import type { HostCollectors, HostSnapshot } from './collectors/host-collectors.
 import type { CommandJournal } from './commands/command-journal.js';
 import { ComponentWatch } from './component-watch.js';
 import { describe, type Store } from './spool/durable-store.js';
+import type { Findings } from './spool/findings.js';
 import type { Spool } from './spool/spool.js';
-import { mendedEvent, recoveredEvent } from './spool/spool-events.js';
+import { findingEvents, mendedEvent, recoveredEvent } from './spool/spool-events.js';
 import type { StateStore } from './state-store.js';
 
 export interface ObserverDeps {
@@ -18,6 +19,8 @@ export interface ObserverDeps {
   readonly log: Log;
   readonly store: Store;
   readonly spool: Spool;
+  /** Of the database. */
+  readonly findings: Pick<Findings, 'tell'>;
   readonly state: StateStore;
   readonly settings: Settings;
   readonly journal: Pick<CommandJournal, 'rewrite'>;
@@ -113,6 +116,7 @@ export class Observer {
     try {
       if (store.failure) await this.#reopenStore();
       if (!spool.hasRoom()) return this.spoolFailed(failure);
+      await this.tellFindings();
       await this.#tellOutage(describe(failure));
       this.#spoolError = undefined;
       this.#failingSince = undefined;
@@ -139,6 +143,14 @@ export class Observer {
     this.#isWithoutState = false;
     // Everything that was read at the start is read again.
     restart?.();
+  }
+
+  /** Throws what the disk does: then the rest is told later. */
+  async tellFindings(): Promise<void> {
+    const { findings, spool } = this.#deps;
+    await findings.tell(async (finding) => {
+      for (const event of findingEvents(finding)) await spool.append('control', event);
+    });
   }
 
   async #tellOutage(reason: string): Promise<void> {

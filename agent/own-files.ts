@@ -1,11 +1,12 @@
-import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { chmodSync, closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { isPassingTrouble } from './passing-trouble.js';
 import { UnusableFile } from './unusable-file.js';
 
 /**
  * The text of a file of the data directory; undefined where there is none. Throws `UnusableFile` for a link or anything else
- * than a file, which could be another's.
+ * than a file, which could be another's, and what a disk throws that fails.
  */
 export function readOwnFile(path: string): string | undefined {
   try {
@@ -17,7 +18,7 @@ export function readOwnFile(path: string): string | undefined {
       closeSync(file);
     }
   } catch (error) {
-    if (error instanceof UnusableFile) throw error;
+    if (error instanceof UnusableFile || isPassingTrouble(error)) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') return undefined;
     if (code === 'ELOOP') throw notOurs(path, 'is a symbolic link');
@@ -38,6 +39,18 @@ export function assertOwnFolder(path: string): void {
       'run as its owner, or chown it',
     );
 }
+
+/** Lets nobody else into a folder of ours. On a disk that cannot be written it stays as it is, and nothing is put into it. */
+export function tightenFolder(path: string): void {
+  if ((lstatSync(path).mode & 0o7777) === OWNER_ONLY) return;
+  try {
+    chmodSync(path, OWNER_ONLY);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EROFS') throw error;
+  }
+}
+
+const OWNER_ONLY = 0o700;
 
 /** Refuses links among the files of a folder that a library writes by their names. */
 export function assertPlainEntries(path: string): void {

@@ -2,3 +2,8 @@
 export function plainAddress(address: string): string {
   return address.replace(/^::ffff:(?=\d+\.)/i, '');
 }
+
+/** A link-local address without the interface that it was seen on (RFC 4007 §11). */
+export function withoutZone(address: string): string {
+  return address.replace(/%.*$/, '');
+}

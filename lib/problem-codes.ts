@@ -162,6 +162,12 @@ export const PROBLEM_CODES = {
   'command-queue-full': { status: 409, title: 'The computer has too many open commands' },
   'idempotency-key-reused': { status: 409, title: 'The idempotency key was used for something else' },
   'collection-stopped': { status: 409, title: 'Collection is stopped on this computer' },
+  'computer-isolated': {
+    status: 409,
+    title: 'The computer is isolated',
+    remedy:
+      'Its record holds what the code of POST /api/v1/computers/:id/release-code is made from. Release the computer first, or note the code and repeat with ?force=true.',
+  },
   'not-isolated': { status: 409, title: 'The computer is not isolated' },
   'manager-stopping': { status: 409, title: 'The manager is being stopped' },
   'alert-resolves-itself': { status: 409, title: 'The alert resolves itself' },

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import 'reflect-metadata';
+import { outliveReaders } from '../lib/outlive-readers.js';
 import { complain, EXIT, findCommand, renderUsage, say, UsageError, type Command } from './commands/command.js';
 import { ADMIN_RESET_PASSWORD } from './commands/admin-reset-password.js';
 import { AUDIT_VERIFY } from './commands/audit-verify.js';
@@ -23,15 +24,6 @@ function explain(error: unknown): number {
   if (error instanceof UsageError) return complain(`${error.message}\n\n${renderUsage(COMMANDS)}`, EXIT.usage);
   const { text, code } = failureOf(error);
   return complain(text, code);
-}
-
-/** Whoever read the output may go away, which ends nothing here. */
-function outliveReaders(): void {
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreBrokenPipe);
-}
-
-function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error;
 }
 
 outliveReaders();

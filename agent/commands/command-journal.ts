@@ -1,3 +1,4 @@
+import { Turns } from '../../lib/turns.js';
 import type { CommandOrder, CommandResult, ToldState } from '../../protocol/command-messages.js';
 import type { Store, StoreOperation } from '../spool/durable-store.js';
 import { ALL_COMMANDS, commandKey } from './command-keys.js';
@@ -24,7 +25,7 @@ export class CommandJournal {
   readonly #store: Store;
   readonly #entries = new Map<string, JournalEntry>();
   #arrivals = 0;
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
   private constructor(store: Store) {
     this.#store = store;
@@ -129,9 +130,7 @@ export class CommandJournal {
    * `waiting` over `running` on the disk, where a crash would have the command run twice.
    */
   #inTurn(change: () => Promise<void>): Promise<void> {
-    const done = this.#turn.then(change);
-    this.#turn = done.catch(() => undefined);
-    return done;
+    return this.#turns.take(change);
   }
 
   /** Durable, and in memory once it is on the disk: what could not be written did not happen, unless it cannot wait. */

@@ -149,10 +149,12 @@ export function planIsolation(facts: IsolationFacts): FirewallPlan {
 }
 
 function dialLines(peer: string, listenerPorts: readonly number[], direction: FirewallDirection): Line[] {
+  const where = address(direction === 'incoming' ? 'source' : 'destination', peer);
+  if (!isSome(where)) return [];
   return listenerPorts.map((port) =>
     direction === 'incoming'
-      ? accept(...address('source', peer), protocol(TCP), ports('destination', port))
-      : accept(...address('destination', peer), protocol(TCP), ports('source', port), CONNECTED),
+      ? accept(...where, protocol(TCP), ports('destination', port))
+      : accept(...where, protocol(TCP), ports('source', port), CONNECTED),
   );
 }
 

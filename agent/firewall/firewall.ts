@@ -1,19 +1,17 @@
-import { isIP } from 'node:net';
-
 import type { Clock } from '../../lib/clock.js';
 import type { Log } from '../../lib/log.js';
-import { plainAddress } from '../../lib/plain-address.js';
 import { Problem } from '../../lib/problem.js';
+import { Turns } from '../../lib/turns.js';
 import type { FirewallRule } from '../../policies/firewall-rules.js';
 import { digestOfSet, effectiveSet, isWithoutEffect, type FirewallListener } from '../../policies/firewall-set.js';
 import type { ComponentReport, FirewallReport } from '../../protocol/heartbeat-messages.js';
 import { CommandFailure, notSupported } from '../commands/executor.js';
-import { sleepUnlessAborted, withDeadline } from '../deadline.js';
+import { sleepUnlessAborted } from '../deadline.js';
 import type { IncomingEvent } from '../spool/event-intake.js';
 import type { Spool } from '../spool/spool.js';
-import type { FirewallMemory, Isolation, StateStore } from '../state-store.js';
+import type { Isolation, StateStore } from '../state-store.js';
 import type { Routes } from '../transport/manager-transport.js';
-import { contactOf, newestFirst, targetsOf, withoutRepeats, type ContactTarget } from './contact-rules.js';
+import { FirewallContacts } from './firewall-contacts.js';
 import {
   APPLIED,
   codeRefusedEvent,
@@ -66,14 +64,11 @@ const PART = { name: 'firewall', kind: 'agentPart' } as const;
 const LOST = 'the settings were lost: the last rules are in force until the manager sends them again';
 const UNREAD = 'what is to be in force cannot be read from the disk, so that whatever stands stays';
 const LOOK_MS = 60_000;
-const LOOKUP_MS = 5000;
-/** A connection that is tried out is over by then. */
-const TRIAL_MS = 60_000;
-const MOST_DIALLERS = 4;
 
 /** Keeps the machine's packet filter as settings and isolation want it. It throws nowhere but where a command asks. */
 export class Firewall {
   readonly #deps: FirewallDeps;
+  readonly #contacts: FirewallContacts;
   readonly #codes: ReleaseCodes;
   /** The generation that stands; null for none; undefined where it is not known. */
   #loaded: string | null | undefined;
@@ -83,32 +78,21 @@ export class Firewall {
   #outcome: Outcome = { state: 'applied' };
   #digest: string | undefined;
   #told: string | undefined;
-  #turn: Promise<void> = Promise.resolve();
-  #trials: readonly (ContactTarget & { readonly until: number })[] = [];
+  /** Nobody looks at tables that another is about to load. */
+  readonly #turns = new Turns();
+  /** Commands and codes: a code that is right for one isolation must not end the next, which is being begun. */
+  readonly #orders = new Turns();
 
   constructor(deps: FirewallDeps) {
     this.#deps = deps;
+    this.#contacts = new FirewallContacts({ ...deps, routes: () => deps.wish().routes });
     this.#codes = new ReleaseCodes(deps.clock);
     this.#kept = deps.tables.read();
   }
 
   /** Brings the packet filter to what is wanted now; what it came to is in `status`. */
   apply(): Promise<void> {
-    return this.#inTurn(() => this.#apply());
-  }
-
-  /** One after the other: nobody looks at tables that another is about to load. */
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#turn.then(work);
-    this.#turn = turn.then(
-      () => undefined,
-      () => undefined,
-    );
-    return turn;
-  }
-
-  get #memory(): FirewallMemory {
-    return this.#deps.state.firewall;
+    return this.#turns.take(() => this.#apply());
   }
 
   /** Why what is wanted could not be loaded: the former set is in force. */
@@ -117,7 +101,7 @@ export class Firewall {
   }
 
   get status(): FirewallStatus {
-    const { state, detail } = this.#shown();
+    const { state, detail } = this.#said();
     const { isolation } = this.#deps.state;
     return {
       state,
@@ -127,7 +111,7 @@ export class Firewall {
   }
 
   report(): FirewallReport {
-    const { state, detail } = this.#shown();
+    const { state, detail } = this.#said();
     const { isolation } = this.#deps.state;
     return {
       state,
@@ -146,6 +130,11 @@ export class Firewall {
     if (state === 'failed') return { ...PART, state: 'offline', detail: told };
     if (state === 'unsupported') return { ...PART, state: isWanted ? 'offline' : 'unknown', detail: told };
     return isWanted ? { ...PART, state: 'online' } : undefined;
+  }
+
+  /** An agent that keeps its hands off says so, also while nothing is wanted of it. */
+  #said(): Outcome {
+    return this.#deps.filter ? this.#shown() : { state: 'unsupported', detail: NO_FILTER };
   }
 
   #shown(): Outcome {
@@ -167,8 +156,8 @@ export class Firewall {
   async #look(): Promise<void> {
     if (!this.#isKeptOnDisk) this.#keep(this.#kept);
     await this.#deps.state.keepIsolation().catch(() => undefined);
-    if (await this.#inTurn(() => this.#noticeLoss())) await this.#tell(RESTORED);
-    if (this.#isInUse()) await this.#resolveAll(this.#targets());
+    if (await this.#turns.take(() => this.#noticeLoss())) await this.#tell(RESTORED);
+    if (this.#isInUse()) await this.#contacts.resolve();
     await this.apply();
   }
 
@@ -191,67 +180,15 @@ export class Firewall {
    */
   async admit(host: string, port: number): Promise<readonly string[] | undefined> {
     if (!this.#isInUse()) return undefined;
-    const isNew = this.#noteTrial({ host, port });
-    const addresses = isIP(host) === 0 ? await this.#deps.network.lookup(host) : [host];
-    const isMoved = isIP(host) === 0 && (await this.#remember(host, addresses));
-    if (isNew || isMoved) await this.apply();
+    const { addresses, isNew } = await this.#contacts.admit(host, port);
+    if (isNew) await this.apply();
     return addresses;
-  }
-
-  #noteTrial(target: ContactTarget): boolean {
-    const now = this.#deps.clock.monotonic();
-    const isKnown = this.#targets().some(({ host, port }) => host === target.host && port === target.port);
-    const others = this.#trials.filter(({ host, port }) => host !== target.host || port !== target.port);
-    this.#trials = [...others.filter(({ until }) => until > now), { ...target, until: now + TRIAL_MS }];
-    return !isKnown;
-  }
-
-  #targets(): ContactTarget[] {
-    const { wish, enrolledUrls, clock } = this.#deps;
-    const now = clock.monotonic();
-    const trials = this.#trials.filter(({ until }) => until > now).map(({ host, port }) => ({ host, port }));
-    return withoutRepeats([...targetsOf(wish().routes, enrolledUrls), ...trials]);
-  }
-
-  /** All at once: those that nobody answers for hold up the others, and an isolation, for one deadline and no longer. */
-  async #resolveAll(targets: readonly ContactTarget[]): Promise<void> {
-    const names = new Set(targets.map(({ host }) => host).filter((host) => isIP(host) === 0));
-    await Promise.all([...names].map((name) => this.#resolve(name).catch(() => undefined)));
-  }
-
-  async #resolve(host: string): Promise<void> {
-    const { clock, network } = this.#deps;
-    await this.#remember(host, await withDeadline({ clock, milliseconds: LOOKUP_MS }, () => network.lookup(host)));
-  }
-
-  /** For the next boot, before names can be asked for; whether anything is new. */
-  async #remember(host: string, addresses: readonly string[]): Promise<boolean> {
-    const known = this.#memory.addresses[host];
-    const all = newestFirst(addresses, known);
-    if (all === known) return false;
-    const hosts = new Set([host, ...this.#targets().map((target) => target.host)]);
-    const kept = Object.entries(this.#memory.addresses).filter(([name]) => hosts.has(name));
-    await this.#note({ addresses: { ...Object.fromEntries(kept), [host]: all } });
-    return true;
   }
 
   /** A manager was recognised over the listener, coming from this address. */
   async dialledFrom(given: string | undefined): Promise<void> {
-    const address = plainAddress(given ?? '');
-    const known = this.#memory.dialledFrom;
-    if (isIP(address) === 0 || known[0] === address) return;
-    await this.#note({ dialledFrom: [address, ...known.filter((one) => one !== address)].slice(0, MOST_DIALLERS) });
-    if (this.#deps.state.isolation) await this.apply();
-  }
-
-  /** A disk that fails costs what a restart would know. */
-  async #note(changes: Partial<FirewallMemory>): Promise<void> {
-    const { state, log } = this.#deps;
-    try {
-      await state.noteFirewall(changes);
-    } catch (error) {
-      log.warn({ err: error }, 'What the firewall is to know after a restart cannot be stored');
-    }
+    const isNew = await this.#contacts.noteDialler(given);
+    if (isNew && this.#deps.state.isolation) await this.apply();
   }
 
   async #apply(): Promise<void> {
@@ -284,23 +221,33 @@ export class Firewall {
   }
 
   async #isolateNow({ listeners }: FirewallWish, { allow }: Isolation): Promise<void> {
-    await this.#learnNames();
-    const contact = this.#contact();
-    const dialledFrom = [...new Set([...contact.targets.map(({ address }) => address), ...this.#memory.dialledFrom])];
+    await this.#contacts.learnNames();
+    const { contact } = this.#contacts;
+    const managers = contact.targets.map(({ address }) => address);
+    const dialledFrom = [...new Set([...managers, ...this.#contacts.dialledFrom])];
     const listenerPorts = listeners.map(({ port }) => port);
     const plan = planIsolation({ contact, dialledFrom, listenerPorts, allow });
-    await this.#load(plan, { isIsolation: true, rules: this.#kept?.rules });
+    const { loaded: _before, ...former } = this.#kept ?? {};
+    await this.#load(plan, { ...former, isIsolation: true });
   }
 
   /** Answers their digest. */
-  async #bringRules(rules: readonly FirewallRule[], { listeners }: FirewallWish): Promise<string> {
+  async #bringRules(rules: readonly FirewallRule[], wish: FirewallWish): Promise<string> {
+    const listeners = this.#listenersOf(wish);
     const set = effectiveSet(rules, listeners);
     if (isWithoutEffect(set)) await this.#unload();
     else {
-      await this.#learnNames();
-      await this.#load(planRules(set, this.#contact()), { isIsolation: false, rules });
+      await this.#contacts.learnNames();
+      await this.#load(planRules(set, this.#contacts.contact), { isIsolation: false, rules, listeners });
     }
     return digestOfSet(set);
+  }
+
+  /** Without settings the ports stay open to those that they were open to, and to nobody else. */
+  #listenersOf({ rules, listeners }: FirewallWish): readonly FirewallListener[] {
+    const former = rules ? [] : (this.#kept?.listeners ?? []);
+    const others = listeners.filter(({ port }) => !former.some((known) => known.port === port));
+    return [...former, ...others];
   }
 
   /** The rules that are wanted could not be had: the last that could are in force, with the way to the manager as it is now. */
@@ -339,22 +286,7 @@ export class Firewall {
     return filter.stands(ISOLATING_CHAIN);
   }
 
-  /** Names that never led anywhere are asked for while that is still possible. */
-  async #learnNames(): Promise<void> {
-    await this.#resolveAll(this.#targets().filter(({ host }) => this.#memory.addresses[host] === undefined));
-  }
-
-  #contact() {
-    const { network } = this.#deps;
-    return contactOf({
-      targets: this.#targets(),
-      addresses: this.#memory.addresses,
-      resolvers: network.resolvers(),
-      gateways: network.gateways(),
-    });
-  }
-
-  async #load(plan: FirewallPlan, { isIsolation, rules }: Loading): Promise<void> {
+  async #load(plan: FirewallPlan, { isIsolation, ...wanted }: Loading): Promise<void> {
     const script = scriptOf(plan);
     if (script.generation === this.#loaded) return;
     const { filter } = this.#deps;
@@ -362,7 +294,7 @@ export class Firewall {
     await filter.check(script);
     const before = this.#kept;
     // Before they stand: a crash in between leaves none that nobody knows of.
-    this.#keep({ loaded: { isIsolation, text: script.text }, ...(rules ? { rules } : {}) });
+    this.#keep({ loaded: { isIsolation, text: script.text }, ...wanted });
     try {
       await filter.load(script);
     } catch (error) {
@@ -419,7 +351,11 @@ export class Firewall {
   }
 
   /** Cuts the computer off but for its manager. Throws `CommandFailure` where it cannot, and leaves all as it was. */
-  async isolate(wanted: Omit<Isolation, 'since'>): Promise<void> {
+  isolate(wanted: Omit<Isolation, 'since'>): Promise<void> {
+    return this.#orders.take(() => this.#isolate(wanted));
+  }
+
+  async #isolate(wanted: Omit<Isolation, 'since'>): Promise<void> {
     const { state, clock } = this.#deps;
     const before = state.isolation;
     await this.#begin({ ...wanted, since: before?.since ?? Math.round(clock.wall()) });
@@ -428,9 +364,13 @@ export class Firewall {
   }
 
   /** Whether there was anything to end. */
-  async release(by: 'command' | 'code', commandId?: string): Promise<boolean> {
+  release(by: 'command' | 'code', commandId?: string): Promise<boolean> {
+    return this.#orders.take(() => this.#release(by, commandId));
+  }
+
+  async #release(by: 'command' | 'code', commandId?: string): Promise<boolean> {
     const { isolation } = this.#deps.state;
-    if (!isolation) return false;
+    if (!isolation) return this.#endUnread();
     await this.#endIsolation(isolation);
     this.#warnUnlessStored();
     await this.#tell(endedEvent(isolation, by, commandId));
@@ -447,14 +387,18 @@ export class Firewall {
   }
 
   /** Throws `not-isolated`, `too-many-requests`, `release-code-refused`; a code that was right counts for nothing more. */
-  async releaseByCode(code: string): Promise<{ readonly released: true }> {
+  releaseByCode(code: string): Promise<{ readonly released: true }> {
+    return this.#orders.take(() => this.#releaseByCode(code));
+  }
+
+  async #releaseByCode(code: string): Promise<{ readonly released: true }> {
     const { isolation } = this.#deps.state;
     if (!isolation) throw new Problem('not-isolated', { detail: 'This computer is not isolated.' });
     if (!this.#codes.isRight(code, isolation.releaseDigest)) {
       await this.#tell(codeRefusedEvent(isolation));
       throw new Problem('release-code-refused', { detail: 'This is not the code of the present isolation.' });
     }
-    await this.release('code').catch((error: unknown) => {
+    await this.#release('code').catch((error: unknown) => {
       throw new Problem('unavailable', { detail: error instanceof Error ? error.message : String(error) });
     });
     return { released: true };
@@ -472,8 +416,18 @@ export class Firewall {
     await this.#deps.state.setIsolation(undefined);
     await this.apply();
     if (this.#outcome.state === 'applied') return;
-    const isOpen = await this.#inTurn(() => this.#openUp()).catch(() => false);
+    const isOpen = await this.#turns.take(() => this.#openUp()).catch(() => false);
     if (!isOpen) await this.#putBack(before);
+  }
+
+  /** One that a full disk did not take before a restart stands, though nobody knows of it. */
+  async #endUnread(): Promise<boolean> {
+    if (this.#deps.state.isRead || !this.#deps.filter) return false;
+    return this.#turns.take(async () => {
+      if (!(await this.#isCutOff().catch(() => false))) return false;
+      this.#kept ??= {};
+      return this.#openUp();
+    });
   }
 
   async #openUp(): Promise<boolean> {
@@ -489,10 +443,9 @@ export class Firewall {
   }
 }
 
-interface Loading {
+/** Beside it, what a release, and rules that are refused, fall back to. */
+interface Loading extends Omit<KeptTables, 'loaded'> {
   readonly isIsolation: boolean;
-  /** What a release, and rules that are refused, fall back to. */
-  readonly rules: readonly FirewallRule[] | undefined;
 }
 
 const NO_FILTER = 'this agent was started to keep its hands off the packet filter';

@@ -1,18 +1,24 @@
 import { join } from 'node:path';
 
 import { removeDurably, writeDurably } from '../../lib/durable-file.js';
-import { array, boolean, object, optional, readBy, string } from '../../lib/schema.js';
+import { array, boolean, integer, object, optional, readBy, string } from '../../lib/schema.js';
 import { firewallRule, type FirewallRule } from '../../policies/firewall-rules.js';
+import type { FirewallListener } from '../../policies/firewall-set.js';
 import type { DataDirectory } from '../data-directory.js';
 import { readOwnFile } from '../own-files.js';
 
 const MOST_RULES = 10_000;
 const LONGEST_TEXT = 16 * 1024 * 1024;
+const MOST_LISTENERS = 10;
+const MOST_SOURCES = 10_000;
+
+const listener = object({ port: integer(1, 65_535), sources: array(string({ max: 100 }), MOST_SOURCES) });
 
 const fileSchema = object({
   owner: string({ max: 1000 }),
   loaded: optional(object({ isIsolation: boolean, text: string({ max: LONGEST_TEXT }) })),
   rules: optional(array(firewallRule, MOST_RULES)),
+  listeners: optional(array(listener, MOST_LISTENERS)),
 });
 
 /** Tables of the agent's that may stand; what is absent is not known of them. */
@@ -21,6 +27,8 @@ export interface KeptTables {
   readonly loaded?: { readonly isIsolation: boolean; readonly text: string };
   /** The last rules that the packet filter took. */
   readonly rules?: readonly FirewallRule[];
+  /** Whom the ports were open to beside them. */
+  readonly listeners?: readonly FirewallListener[];
 }
 
 /**

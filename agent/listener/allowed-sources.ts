@@ -1,9 +1,6 @@
 import { BlockList, isIP } from 'node:net';
 
-import { plainAddress } from '../../lib/plain-address.js';
-
-/** Of a link-local address: the interface it was seen on. */
-const ZONE = /%.*$/;
+import { plainAddress, withoutZone } from '../../lib/plain-address.js';
 
 /** IPv4 address → MAC address in lower case with colons: the neighbours that the kernel knows. */
 export type Neighbours = ReadonlyMap<string, string>;
@@ -18,7 +15,7 @@ export function isAllowedSource(
   neighbours: () => Neighbours,
 ): boolean {
   if (sources.length === 0) return true;
-  const plain = plainAddress(address ?? '').replace(ZONE, '');
+  const plain = withoutZone(plainAddress(address ?? ''));
   if (isIP(plain) === 0) return false;
   return isInBlocks(sources, plain) || isNeighbour(sources, plain, neighbours);
 }

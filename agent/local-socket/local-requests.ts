@@ -7,7 +7,7 @@ import {
   type ProxyChangeResult,
   type ProxyList,
 } from '../proxies/proxy-control.js';
-import { MAX_MESSAGE_LENGTH } from '../spool/event-intake.js';
+import { MAX_MESSAGE_LENGTH, numberFault } from '../spool/event-intake.js';
 import { describe } from '../spool/durable-store.js';
 import { PartlyStored, type AppendedRange, type Spool } from '../spool/spool.js';
 import type { AgentStatus } from '../status.js';
@@ -15,7 +15,11 @@ import type { AgentStatus } from '../status.js';
 export const EMIT_KINDS = ['detection', 'log', 'metric'] as const;
 export const MAX_EMIT_COUNT = 100_000;
 
-const anything: Schema<unknown> = (value) => value;
+const eventData: Schema<unknown> = (value, pointer, errors) => {
+  const fault = numberFault(value, pointer);
+  if (fault) errors.push(fault);
+  return value;
+};
 /** Not `string`: what is not storable is replaced at intake, not refused. */
 const messageText: Schema<string> = (value, pointer, errors) => {
   if (typeof value === 'string' && value.length <= MAX_MESSAGE_LENGTH) return value;
@@ -29,7 +33,7 @@ const emitSchema = object({
   kind: oneOf(...EMIT_KINDS),
   severity: oneOf(...SEVERITIES),
   message: messageText,
-  data: optional(anything),
+  data: optional(eventData),
   count: optional(integer(1, MAX_EMIT_COUNT)),
 });
 

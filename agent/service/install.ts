@@ -85,29 +85,41 @@ export function installService(options: InstallOptions): string[] {
   return options.root === undefined ? new Installation(options).run() : installBelow(options, options.root);
 }
 
-/** The units that an installation would write. */
-export function plannedUnits({ host, ...facts }: InstallOptions): string[] {
+/** What an installation would write. Throws `ServiceFault` where systemd would not take it. */
+export function plannedFiles({ host, ...facts }: InstallOptions): string[] {
+  const faults = wordFaults(facts).filter((fault) => fault !== undefined);
+  if (faults.length > 0) throw new ServiceFault(faults);
   return [
     unitText({ ...facts, isUserOwn: true, notifies: host.has('systemd-notify') }),
     `# ${servicePaths().firewallUnit}`,
     firewallUnitText(facts),
+    `# ${servicePaths().sysusers}`,
+    sysusersText(facts).trim(),
   ];
 }
 
 type Faults = readonly (string | undefined)[];
 
 function installFaults(options: InstallOptions): string[] {
-  const { host, root, user, directory } = options;
+  const { host, root, directory } = options;
   if (root === undefined && !host.isRoot)
     return ['a service is installed by root; --print shows the unit, --root PREFIX writes it elsewhere'];
-  const place = placeFault(directory);
-  const isName = USER_NAME.test(user) && user !== 'root';
+  const isPlaceGood = placeFault(directory) === undefined;
   const faults = [
-    place === undefined ? undefined : `${directory} ${place}`,
-    isName ? undefined : `--user "${user}" is no name for a user of a service`,
-    ...(root === undefined ? hereFaults(options, place === undefined) : belowFaults(options, root)),
+    ...wordFaults(options),
+    ...(root === undefined ? hereFaults(options, isPlaceGood) : belowFaults(options, root)),
   ];
   return faults.filter((fault) => fault !== undefined);
+}
+
+/** Of what was given alone, whatever the machine is like. */
+function wordFaults({ user, directory }: Pick<InstallOptions, 'user' | 'directory'>): Faults {
+  const place = placeFault(directory);
+  const isName = USER_NAME.test(user) && user !== 'root';
+  return [
+    place === undefined ? undefined : `${directory} ${place}`,
+    isName ? undefined : `--user "${user}" is no name for a user of a service`,
+  ];
 }
 
 function belowFaults({ directory, program }: InstallOptions, root: string): Faults {

@@ -2,11 +2,11 @@ import type { Clock } from '../../lib/clock.js';
 import { dataDirectory } from '../data-directory.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
 import { AgentNotRunning, callAgent } from '../local-socket/socket-client.js';
-import { installService, plannedUnits, ServiceFailure, ServiceFault } from './install.js';
+import { installService, plannedFiles, ServiceFailure, ServiceFault } from './install.js';
 import type { InstallCommand, UninstallCommand } from './service-arguments.js';
 import { systemHost, type ServiceHost } from './service-host.js';
 import { uninstallService } from './uninstall.js';
-import { sysusersText, UNIT_NAME, type ServiceProgram } from './unit-file.js';
+import { UNIT_NAME, type ServiceProgram } from './unit-file.js';
 
 export interface ServiceCommandContext {
   readonly clock: Clock;
@@ -47,9 +47,7 @@ async function carryOut(
   const isLocal = command.root === undefined && !command.print;
   const isRunningElsewhere = isLocal && (await runsElsewhere(command.directory, host, context));
   const options = { ...command, host, program: context.program, isRunningElsewhere };
-  if (command.print)
-    return [...plannedUnits(options), '# /etc/sysusers.d/wardbeat-agent.conf', sysusersText(command).trim()];
-  return installService(options);
+  return command.print ? plannedFiles(options) : installService(options);
 }
 
 /** An agent answers on the directory, and it is not the service. */

@@ -190,7 +190,7 @@ export function readUnit(text: string): InstalledUnit | undefined {
   return { directory, user, isUserOwn: valueOf('UserOwn') === 'yes' };
 }
 
-/** sysusers.d(5). */
+/** sysusers.d(5): fields are quoted and have specifiers as in a unit. */
 export function sysusersText({ user, directory }: Pick<UnitFacts, 'user' | 'directory'>): string {
-  return `u ${user} - "Wardbeat agent" ${directory} /usr/sbin/nologin\n`;
+  return `u ${user} - "Wardbeat agent" ${quoted(directory)} /usr/sbin/nologin\n`;
 }

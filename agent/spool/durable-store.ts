@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, renameSync, rmSync, lstatSync, chmodSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync, lstatSync, statSync } from 'node:fs';
 import { open, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
@@ -6,8 +6,9 @@ import { ClassicLevel } from 'classic-level';
 
 import type { Clock } from '../../lib/clock.js';
 import { diskSizeOf } from './disk-room.js';
-import { findTornTail, type TornTail } from './torn-tail.js';
-import { assertOwnFolder, assertPlainEntries } from '../own-files.js';
+import { Findings, type Mended } from './findings.js';
+import { findLogDamage, type LogDamage } from './log-damage.js';
+import { assertOwnFolder, assertPlainEntries, tightenFolder } from '../own-files.js';
 import { UnusableFile } from '../unusable-file.js';
 
 export type StoreOperation =
@@ -27,17 +28,9 @@ export class StoreInUse extends Error {
   }
 }
 
-/** What had to be done to a database that could not be read. */
-export interface Mended {
-  readonly reason: string;
-  /** The folder that it was renamed to, where it began anew; undefined where what could be read was kept. */
-  readonly setAside: string | undefined;
-}
-
 export interface OpenedStore {
   readonly store: DurableStore;
   readonly mended: Mended | undefined;
-  readonly torn: TornTail | undefined;
 }
 
 interface Queued {
@@ -80,7 +73,12 @@ export class DurableStore {
   /** Never opened yet: it reads as empty. */
   #isUnread = false;
 
-  private constructor(path: string, database: Database | Error) {
+  private constructor(
+    path: string,
+    database: Database | Error,
+    /** What is to be told of the database. */
+    readonly findings: Findings,
+  ) {
     this.#path = path;
     if (database instanceof ClassicLevel) {
       this.#database = database;
@@ -95,18 +93,23 @@ export class DurableStore {
    * database that cannot be read is repaired, or set aside: never fatal.
    */
   static async open(path: string, clock: Clock, { orWithoutDisk = false }: OpenOptions = {}): Promise<OpenedStore> {
-    const nothing = { mended: undefined, torn: undefined };
+    const findings = new Findings(path);
+    const answer = (database: Database | Error, mended?: Mended): OpenedStore => ({
+      store: new DurableStore(path, database, findings),
+      mended,
+    });
     try {
       prepareFolder(path);
-      const torn = lookForTornTail(path);
-      return { ...nothing, store: new DurableStore(path, await openPatiently(path, clock)), torn };
+      return answer(await openPatiently(path, clock, findings));
     } catch (error) {
       if (error instanceof UnusableFile) throw error;
       if (isLocked(error)) throw new StoreInUse(dirname(path));
-      if (orWithoutDisk && isDiskFault(error)) return { ...nothing, store: new DurableStore(path, toError(error)) };
+      if (orWithoutDisk && isDiskFault(error)) return answer(toError(error));
       if (isEnvironment(error)) throw unusable(path, describe(error));
+      const log = lookAtLog(path);
       const mended = await mend(path, clock, describe(error));
-      return { ...nothing, store: new DurableStore(path, await openDatabase(path)), mended };
+      findings.add({ mended, log: mended.setAside === undefined ? log : undefined });
+      return answer(await openDatabase(path), mended);
     }
   }
 
@@ -160,7 +163,8 @@ export class DurableStore {
       this.#database = undefined;
       await before?.close();
       const mended = isCorruption(failure) ? await mend(this.#path, clock, describe(failure)) : undefined;
-      this.#database = await openDatabase(this.#path);
+      // What it lost since it was opened shows in what is known of it.
+      this.#database = await openDatabase(this.#path, this.#isUnread ? this.findings : undefined);
       this.#failure = undefined;
       this.#writeFailure = undefined;
       this.#isUnread = false;
@@ -243,11 +247,11 @@ function visitAll(entries: readonly [string, string][], visit: (key: string, val
   return entries.length > 0 && entries.every(([key, value]) => visit(key, value));
 }
 
-async function openPatiently(path: string, clock: Clock): Promise<Database> {
+async function openPatiently(path: string, clock: Clock, findings: Findings): Promise<Database> {
   const end = clock.monotonic() + LOCK_PATIENCE_MS;
   for (;;) {
     try {
-      return await openDatabase(path);
+      return await openDatabase(path, findings);
     } catch (error) {
       if (!isLocked(error) || clock.monotonic() > end) throw error;
       await clock.sleep(LOCK_RETRY_MS);
@@ -255,11 +259,14 @@ async function openPatiently(path: string, clock: Clock): Promise<Database> {
   }
 }
 
-async function openDatabase(path: string): Promise<Database> {
+/** Opening takes away what shows that the log is damaged: it is looked at before, and noted once the lock is held. */
+async function openDatabase(path: string, findings?: Findings): Promise<Database> {
+  const log = findings && lookAtLog(path);
   const { least, most, shareOfDisk } = WRITE_BUFFER;
   const writeBufferSize = Math.round(Math.min(most, Math.max(least, diskSizeOf(path) * shareOfDisk)));
   const database = new ClassicLevel<string, string>(path, { ...DATABASE_OPTIONS, writeBufferSize });
   await database.open();
+  if (log) findings?.add({ log });
   return database;
 }
 
@@ -268,17 +275,17 @@ function prepareFolder(path: string): void {
   if (!lstatSync(path, { throwIfNoEntry: false })) mkdirSync(path, { recursive: true, mode: 0o700 });
   assertOwnFolder(path);
   assertPlainEntries(path);
-  chmodSync(path, 0o700);
+  tightenFolder(path);
 }
 
 function unusable(path: string, why: string): UnusableFile {
   return new UnusableFile(path, `cannot be used: ${why}`, 'give this user write access to it, and room on the disk');
 }
 
-/** Opening takes it away, and finds the disk's faults itself. */
-function lookForTornTail(path: string): TornTail | undefined {
+/** Opening finds the disk's faults itself. */
+function lookAtLog(path: string): LogDamage | undefined {
   try {
-    return findTornTail(path);
+    return findLogDamage(path);
   } catch {
     return undefined;
   }

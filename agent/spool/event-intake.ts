@@ -1,4 +1,5 @@
 import { invalidFields, type FieldError } from '../../lib/problem.js';
+import { escapePointer } from '../../lib/schema.js';
 import { LANES, SEVERITIES, type AgentEvent, type Lane, type Severity } from '../../protocol/heartbeat-messages.js';
 import { toStorableCut, toStorableJson } from '../storable.js';
 
@@ -59,6 +60,21 @@ function isShallowEnough(value: unknown, levels: number): boolean {
   if (typeof value !== 'object' || value === null) return true;
   if (levels === 0 || Object.hasOwn(value, '__proto__')) return false;
   return Object.values(value).every((member) => isShallowEnough(member, levels - 1));
+}
+
+/**
+ * JSON has numbers that a double has not: `1e400` was read as infinity, which would be stored as null. Of the first of
+ * them; the data must be shallow.
+ */
+export function numberFault(data: unknown, pointer: string): FieldError | undefined {
+  if (typeof data === 'number')
+    return Number.isFinite(data) ? undefined : { pointer, detail: 'must be a number within the range of a double' };
+  if (typeof data !== 'object' || data === null) return undefined;
+  for (const [name, member] of Object.entries(data)) {
+    const fault = numberFault(member, `${pointer}/${escapePointer(name)}`);
+    if (fault) return fault;
+  }
+  return undefined;
 }
 
 export function isLane(text: string): text is Lane {

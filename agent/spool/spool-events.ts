@@ -1,16 +1,16 @@
 import { toRfc3339 } from '../../lib/clock.js';
-import type { Mended } from './durable-store.js';
 import type { IncomingEvent } from './event-intake.js';
+import type { Finding, Mended } from './findings.js';
 import type { Gap } from './spool-lanes.js';
-import type { TornTail } from './torn-tail.js';
+import type { Unreadable } from './log-damage.js';
 
-/** Where records were lost by it, `spool-gap` events count them; `lost` are those of a database that was begun anew. */
+/** `spool-gap` events count what later records or a running spool show to be lost; `lost` is all of a database begun anew. */
 export function mendedEvent({ reason, setAside }: Mended, lost?: readonly Gap[]): IncomingEvent {
   if (setAside === undefined)
     return {
       kind: 'spool-repaired',
       severity: 'high',
-      message: 'The spool was damaged and repaired; what was lost is counted',
+      message: 'The spool was damaged and repaired; what is known to be lost is counted',
       data: { reason },
     };
   return {
@@ -21,11 +21,29 @@ export function mendedEvent({ reason, setAside }: Mended, lost?: readonly Gap[])
   };
 }
 
-export function tornEvent({ bytes, operations }: TornTail): IncomingEvent {
+/** In the order of telling. */
+export function findingEvents({ log, mended }: Finding): IncomingEvent[] {
+  return [
+    ...(log?.damaged ? [damagedEvent(log.damaged)] : []),
+    ...(log?.torn ? [tornEvent(log.torn)] : []),
+    ...(mended ? [mendedEvent(mended)] : []),
+  ];
+}
+
+function damagedEvent({ bytes, operations }: Unreadable): IncomingEvent {
+  return {
+    kind: 'spool-damaged',
+    severity: 'high',
+    message: 'A part of the spool is damaged and is skipped: events that were accepted may be lost with it',
+    data: { bytes, operations },
+  };
+}
+
+function tornEvent({ bytes, operations }: Unreadable): IncomingEvent {
   return {
     kind: 'spool-torn',
     severity: 'low',
-    message: 'The end of the spool was cut off and is skipped: a write that nobody was told of as stored',
+    message: 'The end of the spool cannot be read and is skipped: the last write was cut off, or is damaged',
     data: { bytes, operations },
   };
 }

@@ -1,17 +1,11 @@
 import type { Clock } from '../../lib/clock.js';
 import type { Random } from '../../lib/random.js';
-import {
-  LANES,
-  NOTHING_ACKNOWLEDGED,
-  type AgentEvent,
-  type Lane,
-  type SpoolReport,
-} from '../../protocol/heartbeat-messages.js';
+import { LANES, type Lane, type SpoolReport } from '../../protocol/heartbeat-messages.js';
 import type { DiskRoom } from './disk-room.js';
-import { describe, isDiskFault, type Mended, type Store } from './durable-store.js';
+import { describe, isDiskFault, type Store } from './durable-store.js';
 import { toSpoolable, type IncomingEvent, type SpoolableEvent } from './event-intake.js';
+import type { Mended } from './findings.js';
 import {
-  addRecord,
   forgetDrained,
   heldBytes,
   heldIn,
@@ -21,31 +15,17 @@ import {
   type NewEpoch,
 } from './lane-changes.js';
 import { RateGate } from './rate-gate.js';
-import { droppedKey, parsePlace, recordKey } from './spool-keys.js';
-import {
-  createLanes,
-  loadLanes,
-  type CarriedRange,
-  type Gap,
-  type Lanes,
-  type LaneStatus,
-  type Segment,
-} from './spool-lanes.js';
-import { lossOfRecords, toldOperation, type Loss } from './spool-losses.js';
+import { SpoolDrain, type ReadBatch, type ReadLimits } from './spool-drain.js';
+import { droppedKey } from './spool-keys.js';
+import { createLanes, loadLanes, type CarriedRange, type Gap, type Lanes, type LaneStatus } from './spool-lanes.js';
+import { toldOperation, type Loss } from './spool-losses.js';
 import { SpoolOrder } from './spool-order.js';
 import { oldestOf, type Drop } from './spool-quota.js';
-import { decodeRecord } from './spool-record.js';
-import { droppedUntaken, removalOf, removeThrough, type Removal } from './spool-removal.js';
+import { removalOf } from './spool-removal.js';
 import { SpoolRoom, type Shrinking } from './spool-room.js';
 import { SpoolWriter } from './spool-writer.js';
 
-export type { CarriedRange };
-
-export interface ReadBatch {
-  readonly lane: Lane;
-  readonly epoch: string;
-  readonly events: readonly AgentEvent[];
-}
+export type { CarriedRange, ReadBatch };
 
 export interface AppendedRange {
   readonly lane: Lane;
@@ -110,12 +90,11 @@ export class Spool {
   readonly #writer: SpoolWriter;
   readonly #order = new SpoolOrder();
   readonly #gate: RateGate;
+  readonly #drain: SpoolDrain;
   /** Many events being handed in at once: their sequences must stay consecutive. */
   readonly #bulks = new Map<Lane, Promise<unknown>>();
   #maxBytes: number;
   #refused: Partial<Record<Lane, number>> = {};
-  /** Ranges of stored reports that are no more. */
-  readonly #unsettled: CarriedRange[] = [];
 
   private constructor(options: SpoolOptions, lanes: Lanes, epoch: NewEpoch) {
     const { store, clock, random, maxMegabytes, room = UNLIMITED } = options;
@@ -126,6 +105,8 @@ export class Spool {
     this.#writer = new SpoolWriter(options, lanes, epoch);
     this.#maxBytes = maxMegabytes * BYTES_PER_MEGABYTE;
     this.#gate = new RateGate(clock);
+    const shared = { writer: this.#writer, order: this.#order, gate: this.#gate, room: this.#room };
+    this.#drain = new SpoolDrain({ store, ...shared });
   }
 
   /** Begins a new epoch over what earlier processes left. */
@@ -166,9 +147,9 @@ export class Spool {
     const operations = [...renamed.map(nameOperation), ...refused.map(removalOf)];
     if (operations.length > 0) await this.#store.write(operations, { durable: true });
     for (const lane of LANES)
-      for (const { epoch, acknowledged } of known[lane].segments) await this.#forget(lane, epoch, acknowledged);
+      for (const { epoch, acknowledged } of known[lane].segments) await this.#drain.forget(lane, epoch, acknowledged);
     await this.#tell(losses);
-    if (this.#unsettled.length > 0) await this.#settle();
+    await this.#drain.settleRest();
   }
 
   /** Counts records that are gone although nobody took them out. */
@@ -300,164 +281,26 @@ export class Spool {
     });
   }
 
-  /**
-   * The oldest unacknowledged epoch of every lane, lanes in order of urgency, at most `maxEvents` and `maxBytes` in all, and
-   * of newly produced ones what the manager's limit has places for. Nothing of it is dropped until `carry`, or the next `read`.
-   */
-  read(limits: { readonly maxEvents: number; readonly maxBytes: number }): Promise<ReadBatch[]> {
-    return this.#exclusively(async () => {
-      await this.#writer.closeGaps();
-      this.#endReading();
-      const batches: ReadBatch[] = [];
-      // While nothing can be written the report is not stored either.
-      const bytes = this.#store.failure ? limits.maxBytes : this.#room.readBytes(limits.maxBytes);
-      const left = { events: limits.maxEvents, bytes };
-      for (const lane of LANES) {
-        const { segments, isInDoubt } = this.#lanes[lane];
-        const segment = segments.find(({ count }) => count > 0);
-        const events = segment && !isInDoubt ? await this.#readSegment(lane, segment, left) : [];
-        batches.push({ lane, epoch: segment?.epoch ?? this.#writer.epoch.name, events });
-      }
-      return batches;
-    });
+  // What leaves it: see `SpoolDrain`.
+
+  read(limits: ReadLimits): Promise<ReadBatch[]> {
+    return this.#drain.read(limits);
   }
 
-  async #readSegment(
-    lane: Lane,
-    segment: Segment,
-    left: { events: number; bytes: number },
-  ): Promise<readonly AgentEvent[]> {
-    const events: AgentEvent[] = [];
-    if (left.events <= 0 || left.bytes <= 0) return events;
-    const range = {
-      gte: recordKey(lane, segment.ordinal, segment.acknowledged + 1),
-      lte: recordKey(lane, segment.ordinal, segment.next - 1),
-    };
-    const damaged: { readonly key: string; readonly value: string }[] = [];
-    await this.#store.scan(range, (key, value) => {
-      const bytes = Buffer.byteLength(value) + 1;
-      if (bytes > left.bytes) return false;
-      const event = decodeRecord(value);
-      // What is lost is counted before what comes behind it is sent.
-      if (!event) return !this.#store.failure && damaged.push({ key, value }) > 0;
-      const { ordinal } = segment;
-      if (!this.#gate.admits({ lane, ordinal, sequence: event.sequence }, event.occurredAt)) return false;
-      left.bytes -= bytes;
-      left.events -= 1;
-      events.push(event);
-      return left.events > 0;
-    });
-    segment.readThrough = events.at(-1)?.sequence;
-    if (damaged.length > 0) await this.#takeOut(lane, segment, damaged);
-    return events;
+  carry(ranges: readonly CarriedRange[], how: { readonly isStored: boolean }): void {
+    this.#drain.carry(ranges, how);
   }
 
-  /** Records that cannot be read are lost, and counted. */
-  async #takeOut(lane: Lane, segment: Segment, damaged: readonly { key: string; value: string }[]): Promise<void> {
-    const sequences = damaged.map(({ key }) => parsePlace(key)?.sequence ?? 0);
-    const loss = await lossOfRecords(this.#store, { lane, ...segment }, sequences);
-    await this.#writer.write({
-      lost: { gap: loss.gap, reason: 'damaged' },
-      operations: [toldOperation(loss), ...damaged.map(({ key }) => removalOf(key))],
-      lane: 'control',
-      events: [],
-    });
-    for (const { key, value } of damaged)
-      addRecord(this.#lanes[lane], segment, -(key.length + Buffer.byteLength(value)));
-  }
-
-  /**
-   * Tells which records a report carries. Those of one that is stored are no longer counted as dropped when their lane must
-   * shrink.
-   */
-  carry(ranges: readonly CarriedRange[], { isStored }: { readonly isStored: boolean }): void {
-    this.#endReading();
-    for (const { lane, epoch, through } of ranges) {
-      const segment = this.#segmentOf(lane, epoch);
-      if (!segment) continue;
-      segment.sentThrough = Math.max(segment.sentThrough, through);
-      if (isStored) segment.carriedThrough = Math.max(segment.carriedThrough, through);
-    }
-  }
-
-  #endReading(): void {
-    for (const lane of LANES) for (const segment of this.#lanes[lane].segments) segment.readThrough = undefined;
-  }
-
-  #exclusively<T>(action: () => Promise<T>): Promise<T> {
-    return this.#order.beside(() => this.#order.exclusively(LANES, action));
-  }
-
-  #segmentOf(lane: Lane, epoch: string): Segment | undefined {
-    return this.#lanes[lane].segments.find((segment) => segment.epoch === epoch);
-  }
-
-  /**
-   * Forgets what the manager has stored. A position beyond what was ever sent counts only up to there. Where the disk cannot
-   * be written it throws, and is forgotten all the same: from the disk with the next `reopen`.
-   */
   acknowledge(lane: Lane, epoch: string, position: number): Promise<void> {
-    return this.#order.beside(() =>
-      this.#forget(lane, epoch, Math.min(position, this.#segmentOf(lane, epoch)?.sentThrough ?? NOTHING_ACKNOWLEDGED)),
-    );
+    return this.#drain.acknowledge(lane, epoch, position);
   }
 
-  #forget(lane: Lane, epoch: string, through: number): Promise<void> {
-    return this.#order.exclusively([lane], async () => {
-      const segment = this.#segmentOf(lane, epoch);
-      if (!segment || through <= segment.acknowledged) return;
-      const removed = await this.#removal(lane, segment, through);
-      removed.apply();
-      // Not synced: after a power cut the records are sent once more and discarded by the manager's position.
-      await this.#store.write(removed.operations, { durable: false });
-      removed.end();
-    });
+  giveUp(ranges: readonly CarriedRange[], reason: string): Promise<void> {
+    return this.#drain.giveUp(ranges, reason);
   }
 
-  #removal(lane: Lane, segment: Segment, through: number): Promise<Removal> {
-    const isCurrent = segment.ordinal === this.#writer.epoch.ordinal;
-    return removeThrough(this.#store, { lane, state: this.#lanes[lane], segment, through, isCurrent });
-  }
-
-  /** Gives up records that a refused report carried: deleted and counted in gap events, both or neither. */
-  async giveUp(ranges: readonly CarriedRange[], reason: string): Promise<void> {
-    for (const { lane, epoch, from, through, count } of ranges.filter((range) => range.count > 0))
-      await this.#order.beside(() =>
-        this.#order.exclusively([lane], async () => {
-          const segment = this.#segmentOf(lane, epoch);
-          if (!segment || through <= segment.acknowledged) return;
-          await this.#lose(segment, { lane, epoch, from, to: through, count }, reason);
-        }),
-      );
-  }
-
-  async #lose(segment: Segment, gap: Gap, reason: string): Promise<void> {
-    const { operations, apply, end } = await this.#removal(gap.lane, segment, gap.to);
-    await this.#writer.write({ lost: { gap, reason }, operations, lane: 'control', events: [] });
-    apply();
-    end();
-  }
-
-  /**
-   * The stored report is no more: what it carried and the manager did not take is counted again when it must go, and what of
-   * it went already is counted now. Throws as the disk does; then `reopen` does it.
-   */
   settle(ranges: readonly CarriedRange[]): Promise<void> {
-    this.#unsettled.push(...ranges);
-    return this.#order.beside(() => this.#settle());
-  }
-
-  #settle(): Promise<void> {
-    return this.#order.exclusively(LANES, async () => {
-      for (let range = this.#unsettled[0]; range; range = this.#unsettled[0]) {
-        const { lane, epoch, through } = range;
-        const segment = this.#segmentOf(lane, epoch);
-        const gap = segment && droppedUntaken(segment, range);
-        if (gap) await this.#lose(segment, gap, 'quota');
-        if (segment && segment.carriedThrough <= through) segment.carriedThrough = segment.acknowledged;
-        this.#unsettled.shift();
-      }
-    });
+    return this.#drain.settle(ranges);
   }
 
   /** Whether any lane holds records that may go now. */

@@ -172,7 +172,7 @@ export class SimulatedAgent {
     const makeCollectors = () => ({ snapshot: async () => SNAPSHOT });
     const journal = await CommandJournal.open(store);
     const parts = () => (directions.part ? [directions.part] : []);
-    const observer = new Observer({ ...base, store, journal, makeCollectors, parts });
+    const observer = new Observer({ ...base, store, findings: NO_FINDINGS, journal, makeCollectors, parts });
     const incarnation = { computerId, instanceId: random.uuid(), bootId: machine.bootId, capabilities: [] };
     const { isReachable, deliver, note } = this.#deps;
     const transport = createWire({ computerId, link, process, isReachable, deliver, note });
@@ -202,6 +202,7 @@ export class SimulatedAgent {
 }
 
 /** Its certificate is no part of the simulation. */
+const NO_FINDINGS = { tell: async () => undefined };
 const NO_RENEWAL = {
   current: { keyPem: '', certificatePem: '' },
   isWanted: false,

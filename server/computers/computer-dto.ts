@@ -95,6 +95,13 @@ export class ComputersQuery extends PageQuery {
   package?: string[];
 }
 
+export class DeleteComputerQuery {
+  /** Also while it is isolated: the code that ends that cannot be asked for any more. */
+  @Optional()
+  @OneOf('true', 'false')
+  force?: 'true' | 'false';
+}
+
 export class CreateComputerBody {
   @Name({ max: NAME_MAX })
   name!: string;

@@ -7,6 +7,7 @@ import type { AlertWriter } from '../alerts/alert.js';
 import type { CertificateRepository } from '../certificates/certificate-repository.js';
 import { sqlOfManager, type Sql } from '../database/sql.js';
 import { dialSettingsOf, orderFarewell } from '../dials/index.js';
+import { findIsolation } from '../firewall/index.js';
 import { clearDrift } from '../heartbeats/covered-drift.js';
 import type { DeafSpan } from '../listening/listening.js';
 import type { Caller, EditInstant, TransactionManager } from '../policies/forest-edit.js';
@@ -41,12 +42,18 @@ export interface PowerReport {
   readonly expiresAtMs: number | null;
 }
 
+export interface Removal {
+  readonly ifMatch: number | undefined;
+  /** Also while it is isolated, though nobody can ask for the code that ends that any more. */
+  readonly isForced: boolean;
+}
+
 /** What happens to a computer as a whole. Each takes the live row's lock first, as the reports do. */
 export interface ComputerLifecycleService {
   /** Its certificates count no more and its status is revoked for good; a second time changes nothing. */
   revoke(caller: Caller, computerId: string): Promise<void>;
-  /** Revokes and forgets the record; the agent is answered `computer-removed`. */
-  remove(caller: Caller, computerId: string, ifMatch: number | undefined): Promise<void>;
+  /** Revokes and forgets the record; the agent is answered `computer-removed`. Throws `computer-isolated`. */
+  remove(caller: Caller, computerId: string, removal: Removal): Promise<void>;
   setPower(caller: Caller, computerId: string, report: PowerReport): Promise<Computer>;
 }
 
@@ -60,7 +67,7 @@ export function createComputerLifecycleService(deps: ComputerLifecycleDeps): Com
   };
   return {
     revoke: (caller, computerId) => act(caller, computerId, (begun) => revoke(deps, begun)),
-    remove: (caller, computerId, ifMatch) => act(caller, computerId, (begun) => remove(deps, begun, ifMatch)),
+    remove: (caller, computerId, removal) => act(caller, computerId, (begun) => remove(deps, begun, removal)),
     setPower: (caller, computerId, report) => act(caller, computerId, (begun) => setPower(deps, begun, report)),
   };
 }
@@ -113,9 +120,10 @@ async function revoke(deps: ComputerLifecycleDeps, act: Act): Promise<void> {
   await auditComputer({ ...deps, manager }, { caller, action: 'computer.revoked', before: computer, after: computer });
 }
 
-async function remove(deps: ComputerLifecycleDeps, act: Act, ifMatch: number | undefined): Promise<void> {
+async function remove(deps: ComputerLifecycleDeps, act: Act, { ifMatch, isForced }: Removal): Promise<void> {
   const { computer, at, caller, manager } = act;
   if (ifMatch !== undefined && ifMatch !== computer.revision) throw new Problem('revision-stale');
+  if (!isForced && (await findIsolation(act.sql, computer.id)) !== undefined) throw new Problem('computer-isolated');
   await sayFarewell(deps, act);
   await deps.certificates.revokeOf(act.sql, computer.id, { reason: 'computer-removed', at: at.wall.getTime() });
   await deps.alerts.keepName(act.sql, computer);

@@ -13,6 +13,7 @@ import {
   ComputerDto,
   ComputersQuery,
   CreateComputerBody,
+  DeleteComputerQuery,
   GapDto,
   HeartbeatDto,
   PowerStateBody,
@@ -172,9 +173,10 @@ function lifecycleRoutes({ lifecycle, overview, clock }: ComputerRoutesDeps): Ro
       reach: 'scope',
       tag,
       summary: 'Revoke a computer and forget its record',
+      query: DeleteComputerQuery,
       reply: { status: 204 },
-      async handle({ actor, scope, params, ifMatch }) {
-        await lifecycle.remove({ actor, scope }, params['id'] ?? '', ifMatch);
+      async handle({ actor, scope, params, query: { force }, ifMatch }) {
+        await lifecycle.remove({ actor, scope }, params['id'] ?? '', { ifMatch, isForced: force === 'true' });
         return { status: 204 };
       },
     }),

@@ -11,7 +11,7 @@ import type { FleetClock } from '../fleet-clock/fleet-clock.js';
 import type { PolicySettingsCache } from '../policies/index.js';
 import type { Caller } from '../policies/forest-edit.js';
 import { FirewallDto, ReleaseCodeDto } from './firewall-dto.js';
-import { findFirewall, findOpenIsolation, type FirewallRow } from './firewall-query.js';
+import { findFirewall, findIsolation, type FirewallRow } from './firewall-query.js';
 import { viewFirewall } from './firewall-view.js';
 
 export interface FirewallDeps {
@@ -75,14 +75,12 @@ function subjectOf({ policy_id: policyId, kind, overrides }: FirewallRow) {
   return { policyId, kind, overrides };
 }
 
-/** The agent's own word says which isolation it is; one that cut it off before it could say so counts too. */
 async function showCode(deps: FirewallDeps, { actor, scope }: Caller, computerId: string): Promise<ReleaseCodeDto> {
   const { inTransaction, audit, releaseCodes } = deps;
   return inTransaction(async (manager) => {
     const sql = sqlOfManager(manager);
-    const row = await findFirewall(sql, scope, computerId);
-    if (!row) throw new Problem('computer-not-found');
-    const commandId = row.isolated_by ?? (await findOpenIsolation(sql, computerId));
+    if (!(await findFirewall(sql, scope, computerId))) throw new Problem('computer-not-found');
+    const commandId = await findIsolation(sql, computerId);
     if (commandId === undefined)
       throw new Problem('not-isolated', {
         detail: 'The computer is not isolated: there is no code that would end anything.',

@@ -5,6 +5,7 @@ import {
   FRAME_TYPES,
   HIGHEST_PRIORITY,
   type FirewallEndpoint,
+  type IsolationPeer,
 } from '../../policies/firewall-rules.js';
 import type { ClosedDirection } from '../../policies/firewall-set.js';
 import { refTo } from '../admin-api/dto-schemas.js';
@@ -21,6 +22,7 @@ const ENDPOINT = {
 };
 const NULLABLE_TEXT = { type: ['string', 'null'] };
 const MOST_RULES = 1000;
+const FIREWALL_STATES = ['applied', 'pending', 'failed', 'isolated', 'unsupported', 'unknown'] as const;
 
 export class EffectiveFirewallRuleDto {
   /** The first rule that matches decides. */
@@ -66,10 +68,11 @@ export class FirewallDto {
 
   /**
    * `applied`: these rules are in force. `pending`: others are, by the agent's last word. `failed`: these could not be
-   * loaded, the former are in force. `unsupported`: nothing can be loaded there. `unknown`: the agent has not said.
+   * loaded, the former are in force. `isolated`: none of them counts until that ends. `unsupported`: nothing can be loaded
+   * there. `unknown`: the agent has not said.
    */
-  @OneOf('applied', 'pending', 'failed', 'unsupported', 'unknown')
-  state!: 'applied' | 'pending' | 'failed' | 'unsupported' | 'unknown';
+  @OneOf(...FIREWALL_STATES)
+  state!: (typeof FIREWALL_STATES)[number];
 
   @Shown(NULLABLE_TEXT)
   detail!: string | null;
@@ -91,9 +94,18 @@ export class FirewallDto {
   @Shown({ type: 'array', items: refTo(EffectiveFirewallRuleDto) })
   rules!: readonly EffectiveFirewallRuleDto[];
 
-  /** While it is isolated, none of the rules counts: only its manager is left to it. `by` is who ordered it. */
+  /**
+   * While it is isolated, only its manager is left to it, and whom the last command to isolate it allows beside. `since` is
+   * the first that was not ended before the next; `by` is who ordered the last. `by` and `allow` are null where the command
+   * is forgotten.
+   */
   @Shown({ type: ['object', 'null'], additionalProperties: true })
-  isolated!: { since: string; commandId: string; by: string | null } | null;
+  isolated!: {
+    since: string;
+    commandId: string;
+    by: string | null;
+    allow: readonly IsolationPeer[] | null;
+  } | null;
 }
 
 export class ReleaseCodeDto {

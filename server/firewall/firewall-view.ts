@@ -38,11 +38,12 @@ function portOf(row: FirewallRow, { communicationDirection, listenerPort }: Fire
 }
 
 function stateOf(
-  { firewall_state: told }: FirewallRow,
+  { firewall_state: told, isolated_by: isolatedBy }: FirewallRow,
   { desired, applied }: { readonly desired: string; readonly applied: string | null },
 ): FirewallDto['state'] {
   if (told === null) return 'unknown';
   if (told !== 'applied') return told;
+  if (isolatedBy !== null) return 'isolated';
   return applied === desired ? 'applied' : 'pending';
 }
 
@@ -61,6 +62,7 @@ function shownRule({
 }
 
 function isolationOf(row: FirewallRow, shown: (instant: number) => string): FirewallDto['isolated'] {
-  const { isolated_by: commandId, isolated_since_fleet_ms: since, isolated_by_name: by } = row;
-  return commandId === null || since === null ? null : { since: shown(Number(since)), commandId, by };
+  const { isolated_by: commandId, isolated_since_fleet_ms: since, isolated_by_name: by, isolation_args: args } = row;
+  if (commandId === null || since === null) return null;
+  return { since: shown(Number(since)), commandId, by, allow: args && (args.allow ?? []) };
 }

@@ -1,1 +1,2 @@
 export { composeFirewall, type FirewallDeps } from './compose-firewall.js';
+export { findIsolation } from './firewall-query.js';

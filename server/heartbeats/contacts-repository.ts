@@ -3,7 +3,7 @@ import type { Exchange } from './exchange.js';
 
 /** How a computer can be reached and what it is changing over to, by its own word. */
 export interface ContactsRepository {
-  /** Stores what the reports tell, one of each computer; `since` moves only where direction, candidate or isolation changed. */
+  /** Stores what the reports tell, one of each computer; `since` moves only where direction or candidate changed, or an isolation began or ended. */
   store(sql: Sql, exchanges: readonly Exchange[]): Promise<void>;
   /** Those whose address was changed since they told that they reverted the candidate of their report. */
   findReaddressed(sql: Sql, exchanges: readonly Exchange[]): Promise<ReadonlySet<string>>;
@@ -33,8 +33,11 @@ const differs = (names: readonly string[]): string =>
   `(${names.map((name) => `computer_contacts.${name}`).join(', ')}) IS DISTINCT FROM
     (${names.map((name) => `EXCLUDED.${name}`).join(', ')})`;
 
-const since = (column: string, names: readonly string[]): string =>
-  `${column} = CASE WHEN ${differs(names)} THEN EXCLUDED.${column} ELSE computer_contacts.${column} END`;
+/** Whether it is isolated at all: a further command to isolate one that is cuts it off no later. */
+const BEGINS_OR_ENDS = '(computer_contacts.isolated_by IS NULL) <> (EXCLUDED.isolated_by IS NULL)';
+
+const since = (column: string, isOther: string): string =>
+  `${column} = CASE WHEN ${isOther} THEN EXCLUDED.${column} ELSE computer_contacts.${column} END`;
 
 const STORE = `
 INSERT INTO computer_contacts (computer_id, ${NAMES.join(', ')},
@@ -47,9 +50,9 @@ FROM unnest($1::uuid[], $2::bigint[], ${TOLD.map(([, type], index) => `$${index 
   AS input (computer_id, at, ${NAMES.join(', ')})
 ORDER BY input.computer_id
 ON CONFLICT (computer_id) DO UPDATE SET ${NAMES.map((name) => `${name} = EXCLUDED.${name}`).join(', ')},
-  ${since('direction_since_fleet_ms', ['direction'])},
-  ${since('candidate_since_fleet_ms', CANDIDATE)},
-  ${since('isolated_since_fleet_ms', ['isolated_by'])}
+  ${since('direction_since_fleet_ms', differs(['direction']))},
+  ${since('candidate_since_fleet_ms', differs(CANDIDATE))},
+  ${since('isolated_since_fleet_ms', BEGINS_OR_ENDS)}
 WHERE ${differs(NAMES)}`;
 
 const FIND_READDRESSED = `

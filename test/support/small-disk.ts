@@ -8,11 +8,20 @@ export function missingFor(...tools: readonly string[]): string | undefined {
   return tools.find((tool) => spawnSync('sh', ['-c', `command -v ${tool}`]).status !== 0);
 }
 
+export interface MemoryDisk {
+  unmount(): void;
+  /** Read-only or not; nobody may have a file open for writing. */
+  allow(how: 'ro' | 'rw'): void;
+}
+
 /** A disk in memory; `path` is made, and removed with it. */
-export function mountMemory(path: string, megabytes: number): { unmount(): void } {
+export function mountMemory(path: string, megabytes: number): MemoryDisk {
   mkdirSync(path, { recursive: true });
   must(spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m,mode=700`, 'wardbeat-test', path]));
-  return { unmount: () => unmount(path) };
+  return {
+    unmount: () => unmount(path),
+    allow: (how) => void must(spawnSync('mount', ['-o', `remount,${how}`, path])),
+  };
 }
 
 /** Fills what is left of a disk, as other programs do, until the file is removed. */

@@ -6,7 +6,7 @@ import { Problem } from '../../../lib/problem.js';
 import type { Orders } from '../../../protocol/heartbeat-messages.js';
 import { MOST_OPEN } from '../../../server/agent-commands/index.js';
 import { sqlOfClient } from '../../../server/database/sql.js';
-import { findOpenIsolation } from '../../../server/firewall/firewall-query.js';
+import { findIsolation } from '../../../server/firewall/firewall-query.js';
 import { startCommandWorld, type CommandWorld } from '../../support/command-world.js';
 import { useDatabase } from '../../support/database.js';
 import { problemOf } from '../../support/domain-world.js';
@@ -181,7 +181,7 @@ describe('commands of one computer', () => {
   });
 
   it('that isolate are known for their code until their outcome is told', async () => {
-    const open = () => findOpenIsolation(sqlOfClient(world.pool), web1);
+    const open = () => findIsolation(sqlOfClient(world.pool), web1);
     const { body: isolate } = await world.queue(web1, { type: 'isolate' });
     expect(await open(), 'not delivered').to.equal(undefined);
     await world.beat(web1);

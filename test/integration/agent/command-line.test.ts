@@ -1,7 +1,8 @@
 import { expect } from 'chai';
+import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { connect, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 
 import { callAgent } from '../../../agent/local-socket/socket-client.js';
@@ -43,6 +44,13 @@ describe('the wardbeat-agent command line', function () {
   };
   const emit = (...args: string[]) => runAgent(['emit', '--dir', dir(), ...args]);
 
+  /** As a program of the computer may, whatever its JSON is. */
+  const sendLine = async (line: string): Promise<string> => {
+    const socket = connect(join(dir(), 'agent.sock'));
+    socket.end(`${line}\n`);
+    return (await socket.toArray()).join('');
+  };
+
   beforeEach(async () => {
     folder = temporaryFolder();
     manager = await FakeManager.start(folder.path);
@@ -63,6 +71,15 @@ describe('the wardbeat-agent command line', function () {
       expect(stderr).to.contain(fault);
     expect((await runAgent(['proxy', 'set'])).code).to.equal(2);
     expect((await runAgent([])).code).to.equal(2);
+  });
+
+  it('ends as ever where whoever reads what it prints goes away', async () => {
+    const child = spawn(process.execPath, ['dist/agent/main.js', 'install', '--print'], { stdio: 'pipe' });
+    child.stdout.destroy();
+    let stderr = '';
+    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+    const code = await new Promise((resolve) => child.once('close', resolve));
+    expect([code, stderr]).to.deep.equal([0, '']);
   });
 
   it('enrolls by file, by standard input and by environment; exits 0 again when enrolled', async () => {
@@ -186,6 +203,8 @@ describe('the wardbeat-agent command line', function () {
       code: 'request-invalid',
       errors: ['#/message must be a string of at most 8192 characters'],
     });
+    const endless = await sendLine(`{"op":"emit","kind":"log","severity":"low","message":"m","data":{"a":1e400}}`);
+    expect(endless).to.contain('request-invalid').and.contain('#/data/a');
     expect((await status()).status.spool.lanes.log.next).to.equal(0);
     expect((await emit('--kind', 'log', '--severity', 'low', '--message', 'm'.repeat(8192))).code).to.equal(0);
   });

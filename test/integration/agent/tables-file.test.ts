@@ -7,7 +7,11 @@ import type { FirewallRule } from '../../../policies/firewall-rules.js';
 import { temporaryFolder } from '../../support/agent-process.js';
 
 const DENY: FirewallRule = { action: 'deny', direction: 'incoming' };
-const TABLES = { loaded: { isIsolation: false, text: 'table inet wardbeat {\n}\n' }, rules: [DENY] };
+const TABLES = {
+  loaded: { isIsolation: false, text: 'table inet wardbeat {\n}\n' },
+  rules: [DENY],
+  listeners: [{ port: 4118, sources: ['10.9.9.0/24', '00:11:22:aa:bb:cc'] }],
+};
 
 describe('what is kept of the tables of the agent', () => {
   let folder: ReturnType<typeof temporaryFolder>;

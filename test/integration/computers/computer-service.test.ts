@@ -365,6 +365,23 @@ describe('computers', () => {
     );
   });
 
+  it('are not forgotten while they are isolated, unless the caller says so', async () => {
+    const { id } = await world.makeComputer();
+    await world.sql.query(
+      `INSERT INTO computer_contacts (computer_id, isolated_by, isolated_since_fleet_ms) VALUES ($1, $1, 1)`,
+      [id],
+    );
+    const params = { id };
+    await world.call('post', '/computers/:id/revoke', { params });
+    for (const query of [{}, { force: 'false' }])
+      expect((await problemOf(world.call('delete', '/computers/:id', { params, query }))).code).to.equal(
+        'computer-isolated',
+      );
+    expect((await world.read(id)).status).to.equal('revoked');
+    await world.call('delete', '/computers/:id', { params, query: { force: 'true' } });
+    expect((await problemOf(world.read(id))).code).to.equal('computer-not-found');
+  });
+
   it('are not there for who may not see their policy', async () => {
     const [mine, other] = [await world.makePolicy(world.base.id), await world.makePolicy(world.base.id)];
     const [seen, hidden] = [

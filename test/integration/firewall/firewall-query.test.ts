@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { sqlOfClient } from '../../../server/database/sql.js';
 import { endCommandsOf } from '../../../server/agent-commands/index.js';
-import { findOpenIsolation } from '../../../server/firewall/firewall-query.js';
+import { findIsolation } from '../../../server/firewall/firewall-query.js';
 import { startCommandWorld, type CommandWorld } from '../../support/command-world.js';
 import { useDatabase } from '../../support/database.js';
 
@@ -16,7 +16,7 @@ describe('the isolation that a release code may end', () => {
     ids = await world.addComputers(3);
   });
 
-  const found = (id: string) => findOpenIsolation(sqlOfClient(world.pool), id);
+  const found = (id: string) => findIsolation(sqlOfClient(world.pool), id);
   const isolate = async (id: string) => (await world.queue(id, { type: 'isolate' })).body.id;
 
   it('is the one that was delivered and of which nothing was heard, also when that was given up', async () => {

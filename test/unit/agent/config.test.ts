@@ -30,6 +30,8 @@ function faultsOf(argv: readonly string[], env: Record<string, string> = {}): re
 
 const ENROLL = ['enroll', '--manager', 'https://manager:4120'];
 
+const EMIT = ['emit', '--kind', 'log', '--severity', 'info', '--message', 'm'];
+
 describe('the command line of the agent', () => {
   const rows: readonly [string, readonly string[], number][] = [
     ['no command', [], 1],
@@ -54,6 +56,8 @@ describe('the command line of the agent', () => {
     ],
     ['too many events', ['emit', '--kind', 'log', '--severity', 'info', '--message', 'm', '--count', '100001'], 1],
     ['a good emit', ['emit', '--kind', 'log', '--severity', 'info', '--message', 'm', '--count', '100000'], 0],
+    ['a number that no double holds', [...EMIT, '--data', '{"a":[1,{"b":1e400}]}'], 1],
+    ['a number that is nearly too large', [...EMIT, '--data', '{"a":-1e308}'], 0],
     ['a flag given twice', ['status', '--dir', 'a', '--dir', 'b'], 1],
   ];
   for (const [name, argv, count] of rows)
@@ -71,6 +75,25 @@ describe('the command line of the agent', () => {
     expect(tokenOf([...ENROLL, '--token-file', 'token-file'])).to.deep.equal({ token: 'from-file', warned: 0 });
     expect(tokenOf(ENROLL, { WARDBEAT_ENROLLMENT_TOKEN: 'e' })).to.deep.equal({ token: 'e', warned: 0 });
     expect(tokenOf(ENROLL, { WARDBEAT_ENROLLMENT_TOKEN_FILE: 'token-file' }).token).to.equal('from-file');
+  });
+
+  it('helps whoever asks after a command, whatever else is wrong with it', () => {
+    for (const argv of [
+      ['install', '--help'],
+      ['emit', '--kind', 'x', '-h'],
+      ['proxy', 'set', '--help', '--colour'],
+    ])
+      expect(parseCommand(argv, surroundings()), argv.join(' ')).to.deep.equal({ command: 'help' });
+    expect(faultsOf(['emit', '--kind', 'log', '--severity', 'info', '--message', '--help'])).to.have.length(2);
+  });
+
+  it('names the number that no double holds', () => {
+    expect(faultsOf([...EMIT, '--data', '{"a":[1,{"b/c":-1e400}]}'])).to.deep.equal([
+      '--data /a/1/b~1c must be a number within the range of a double',
+    ]);
+    expect(faultsOf([...EMIT, '--data', '1e400'])).to.deep.equal([
+      '--data must be a number within the range of a double',
+    ]);
   });
 
   it('defaults to agent-data and the host name', () => {

@@ -31,3 +31,17 @@ describe('what a command ends with when the running agent refuses it', () => {
     expect(told).to.deep.equal(['request-invalid: why', 'wardbeat-agent: #/a is b']);
   });
 });
+
+describe('what a command ends with when the system refuses a path', () => {
+  for (const [code, exit] of [
+    ['EACCES', EXIT.usage],
+    ['ENOENT', EXIT.usage],
+    ['EROFS', EXIT.notInContact],
+    ['ENOSPC', EXIT.notInContact],
+    ['EIO', EXIT.notInContact],
+  ] as const)
+    it(`${code}: ${exit}, ${exit === EXIT.usage ? 'for a restart mends nothing' : 'for it may pass'}`, () => {
+      const error = Object.assign(new Error(code), { code, syscall: 'open' });
+      expect(explainFailure(error, { name: 'wardbeat-agent', complain: () => undefined })).to.equal(exit);
+    });
+});

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 
 import { Observer, type ObserverDeps } from '../../../agent/observer.js';
-import type { Mended, Store } from '../../../agent/spool/durable-store.js';
+import type { Store } from '../../../agent/spool/durable-store.js';
+import type { Mended } from '../../../agent/spool/findings.js';
 import { StateStore } from '../../../agent/state-store.js';
 import { createLog } from '../../../lib/log.js';
 import { catalogueDefaults } from '../../../policies/settings-catalogue.js';
@@ -52,6 +53,7 @@ describe('the look of an agent that was started without its disk', () => {
           tellRefused: async () => undefined,
         },
         settings: { values: catalogueDefaults(), reload: () => undefined },
+        findings: { tell: async () => undefined },
         journal: { rewrite: async () => undefined },
         restart: () => (ends += 1),
         makeCollectors: () => ({ snapshot: async () => ({ components: [], errors: [], counters: {} }) }),

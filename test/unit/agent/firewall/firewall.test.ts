@@ -210,7 +210,8 @@ describe('the firewall of the agent', () => {
     expect(machine.loads).to.equal(1);
     expect(machine.loaded?.text).to.contain('ip daddr { 10.0.0.1 } meta l4proto { 6 } th dport { 4120 } accept');
     expect(machine.loaded?.text).to.contain('ip daddr { 10.0.0.53 } meta l4proto { 6, 17 } th dport { 53 } accept');
-    expect(machine.kept).to.deep.equal({ loaded: { isIsolation: false, text: machine.loaded?.text }, rules: [DENY] });
+    const text = machine.loaded?.text;
+    expect(machine.kept).to.deep.equal({ loaded: { isIsolation: false, text }, rules: [DENY], listeners: [] });
     expect(machine.firewall).to.deep.include({ addresses: { 'manager.example': ['10.0.0.1'] } });
     expect(firewall.part).to.include({ name: 'firewall', state: 'online' });
     machine.want();
@@ -297,6 +298,9 @@ describe('the firewall of the agent', () => {
       const firewall = hasFilter ? machine.start() : machine.start(null);
       await firewall.apply();
       expect(firewall.part).to.equal(undefined);
+      expect([firewall.status.state, firewall.report().state], 'nothing is wanted').to.deep.equal(
+        hasFilter ? ['applied', 'applied'] : ['unsupported', 'unsupported'],
+      );
       machine.want(DENY);
       await firewall.apply();
       expect(firewall.part).to.include({ state: 'offline' });
@@ -433,6 +437,29 @@ describe('the firewall of the agent', () => {
     expect([machine.loaded, firewall.report().state]).to.deep.equal([undefined, 'applied']);
   });
 
+  for (const [name, isRead] of [
+    ['after its settings were lost', true],
+    ['while they cannot be read', false],
+  ] as const)
+    it(`keeps its port as narrow as it was through an isolation ${name}`, async () => {
+      machine.wish = { ...machine.wish, listeners: [{ port: 4118, sources: ['10.9.9.0/24'] }] };
+      await machine.start().apply();
+      const { generation } = machine.loaded!;
+      // The defaults.
+      machine.wish = { ...machine.wish, rules: undefined, listeners: [{ port: 4118, sources: [] }] };
+      machine.isRead = isRead;
+      const firewall = machine.start();
+      await firewall.apply();
+      expect(machine.loaded).to.have.property('generation', generation);
+      await firewall.isolate(COMMAND);
+      expect(machine.loaded?.text).to.contain('forwarded');
+      await firewall.release('command');
+      expect(machine.loaded).to.have.property('generation', generation);
+      [machine.isRead, machine.wish] = [true, { ...machine.wish, rules: [] }];
+      await firewall.apply();
+      expect(machine.loaded, 'the settings open it').to.equal(undefined);
+    });
+
   it('takes away what another identity left, and what is not known', async () => {
     machine.want(DENY);
     await machine.start().apply();
@@ -458,6 +485,38 @@ describe('the firewall of the agent', () => {
     expect((await failureOf(firewall.releaseByCode(CODE))).code).to.equal('release-code-refused');
   });
 
+  it('ends no isolation that is being begun by the code of the one before', async () => {
+    const firewall = machine.start();
+    await firewall.isolate(COMMAND);
+    const { load } = machine.filter;
+    let goOn = (): void => undefined;
+    const held = new Promise<void>((resolve) => (goOn = resolve));
+    machine.filter.load = async (script) => {
+      await held;
+      await load(script);
+    };
+    const other = releaseDigestOf('00000-00000-00000-00001');
+    const begun = firewall.isolate({ commandId: 'c2', allow: [{ ip: '10.0.0.7' }], releaseDigest: other });
+    const ended = failureOf(firewall.releaseByCode(CODE));
+    goOn();
+    await begun;
+    expect((await ended).code).to.equal('release-code-refused');
+    expect(machine.isolation).to.include({ commandId: 'c2' });
+    expect(machine.loaded?.text).to.contain('10.0.0.7');
+  });
+
+  it('ends by command an isolation that stands though neither disk nor agent knows of it', async () => {
+    await machine.start().isolate(COMMAND);
+    // Neither was stored, and the disk cannot be read by the next.
+    [machine.isolation, machine.isRead, machine.kept] = [undefined, false, undefined];
+    const firewall = machine.start();
+    await firewall.apply();
+    expect(machine.loaded?.text).to.contain('chain forwarded');
+    expect(await firewall.release('command')).to.equal(true);
+    expect(machine.loaded?.text ?? '').not.to.contain('chain forwarded');
+    expect(await firewall.release('command')).to.equal(false);
+  });
+
   it('lets its manager dial an isolated computer from where it was recognised', async () => {
     machine.wish = { ...machine.wish, listeners: [{ port: 4118, sources: [] }] };
     const firewall = machine.start();
@@ -467,6 +526,16 @@ describe('the firewall of the agent', () => {
     await firewall.dialledFrom('10.9.9.10');
     expect(machine.loaded?.text).to.contain('10.9.9.10');
     expect(machine.firewall.dialledFrom).to.deep.equal(['10.9.9.10', '10.9.9.9']);
+    await firewall.dialledFrom('fe80::1%eth0');
+    expect(machine.loaded?.text).to.contain(
+      'ip6 saddr { fe80:0:0:0:0:0:0:1 } meta l4proto { 6 } th dport { 4118 } accept',
+    );
+    // As an older agent noted it: it is nobody, not everybody.
+    machine.firewall = { ...machine.firewall, dialledFrom: ['fe80::2%eth0'] };
+    await firewall.apply();
+    const open = machine.loaded?.text.split('\n').filter((line) => line.includes('dport { 4118 }')) ?? [];
+    expect(open).to.have.length(1);
+    expect(open[0]).to.contain('saddr { 10.0.0.1 }');
   });
 });
 

@@ -19,13 +19,20 @@ import { join } from 'node:path';
 
 import {
   installService,
+  plannedFiles,
   ServiceFailure,
   ServiceFault,
   type InstallOptions,
 } from '../../../../agent/service/install.js';
 import { systemHost, type ServiceHost } from '../../../../agent/service/service-host.js';
 import { uninstallService } from '../../../../agent/service/uninstall.js';
-import { firewallUnitText, readUnit, unitText, type UnitFacts } from '../../../../agent/service/unit-file.js';
+import {
+  firewallUnitText,
+  readUnit,
+  sysusersText,
+  unitText,
+  type UnitFacts,
+} from '../../../../agent/service/unit-file.js';
 import { skipFor } from '../../../support/skip.js';
 
 const UNIT = 'etc/systemd/system/wardbeat-agent.service';
@@ -112,6 +119,19 @@ describe('the unit of the agent', () => {
     expect(readUnit(text)?.directory).to.equal('/srv/a b/100%');
     const odd = unitText({ ...FACTS, program: { node: '/opt/no"de', script: '/opt/$x\\y' } });
     expect(odd).to.contain('ExecStart="/opt/no\\"de" "/opt/$$x\\\\y" run');
+  });
+
+  it('declares its user in a line that systemd reads, wherever its data are', function () {
+    if (spawnSync('systemd-sysusers', ['--version']).status !== 0) skipFor(this, 'systemd-sysusers');
+    const folder = mkdtempSync(join(tmpdir(), 'wardbeat-user-'));
+    mkdirSync(join(folder, 'etc'));
+    const directory = '/srv/a b/100%"x\\y';
+    writeFileSync(join(folder, 'user.conf'), sysusersText({ user: 'watcher', directory }));
+    const made = spawnSync('systemd-sysusers', [`--root=${folder}`, join(folder, 'user.conf')], { encoding: 'utf8' });
+    const users = readFileSync(join(folder, 'etc/passwd'), 'utf8');
+    rmSync(folder, { recursive: true });
+    expect(made.status, made.stderr).to.equal(0);
+    expect(users).to.contain(`:Wardbeat agent:${directory}:/usr/sbin/nologin\n`);
   });
 
   it('has its firewall loaded as it stood before there is a network, by the same user with the same capability', () => {
@@ -211,6 +231,12 @@ describe('the installation of the service', () => {
     host = fakeHost(tree);
   });
   afterEach(() => rmSync(tree, { recursive: true, force: true }));
+
+  it('prints no unit of a user or folder that no installation takes', () => {
+    expect(plannedFiles(options()).join('\n')).to.contain('u wardbeat-agent - ');
+    for (const changes of [{ user: 'root' }, { user: 'a b;c' }, { directory: '/' }, { directory: '/home/x' }])
+      expect(() => plannedFiles(options(changes)), JSON.stringify(changes)).to.throw(ServiceFault);
+  });
 
   const enrolled = () => {
     mkdirSync(at(`${DIRECTORY}/store`), { recursive: true });
