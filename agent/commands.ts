@@ -1,13 +1,9 @@
 import type { Clock } from '../lib/clock.js';
 import { readBootId } from '../lib/clock.js';
-import { createLog } from '../lib/log.js';
 import type { Random } from '../lib/random.js';
-import { readAgentFile } from './agent-file.js';
 import { AGENT_VERSION, platform } from './agent-version.js';
-import type { AgentOptions } from './agent-options.js';
 import { parseSettings } from './apply-settings.js';
 import { readMachineIdDigest } from './collectors/facts-collector.js';
-import { composeAgent, getIdentity } from './compose.js';
 import {
   parseCommand,
   searchPathOf,
@@ -18,17 +14,15 @@ import {
   type EnrollCommand,
   type ReleaseCommand,
   type RestoreFirewallCommand,
-  type RunCommand,
   type StatusCommand,
   type Surroundings,
 } from './config.js';
-import { readIdentity, type DataDirectory } from './data-directory.js';
+import { getIdentity, readIdentity, type DataDirectory } from './data-directory.js';
 import { enrollDirectory } from './enroll-directory.js';
 import { EXIT, explainFailure, type ExitCode } from './exit-codes.js';
 import { isolationFile } from './firewall/isolation-file.js';
 import { createNftFilter } from './firewall/nft-program.js';
 import { restoreFirewall } from './firewall/restore-firewall.js';
-import { LogTail } from './log-tail.js';
 import { ownerOf } from './identity-check.js';
 import { AgentNotRunning, callAgent } from './local-socket/socket-client.js';
 import { runProxyCommand } from './proxies/proxy-commands.js';
@@ -39,7 +33,6 @@ import {
   writeSecret,
   type GivenProxies,
 } from './proxies/proxy-files.js';
-import { ServiceNotifier } from './service/notifier.js';
 import { runServiceCommand } from './service/service-commands.js';
 import type { InstallCommand, UninstallCommand } from './service/service-arguments.js';
 import type { ServiceProgram } from './service/unit-file.js';
@@ -78,7 +71,8 @@ type Runner<C> = (command: C, context: CommandContext) => Promise<ExitCode>;
 
 const RUNNERS: { readonly [C in AgentCommand as C['command']]: Runner<C> } = {
   enroll: runEnroll,
-  run: runAgent,
+  // Most of the program, which the others load as little as they need it.
+  run: async (command, context) => (await import('./run-command.js')).runAgent(command, context),
   status: runStatus,
   emit: runEmit,
   proxy: (command, context) => runProxyCommand(command, { ...context, bootId: readBootId() }),
@@ -164,63 +158,6 @@ async function withDirectory<T>(
   } finally {
     await store.close();
   }
-}
-
-async function runAgent(command: RunCommand, context: CommandContext): Promise<ExitCode> {
-  const { clock, random } = context;
-  const { directory, logLevel: level, logsToJournal, serviceManager } = command;
-  const logTail = new LogTail();
-  const log = createLog({
-    name: 'wardbeat-agent',
-    level,
-    toStderr: true,
-    toJournal: logsToJournal,
-    onLine: logTail.add,
-  });
-  const notifier = serviceManager && new ServiceNotifier({ clock, log, manager: serviceManager });
-  let restart = (): void => undefined;
-  const askedToRestart = new Promise<'restart'>((resolve) => (restart = () => resolve('restart')));
-  const daemon = await composeAgent({
-    directory,
-    clock,
-    random,
-    log,
-    bootId: readBootId(),
-    clockDetection: command.clockDetection,
-    logTail,
-    restart,
-    ...portsOf(command),
-    ...(notifier ? supervision(notifier) : {}),
-    ...(command.firewall ? { packetFilter: createNftFilter({ clock }) } : {}),
-    ...(command.listenerPort === undefined ? {} : { listenerPort: command.listenerPort }),
-  });
-  await daemon.start();
-  await notifier?.ready(daemon.status().state);
-  const reason = await Promise.race([context.untilAskedToStop().then(() => 'shutdown' as const), askedToRestart]);
-  const told = notifier?.stopping();
-  await daemon.stop(reason);
-  await told;
-  if (reason === 'restart' && !command.isSupervised) context.startAnother?.();
-  return EXIT.ok;
-}
-
-/** The ports of this run, which count before those of `agent.json`. */
-function portsOf({ directory, listenerPort, metricsPort: given }: RunCommand) {
-  const { metricsPort = given } = given === undefined ? readAgentFile(directory) : {};
-  return {
-    ...(metricsPort === undefined ? {} : { metricsPort }),
-    ...(listenerPort === undefined ? {} : { listenerPort }),
-  };
-}
-
-function supervision(
-  notifier: ServiceNotifier,
-): Pick<AgentOptions, 'onProgress' | 'longestSilenceMs' | 'onStateChange'> {
-  return {
-    onProgress: notifier.gotOn,
-    longestSilenceMs: notifier.longestSilenceMs,
-    onStateChange: (state) => notifier.status(state),
-  };
 }
 
 const LOCAL_CALL_MS = 10_000;

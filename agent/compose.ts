@@ -7,13 +7,7 @@ import { composeAgentCommands, managerNow } from './commands/compose-agent-comma
 import { createHostCollectors, systemSources, wholeSources } from './collectors/host-collectors.js';
 import { CredentialStore } from './credential-store.js';
 import { Daemon } from './daemon.js';
-import {
-  adoptNextIdentity,
-  prepareDirectory,
-  readIdentity,
-  type DataDirectory,
-  type Identity,
-} from './data-directory.js';
+import { adoptNextIdentity, getIdentity, prepareDirectory, type Identity } from './data-directory.js';
 import { Directions } from './directions.js';
 import { Firewall, type FirewallDeps } from './firewall/firewall.js';
 import { firewallExecutors } from './firewall/firewall-executors.js';
@@ -43,9 +37,6 @@ import { HeldTransport } from './transport/held-transport.js';
 import { judgeManager, ManagerTransport, type Routes, type TransportOptions } from './transport/manager-transport.js';
 import type { KnownPath } from './transport/route-rules.js';
 
-/** The directory was never enrolled. */
-export class NotEnrolled extends Error {}
-
 /** Builds an agent on an enrolled directory and takes its lock. Throws `NotEnrolled` or `StoreInUse`. */
 export async function composeAgent(options: AgentOptions): Promise<Daemon> {
   const { directory, clock } = options;
@@ -64,13 +55,6 @@ export async function composeAgent(options: AgentOptions): Promise<Daemon> {
     await cleanup.unwind();
     throw error;
   }
-}
-
-/** Throws `NotEnrolled`, or `UnusableFile` where a file of it is damaged. */
-export function getIdentity(directory: DataDirectory): Identity {
-  const identity = readIdentity(directory);
-  if (!identity) throw new NotEnrolled(`${directory.path} is not enrolled`);
-  return identity;
 }
 
 interface Opened {

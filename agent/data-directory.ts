@@ -92,6 +92,16 @@ export function readIdentity(directory: DataDirectory): Identity | undefined {
   return readWhole(nextDirectory(directory)) ?? readWhole(directory);
 }
 
+/** The directory was never enrolled. */
+export class NotEnrolled extends Error {}
+
+/** Throws `NotEnrolled`, or `UnusableFile` where a file of it is damaged. */
+export function getIdentity(directory: DataDirectory): Identity {
+  const identity = readIdentity(directory);
+  if (!identity) throw new NotEnrolled(`${directory.path} is not enrolled`);
+  return identity;
+}
+
 function readWhole(directory: DataDirectory): Identity | undefined {
   const text = readOwnFile(directory.identityFile);
   const keyPem = readOwnFile(directory.keyFile);

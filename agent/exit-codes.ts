@@ -1,5 +1,5 @@
 import { PROBLEM_CODES, type ProblemKind } from '../lib/problem-codes.js';
-import { NotEnrolled } from './compose.js';
+import { NotEnrolled } from './data-directory.js';
 import { AlreadyEnrolled } from './enroll-directory.js';
 import { EnrollmentInputInvalid } from './enroll.js';
 import { LocalRefusal } from './local-socket/socket-client.js';

@@ -3,6 +3,8 @@ import { dirname, join, normalize, relative } from 'node:path';
 
 /** What stands after `from` or `import` at the head of a compiled module. */
 const IMPORT = /^(?:import|export)\s(?:[^;'"]*?\sfrom\s)?['"]([^'"]+)['"]/gms;
+/** A module of our own that is loaded when it is needed. */
+const LATER = /\bimport\(['"](\.[^'"]+)['"]\)/g;
 
 export interface ModuleGraph {
   /** Paths below `root`, in order. */
@@ -11,7 +13,7 @@ export interface ModuleGraph {
   readonly packages: readonly string[];
 }
 
-/** The compiled modules that `entry` loads, itself included, and the packages they name. Follows static imports. */
+/** The compiled modules that `entry` loads, itself included, and the packages they name. */
 export function moduleGraph(root: string, entry: string): ModuleGraph {
   const files = new Set<string>();
   const packages = new Set<string>();
@@ -20,8 +22,9 @@ export function moduleGraph(root: string, entry: string): ModuleGraph {
     if (files.has(file)) continue;
     files.add(file);
     const source = readFileSync(join(root, file), 'utf8');
-    if (/\bimport\(|\brequire\(/.test(source)) throw new Error(`${file} imports at run time: its package is unknown`);
-    for (const [, name = ''] of source.matchAll(IMPORT)) {
+    if (/\bimport\(|\brequire\(/.test(source.replaceAll(LATER, '')))
+      throw new Error(`${file} imports at run time: its package is unknown`);
+    for (const [, name = ''] of [...source.matchAll(IMPORT), ...source.matchAll(LATER)]) {
       if (name.startsWith('.')) open.push(normalize(join(dirname(file), name)));
       else if (!name.startsWith('node:')) packages.add(packageOf(name));
     }

@@ -51,9 +51,9 @@ export class Scope {
    * caller's own scope. Throws `beyond-scope`; whether a policy that is named lies in the scope is not judged.
    */
   bindingFor(asked: string | null | undefined): string | null {
-    if (asked === undefined) return this.#roots?.[0] ?? null;
-    if (asked === null) this.assertAll('Only whoever is bound to no policy may bind to none.');
-    return asked;
+    const wanted = asked === undefined ? (this.#roots?.[0] ?? null) : asked;
+    if (wanted === null) this.assertAll('Only whoever is bound to no policy may bind to none.');
+    return wanted;
   }
 
   /** Throws `beyond-scope` unless it is the whole forest. */

@@ -47,6 +47,8 @@ describe('a scope', () => {
     expect(scope.bindingFor(undefined)).to.equal('mine');
     expect(scope.bindingFor('below')).to.equal('below');
     expect(problemOf(() => scope.bindingFor(null)).code).to.equal('beyond-scope');
+    // Of a scope that holds nothing nothing becomes everything.
+    expect(problemOf(() => Scope.subtrees([]).bindingFor(undefined)).code).to.equal('beyond-scope');
     expect([undefined, null, 'below'].map((asked) => Scope.all.bindingFor(asked))).to.deep.equal([null, null, 'below']);
   });
 
