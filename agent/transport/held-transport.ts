@@ -85,7 +85,7 @@ export class HeldTransport {
   #isEnding = false;
   /** Of the attempt that goes on by HTTPS. */
   #unanswered: { readonly error: DeadlinePassed; readonly waitedMs: number } | undefined;
-  /** The channel showed credentials that are not those of now. */
+  /** The channel, or the upgrade that is under way, showed credentials that are not those of now. */
   #isOutdated = false;
   readonly #secondWay: SecondWay;
 
@@ -136,7 +136,7 @@ export class HeldTransport {
   /** Shows other credentials from the next connection on; a channel that showed others ends with its exchange. */
   renew(): void {
     this.#deps.https.rebuild();
-    this.#isOutdated = this.#channel !== undefined;
+    this.#isOutdated = true;
   }
 
   /** Ends a channel that the settings in force do not want, or lead another way, or that showed other credentials. */
@@ -211,6 +211,7 @@ export class HeldTransport {
   async #open(milliseconds: number, signal: AbortSignal): Promise<AgentChannel | undefined> {
     const { clock, https } = this.#deps;
     const begunAt = clock.monotonic();
+    this.#isOutdated = false;
     const verified = await https.open(milliseconds, signal);
     const openedAt = clock.monotonic();
     const left = Math.max(0, begunAt + milliseconds - openedAt);
@@ -241,7 +242,6 @@ export class HeldTransport {
     const { log } = this.#deps;
     const { fallback } = this.#trouble;
     this.#channel = channel;
-    this.#isOutdated = false;
     this.#openedAt = this.#deps.clock.monotonic();
     this.#changed(null);
     this.#trouble = afterOpening(this.#trouble);
