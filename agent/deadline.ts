@@ -4,7 +4,7 @@ import { withDeadline as limit } from '../lib/deadline.js';
 /** Thrown where something did not end within the time it was given. */
 export class DeadlinePassed extends Error {
   constructor(readonly milliseconds: number) {
-    super(`No end within ${milliseconds} ms`);
+    super(`No end within ${Math.round(milliseconds)} ms`);
     this.name = 'DeadlinePassed';
   }
 }

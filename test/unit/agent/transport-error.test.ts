@@ -13,6 +13,10 @@ describe('what an agent calls a failure', () => {
     expect(codeOf(new TypeError('a fault of ours'))).to.equal('unknown');
   });
 
+  it('tells a person whole milliseconds', () => {
+    expect(toTransportError(new DeadlinePassed(4999.998823000002)).message).to.equal('No end within 5000 ms');
+  });
+
   it('calls it a protocol error where something else than a manager answers', () => {
     for (const code of ['ERR_SSL_WRONG_VERSION_NUMBER', 'HPE_INVALID_CONSTANT'])
       expect(codeOf(Object.assign(new Error('x'), { code }))).to.equal('protocol');
