@@ -4,11 +4,15 @@ import { parseArgs } from 'node:util';
 export interface FlagTable {
   readonly values: readonly string[];
   readonly switches: readonly string[];
+  /** Whether arguments that are no flags are words of the command, and no faults. */
+  readonly takesWords?: boolean;
 }
 
 export interface ReadFlags {
   readonly values: ReadonlyMap<string, string>;
   readonly switches: ReadonlySet<string>;
+  /** In their order, before, between and after the flags. */
+  readonly words: readonly string[];
   /** Every fault, for a human. */
   readonly faults: readonly string[];
 }
@@ -22,14 +26,18 @@ export function readFlags(argv: readonly string[], table: FlagTable): ReadFlags 
   const { tokens } = parseArgs({ args: [...argv], options, strict: false, allowPositionals: true, tokens: true });
   const values = new Map<string, string>();
   const switches = new Set<string>();
+  const words: string[] = [];
   const faults: string[] = [];
   for (const token of tokens) {
-    if (token.kind === 'positional') faults.push(`unexpected argument "${withoutUserInfo(token.value)}"`);
+    if (token.kind === 'positional') {
+      if (table.takesWords) words.push(token.value);
+      else faults.push(`unexpected argument "${withoutUserInfo(token.value)}"`);
+    }
     if (token.kind !== 'option') continue;
     const fault = readOption(token, { table, values, switches });
     if (fault) faults.push(fault);
   }
-  return { values, switches, faults };
+  return { values, switches, words, faults };
 }
 
 function readOption(

@@ -186,28 +186,19 @@ export function parseCommand(argv: readonly string[], around: Surroundings): Age
   if (ask) return { command: ask };
   const parser = Object.hasOwn(PARSERS, command) ? PARSERS[command] : undefined;
   if (!parser) throw new UsageError([command === '' ? 'a command is missing' : `unknown command "${command}"`]);
-  const [words, flagged] = splitWords(command, rest);
   const { values, switches } = parser.flags;
-  const flags = readFlags(flagged, { values: [...values, 'dir'], switches: [...switches, ...HELP_SWITCHES] });
+  const table = { ...parser.flags, values: [...values, 'dir'], switches: [...switches, ...HELP_SWITCHES] };
+  const flags = readFlags(rest, table);
   if (HELP_SWITCHES.some((name) => flags.switches.has(name))) return { command: 'help' };
   const faults = [...flags.faults];
   const given = flags.values.get('dir') ?? DEFAULT_DIRECTORY;
   if (given === '') faults.push('--dir must not be empty');
-  const parsed = parser.parse({ words, flags, directory: dataDirectory(given), around, faults });
+  const parsed = parser.parse({ flags, directory: dataDirectory(given), around, faults });
   if (faults.length > 0) throw new UsageError(faults);
   return parsed;
 }
 
-/** What stands before the first flag, where a command takes such words, and the rest. */
-function splitWords(command: string, argv: readonly string[]): [readonly string[], readonly string[]] {
-  if (command !== 'proxy') return [[], argv];
-  const first = argv.findIndex((argument) => argument.startsWith('-'));
-  return first < 0 ? [argv, []] : [argv.slice(0, first), argv.slice(first)];
-}
-
 interface Parsing {
-  /** What stands before the flags of `proxy`. */
-  readonly words: readonly string[];
   readonly flags: ReadFlags;
   readonly directory: DataDirectory;
   readonly around: Surroundings;
@@ -229,7 +220,7 @@ const PARSERS: Readonly<Record<string, CommandParser>> = {
     parse: parseEnroll,
   },
   proxy: {
-    flags: { values: [...PROXY_VALUES], switches: ['json', 'force', ...PROXY_SWITCHES] },
+    flags: { values: [...PROXY_VALUES], switches: ['json', 'force', ...PROXY_SWITCHES], takesWords: true },
     parse: parseProxyCommand,
   },
   run: {
@@ -294,8 +285,8 @@ function misplacedFlags(action: ProxyCommand['action'], { values, switches }: Re
     .map(({ name, actions }) => `--${name} goes with proxy ${actions.join(' and ')}`);
 }
 
-function parseProxyCommand({ words, flags, directory, around, faults }: Parsing): ProxyCommand {
-  const [word, ...others] = words;
+function parseProxyCommand({ flags, directory, around, faults }: Parsing): ProxyCommand {
+  const [word, ...others] = flags.words;
   const action = PROXY_ACTIONS.find((one) => one === word);
   if (action) faults.push(...misplacedFlags(action, flags));
   else faults.push(`proxy must be followed by ${PROXY_ACTIONS.join(', ')}`);

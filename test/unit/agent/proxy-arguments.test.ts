@@ -49,6 +49,17 @@ describe('proxies on the command line', () => {
     expect(read('proxy', 'set', 'http://a').command?.given).to.deep.include({ direct: true, secret: undefined });
   });
 
+  it('may stand after the flags', () => {
+    const { command, faults } = read('proxy', 'set', '--dir', 'a1', '--no-direct', 'http://a:3128');
+    expect(faults).to.deep.equal([]);
+    expect(command).to.include({ action: 'set' });
+    expect(command?.directory.path).to.match(/a1$/);
+    expect(command?.given).to.deep.include({ proxies: [{ url: 'http://a:3128' }], direct: false });
+    expect(read('proxy', '--json', 'list').command).to.include({ action: 'list', json: true });
+    const twice = read('proxy', 'set', 'http://a', '--force', 'http://u:p@b');
+    expect(twice.faults).to.deep.equal(['unexpected argument "…@b"']);
+  });
+
   const bad: [string, string[], number][] = [
     ['nothing', ['proxy'], 1],
     ['another word', ['proxy', 'get'], 1],
