@@ -398,6 +398,7 @@ function parseEmit({ flags, directory, faults }: Parsing): AgentCommand {
   const { values } = flags;
   const message = values.get('message');
   if (message === undefined) faults.push('--message M is missing');
+  if (message === '') faults.push('--message must not be empty');
   if (message !== undefined && message.length > MAX_MESSAGE_LENGTH)
     faults.push(`--message has ${message.length} characters and must have at most ${MAX_MESSAGE_LENGTH}`);
   return {
@@ -438,9 +439,12 @@ function parseData(text: string | undefined, faults: string[]): unknown {
   return data;
 }
 
+const DIGITS = /^\d{1,15}$/;
+
 function parseCount(text: string | undefined, faults: string[]): number {
-  const count = text === undefined ? 1 : Number(text);
-  const isGood = Number.isInteger(count) && count >= 1 && count <= MAX_EMIT_COUNT && text !== '';
-  if (!isGood) faults.push(`--count must be an integer from 1 to ${MAX_EMIT_COUNT}`);
+  if (text === undefined) return 1;
+  const count = DIGITS.test(text) ? Number(text) : 0;
+  const isGood = count >= 1 && count <= MAX_EMIT_COUNT;
+  if (!isGood) faults.push(`--count must be an integer from 1 to ${MAX_EMIT_COUNT}, in digits alone`);
   return isGood ? count : 1;
 }
