@@ -42,9 +42,7 @@ describe('a manager that takes no channels', () => {
   });
 
   it('has them wait longer while it drains', () => {
-    const told = toldSeconds(
-      makeClosing({ since: 0, endsAt: 60_000, spreadMs: 60_000, resumesAt: null } as DrainPeriod),
-    );
+    const told = toldSeconds(makeClosing({ since: 0, endsAt: 60_000, spreadMs: 60_000, resumesAt: null } as DrainPeriod));
     expect([Math.min(...told), Math.max(...told)]).to.deep.equal([20, 60]);
   });
 });
