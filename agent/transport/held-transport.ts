@@ -80,7 +80,7 @@ export class HeldTransport {
   /** When the present channel was opened, monotonic milliseconds. */
   #openedAt = 0;
   #lastEnd: string | null = null;
-  /** When an exchange that was asked for may open one. */
+  /** When an exchange was asked for that opens one. */
   #askedBoot = Number.NEGATIVE_INFINITY;
   #isEnding = false;
   /** Of the attempt that goes on by HTTPS. */
@@ -194,8 +194,7 @@ export class HeldTransport {
 
   #ask(milliseconds: number): void {
     const { clock, onLost } = this.#deps;
-    // One before that instant opens none, and asks again.
-    this.#askedBoot = Math.max(clock.boot() + milliseconds, this.#trouble.notBeforeBoot);
+    this.#askedBoot = clock.boot() + milliseconds;
     onLost(milliseconds);
   }
 

@@ -47,35 +47,12 @@ function upgradingSocket(): { readonly verified: VerifiedSocket; upgrade(): void
   return { verified, upgrade };
 }
 
-/** A connection on which a manager is about to stop. */
-function refusingSocket(retryAfterSeconds: number): VerifiedSocket {
-  const body = JSON.stringify({ type: '/problems/unavailable', status: 503, detail: 'about to stop' });
-  const head = ['HTTP/1.1 503 Service Unavailable', `Retry-After: ${retryAfterSeconds}`];
-  head.push(`Content-Length: ${body.length}`, 'Connection: close', '', body);
-  const socket = new Duplex({
-    read: () => undefined,
-    write(_chunk, _encoding, done) {
-      done();
-      setImmediate(() => socket.push(head.join('\r\n')));
-    },
-  });
-  return { ...deadSocket(), socket: socket as unknown as TLSSocket };
-}
-
 interface Ways {
   readonly connect: () => Promise<ManagerConnection>;
   readonly open: () => Promise<VerifiedSocket>;
 }
 
-const BY_HTTPS: ManagerConnection = {
-  managerUrl: 'https://m:4120',
-  carrier: { kind: 'dial' },
-  warning: undefined,
-  post: () => Promise.resolve({}),
-  close: () => undefined,
-};
-
-function makeTransport(ways: Ways, heartbeatIntervalSeconds = SETTINGS.heartbeatIntervalSeconds as number) {
+function makeTransport(ways: Ways) {
   const clock = new FakeClock();
   const asked: number[] = [];
   const transport = new HeldTransport({
@@ -83,7 +60,7 @@ function makeTransport(ways: Ways, heartbeatIntervalSeconds = SETTINGS.heartbeat
     random: createSystemRandom(),
     log: createLog({ name: 'test', level: 'silent' }),
     https: { ...ways, rebuild: () => undefined },
-    settings: () => ({ ...SETTINGS, heartbeatIntervalSeconds }),
+    settings: () => SETTINGS,
     routes: () => ({ inForce: ROUTE }),
     dialsByItself: () => true,
     onWake: () => Promise.resolve(),
@@ -94,7 +71,14 @@ function makeTransport(ways: Ways, heartbeatIntervalSeconds = SETTINGS.heartbeat
 
 describe('the way of an agent that is to hold a channel', () => {
   it('asks again for the exchange that is to open one, where another took its place before its time', async () => {
-    const ways = { connect: () => Promise.resolve(BY_HTTPS), open: () => Promise.resolve(deadSocket()) };
+    const connection: ManagerConnection = {
+      managerUrl: 'https://m:4120',
+      carrier: { kind: 'dial' },
+      warning: undefined,
+      post: () => Promise.resolve({}),
+      close: () => undefined,
+    };
+    const ways = { connect: () => Promise.resolve(connection), open: () => Promise.resolve(deadSocket()) };
     const { clock, asked, transport, signal } = makeTransport(ways);
     const refused = await transport.connect(10_000, signal);
     expect(asked).to.have.length(1);
@@ -105,39 +89,6 @@ describe('the way of an agent that is to hold a channel', () => {
     expect(transport.status.state).to.equal('closed');
     early.close();
     expect(asked.at(-1)).to.be.closeTo(due - clock.boot(), 1);
-  });
-
-  it('asks again within an interval, however long a manager that stops has it wait', async () => {
-    const ways = { connect: () => Promise.resolve(BY_HTTPS), open: () => Promise.resolve(refusingSocket(60)) };
-    const { asked, transport, signal } = makeTransport(ways, 12);
-    const refused = await transport.connect(10_000, signal);
-    expect(transport.status.detail).to.contain('about to stop');
-    expect(asked).to.deep.equal([12_000]);
-    refused.close();
-  });
-
-  it('asks again after an upgrade was turned away, whatever else ends before that time', async () => {
-    const former = upgradingSocket();
-    const sockets = [former.verified, refusingSocket(60)];
-    const ways = { connect: () => Promise.resolve(BY_HTTPS), open: () => Promise.resolve(sockets.shift()!) };
-    const { clock, asked, transport, signal } = makeTransport(ways);
-    const opening = transport.connect(10_000, signal);
-    await new Promise((resolve) => setImmediate(resolve));
-    former.upgrade();
-    await opening;
-    transport.renew();
-    transport.review();
-    (await transport.connect(10_000, signal)).close();
-    const due = clock.boot() + asked.at(-1)!;
-    expect(due - clock.boot()).to.be.within(60_000, 90_000);
-    former.verified.socket.destroy();
-    await new Promise((resolve) => setImmediate(resolve));
-    const soon = asked.at(-1)!;
-    expect(soon, 'asked for by the end of the former channel').to.be.at.most(10_000);
-    await clock.advance(soon);
-    (await transport.connect(10_000, signal)).close();
-    expect(asked.at(-1)).to.be.closeTo(due - clock.boot(), 1);
-    transport.rebuild();
   });
 
   for (const { when, stays } of [
