@@ -1,5 +1,4 @@
 import { CHANNEL_CLOSE, readReturn } from '../protocol/channel-messages.js';
-import { retryCapMs } from './beat-rules.js';
 
 /** After so many upgrades in a row that failed where HTTPS worked, something in between lets none through. */
 export const REFUSALS_UNTIL_FALLBACK = 3;
@@ -37,18 +36,14 @@ export interface RefusedUpgrade {
   readonly detail: string;
   /** What the manager asked for, where it was the manager who refused: it lives, and wants no channel now. */
   readonly retryAfterMs?: number | undefined;
-  readonly intervalMs: number;
   /** 0 to 1. */
   readonly chance: number;
 }
 
 /** An upgrade failed on a connection to the manager that is itself good. */
 export function afterRefusal(trouble: ChannelTrouble, refused: RefusedUpgrade): ChannelTrouble {
-  const { nowBoot, retryAfterMs, intervalMs, chance } = refused;
-  if (retryAfterMs !== undefined) {
-    const delay = Math.min(retryAfterMs * (1 + chance / 2), retryCapMs(intervalMs / 1000));
-    return { ...trouble, notBeforeBoot: nowBoot + delay };
-  }
+  const { nowBoot, retryAfterMs, chance } = refused;
+  if (retryAfterMs !== undefined) return { ...trouble, notBeforeBoot: nowBoot + retryAfterMs * (1 + chance) };
   const refusals = trouble.refusals + 1;
   if (refusals >= REFUSALS_UNTIL_FALLBACK || trouble.fallback) return fallBack({ ...trouble, refusals }, refused);
   const delay = FIRST_REFUSAL_RETRY_MS * 2 ** (refusals - 1) * (0.5 + chance / 2);

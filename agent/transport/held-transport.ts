@@ -276,15 +276,13 @@ export class HeldTransport {
   }
 
   #refused(error: unknown): void {
-    const { clock, random, settings, log } = this.#deps;
+    const { clock, random, log } = this.#deps;
     const failure = error instanceof ManagerRefusal ? error : toTransportError(error);
     const isKnown = this.#trouble.fallback !== undefined;
     const detail = `${failure.code}: ${failure.message}`.slice(0, 512);
     const retryAfterMs = failure instanceof ManagerRefusal ? failure.facts.retryAfterMs : undefined;
     const nowBoot = clock.boot();
-    const intervalMs = settings().heartbeatIntervalSeconds * 1000;
-    const refused = { nowBoot, detail, retryAfterMs, intervalMs, chance: random.fraction() };
-    this.#trouble = afterRefusal(this.#trouble, refused);
+    this.#trouble = afterRefusal(this.#trouble, { nowBoot, detail, retryAfterMs, chance: random.fraction() });
     this.#changed(detail);
     const facts = { code: failure.code, detail: failure.message };
     if (!this.#trouble.fallback) {

@@ -16,7 +16,7 @@ import {
 import { writeReturn } from '../../../protocol/channel-messages.js';
 
 const refuse = (trouble: ChannelTrouble, nowBoot: number, retryAfterMs?: number): ChannelTrouble =>
-  afterRefusal(trouble, { nowBoot, detail: 'a page', retryAfterMs, intervalMs: 60_000, chance: 0.5 });
+  afterRefusal(trouble, { nowBoot, detail: 'a page', retryAfterMs, chance: 0.5 });
 
 describe('upgrades that fail', () => {
   it('are tried again ever later, and after three each heartbeat opens a connection for an hour', () => {
@@ -44,14 +44,8 @@ describe('upgrades that fail', () => {
 
   it('are no sign of a middlebox where the manager itself asks to wait', () => {
     const trouble = [1, 2, 3, 4].reduce((before, at) => refuse(before, at, 30_000), NO_TROUBLE);
-    expect(trouble).to.deep.include({ refusals: 0, notBeforeBoot: 4 + 37_500 });
+    expect(trouble).to.deep.include({ refusals: 0, notBeforeBoot: 4 + 45_000 });
     expect(trouble.fallback).to.equal(undefined);
-  });
-
-  it('are put off by no more than an interval, however long the manager asks to wait', () => {
-    expect(refuse(NO_TROUBLE, 1000, 86_400_000).notBeforeBoot).to.equal(1000 + 60_000);
-    const seldom = { nowBoot: 1000, detail: 'a page', retryAfterMs: 86_400_000, intervalMs: 86_400_000, chance: 0 };
-    expect(afterRefusal(NO_TROUBLE, seldom).notBeforeBoot).to.equal(1000 + 900_000);
   });
 });
 
