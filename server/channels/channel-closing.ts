@@ -32,11 +32,6 @@ const CLOSING_MARGIN_MS = 1000;
 const RESTART_MS = 2000;
 const RETURN_SPREAD_MS = 10_000;
 
-/** When an agent is to hold a channel again with a manager that stops now, at its share (0 to 1) of the spread. */
-function restartReturnMs(share: number): number {
-  return RESTART_MS + share * RETURN_SPREAD_MS;
-}
-
 export function createChannelClosing({ fleetClock, random, log, drain, held }: ChannelClosingDeps): ChannelClosing {
   let isOver = false;
   let returned = 0;
@@ -46,11 +41,7 @@ export function createChannelClosing({ fleetClock, random, log, drain, held }: C
       if (!isOver && !drain.period()) return;
       const detail = 'The manager is about to stop: use a request of its own for each heartbeat.';
       refused += 1;
-      // Whoever asks while the last channels end was told to return to the next life of this manager, which is near.
-      const retryAfterSeconds = isOver
-        ? Math.ceil(restartReturnMs(shareOf(refused)) / 1000)
-        : shedRetryAfterSeconds('channel', refused);
-      throw new Problem('unavailable', { detail, retryAfterSeconds });
+      throw new Problem('unavailable', { detail, retryAfterSeconds: shedRetryAfterSeconds('channel', refused) });
     },
     endSome() {
       const period = drain.period();
@@ -70,7 +61,7 @@ export function createChannelClosing({ fleetClock, random, log, drain, held }: C
       const channels = held.all();
       if (channels.length > 0) log.info({ channels: channels.length }, 'Held connections are closed');
       for (const channel of channels) {
-        const returnInMs = restartReturnMs(random.fraction());
+        const returnInMs = RESTART_MS + random.fraction() * RETURN_SPREAD_MS;
         channel.end({ reason: 'manager-restarts', code: CHANNEL_CLOSE.restarting, returnInMs });
       }
     },
