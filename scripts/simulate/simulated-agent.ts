@@ -201,8 +201,8 @@ export class SimulatedAgent {
   }
 }
 
-/** Its certificate is no part of the simulation. */
 const NO_FINDINGS = { tell: async () => undefined };
+/** Its certificate is no part of the simulation. */
 const NO_RENEWAL = {
   current: { keyPem: '', certificatePem: '' },
   isWanted: false,
