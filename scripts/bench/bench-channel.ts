@@ -6,7 +6,7 @@ import { buildCase, buildResult, exitCodeOf, renderCases, type BenchResult, type
 import { setUpStage, tell, type BenchStage } from './bench-stage.js';
 import { cpuBetween, readManagerCpu, readProcessKib } from './cpu-meter.js';
 import { measureCase } from './ingest-case.js';
-import { round } from './statistics.js';
+import { percentilesOf, round } from './statistics.js';
 
 /**
  * `npm run bench:channel`: what a report costs over held channels beside a bare `ws` server, how long an edit takes until
@@ -17,13 +17,16 @@ const EDITS = [1000, 5000] as const;
 /** Measured too where the fleet is as large. */
 const LARGE_EDIT = 10_000;
 const EDIT_CASES = [...EDITS, LARGE_EDIT].map((count) => `edit-to-applied-${count}`);
-const DEFAULTS = { seconds: 15, agents: 5000, cases: ['message', 'memory-per-agent', ...EDIT_CASES] };
+const DEFAULTS = { seconds: 15, agents: 5000, cases: ['message', 'memory-per-agent', ...EDIT_CASES, 'return'] };
 /** More only wait for each other on two cores. */
 const WIDTH = 200;
 /** The whole fleet, within the time in which R29 asks for 95 %. */
 const EDIT_WITHIN_MS = 30_000;
 const EDIT_ROUNDS = 3;
 const SETTLE_MS = 3000;
+/** Beyond R10, which asks for 60 s. */
+const RETURN_WITHIN_MS = 180_000;
+const API_EVERY_MS = 250;
 const FIRST_INTERVAL_SECONDS = 3000;
 const EXIT_USAGE = 2;
 
@@ -40,6 +43,7 @@ async function bench(flags: BenchFlags, clock: Clock): Promise<BenchResult> {
     const edits = stage.agents >= LARGE_EDIT ? [...EDITS, LARGE_EDIT] : EDITS;
     for (const [index, count] of edits.entries())
       if (isWanted(`edit-to-applied-${count}`)) results.push(await measureEdits(stage, admin, { count, index }));
+    if (isWanted('return')) results.push(await measureReturn(stage, admin));
     return buildResult('channel', startedAt, results);
   } finally {
     await cleanup.unwind();
@@ -121,6 +125,47 @@ async function measureEdits(stage: BenchStage, admin: BenchAdmin, { count, index
     target: null,
     baseline: null,
   });
+}
+
+/** Everybody lost the channel and comes back at once (R10). */
+async function measureReturn(stage: BenchStage, admin: BenchAdmin): Promise<CaseResult> {
+  const { agents, load, managerPid, clock, say } = stage;
+  await tell(load, { kind: 'release', side: 'manager' });
+  await clock.sleep(SETTLE_MS);
+  const before = readManagerCpu(managerPid);
+  const returning = tell(load, { kind: 'return', count: agents, withinMs: RETURN_WITHIN_MS });
+  const apiMs = await timeCalls(stage, admin, returning);
+  const outcome = await returning;
+  if (!outcome) throw new Error('The load client answered no outcome');
+  for (const sample of outcome.samples) say(`return: ${sample}`);
+  say(
+    `return: the API answered by p99 ${percentilesOf(apiMs).p99Ms} ms; the manager has ${readProcessKib(managerPid)} KiB`,
+  );
+  const { elapsedMs, errors } = outcome;
+  const cpu = cpuBetween(before, readManagerCpu(managerPid));
+  const latenciesMs = [...outcome.latenciesMs];
+  return buildCase({
+    name: 'return',
+    agents,
+    measured: { operations: latenciesMs.length, errors, elapsedMs, cpu, latenciesMs },
+    idleMsPerSecond: { manager: 0, database: 0 },
+    target: null,
+    baseline: null,
+  });
+}
+
+async function timeCalls({ clock }: BenchStage, admin: BenchAdmin, work: Promise<unknown>): Promise<number[]> {
+  const times: number[] = [];
+  let isOver = false;
+  const over = (): void => void (isOver = true);
+  work.then(over, over);
+  while (!isOver) {
+    const begun = clock.monotonic();
+    await admin.call('GET', '/computers?limit=10');
+    times.push(clock.monotonic() - begun);
+    await clock.sleep(API_EVERY_MS);
+  }
+  return times;
 }
 
 function say(line: string): void {

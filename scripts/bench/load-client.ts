@@ -7,6 +7,7 @@ import { createBenchAgent, type BenchAgent } from './bench-agent.js';
 import {
   openLoadChannel,
   openLoadConnection,
+  Refused,
   type LoadChannel,
   type LoadConnection,
   type LoadTarget,
@@ -47,6 +48,8 @@ async function handle(request: LoadRequest): Promise<SliceOutcome | null> {
     case 'hold':
       await hold(world, request);
       return null;
+    case 'return':
+      return returnAll(world, request);
     case 'release':
       release(world, request.side);
       return null;
@@ -108,37 +111,79 @@ interface KeptKey {
   readonly target: LoadTarget;
 }
 
+const OPENING_AT_ONCE = 16;
+
 /** As real agents do: each connection begins with a report. The manager closes those that are silent while others are opened. */
 async function connectAll(members: readonly Member[], key: KeptKey): Promise<void> {
-  for (const member of members) {
-    if (member.kept[`${key.carrier} ${key.side}`]) continue;
+  const waiting = members.filter(({ kept }) => !kept[`${key.carrier} ${key.side}`]);
+  await openSome(waiting, async (member) => {
     const answer = await onKept(member, key, member.agent.nextReport());
     if (key.side === 'manager') member.agent.follow(answer);
-  }
+  });
+}
+
+async function openSome(members: readonly Member[], open: (member: Member) => Promise<void>): Promise<void> {
+  const waiting = [...members];
+  const work = async (): Promise<void> => {
+    for (let member = waiting.shift(); member; member = waiting.shift()) await open(member);
+  };
+  await Promise.all(Array.from({ length: OPENING_AT_ONCE }, work));
 }
 
 function openKept({ context }: Member, { carrier, target }: KeptKey): Promise<LoadConnection> {
   return carrier === 'ws' ? openLoadChannel(context, target) : openLoadConnection(context, target);
 }
 
-const OPENING_AT_ONCE = 16;
-
 /** As real agents do: each channel begins with a report, and each wake is followed by one. */
 async function hold({ members, targets }: World, { side, count }: { side: Side; count: number }): Promise<void> {
   const target = targets.get(side);
   if (!target) throw new Error(`There is no ${side} to hold`);
   const waiting = members.slice(0, count).filter(({ held }) => !held[side]);
-  const work = async (): Promise<void> => {
-    for (let member = waiting.shift(); member; member = waiting.shift()) {
-      const channel = await openLoadChannel(member.context, target);
-      member.held[side] = channel;
-      if (side === 'bare') continue;
-      const holder = member;
-      channel.onWake(() => void report(holder, channel));
-      await report(holder, channel);
-    }
+  await openSome(waiting, async (member) => {
+    if (side === 'manager') await holdOne(member, target);
+    else member.held[side] = await openLoadChannel(member.context, target);
+  });
+}
+
+async function holdOne(member: Member, target: LoadTarget): Promise<void> {
+  const channel = await openLoadChannel(member.context, target);
+  member.held.manager = channel;
+  channel.onWake(() => void report(member, channel));
+  await report(member, channel);
+}
+
+const RETRY_MS = 1000;
+
+async function returnAll(
+  { members, targets }: World,
+  { count, withinMs }: { readonly count: number; readonly withinMs: number },
+): Promise<SliceOutcome> {
+  const target = targets.get('manager');
+  if (!target) throw new Error('There is no manager to return to');
+  const begun = clock.monotonic();
+  const latencies: number[] = [];
+  const refusals = new Map<string, number>();
+  const comeBack = async (member: Member): Promise<void> => {
+    while (clock.monotonic() - begun < withinMs)
+      try {
+        await holdOne(member, target);
+        latencies.push(clock.monotonic() - begun);
+        return;
+      } catch (error) {
+        refusals.set(String(error), (refusals.get(String(error)) ?? 0) + 1);
+        await clock.sleep((error instanceof Refused ? error.retryAfterMs : undefined) ?? RETRY_MS);
+      }
   };
-  await Promise.all(Array.from({ length: OPENING_AT_ONCE }, work));
+  const returning = members.slice(0, count);
+  await Promise.all(returning.map(comeBack));
+  return {
+    elapsedMs: clock.monotonic() - begun,
+    latenciesMs: Float64Array.from(latencies),
+    errors: returning.length - latencies.length,
+    samples: [...refusals].map(([text, times]) => `${times} attempts ended by ${text}`),
+    reportBytes: 0,
+    answerBytes: 0,
+  };
 }
 
 async function report(member: Member, channel: LoadChannel): Promise<void> {

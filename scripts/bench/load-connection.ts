@@ -16,6 +16,19 @@ export interface LoadConnection {
   close(): void;
 }
 
+/** The server answered an upgrade by a status of its own. */
+export class Refused extends Error {
+  override name = 'Refused';
+
+  constructor(
+    status: number | undefined,
+    /** By `Retry-After`; undefined where the answer had none. */
+    readonly retryAfterMs: number | undefined,
+  ) {
+    super(`Answered ${status}`);
+  }
+}
+
 const MANAGER_NAME = 'localhost';
 const BLANK_LINE = '\r\n\r\n';
 
@@ -98,7 +111,11 @@ export async function openLoadChannel(context: SecureContext, target: LoadTarget
   await new Promise<void>((resolve, reject) => {
     webSocket.once('open', resolve);
     webSocket.on('error', reject);
-    webSocket.once('unexpected-response', (_request, { statusCode }) => reject(new Error(`Answered ${statusCode}`)));
+    webSocket.once('unexpected-response', (_request, { statusCode, headers }) => {
+      const seconds = headers['retry-after'];
+      reject(new Refused(statusCode, seconds === undefined ? undefined : Number(seconds) * 1000));
+      socket.destroy();
+    });
   });
   return {
     onWake: (listener) => void (wake = listener),

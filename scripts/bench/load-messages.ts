@@ -19,6 +19,11 @@ export type LoadRequest =
       readonly since: number;
       readonly withinMs: number;
     }
+  /**
+   * Each of the first `count` agents opens a channel to the manager and reports, all at once; who is refused comes again when it
+   * was told to. Latencies until each was answered; whoever was not within the time is an error.
+   */
+  | { readonly kind: 'return'; readonly count: number; readonly withinMs: number }
   | { readonly kind: 'release'; readonly side: Side }
   | LoadSlice;
 
